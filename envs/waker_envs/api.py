@@ -1,0 +1,150 @@
+"""The two interfaces an environment author meets: :class:`ThetaSpace` and :class:`ParametricEnv`.
+
+A *family* of environments is one class and a space of parameters θ. An episode is fixed by the pair
+(seed, θ); the reward-free mode returns reward 0.0 and puts every task's reward into
+``info["task_rewards"]``, so that any task can be trained later from the same data.
+
+Everything a curriculum, an evaluation or a plot needs to know about a family (θ's names and units, the
+domain-randomisation distribution, the experts' hard sets, the out-of-distribution suites, the tasks) belongs
+to the family and is read through these interfaces: a new environment needs no change outside its own file.
+
+This package never imports torch or ``waker``; it is usable from any gymnasium code.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import ArrayLike
+
+from waker_envs.theta import BoxThetaSpace, FiniteThetaSpace, Parameter, Suite, Theta, ThetaError, ThetaSpace
+
+__all__ = [
+    "BoxThetaSpace",
+    "FiniteThetaSpace",
+    "Parameter",
+    "ParametricEnv",
+    "Suite",
+    "Theta",
+    "ThetaError",
+    "ThetaSpace",
+    "Transition",
+    "UnknownTaskError",
+]
+
+
+class UnknownTaskError(ValueError):
+    """A task name the family does not have."""
+
+
+@dataclass
+class Transition:
+    """What :meth:`ParametricEnv.advance` returns: one step, before the task is chosen.
+
+    Attributes:
+        observation: a member of the observation space.
+        task_rewards: shape (K,), one reward a task, in the order of ``tasks``.
+        terminated: a true end of the episode: nothing can be earned after it.
+        truncated: the time limit; the world would go on.
+        info: extra keys for ``info``; the evaluation knows ``completion``, shape (K,): how far each task is
+            done, in [0, 1].
+    """
+
+    observation: Any
+    task_rewards: ArrayLike
+    terminated: bool = False
+    truncated: bool = False
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+class ParametricEnv(gym.Env[Any, Any]):
+    """A gymnasium environment whose episodes are fixed by (seed, θ).
+
+    An author writes the class attributes, ``observation_space``, ``action_space``, :meth:`begin` and
+    :meth:`advance`; this class does the rest (θ from ``options``, the chosen task's reward, ``info``).
+
+    ``reset(seed=…, options={"theta": θ})`` starts an episode; without a θ one is drawn from DR by the episode's
+    generator. ``info["theta"]`` is the θ in force, shape (D,) float64; ``info["task_rewards"]`` a float32 vector
+    over ``tasks`` (zeros at reset). The reward is 0.0 unless the environment was made with ``task=…``.
+
+    Attributes:
+        theta_space: the family's parameters. May be set in ``__init__`` when it depends on arguments.
+        tasks: the names of the K tasks.
+        observation_weights: how much each key of a Dict observation counts in a world model's
+            reconstruction loss; keys not named count 1. A hint for learners, nothing more.
+
+    Optional, present only where they can be computed exactly (look for them with ``hasattr``):
+        ``optimal_return(theta, task, seed) -> float``: the best expected undiscounted return of the episode
+        that (seed, θ) fixes.
+        ``predict(theta, seed, observation, actions) -> dict[str, NDArray]``: for a categorical observation key,
+        the exact distribution after each of the k actions (k,) taken from ``observation``,
+        shape (k, *classes), rows summing to 1; an ended episode stays in its last observation.
+    """
+
+    theta_space: ThetaSpace
+    tasks: tuple[str, ...]
+    observation_weights: Mapping[str, float] = {}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}
+
+    def __init__(self, task: str | None = None, render_mode: str | None = None) -> None:
+        if task is not None and task not in self.tasks:
+            raise UnknownTaskError(f"unknown task {task!r}; this family has {', '.join(self.tasks)}")
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise ValueError(f"render_mode {render_mode!r} is not among {self.metadata['render_modes']}")
+        self.task = task
+        self.render_mode = render_mode
+        self.theta: Theta | None = None
+        self._over = False
+
+    @abstractmethod
+    def begin(self, theta: Theta) -> Any:
+        """Start an episode of ``theta`` and return its first observation. All chance comes from ``self.np_random``."""
+
+    @abstractmethod
+    def advance(self, action: Any) -> Transition:
+        """Make one step."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start an episode.
+
+        Raises:
+            ThetaError: ``options["theta"]`` is not in the space and not in one of its suites.
+        """
+        super().reset(seed=seed)
+        given = (options or {}).get("theta")
+        theta = self.theta_space.sample(self.np_random, 1)[0] if given is None else self._checked(given)
+        self.theta, self._over = theta, False
+        observation = self.begin(theta.copy())
+        return observation, {"theta": theta.copy(), "task_rewards": np.zeros(len(self.tasks), np.float32)}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Make one step; see the class for ``info``.
+
+        Raises:
+            gymnasium.error.ResetNeeded: no episode is under way: before the first reset, or after an end.
+        """
+        if self.theta is None or self._over:
+            raise gym.error.ResetNeeded("call reset() before step(): no episode is under way")
+        t = self.advance(action)
+        self._over = bool(t.terminated or t.truncated)
+        rewards = np.asarray(t.task_rewards, np.float32)
+        reward = 0.0 if self.task is None else float(rewards[self.tasks.index(self.task)])
+        info = {"theta": self.theta.copy(), "task_rewards": rewards, **t.info}
+        return t.observation, reward, bool(t.terminated), bool(t.truncated), info
+
+    def _checked(self, given: ArrayLike) -> Theta:
+        theta = np.asarray(given, np.float64)
+        space = self.theta_space
+        if theta.shape != (space.dim,):
+            raise ThetaError(f"θ must have shape ({space.dim},) for ({', '.join(space.names)}), got {theta.shape}")
+        if not (
+            space.contains(theta) or any((abs(s.thetas - theta) < 1e-9).all(1).any() for s in space.suites.values())
+        ):
+            hint = f"; the nearest is ({space.format(near)})" if (near := space.nearest(theta)) is not None else ""
+            raise ThetaError(f"θ = ({space.format(theta)}) is outside the space{hint}")
+        return theta.copy()

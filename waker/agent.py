@@ -1,0 +1,151 @@
+"""The learner: world model → explorer → ensemble → task policies, in one update of static shapes.
+
+The training loop hands it batches and receives :class:`Credit`: which environment each start state came from, and the
+model's estimated error there. Nothing in :meth:`Agent.update` reads a value back to the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from waker.behaviour.actor_critic import EXPLORER, ActorCriticStack
+from waker.behaviour.adaptation import TaskAdapter
+from waker.behaviour.ensemble import Ensemble
+from waker.behaviour.imagination import Trajectory, survival
+from waker.behaviour.player import ModelPlayer, Player
+from waker.behaviour.policy_learner import PolicyLearner, Rollout
+from waker.behaviour.rewards import task_rewards
+from waker.behaviour.starts import start_states
+from waker.config import Config
+from waker.errors import UserError
+from waker.model.optim import Adam
+from waker.model.world_model import WorldModel
+from waker.spaces import EnvSpec
+
+
+class Credit(NamedTuple):
+    """Error estimates to credit to environments: ``theta_id`` (N,) integers (−1 = nobody's), ``error`` (N,)."""
+
+    theta_id: Tensor
+    error: Tensor
+
+
+class Agent:
+    """World model, exploration policy, ensemble and task policies with their optimisers.
+
+    With ``train.task_policies = "online"`` the K task policies and the explorer are one stack; with ``"after"``
+    the stack holds the explorer alone and :meth:`adapt_update` trains the task policies from the frozen model.
+    Draws its weights from torch's global generator: seed it first.
+    """
+
+    def __init__(self, spec: EnvSpec, config: Config, device: torch.device | str | None = None) -> None:
+        self.spec, self.config = spec, config
+        self.device = torch.device(config.device if device is None else device)
+        online = config.train.task_policies == "online"
+        names = (*spec.tasks, EXPLORER) if online else (EXPLORER,)
+        uniform = (EXPLORER,) if config.explorer.name == "random" else ()
+        self.model = WorldModel(spec, config.model).to(self.device)
+        rssm = self.model.rssm
+        policies = ActorCriticStack(names, rssm.feature_dim, spec.action, config.behaviour, config.model, uniform)
+        self.ensemble = Ensemble(rssm, spec.action.dim, config.explorer, config.model).to(self.device)
+        self.learner = PolicyLearner(policies.to(self.device), config.behaviour)
+        self.model_optimizer = Adam(self.model.parameters(), config.model.optimizer)
+        self.ensemble_optimizer = Adam(self.ensemble.parameters(), config.explorer.optimizer)
+        self.adapter: TaskAdapter | None = None
+
+    # Learning -----------------------------------------------------------------------------------------------------
+
+    def update(self, batch: Mapping[str, Tensor], mode: bool = False) -> tuple[Credit, dict[str, Tensor]]:
+        """One update of everything (METHOD §2, step 3).
+
+        Args:
+            batch: replay windows on the device, (B, T, ...); see :mod:`waker.replay`.
+            mode: replace every sample by its mode (for comparisons with a reference).
+
+        Returns:
+            The credit of the N start states, and metrics: 0-dim tensors, (M,) for policies, (K,) for reward heads.
+        """
+        output = self.model.loss(batch, mode)
+        metrics = output.metrics
+        metrics["model_grad_norm"] = self.model_optimizer.step(output.loss)
+        starts = start_states(output.posterior.state, batch, self.config.behaviour.starts)
+        rollout, policy_metrics = self.learner.update(self.model, starts, self._rewards, mode)
+        metrics |= policy_metrics
+        loss = self.ensemble.loss(output.posterior, batch)
+        metrics["ensemble_loss"] = loss.detach()
+        metrics["ensemble_grad_norm"] = self.ensemble_optimizer.step(loss)
+        error = self._errors(rollout)
+        metrics["credit"] = error.mean()
+        # A state that ended its episode has no future to be wrong about.
+        return Credit(torch.where(starts.goes_on > 0, starts.theta_id, -1), error), metrics
+
+    def adapt_update(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """One update of the task policies alone, from the frozen world model (``task_policies = "after"``)."""
+        return self.start_adaptation().update(batch)
+
+    def start_adaptation(self) -> TaskAdapter:
+        """The adapter over all tasks of the environment, made at the first call."""
+        if self.adapter is None:
+            self.adapter = TaskAdapter(self.model, self.spec, self.config, self.spec.tasks)
+        return self.adapter
+
+    def _rewards(self, trajectory: Trajectory) -> Tensor:
+        """Rewards (H+1, M, N): the tasks' heads for task policies, disagreement for the explorer (the last member)."""
+        feature, action = trajectory.feature, trajectory.action
+        intrinsic = self.ensemble.intrinsic_reward(feature[:, -1], action[:, -1]).unsqueeze(1)
+        if feature.shape[1] == 1:
+            return intrinsic
+        return torch.cat([task_rewards(self.model.rewards, feature[:, :-1]), intrinsic], 1)
+
+    def _errors(self, rollout: Rollout) -> Tensor:
+        """Mean imagined disagreement of each start state while its episode lives, (N,)."""
+        error, goes_on = rollout.reward[:, -1].detach(), rollout.goes_on[:, -1].detach()  # (H+1, N)
+        alive = survival(goes_on)
+        if not self.config.explorer.credit_first:
+            error, alive = error[1:], alive[1:]
+        return (alive * error).sum(0) / alive.sum(0).clamp_min(1e-8)
+
+    # Acting -------------------------------------------------------------------------------------------------------
+
+    def explorer(self) -> Player:
+        """The policy that collects data: a player whose member ``names.index("explorer")`` explores."""
+        return ModelPlayer(self.model, self.learner.policies)
+
+    def task_player(self) -> Player:
+        """The task policies; ``names`` holds every task.
+
+        Raises:
+            UserError: task policies were left for later and have not been trained yet.
+        """
+        if self.adapter is not None:
+            return self.adapter.player()
+        if self.config.train.task_policies == "after":
+            raise UserError("this run has no task policies yet: train them with `waker adapt`")
+        return ModelPlayer(self.model, self.learner.policies)
+
+    # Saving -------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nested dict of tensors and scalars: loads with ``weights_only=True``."""
+        return {
+            "model": self.model.state_dict(),
+            "model_optimizer": self.model_optimizer.state_dict(),
+            "ensemble": self.ensemble.state_dict(),
+            "ensemble_optimizer": self.ensemble_optimizer.state_dict(),
+            "learner": self.learner.state_dict(),
+            "adapter": None if self.adapter is None else self.adapter.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned, bit for bit."""
+        self.model.load_state_dict(state["model"])
+        self.model_optimizer.load_state_dict(state["model_optimizer"])
+        self.ensemble.load_state_dict(state["ensemble"])
+        self.ensemble_optimizer.load_state_dict(state["ensemble_optimizer"])
+        self.learner.load_state_dict(state["learner"])
+        if state["adapter"] is not None:
+            self.start_adaptation().load_state_dict(state["adapter"])

@@ -1,0 +1,125 @@
+"""A stack of M actor-critics that share nothing but their shape: one batched matmul per layer for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from waker.config import BehaviourConfig, ModelConfig
+from waker.model.distributions import (
+    categorical_entropy,
+    log_probabilities,
+    sample_onehot,
+    truncated_normal_entropy,
+    truncated_normal_log_prob,
+    truncated_normal_sample,
+)
+from waker.model.heads import ScalarStack
+from waker.model.nets import StackedMLP
+from waker.spaces import ActionSpec
+
+EXPLORER = "explorer"
+"""The name of the exploration policy among the members of a stack."""
+_MIN_SCALE = 0.1
+
+
+class ActorCriticStack(nn.Module):
+    """Actors, critics and slow critics of the named policies.
+
+    Actor parameters P: A logits (discrete), or A locations and A scales of truncated normals on (−1, 1) with
+    location tanh(out) and scale 2·σ(s/2) + 0.1 (METHOD §6).
+
+    Args:
+        names: one a member; tasks' names, and/or :data:`EXPLORER`.
+        uniform: members that act uniformly at random and learn nothing.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        feature_dim: int,
+        action: ActionSpec,
+        config: BehaviourConfig,
+        model: ModelConfig,
+        uniform: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        self.names, self.members = tuple(names), len(names)
+        self.action_dim, self.discrete = action.dim, action.discrete
+        self.unimix = config.actor_unimix
+        outputs = action.dim if action.discrete else 2 * action.dim
+        self.actor = StackedMLP(self.members, feature_dim, config.actor_units, outputs, model.act, model.norm)
+        self.critic = self._critic(feature_dim, config, model)
+        self.slow = self._critic(feature_dim, config, model)
+        self.slow.load_state_dict(self.critic.state_dict())
+        self.slow.requires_grad_(False)
+        self.any_uniform = bool(uniform)
+        learns = torch.tensor([name not in uniform for name in names])
+        self.register_buffer("learns", learns, persistent=False)
+        self.learns: Tensor
+
+    def _critic(self, feature_dim: int, config: BehaviourConfig, model: ModelConfig) -> ScalarStack:
+        return ScalarStack(
+            self.members,
+            feature_dim,
+            config.critic_units,
+            model.act,
+            model.norm,
+            config.critic,
+            model.bins,
+            model.bins_limit,
+            model.zero_heads,
+        )
+
+    def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        loc, scale = parameters.chunk(2, -1)
+        return torch.tanh(loc), 2.0 * torch.sigmoid(scale / 2.0) + _MIN_SCALE
+
+    def _log_probs(self, logits: Tensor) -> Tensor:
+        return log_probabilities(logits, self.unimix)
+
+    def sample(self, parameters: Tensor, mode: bool = False) -> Tensor:
+        """Actions (M, ..., A) for actor parameters (M, ..., P), reparameterised or straight-through."""
+        if self.discrete:
+            if self.any_uniform:
+                parameters = parameters * self._learns_like(parameters)
+            return sample_onehot(self._log_probs(parameters), mode and not self.any_uniform)
+        action = truncated_normal_sample(*self._split(parameters), mode)
+        if self.any_uniform:
+            uniform = 2.0 * torch.rand_like(action) - 1.0
+            action = torch.where(self._learns_like(action).bool(), action, uniform)
+        return action
+
+    def entropy(self, parameters: Tensor) -> Tensor:
+        """Entropy in nats, summed over action dimensions: (..., P) → (...)."""
+        if self.discrete:
+            return categorical_entropy(self._log_probs(parameters))
+        return truncated_normal_entropy(*self._split(parameters)).sum(-1)
+
+    def log_prob(self, parameters: Tensor, action: Tensor) -> Tensor:
+        """Log density of ``action``: (..., P), (..., A) → (...)."""
+        if self.discrete:
+            return (self._log_probs(parameters) * action).sum(-1)
+        return truncated_normal_log_prob(*self._split(parameters), action).sum(-1)
+
+    def _learns_like(self, tensor: Tensor) -> Tensor:
+        return self.learns.to(tensor.dtype).view(-1, *[1] * (tensor.dim() - 1))
+
+    def act(self, feature: Tensor, member: Tensor, mode: bool) -> Tensor:
+        """Actions of the chosen member for each row: features (n, F), member (n,) → (n, A)."""
+        actions = self.sample(self.actor(feature.unsqueeze(0)), mode)  # (M, n, A)
+        index = member.view(1, -1, 1).expand(1, -1, actions.shape[-1])
+        chosen = actions.gather(0, index).squeeze(0)
+        # Straight-through samples are one-hot only to rounding.
+        return F.one_hot(chosen.argmax(-1), self.action_dim).float() if self.discrete else chosen
+
+    @torch.no_grad()
+    def refresh_slow(self, rate: Tensor) -> None:
+        """Move the slow critics towards the live ones by ``rate`` (0-dim; 0 leaves them, 1 copies)."""
+        slow, live = list(self.slow.parameters()), list(self.critic.parameters())
+        difference = torch._foreach_sub(live, slow)
+        torch._foreach_mul_(difference, rate)
+        torch._foreach_add_(slow, difference)

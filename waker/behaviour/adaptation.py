@@ -1,0 +1,90 @@
+"""Task policies after exploration: from a frozen world model and the replay, with no environment.
+
+The promise of reward-free exploration as an object. The tasks may be the environment's own or new ones, defined after the
+run by relabelling the replay; their reward heads are trained here on frozen features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from waker.behaviour.actor_critic import ActorCriticStack
+from waker.behaviour.imagination import Trajectory
+from waker.behaviour.player import ModelPlayer, Player
+from waker.behaviour.policy_learner import PolicyLearner
+from waker.behaviour.rewards import task_rewards
+from waker.behaviour.starts import start_states
+from waker.config import Config
+from waker.model.heads import ScalarStack
+from waker.model.optim import Adam
+from waker.model.world_model import WorldModel, reward_heads
+from waker.spaces import EnvSpec
+
+
+class TaskAdapter:
+    """Reward heads and policies for the given tasks on top of a frozen world model.
+
+    Heads of tasks the model already knows start from its own; new tasks start afresh.
+
+    Args:
+        tasks: the K tasks; the batch's ``task_rewards`` columns must be in this order.
+    """
+
+    def __init__(self, model: WorldModel, spec: EnvSpec, config: Config, tasks: tuple[str, ...]) -> None:
+        self.model, self.config, self.tasks = model, config, tasks
+        features = model.rssm.feature_dim
+        device = next(model.parameters()).device
+        self.heads = reward_heads(len(tasks), features, config.model).to(device)
+        _copy_members(model.rewards, spec.tasks, self.heads, tasks)
+        policies = ActorCriticStack(tasks, features, spec.action, config.behaviour, config.model)
+        self.learner = PolicyLearner(policies.to(device), config.behaviour)
+        self.heads_optimizer = Adam(self.heads.parameters(), config.model.optimizer, len(tasks))
+
+    def update(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """One step of reward heads, actors and critics; metrics are (K,) tensors."""
+        with torch.no_grad():
+            posterior = self.model.observe(batch)
+        feature = posterior.state.feature
+        flat = feature.flatten(0, 1).unsqueeze(0)  # b t f -> 1 (b t) f
+        target = batch["task_rewards"].flatten(0, 1).T  # b t k -> k (b t)
+        reward_loss = self.heads.nll(self.heads(flat), target).mean(-1)
+        self.heads_optimizer.step(reward_loss.sum())
+        starts = start_states(posterior.state, batch, self.config.behaviour.starts)
+        _, metrics = self.learner.update(self.model, starts, self._rewards)
+        return {"reward_loss": reward_loss.detach(), **metrics}
+
+    def _rewards(self, trajectory: Trajectory) -> Tensor:
+        return task_rewards(self.heads, trajectory.feature)
+
+    def player(self) -> Player:
+        """The adapted policies."""
+        return ModelPlayer(self.model, self.learner.policies)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Heads, policies and optimisers (not the frozen model)."""
+        return {
+            "heads": self.heads.state_dict(),
+            "heads_optimizer": self.heads_optimizer.state_dict(),
+            "learner": self.learner.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        self.heads.load_state_dict(state["heads"])
+        self.heads_optimizer.load_state_dict(state["heads_optimizer"])
+        self.learner.load_state_dict(state["learner"])
+
+
+@torch.no_grad()
+def _copy_members(
+    source: ScalarStack, source_names: tuple[str, ...], target: ScalarStack, target_names: tuple[str, ...]
+) -> None:
+    """Copy the members that both stacks have."""
+    for ours, theirs in zip(target.parameters(), source.parameters(), strict=True):
+        for index, name in enumerate(target_names):
+            if name in source_names:
+                ours[index].copy_(theirs[source_names.index(name)])

@@ -1,0 +1,70 @@
+"""Rollouts of the world model under a stack of policies, and the returns computed on them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from waker.behaviour.actor_critic import ActorCriticStack
+from waker.model.rssm import RSSM, State
+
+
+class Trajectory(NamedTuple):
+    """H imagined steps of M policies from N start states.
+
+    Attributes:
+        feature: (H+1, M, N, F); entry 0 is the start state.
+        action: (H+1, M, N, A); ``action[t]`` led into ``feature[t]``, so entry 0 is zero.
+        policy: (H, M, N, P), the actor's parameters at states 0 … H−1.
+    """
+
+    feature: Tensor
+    action: Tensor
+    policy: Tensor
+
+
+def imagine(
+    rssm: RSSM, policies: ActorCriticStack, start: State, horizon: int, mode: bool = False
+) -> Trajectory:
+    """Let every policy act in the model for ``horizon`` steps from the same start states.
+
+    Args:
+        start: stoch (N, S·C), deter (N, D).
+    """
+    members, n = policies.members, start.deter.shape[0]
+    state = State(start.stoch.repeat(members, 1), start.deter.repeat(members, 1))  # N -> (M N)
+    feature = state.feature.unflatten(0, (members, n))
+    features, policy = [feature], []
+    actions = [feature.new_zeros(members, n, policies.action_dim)]
+    for _ in range(horizon):
+        parameters = policies.actor(feature.detach())  # policies see the feature without gradient
+        action = policies.sample(parameters, mode)
+        state = rssm.imagine(state, action.flatten(0, 1), mode)
+        feature = state.feature.unflatten(0, (members, n))
+        features.append(feature)
+        actions.append(action)
+        policy.append(parameters)
+    return Trajectory(torch.stack(features), torch.stack(actions), torch.stack(policy))
+
+
+def lambda_return(reward: Tensor, discount: Tensor, value: Tensor, lambda_: float) -> Tensor:
+    """V_t = r_t + d_t·((1 − λ)·v_{t+1} + λ·V_{t+1}) for t = 0 … H−1, with V_H = v_H (METHOD §6).
+
+    Args:
+        reward, discount: entries 0 … H−1, (H, ...); ``discount[t]`` = γ · P(the episode goes on after state t).
+        value: v_0 … v_H, (H+1, ...).
+    """
+    following = value[-1]
+    returns = []
+    for t in reversed(range(reward.shape[0])):
+        following = reward[t] + discount[t] * ((1.0 - lambda_) * value[t + 1] + lambda_ * following)
+        returns.append(following)
+    return torch.stack(returns[::-1])
+
+
+def survival(discount: Tensor) -> Tensor:
+    """w_t = Π_{i<t} d_i with w_0 = 1, same shape as ``discount`` (H, ...)."""
+    shifted = torch.cat([torch.ones_like(discount[:1]), discount[:-1]])
+    return shifted.cumprod(0)

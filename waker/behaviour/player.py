@@ -1,0 +1,119 @@
+"""Policies that act in environments: filter observations with the world model, then ask the actor.
+
+Collectors and evaluations see only the :class:`Player` protocol; observations and actions are numpy arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from waker.behaviour.actor_critic import ActorCriticStack
+from waker.model.rssm import State
+from waker.model.world_model import WorldModel
+from waker.spaces import ActionSpec
+
+PlayerState = dict[str, Tensor]
+"""Recurrent state, every tensor with leading n."""
+
+
+class Player(Protocol):
+    """One or more named policies that act on batches of environments."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The policies; ``member`` of :meth:`act` indexes them."""
+        ...
+
+    def initial(self, n: int) -> PlayerState:
+        """The state of n slots before their first observation."""
+        ...
+
+    def act(
+        self,
+        observation: Mapping[str, NDArray[Any]],
+        is_first: NDArray[np.bool_],
+        state: PlayerState,
+        member: NDArray[np.int64],
+        deterministic: bool,
+    ) -> tuple[NDArray[np.float32], PlayerState]:
+        """Actions (n, A) of policy ``member[i]`` in slot i, and the next state.
+
+        Args:
+            observation: arrays by key with leading n.
+            is_first: (n,), slots at an episode's first observation.
+            member: (n,), index into :attr:`names`.
+            deterministic: take modes; draws no random number.
+        """
+        ...
+
+
+class ModelPlayer:
+    """Policies of an :class:`ActorCriticStack` on top of a world model."""
+
+    def __init__(self, model: WorldModel, policies: ActorCriticStack) -> None:
+        self.model, self.policies = model, policies
+        self.device = policies.learns.device
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.policies.names
+
+    def initial(self, n: int) -> PlayerState:
+        state = self.model.rssm.initial(n)
+        action = state.deter.new_zeros(n, self.policies.action_dim)
+        return {"stoch": state.stoch, "deter": state.deter, "action": action}
+
+    @torch.no_grad()
+    def act(
+        self,
+        observation: Mapping[str, NDArray[Any]],
+        is_first: NDArray[np.bool_],
+        state: PlayerState,
+        member: NDArray[np.int64],
+        deterministic: bool,
+    ) -> tuple[NDArray[np.float32], PlayerState]:
+        tensors = {k: torch.as_tensor(v, device=self.device) for k, v in observation.items()}
+        keep = (~torch.as_tensor(is_first, device=self.device)).float().unsqueeze(-1)
+        previous = State(state["stoch"] * keep, state["deter"] * keep)
+        rssm = self.model.rssm
+        deter = rssm.transition(previous, state["action"] * keep)
+        log_probs = rssm.posterior(deter, self.model.encoder(tensors))
+        latent = State(rssm.sample(log_probs, deterministic), deter)
+        members = torch.as_tensor(member, device=self.device)
+        action = self.policies.act(latent.feature, members, deterministic)
+        return action.cpu().numpy(), {"stoch": latent.stoch, "deter": deter, "action": action}
+
+
+class RandomPlayer:
+    """Uniform random actions: prefill, and the reference a policy must beat.
+
+    Args:
+        names: the tasks it stands in for.
+        rng: its own source of actions.
+    """
+
+    def __init__(self, action: ActionSpec, rng: np.random.Generator, names: tuple[str, ...] = ("random",)) -> None:
+        self.action, self.rng, self._names = action, rng, names
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self._names
+
+    def initial(self, n: int) -> PlayerState:
+        return {}
+
+    def act(
+        self,
+        observation: Mapping[str, NDArray[Any]],
+        is_first: NDArray[np.bool_],
+        state: PlayerState,
+        member: NDArray[np.int64],
+        deterministic: bool,
+    ) -> tuple[NDArray[np.float32], PlayerState]:
+        return self.action.random(self.rng, len(is_first)), state

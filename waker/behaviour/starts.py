@@ -1,0 +1,34 @@
+"""Where imagination starts: the posterior states of a batch, flattened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from waker.model.rssm import State
+
+
+class Starts(NamedTuple):
+    """N start states without gradient; ``goes_on`` (N,) is 0 where the state ended its episode; ``theta_id`` (N,)."""
+
+    state: State
+    goes_on: Tensor
+    theta_id: Tensor
+
+
+def start_states(state: State, batch: Mapping[str, Tensor], n: int) -> Starts:
+    """All B·T states in batch-major order (b·T + t), or ``n`` > 0 of them drawn with replacement.
+
+    Args:
+        state: posterior of the batch, (B, T, ...).
+    """
+    stoch, deter = state.stoch.detach().flatten(0, 1), state.deter.detach().flatten(0, 1)
+    goes_on = 1.0 - batch["is_terminal"].flatten().to(deter.dtype)
+    theta_id = batch["theta_id"].flatten()
+    if 0 < n < deter.shape[0]:
+        index = torch.randint(deter.shape[0], (n,), device=deter.device)
+        stoch, deter, goes_on, theta_id = (x.index_select(0, index) for x in (stoch, deter, goes_on, theta_id))
+    return Starts(State(stoch, deter), goes_on, theta_id)

@@ -1,0 +1,227 @@
+"""The one typed configuration: frozen dataclasses that are also the command line and its help.
+
+A *preset* (:mod:`waker.presets`) is a function that returns a :class:`Config`; the command line overrides single
+fields; the resolved result is written beside every run. Unknown keys are errors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from waker.curriculum.config import CurriculumConfig
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam with one global-norm clip per optimiser (per member of a stack)."""
+
+    lr: float = 3e-4
+    """Learning rate."""
+    eps: float = 1e-5
+    """Adam's epsilon."""
+    clip: float = 100.0
+    """Largest global norm of the gradient; 0 = no clipping."""
+    decay: float = 0.0
+    """Every step multiplies all weights by 1 − decay (not scaled by the learning rate)."""
+    keras: bool = False
+    """Epsilon beside the uncorrected √v, as the authors' optimiser has it, instead of the corrected one."""
+    warmup: int = 0
+    """Updates over which the learning rate rises linearly from 0."""
+    anneal: int = 0
+    """Update at which a cosine has brought the rate to `anneal_to` × lr; 0 = constant."""
+    anneal_to: float = 0.1
+    """Share of the rate left at the end of the cosine."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """World model (METHOD: RSSM, encoder, decoder, heads)."""
+
+    deter: int = 512
+    """Size of the deterministic state (GRU)."""
+    hidden: int = 512
+    """Size of the RSSM's hidden layers."""
+    stoch: int = 32
+    """Number of categorical latents."""
+    classes: int = 32
+    """Classes of each latent."""
+    cnn_depth: int = 48
+    """Channels of the first convolution; the others double."""
+    encoder_kernels: tuple[int, ...] = (4, 4, 4, 4)
+    """Kernels of the encoder's convolutions (stride 2, unpadded)."""
+    decoder_kernels: tuple[int, ...] = (5, 5, 6, 6)
+    """Kernels of the decoder's transposed convolutions (stride 2, unpadded)."""
+    encoder_units: tuple[int, ...] = (400, 400, 400, 400)
+    """Hidden layers of the vector and categorical encoder."""
+    decoder_units: tuple[int, ...] = (400, 400, 400, 400)
+    """Hidden layers of the vector and categorical decoder."""
+    head_units: tuple[int, ...] = (400, 400, 400, 400)
+    """Hidden layers of the reward and continue heads."""
+    act: Literal["elu", "silu"] = "silu"
+    """Activation everywhere."""
+    norm: Literal["none", "rms", "layer"] = "rms"
+    """Normalisation of hidden layers (the GRU always normalises its pre-activations)."""
+    unimix: float = 0.01
+    """Share of the uniform distribution mixed into every latent's categorical."""
+    symlog: bool = True
+    """Squash vector observations with symlog, in and out."""
+    reward: Literal["gaussian", "twohot"] = "twohot"
+    """Distribution of reward heads: unit-variance Gaussian, or two-hot over symexp-spaced bins."""
+    bins: int = 255
+    """Bins of two-hot heads (rewards and critics)."""
+    bins_limit: float = 20.0
+    """Bins span symexp(−limit) … symexp(limit)."""
+    zero_heads: bool = True
+    """Start the last layer of reward heads and critics at zero."""
+    kl_balance: Literal["mix", "dyn-rep"] = "dyn-rep"
+    """`mix`: clamp each side's mean at the free nats, then mix by `kl_dyn`/`kl_rep`; `dyn-rep`: clamp per state."""
+    kl_dyn: float = 0.5
+    """Weight of KL(sg(posterior) ‖ prior)."""
+    kl_rep: float = 0.1
+    """Weight of KL(posterior ‖ sg(prior))."""
+    kl_scale: float = 1.0
+    """Weight of the KL in the model's loss."""
+    free_nats: float = 1.0
+    """KL below this is free."""
+    continue_scale: float = 1.0
+    """Weight of the continue head's loss; 0 = no continue head (environments that never terminate)."""
+    reward_gradients: bool = False
+    """Let reward heads shape the latent state (the reward-free setting does not)."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+
+
+@dataclass(frozen=True)
+class BehaviourConfig:
+    """Imagination and the stack of actor-critics (K task policies and the explorer)."""
+
+    horizon: int = 15
+    """Imagined steps H."""
+    starts: int = 0
+    """Start states drawn from the B·T posterior states for task policies and explorer; 0 = all of them."""
+    discount: float = 0.99
+    """γ."""
+    lambda_: float = 0.95
+    """λ of the λ-return."""
+    actor_units: tuple[int, ...] = (400, 400, 400, 400)
+    """Hidden layers of an actor."""
+    critic_units: tuple[int, ...] = (400, 400, 400, 400)
+    """Hidden layers of a critic."""
+    critic: Literal["gaussian", "twohot"] = "twohot"
+    """Distribution of the critic."""
+    gradient: Literal["auto", "dynamics", "reinforce"] = "auto"
+    """How the actor learns: through the dynamics, by REINFORCE, or auto (dynamics if continuous)."""
+    actor_unimix: float = 0.01
+    """Uniform share of a discrete actor's distribution."""
+    entropy: float = 3e-4
+    """Entropy bonus of task policies."""
+    explorer_entropy: float = 3e-4
+    """Entropy bonus of the exploration policy."""
+    normalise_returns: bool = True
+    """Divide advantages by the running 5–95 % range of returns, where it exceeds `return_floor`."""
+    return_floor: float = 1.0
+    """Smallest divisor of task policies (the explorer's rewards have no scale of their own: its floor is 1e-3)."""
+    slow_target: bool = False
+    """λ-returns bootstrap from (and REINFORCE's baseline is) the slow critic; else the live one."""
+    slow_every: int = 1
+    """Updates between refreshes of the slow critic."""
+    slow_rate: float = 0.02
+    """Share of the live critic in a refresh; 1 = copy."""
+    slow_regulariser: float = 1.0
+    """Weight of the critic's pull towards its slow copy."""
+    baseline: Literal["one-step", "authors"] = "one-step"
+    """REINFORCE's advantage: r_t + γ·c_t·V_{t+1} − v_t, or the authors' V_{t+1} − v_t."""
+    actor_optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(lr=1e-4))
+    critic_optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(lr=1e-4))
+
+
+@dataclass(frozen=True)
+class ExplorerConfig:
+    """Plan2Explore's ensemble, or uniform random actions."""
+
+    name: Literal["plan2explore", "random"] = "plan2explore"
+    """Who collects data. `random` acts uniformly; its imagined rollouts still feed the error estimates."""
+    heads: int = 10
+    """Members E of the ensemble."""
+    units: tuple[int, ...] = (400, 400, 400, 400)
+    """Hidden layers of a member."""
+    target: Literal["feature", "deter", "latent"] = "feature"
+    """What members predict of the next state: the feature (as published), its deterministic part, or the
+    categorical latents, whose disagreement is a Jensen–Shannon divergence in nats."""
+    action: Literal["taken", "authors"] = "taken"
+    """The action members see: the one taken at t, or (authors) the one that led into t."""
+    scale: float = 1.0
+    """Intrinsic reward = scale × disagreement."""
+    credit_first: bool = False
+    """Include the first imagined entry, whose action is zero, in the credit (authors)."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The loop: how much data, how many updates, what is saved when."""
+
+    steps: int = 100_000
+    """Agent steps in all."""
+    prefill: int = 5_000
+    """Agent steps of uniform random actions before the first update."""
+    envs: int = 8
+    """Environment slots stepped together."""
+    train_every: float = 8.0
+    """Agent steps between updates."""
+    batch: int = 16
+    """Sequences B of a batch."""
+    length: int = 50
+    """Steps T of a sequence."""
+    replay: int = 1_000_000
+    """Steps the replay holds."""
+    task_policies: Literal["online", "after"] = "online"
+    """Train task policies alongside, or afterwards from the last checkpoint and its replay."""
+    adapt_updates: int = 0
+    """With `after`: updates of the task policies once exploration has ended (also `waker adapt`)."""
+    save_every: int = 10_000
+    """Agent steps between checkpoints."""
+    keep: int = 2
+    """Checkpoints kept."""
+    log_every: int = 250
+    """Updates between metric rows."""
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """Evaluation of task policies and of the world model."""
+
+    every: int = 0
+    """Agent steps between evaluations during training; 0 = only at the end."""
+    episodes: int = 100
+    """Episodes of the DR suite for each task (paper: 100); finite θ spaces spread them evenly by DR weight."""
+    suite_episodes: int = 20
+    """Episodes of every other suite for each task."""
+    model_episodes: int = 4
+    """Held-out episodes per θ (at most 200 θ) for the world-model error."""
+    horizon: int = 10
+    """Open-loop steps k of the k-step model error."""
+    samples: int = 128
+    """Latent samples behind a predicted distribution (few samples bias total variation upwards)."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that defines a run."""
+
+    env: str = "waker/GridHazards-v0"
+    """Environment id (`waker envs` lists them)."""
+    env_kwargs: dict[str, str | int | float | bool] = field(default_factory=dict)
+    """Arguments of the environment's constructor."""
+    seed: int = 0
+    """Seed of everything: weights, episodes, curriculum, actions."""
+    device: str = "cpu"
+    """Torch device of the learner: cpu, cuda, cuda:1 …"""
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    behaviour: BehaviourConfig = field(default_factory=BehaviourConfig)
+    explorer: ExplorerConfig = field(default_factory=ExplorerConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    evaluation: EvalConfig = field(default_factory=EvalConfig)
+    sinks: tuple[Literal["jsonl", "wandb", "tensorboard"], ...] = ("jsonl",)
+    """Where metrics go, besides the progress line."""

@@ -1,0 +1,118 @@
+"""Features → observations, with a likelihood per key: the signal that shapes the latent state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from waker.config import ModelConfig
+from waker.model.categorical_keys import CategoricalLayout
+from waker.model.distributions import gaussian_nll, symexp, symlog
+from waker.model.encoder import image_to_float
+from waker.model.nets import ACTIVATIONS, MLP, Linear, Norm, glorot_
+from waker.spaces import ObservationKey
+
+
+class ImageDecoder(nn.Module):
+    """A linear layer to 1×1×(32·depth), then unpadded stride-2 transposed convolutions to the picture."""
+
+    def __init__(self, key: ObservationKey, config: ModelConfig, feature_dim: int) -> None:
+        super().__init__()
+        height, width, channels = key.shape
+        kernels, depth = config.decoder_kernels, config.cnn_depth
+        side = 1
+        for kernel in kernels:
+            side = 2 * (side - 1) + kernel
+        if (height, width) != (side, side):
+            raise ValueError(f"decoder kernels {kernels} make {side}×{side} pictures, the key has {height}×{width}")
+        sizes = [32 * depth, *(depth * 2**i for i in reversed(range(len(kernels) - 1))), channels]
+        self.project = Linear(feature_dim, sizes[0])
+        self.convs = nn.ModuleList(
+            nn.ConvTranspose2d(i, o, k, stride=2) for i, o, k in zip(sizes, sizes[1:], kernels, strict=False)
+        )
+        self.norms = nn.ModuleList(Norm(config.norm, (o,)) for o in sizes[1:-1])
+        for conv in self.convs:
+            area = conv.kernel_size[0] * conv.kernel_size[1]
+            glorot_(conv.weight, area * conv.in_channels, area * conv.out_channels)
+            nn.init.zeros_(conv.bias)
+        self.act = ACTIVATIONS[config.act]
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """(n, F) → (n, h, w, c), in the scale of :func:`image_to_float`."""
+        x = self.project(feature)[..., None, None]  # n c 1 1
+        for conv, norm in zip(self.convs[:-1], self.norms, strict=True):
+            x = conv(x)
+            if norm.kind != "none":
+                x = norm(x.movedim(1, -1)).movedim(-1, 1)
+            x = self.act(x)
+        return self.convs[-1](x).permute(0, 2, 3, 1)  # n c h w -> n h w c
+
+
+class Decoder(nn.Module):
+    """One output per observation key; ``nll`` is the reconstruction loss of each."""
+
+    def __init__(self, keys: tuple[ObservationKey, ...], config: ModelConfig, feature_dim: int) -> None:
+        super().__init__()
+        self.keys, self.symlog = keys, config.symlog
+        flat = [k for k in keys if k.kind != "image"]
+        self.images = nn.ModuleDict(
+            {k.name: ImageDecoder(k, config, feature_dim) for k in keys if k.kind == "image"}
+        )
+        self.layouts = nn.ModuleDict({k.name: CategoricalLayout(k.classes) for k in keys if k.kind == "categorical"})
+        self.mlp = MLP(feature_dim, config.decoder_units, None, config.act, config.norm) if flat else None
+        hidden = self.mlp.out_features if self.mlp is not None else 0
+        self.outs = nn.ModuleDict({k.name: Linear(hidden, k.size) for k in flat})
+
+    def forward(self, feature: Tensor) -> dict[str, Tensor]:
+        """Feature (…, F) → per key: image mean (…, h, w, c), vector mean (…, size) in the model's scale, or flat logits."""
+        lead = feature.shape[:-1]
+        decoded = {
+            name: decoder(feature.flatten(0, -2)).unflatten(0, lead) for name, decoder in self.images.items()
+        }
+        if self.mlp is not None:
+            hidden = self.mlp(feature)
+            decoded |= {name: out(hidden) for name, out in self.outs.items()}
+        return decoded
+
+    def nll(self, decoded: Mapping[str, Tensor], observation: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """−log likelihood of each key, summed over its event dimensions and not weighted: (…)."""
+        losses = {}
+        for key in self.keys:
+            out, target = decoded[key.name], observation[key.name]
+            if key.kind == "categorical":
+                losses[key.name] = self.layout(key.name).nll(out, target)
+            elif key.kind == "image":
+                losses[key.name] = gaussian_nll(out, image_to_float(target)).flatten(-3).sum(-1)
+            else:
+                flat = target.float().reshape(out.shape)
+                losses[key.name] = gaussian_nll(out, symlog(flat) if self.symlog else flat).sum(-1)
+        return losses
+
+    def layout(self, name: str) -> CategoricalLayout:
+        """Index tables of a categorical key."""
+        layout = self.layouts[name]
+        assert isinstance(layout, CategoricalLayout)
+        return layout
+
+    def predict(self, decoded: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Decoder outputs in the observation's own terms.
+
+        Images in [0, 1] (…, h, w, c); vectors in their units (…, size); categoricals as probabilities (…, V, widest).
+        """
+        result = {}
+        for key in self.keys:
+            out = decoded[key.name]
+            if key.kind == "categorical":
+                result[key.name] = self.layout(key.name).log_probabilities(out).exp()
+            elif key.kind == "image":
+                result[key.name] = (out + 0.5).clamp(0.0, 1.0)
+            else:
+                result[key.name] = symexp(out) if self.symlog else out
+        return result
+
+
+def weighted(losses: Mapping[str, Tensor], keys: tuple[ObservationKey, ...]) -> Tensor:
+    """Σ over keys of weight × mean loss."""
+    return torch.stack([k.weight * losses[k.name].mean() for k in keys]).sum()

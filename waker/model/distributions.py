@@ -1,0 +1,144 @@
+"""Distributions as functions of tensors: sampling, densities, divergences. No object per distribution.
+
+``mode=True`` replaces a sample by the distribution's mode with the same straight-through gradient; deterministic
+evaluation and the reference test use it. No function reads a value back to the host.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
+
+
+def symlog(x: Tensor) -> Tensor:
+    """sign(x)·ln(1 + |x|) (DreamerV3, eq. 9)."""
+    return x.sign() * x.abs().log1p()
+
+
+def symexp(x: Tensor) -> Tensor:
+    """The inverse of :func:`symlog`."""
+    return x.sign() * x.abs().expm1()
+
+
+def gaussian_nll(mean: Tensor, target: Tensor) -> Tensor:
+    """Unit-variance Gaussian −log density, element by element: ½(x − μ)² + ½·ln 2π."""
+    return 0.5 * (target - mean).square() + HALF_LOG_TAU
+
+
+# Categorical latents and actions ------------------------------------------------------------------------------
+
+
+def log_probabilities(logits: Tensor, unimix: float) -> Tensor:
+    """Log probabilities of softmax(logits) mixed with a share ``unimix`` of the uniform distribution."""
+    if unimix == 0.0:
+        return F.log_softmax(logits, -1)
+    return torch.log((1.0 - unimix) * F.softmax(logits, -1) + unimix / logits.shape[-1])
+
+
+def sample_onehot(log_probs: Tensor, mode: bool = False) -> Tensor:
+    """A one-hot sample with straight-through gradients: onehot + p − sg(p).
+
+    One uniform per categorical and a cumulative sum; cheaper on the CPU than one exponential per class.
+
+    Args:
+        log_probs: (..., C), normalised.
+    """
+    probs = log_probs.exp()
+    detached = probs.detach()
+    if mode:
+        index = detached.argmax(-1, keepdim=True)
+    else:
+        cumulative = detached.cumsum(-1)
+        # Scaled by the last sum so that rounding can never put the uniform past the last class.
+        uniform = torch.rand_like(cumulative[..., :1]) * cumulative[..., -1:]
+        index = (cumulative <= uniform).sum(-1, keepdim=True).clamp_max(log_probs.shape[-1] - 1)
+    onehot = torch.zeros_like(detached).scatter_(-1, index, 1.0)
+    return onehot + probs - detached if probs.requires_grad else onehot
+
+
+def categorical_entropy(log_probs: Tensor) -> Tensor:
+    """Entropy in nats over the last axis."""
+    return -(log_probs.exp() * log_probs).sum(-1)
+
+
+def categorical_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """KL(p ‖ q) in nats over the last axis."""
+    return (log_p.exp() * (log_p - log_q)).sum(-1)
+
+
+# Two-hot regression (DreamerV3) ---------------------------------------------------------------------------------
+
+
+def symexp_bins(count: int, limit: float) -> Tensor:
+    """``count`` (odd) bin positions symexp(−limit) … symexp(limit), symmetric about an exact 0."""
+    half = symexp(torch.linspace(-limit, 0.0, (count + 1) // 2))
+    return torch.cat([half, -half[:-1].flip(0)])
+
+
+def twohot_mean(logits: Tensor, bins: Tensor) -> Tensor:
+    """Expected value of a categorical over ``bins``; logits (..., bins) → (...)."""
+    return (F.softmax(logits, -1) * bins).sum(-1)
+
+
+def twohot_nll(logits: Tensor, target: Tensor, bins: Tensor) -> Tensor:
+    """Cross-entropy with the target spread over its two neighbouring bins (DreamerV3, eq. 10).
+
+    Args:
+        logits: (..., bins).
+        target: (...), clamped to the bins' range.
+    """
+    target = target.clamp(bins[0], bins[-1])
+    upper = torch.searchsorted(bins, target.contiguous()).clamp(1, len(bins) - 1)
+    low, high = bins[upper - 1], bins[upper]
+    share = (target - low) / (high - low)
+    log_probs = F.log_softmax(logits, -1)
+    at = torch.stack([upper - 1, upper], -1)
+    weight = torch.stack([1.0 - share, share], -1)
+    return -(log_probs.gather(-1, at) * weight).sum(-1)
+
+
+# Truncated normal on (−1, 1) --------------------------------------------------------------------------------------
+
+_EDGE = 1e-6
+
+
+def _cdf(x: Tensor) -> Tensor:
+    return 0.5 * (1.0 + torch.erf(x / math.sqrt(2.0)))
+
+
+def _density(x: Tensor) -> Tensor:
+    return torch.exp(-0.5 * x.square()) / math.sqrt(2.0 * math.pi)
+
+
+def _straight_through_clip(x: Tensor) -> Tensor:
+    return x + (x.clamp(-1.0 + _EDGE, 1.0 - _EDGE) - x).detach()
+
+
+def truncated_normal_sample(loc: Tensor, scale: Tensor, mode: bool = False) -> Tensor:
+    """A reparameterised sample by the inverse CDF, clipped to ±(1 − 1e-6) without cutting the gradient."""
+    if mode:
+        return _straight_through_clip(loc)
+    low, high = _cdf((-1.0 - loc) / scale), _cdf((1.0 - loc) / scale)
+    u = low + (high - low) * torch.rand_like(loc)
+    # erfinv is infinite at ±1.
+    z = math.sqrt(2.0) * torch.erfinv((2.0 * u - 1.0).clamp(-1.0 + _EDGE, 1.0 - _EDGE))
+    return _straight_through_clip(loc + scale * z)
+
+
+def truncated_normal_entropy(loc: Tensor, scale: Tensor) -> Tensor:
+    """Entropy in nats, element by element: ln(√(2πe)·σ·Z) + (αφ(α) − βφ(β)) / 2Z."""
+    alpha, beta = (-1.0 - loc) / scale, (1.0 - loc) / scale
+    z = (_cdf(beta) - _cdf(alpha)).clamp_min(1e-8)
+    tail = (alpha * _density(alpha) - beta * _density(beta)) / (2.0 * z)
+    return 0.5 * math.log(2.0 * math.pi * math.e) + torch.log(scale * z) + tail
+
+
+def truncated_normal_log_prob(loc: Tensor, scale: Tensor, value: Tensor) -> Tensor:
+    """Log density at ``value`` in (−1, 1), element by element."""
+    z = (_cdf((1.0 - loc) / scale) - _cdf((-1.0 - loc) / scale)).clamp_min(1e-8)
+    return -0.5 * ((value - loc) / scale).square() - HALF_LOG_TAU - torch.log(scale * z)

@@ -1,0 +1,114 @@
+"""Layers that everything is built from: linear layers, norms and MLPs, alone and as *stacks*.
+
+A stack holds M networks of one shape as one tensor per layer, (M, in, out), and runs them in one batched matmul:
+the K task policies and the explorer, the K reward heads, the E members of the ensemble. The number of dispatched
+operations does not depend on M.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Activation = Callable[[Tensor], Tensor]
+ACTIVATIONS: dict[str, Activation] = {"elu": F.elu, "silu": F.silu}
+_NORM_EPS = {"rms": 1e-4, "layer": 1e-3}
+
+
+def glorot_(weight: Tensor, fan_in: int, fan_out: int) -> None:
+    """Glorot-uniform initialisation in place."""
+    limit = math.sqrt(6.0 / (fan_in + fan_out))
+    with torch.no_grad():
+        weight.uniform_(-limit, limit)
+
+
+class Linear(nn.Linear):
+    """A linear layer with Glorot-uniform weights and zero bias (the initialisation of both presets)."""
+
+    def reset_parameters(self) -> None:
+        glorot_(self.weight, self.in_features, self.out_features)
+        nn.init.zeros_(self.bias)
+
+
+class Norm(nn.Module):
+    """RMS or layer normalisation over the last axis with a scale (and offset) per member of a stack, or none.
+
+    Args:
+        shape: the scale's shape: (units,) or (M, 1, units).
+    """
+
+    def __init__(self, kind: str, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.kind = kind
+        if kind != "none":
+            self.scale = nn.Parameter(torch.ones(shape))
+        if kind == "layer":
+            self.offset = nn.Parameter(torch.zeros(shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.kind == "none":
+            return x
+        if self.kind == "rms":
+            return F.rms_norm(x, x.shape[-1:], eps=_NORM_EPS["rms"]) * self.scale
+        return F.layer_norm(x, x.shape[-1:], eps=_NORM_EPS["layer"]) * self.scale + self.offset
+
+
+class MLP(nn.Module):
+    """Hidden layers (linear, norm, activation) and, where ``out`` is given, a last linear layer."""
+
+    def __init__(self, inputs: int, units: Sequence[int], out: int | None, act: str, norm: str) -> None:
+        super().__init__()
+        sizes = [inputs, *units]
+        self.hidden = nn.ModuleList(Linear(i, o) for i, o in zip(sizes, sizes[1:], strict=False))
+        self.norms = nn.ModuleList(Norm(norm, (o,)) for o in units)
+        self.out = None if out is None else Linear(sizes[-1], out)
+        self.act = ACTIVATIONS[act]
+        self.out_features = sizes[-1] if out is None else out
+
+    def forward(self, x: Tensor) -> Tensor:
+        for linear, norm in zip(self.hidden, self.norms, strict=True):
+            x = self.act(norm(linear(x)))
+        return x if self.out is None else self.out(x)
+
+
+class StackedLinear(nn.Module):
+    """M linear layers as one: weight (M, in, out), bias (M, 1, out)."""
+
+    def __init__(self, members: int, inputs: int, out: int, zero: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(members, inputs, out))
+        self.bias = nn.Parameter(torch.zeros(members, 1, out))
+        if not zero:
+            glorot_(self.weight, inputs, out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(M, n, in) → (M, n, out); a shared input (1, n, in) is seen by every member."""
+        return torch.baddbmm(self.bias, x.expand(self.weight.shape[0], -1, -1), self.weight)
+
+
+class StackedMLP(nn.Module):
+    """M MLPs of one shape, run together.
+
+    Args:
+        zero: start the last layer at zero.
+    """
+
+    def __init__(
+        self, members: int, inputs: int, units: Sequence[int], out: int, act: str, norm: str, zero: bool = False
+    ) -> None:
+        super().__init__()
+        sizes = [inputs, *units]
+        self.hidden = nn.ModuleList(StackedLinear(members, i, o) for i, o in zip(sizes, sizes[1:], strict=False))
+        self.norms = nn.ModuleList(Norm(norm, (members, 1, o)) for o in units)
+        self.out = StackedLinear(members, sizes[-1], out, zero)
+        self.act = ACTIVATIONS[act]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(M, n, in) or shared (1, n, in) → (M, n, out)."""
+        for linear, norm in zip(self.hidden, self.norms, strict=True):
+            x = self.act(norm(linear(x)))
+        return self.out(x)

@@ -1,0 +1,126 @@
+"""The recurrent state-space model: deterministic GRU state and categorical latents (METHOD: DreamerV2/V3).
+
+Used by the world model (posterior over data), by imagination (prior only) and by players (filtering).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from waker.config import ModelConfig
+from waker.model.distributions import log_probabilities, sample_onehot
+from waker.model.nets import ACTIVATIONS, Linear, Norm
+
+_GRU_NORM_EPS = 1e-3
+_UPDATE_BIAS = -1.0
+
+
+class State(NamedTuple):
+    """A latent state: ``stoch`` (..., S·C) one-hot samples, flat, and ``deter`` (..., D)."""
+
+    stoch: Tensor
+    deter: Tensor
+
+    @property
+    def feature(self) -> Tensor:
+        """(stoch, deter) side by side, (..., F)."""
+        return torch.cat([self.stoch, self.deter], -1)
+
+
+class Posterior(NamedTuple):
+    """What :meth:`RSSM.observe` returns, all (B, T, ...); logits are log probabilities (B, T, S, C)."""
+
+    state: State
+    posterior: Tensor
+    prior: Tensor
+
+
+class RSSM(nn.Module):
+    """GRU dynamics over (stoch, action) with a prior and a posterior over S latents of C classes each."""
+
+    def __init__(self, config: ModelConfig, embed_dim: int, action_dim: int) -> None:
+        super().__init__()
+        self.latents, self.classes, self.deter_dim = config.stoch, config.classes, config.deter
+        self.unimix = config.unimix
+        self.stoch_dim = config.stoch * config.classes
+        self.feature_dim = self.stoch_dim + config.deter
+        self.act = ACTIVATIONS[config.act]
+        hidden = config.hidden
+        self.img_in, self.img_in_norm = Linear(self.stoch_dim + action_dim, hidden), Norm(config.norm, (hidden,))
+        self.gru = Linear(hidden + config.deter, 3 * config.deter)
+        self.gru_norm = nn.LayerNorm(3 * config.deter, eps=_GRU_NORM_EPS)
+        self.img_out, self.img_out_norm = Linear(config.deter, hidden), Norm(config.norm, (hidden,))
+        self.img_dist = Linear(hidden, self.stoch_dim)
+        self.obs_out, self.obs_out_norm = Linear(config.deter + embed_dim, hidden), Norm(config.norm, (hidden,))
+        self.obs_dist = Linear(hidden, self.stoch_dim)
+
+    def initial(self, n: int) -> State:
+        """n zero states."""
+        weight = self.gru.weight
+        return State(weight.new_zeros(n, self.stoch_dim), weight.new_zeros(n, self.deter_dim))
+
+    def transition(self, state: State, action: Tensor) -> Tensor:
+        """The next deterministic state, (..., D), after ``action`` (..., A)."""
+        x = self.act(self.img_in_norm(self.img_in(torch.cat([state.stoch, action], -1))))
+        gates = self.gru_norm(self.gru(torch.cat([x, state.deter], -1)))
+        reset, candidate, update = gates.chunk(3, -1)
+        candidate = torch.tanh(torch.sigmoid(reset) * candidate)
+        update = torch.sigmoid(update + _UPDATE_BIAS)
+        return state.deter + update * (candidate - state.deter)
+
+    def prior(self, deter: Tensor) -> Tensor:
+        """Log probabilities of the next latents given the deterministic state, (..., S, C)."""
+        return self._latents(self.img_dist(self.act(self.img_out_norm(self.img_out(deter)))))
+
+    def posterior(self, deter: Tensor, embed: Tensor) -> Tensor:
+        """Log probabilities of the latents given deterministic state and embedding, (..., S, C)."""
+        return self._posterior(deter, self._project_embedding(embed))
+
+    def imagine(self, state: State, action: Tensor, mode: bool = False) -> State:
+        """One step without observation: the next state drawn from the prior."""
+        deter = self.transition(state, action)
+        return State(self.sample(self.prior(deter), mode), deter)
+
+    def sample(self, log_probs: Tensor, mode: bool = False) -> Tensor:
+        """Flat one-hot samples (..., S·C) of latents (..., S, C), straight-through."""
+        return sample_onehot(log_probs, mode).flatten(-2)
+
+    def observe(self, embed: Tensor, action: Tensor, is_first: Tensor, mode: bool = False) -> Posterior:
+        """Filter sequences from a zero state.
+
+        Args:
+            embed: (B, T, embedding).
+            action: (B, T, A); ``action[:, t]`` led into observation t.
+            is_first: (B, T) bool; resets the state and the action.
+        """
+        projected = self._project_embedding(embed)  # hoisted out of the scan
+        keep = (~is_first).to(embed.dtype).unsqueeze(-1)  # (B, T, 1)
+        action = action * keep
+        state = self.initial(embed.shape[0])
+        stochs, deters, posteriors = [], [], []
+        for t in range(embed.shape[1]):
+            state = State(state.stoch * keep[:, t], state.deter * keep[:, t])
+            deter = self.transition(state, action[:, t])
+            log_probs = self._posterior(deter, projected[:, t])
+            state = State(self.sample(log_probs, mode), deter)
+            stochs.append(state.stoch)
+            deters.append(deter)
+            posteriors.append(log_probs)
+        deter_sequence = torch.stack(deters, 1)  # (B, T, D)
+        states = State(torch.stack(stochs, 1), deter_sequence)
+        return Posterior(states, torch.stack(posteriors, 1), self.prior(deter_sequence))
+
+    def _project_embedding(self, embed: Tensor) -> Tensor:
+        # The posterior's layer sees (deter, embed): its embedding columns and bias, applied to all steps at once.
+        return F.linear(embed, self.obs_out.weight[:, self.deter_dim :], self.obs_out.bias)
+
+    def _posterior(self, deter: Tensor, projected: Tensor) -> Tensor:
+        x = F.linear(deter, self.obs_out.weight[:, : self.deter_dim]) + projected
+        return self._latents(self.obs_dist(self.act(self.obs_out_norm(x))))
+
+    def _latents(self, logits: Tensor) -> Tensor:
+        return log_probabilities(logits.unflatten(-1, (self.latents, self.classes)), self.unimix)

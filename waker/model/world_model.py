@@ -1,0 +1,117 @@
+"""The world model: encoder, RSSM, decoder, reward heads and continue head, and its training loss.
+
+Called by the agent's update, by imagination (through :attr:`WorldModel.rssm` and the heads) and by the evaluation of
+model errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from waker.config import ModelConfig
+from waker.model.decoder import Decoder, weighted
+from waker.model.distributions import categorical_entropy, categorical_kl
+from waker.model.encoder import Encoder
+from waker.model.heads import ScalarStack, bernoulli_nll
+from waker.model.nets import MLP
+from waker.model.rssm import RSSM, Posterior, State
+from waker.spaces import EnvSpec
+
+
+class ModelOutput(NamedTuple):
+    """The loss to descend, the posterior it was computed on, and metrics (0-dim, or (K,) for reward losses)."""
+
+    loss: Tensor
+    posterior: Posterior
+    metrics: dict[str, Tensor]
+
+
+class WorldModel(nn.Module):
+    """θ enters nowhere: the model must infer the environment from observations."""
+
+    def __init__(self, spec: EnvSpec, config: ModelConfig) -> None:
+        super().__init__()
+        self.config, self.keys = config, spec.observation
+        self.encoder = Encoder(spec.observation, config)
+        self.rssm = RSSM(config, self.encoder.out_features, spec.action.dim)
+        features = self.rssm.feature_dim
+        self.decoder = Decoder(spec.observation, config, features)
+        self.rewards = reward_heads(len(spec.tasks), features, config)
+        has_continue = config.continue_scale > 0
+        self.continues = MLP(features, config.head_units, 1, config.act, config.norm) if has_continue else None
+
+    def observe(self, batch: Mapping[str, Tensor], mode: bool = False) -> Posterior:
+        """The posterior over a batch of sequences, (B, T, ...)."""
+        return self.rssm.observe(self.encoder(batch), batch["action"], batch["is_first"], mode)
+
+    def continue_probability(self, feature: Tensor) -> Tensor:
+        """P(the episode goes on after this state), (...); ones where there is no continue head."""
+        if self.continues is None:
+            return torch.ones_like(feature[..., 0])
+        return torch.sigmoid(self.continues(feature).squeeze(-1))
+
+    def loss(self, batch: Mapping[str, Tensor], mode: bool = False) -> ModelOutput:
+        """Reconstruction, KL, reward and continue losses, averaged over B·T (METHOD §4)."""
+        posterior = self.observe(batch, mode)
+        feature = posterior.state.feature  # (B, T, F)
+        reconstruction = self.decoder.nll(self.decoder(feature), batch)
+        kl_loss, kl = kl_losses(posterior.posterior, posterior.prior, self.config)
+        reward = self.reward_loss(feature, batch["task_rewards"])
+        loss = weighted(reconstruction, self.keys) + self.config.kl_scale * kl_loss + reward.sum()
+        metrics = {f"{name}_loss": value.detach().mean() for name, value in reconstruction.items()}
+        if self.continues is not None:
+            target = 1.0 - batch["is_terminal"].to(feature.dtype)
+            goes_on = bernoulli_nll(self.continues(feature).squeeze(-1), target).mean()
+            loss = loss + self.config.continue_scale * goes_on
+            metrics["continue_loss"] = goes_on.detach()
+        with torch.no_grad():
+            metrics |= {
+                "kl_loss": kl_loss.detach(),
+                "model_kl": kl.detach(),
+                "prior_ent": categorical_entropy(posterior.prior).sum(-1).mean(),
+                "post_ent": categorical_entropy(posterior.posterior).sum(-1).mean(),
+                "reward_loss": reward.detach(),
+                "model_loss": loss.detach(),
+            }
+        return ModelOutput(loss, posterior, metrics)
+
+    def reward_loss(self, feature: Tensor, task_rewards: Tensor) -> Tensor:
+        """−log likelihood of each task's rewards, averaged over B·T, (K,)."""
+        if not self.config.reward_gradients:
+            feature = feature.detach()
+        flat = feature.flatten(0, -2).unsqueeze(0)  # B T F -> 1 (B T) F, shared by all heads
+        target = task_rewards.flatten(0, -2).T  # B T K -> K (B T)
+        return self.rewards.nll(self.rewards(flat), target).mean(-1)
+
+
+def reward_heads(tasks: int, features: int, config: ModelConfig) -> ScalarStack:
+    """A stack of ``tasks`` reward heads on features of size ``features``."""
+    c = config
+    return ScalarStack(
+        tasks, features, c.head_units, c.act, c.norm, c.reward, c.bins, c.bins_limit, c.zero_heads
+    )
+
+
+def kl_losses(posterior: Tensor, prior: Tensor, config: ModelConfig) -> tuple[Tensor, Tensor]:
+    """The KL loss, and the plain KL(posterior ‖ prior) in nats.
+
+    ``mix`` (authors): the batch mean of each side is clamped at the free nats, then the two are mixed.
+    ``dyn-rep`` (DreamerV3): each state's KL is clamped, then averaged.
+
+    Args:
+        posterior, prior: log probabilities (B, T, S, C).
+    """
+    dyn = categorical_kl(posterior.detach(), prior).sum(-1)  # (B, T): trains the prior
+    rep = categorical_kl(posterior, prior.detach()).sum(-1)  # (B, T): trains the posterior
+    if config.kl_balance == "mix":
+        sides = [dyn.mean().clamp_min(config.free_nats), rep.mean().clamp_min(config.free_nats)]
+    else:
+        sides = [dyn.clamp_min(config.free_nats).mean(), rep.clamp_min(config.free_nats).mean()]
+    return config.kl_dyn * sides[0] + config.kl_rep * sides[1], dyn.mean()
+
+
+__all__ = ["ModelOutput", "State", "WorldModel", "kl_losses", "reward_heads"]

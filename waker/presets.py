@@ -1,0 +1,190 @@
+"""Presets: functions that return a :class:`Config`. One code path, several configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from waker.config import (
+    BehaviourConfig,
+    Config,
+    EvalConfig,
+    ExplorerConfig,
+    ModelConfig,
+    OptimizerConfig,
+    TrainConfig,
+)
+from waker.curriculum.config import CurriculumConfig
+from waker.errors import unknown
+
+_AUTHORS_ADAM = {"eps": 1e-5, "clip": 100.0, "decay": 1e-6, "keras": True}
+
+
+def paper() -> Config:
+    """The published settings: DreamerV2 with discrete latents, Plan2Explore, the paper's schedule (METHOD §§4–6)."""
+    return Config(
+        model=ModelConfig(
+            deter=600,
+            hidden=600,
+            stoch=32,
+            classes=32,
+            cnn_depth=48,
+            act="elu",
+            norm="none",
+            unimix=0.0,
+            symlog=False,
+            reward="gaussian",
+            zero_heads=False,
+            kl_balance="mix",
+            kl_dyn=0.8,
+            kl_rep=0.2,
+            free_nats=1.0,
+            continue_scale=0.0,
+            optimizer=OptimizerConfig(lr=3e-4, **_AUTHORS_ADAM),
+        ),
+        behaviour=BehaviourConfig(
+            critic="gaussian",
+            actor_unimix=0.0,
+            entropy=1e-4,
+            explorer_entropy=1e-4,
+            normalise_returns=False,
+            slow_target=True,
+            slow_every=100,
+            slow_rate=1.0,
+            slow_regulariser=0.0,
+            baseline="authors",
+            actor_optimizer=OptimizerConfig(lr=1e-4, **_AUTHORS_ADAM),
+            critic_optimizer=OptimizerConfig(lr=1e-4, **_AUTHORS_ADAM),
+        ),
+        explorer=ExplorerConfig(target="feature", scale=50.0, optimizer=OptimizerConfig(lr=3e-4, **_AUTHORS_ADAM)),
+        train=TrainConfig(steps=5_000_000, prefill=100_000, train_every=8.0, replay=2_000_000),
+    )
+
+
+def authors() -> Config:
+    """``paper`` with the authors' switches: the action that led into a state, the first imagined entry credited."""
+    base = paper()
+    explorer = ExplorerConfig(
+        target="feature", scale=50.0, action="authors", credit_first=True, optimizer=base.explorer.optimizer
+    )
+    return _replace(base, explorer=explorer)
+
+
+def default() -> Config:
+    """The later, more robust recipe (DreamerV3) at a middle size."""
+    return Config(
+        explorer=ExplorerConfig(target="deter"),
+        behaviour=BehaviourConfig(),
+    )
+
+
+def laptop() -> Config:
+    """The recipe for grids on one core: small nets, few free nats, short memory of the error estimates."""
+    units = (128, 128)
+    adam = {"eps": 1e-8, "clip": 100.0}
+    return Config(
+        model=ModelConfig(
+            deter=128,
+            hidden=128,
+            stoch=16,
+            classes=8,
+            cnn_depth=8,
+            encoder_units=(128, 128),
+            decoder_units=(128, 128),
+            head_units=(128,),
+            bins=41,
+            bins_limit=4.0,
+            kl_dyn=0.5,
+            kl_rep=0.1,
+            free_nats=0.1,
+            optimizer=OptimizerConfig(lr=2e-3, warmup=100, anneal=4000, **adam),
+        ),
+        behaviour=BehaviourConfig(
+            horizon=15,
+            starts=256,
+            discount=0.97,
+            actor_units=units,
+            critic_units=units,
+            actor_optimizer=OptimizerConfig(lr=1e-3, warmup=50, **adam),
+            critic_optimizer=OptimizerConfig(lr=1e-3, warmup=50, **adam),
+        ),
+        explorer=ExplorerConfig(
+            heads=5, units=(128,), target="deter", optimizer=OptimizerConfig(lr=1e-3, warmup=50, **adam)
+        ),
+        curriculum=CurriculumConfig(memory_updates=50.0, reduction_interval=500, reduction_start=2_000),
+        train=TrainConfig(
+            steps=25_000,
+            prefill=1_000,
+            envs=8,
+            train_every=12.0,
+            batch=16,
+            length=16,
+            replay=100_000,
+            task_policies="after",
+            adapt_updates=800,
+            save_every=5_000,
+            log_every=50,
+        ),
+        evaluation=EvalConfig(episodes=180, suite_episodes=60),
+    )
+
+
+def tiny() -> Config:
+    """The smallest working learner, for tests and for trying things out: seconds, and nothing to be learned."""
+    small = (16,)
+    return Config(
+        model=ModelConfig(
+            deter=16,
+            hidden=16,
+            stoch=4,
+            classes=4,
+            cnn_depth=2,
+            encoder_units=small,
+            decoder_units=small,
+            head_units=small,
+            bins=11,
+            bins_limit=3.0,
+        ),
+        behaviour=BehaviourConfig(horizon=4, starts=16, actor_units=small, critic_units=small),
+        explorer=ExplorerConfig(heads=3, units=small, target="deter"),
+        curriculum=CurriculumConfig(memory_updates=10.0, reduction_interval=40, reduction_start=80),
+        train=TrainConfig(
+            steps=160,
+            prefill=64,
+            envs=2,
+            train_every=16.0,
+            batch=4,
+            length=8,
+            replay=1_000,
+            adapt_updates=3,
+            save_every=80,
+            log_every=2,
+        ),
+        evaluation=EvalConfig(episodes=6, suite_episodes=2, model_episodes=1, horizon=3, samples=8),
+    )
+
+
+PRESETS: dict[str, Callable[[], Config]] = {
+    "default": default,
+    "paper": paper,
+    "authors": authors,
+    "laptop": laptop,
+    "tiny": tiny,
+}
+"""Name → preset, as `--preset` takes it."""
+
+
+def preset(name: str) -> Config:
+    """The preset called ``name``.
+
+    Raises:
+        UserError: there is none; the message names the nearest.
+    """
+    if name not in PRESETS:
+        raise unknown("preset", name, PRESETS)
+    return PRESETS[name]()
+
+
+def _replace(config: Config, **sections: object) -> Config:
+    from dataclasses import replace
+
+    return replace(config, **sections)  # type: ignore[arg-type]

@@ -1,0 +1,128 @@
+"""What the learner knows of an environment: its observation keys, its action space, its tasks.
+
+:func:`spec_of` reads them once from a ``ParametricEnv``; the replay, the collector and the world model are built
+from the resulting :class:`EnvSpec` and never look at the environment again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from waker.errors import UserError
+
+Kind = Literal["image", "vector", "categorical"]
+
+
+@dataclass(frozen=True)
+class ObservationKey:
+    """One entry of the observation.
+
+    Attributes:
+        kind: ``image`` (uint8, height × width × channels), ``vector`` (floats) or ``categorical`` (integers).
+        shape: of one observation, as the environment gives it.
+        classes: for ``categorical``, the number of classes of each of the ``shape[0]`` variables.
+        weight: the share of this key in the reconstruction loss (the environment's hint).
+    """
+
+    name: str
+    kind: Kind
+    shape: tuple[int, ...]
+    dtype: str
+    classes: tuple[int, ...] = ()
+    weight: float = 1.0
+
+    @property
+    def size(self) -> int:
+        """The length of the flat encoding: one-hot for categorical variables."""
+        return sum(self.classes) if self.kind == "categorical" else int(np.prod(self.shape))
+
+
+@dataclass(frozen=True)
+class ActionSpec:
+    """Actions are vectors (A,): a one-hot for discrete spaces, values in [−1, 1] for continuous ones."""
+
+    dim: int
+    discrete: bool
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+
+    def to_env(self, vector: NDArray[np.float32]) -> Any:
+        """The environment's action for an agent's vector (A,)."""
+        if self.discrete:
+            return int(vector.argmax())
+        low, high = np.asarray(self.low, np.float32), np.asarray(self.high, np.float32)
+        return (low + (np.clip(vector, -1.0, 1.0) + 1.0) * 0.5 * (high - low)).astype(np.float32)
+
+    def random(self, rng: np.random.Generator, n: int) -> NDArray[np.float32]:
+        """n uniform actions as vectors, (n, A)."""
+        if self.discrete:
+            return np.eye(self.dim, dtype=np.float32)[rng.integers(self.dim, size=n)]
+        return rng.uniform(-1.0, 1.0, (n, self.dim)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """Everything of an environment that shapes the learner's arrays."""
+
+    env_id: str
+    observation: tuple[ObservationKey, ...]
+    action: ActionSpec
+    tasks: tuple[str, ...]
+
+    def split(self, observation: Any) -> dict[str, NDArray[Any]]:
+        """An environment's observation as a dict by key; a space that is not a Dict has the one key of its kind."""
+        if len(self.observation) == 1 and not isinstance(observation, Mapping):
+            key = self.observation[0]
+            return {key.name: np.asarray(observation, key.dtype).reshape(key.shape)}
+        return {k.name: np.asarray(observation[k.name], k.dtype).reshape(k.shape) for k in self.observation}
+
+
+def _key(name: str, space: gym.Space[Any], weight: float) -> ObservationKey:
+    if isinstance(space, gym.spaces.Box):
+        if space.dtype == np.uint8 and len(space.shape) == 3:
+            return ObservationKey(name, "image", space.shape, "uint8", weight=weight)
+        return ObservationKey(name, "vector", space.shape, "float32", weight=weight)
+    if isinstance(space, gym.spaces.MultiDiscrete) and space.nvec.ndim == 1 and not space.start.any():
+        classes = tuple(int(n) for n in space.nvec)
+        dtype = "uint8" if max(classes) <= 256 else "int32"
+        return ObservationKey(name, "categorical", (len(classes),), dtype, classes, weight)
+    if isinstance(space, gym.spaces.Discrete) and space.start == 0:
+        dtype = "uint8" if space.n <= 256 else "int32"
+        return ObservationKey(name, "categorical", (1,), dtype, (int(space.n),), weight)
+    raise UserError(
+        f"observation {name!r} is a {space}; the learner takes Box (uint8 H×W×C images or floats), "
+        "MultiDiscrete and Discrete from 0, and a flat Dict of these"
+    )
+
+
+def _action(space: gym.Space[Any]) -> ActionSpec:
+    if isinstance(space, gym.spaces.Discrete) and space.start == 0:
+        return ActionSpec(int(space.n), discrete=True)
+    if isinstance(space, gym.spaces.Box) and len(space.shape) == 1 and np.isfinite([space.low, space.high]).all():
+        return ActionSpec(space.shape[0], False, tuple(map(float, space.low)), tuple(map(float, space.high)))
+    raise UserError(f"the action space is {space}; the learner takes Discrete from 0 and bounded one-dimensional Box")
+
+
+def spec_of(env: gym.Env[Any, Any]) -> EnvSpec:
+    """The spec of a ``ParametricEnv`` (wrapped or not).
+
+    Raises:
+        UserError: a space the learner has no encoder or policy for.
+    """
+    inner: Any = env.unwrapped
+    weights: Mapping[str, float] = getattr(inner, "observation_weights", {})
+    space = env.observation_space
+    if isinstance(space, gym.spaces.Dict):
+        keys = tuple(_key(name, sub, weights.get(name, 1.0)) for name, sub in space.spaces.items())
+    else:
+        single = _key("observation", space, 1.0)
+        name = "image" if single.kind == "image" else "observation"
+        keys = (_key(name, space, weights.get(name, 1.0)),)
+    env_id = env.spec.id if env.spec is not None else type(inner).__name__
+    return EnvSpec(env_id, keys, _action(env.action_space), tuple(inner.tasks))
