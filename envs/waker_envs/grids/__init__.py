@@ -1,0 +1,1 @@
+"""Grid families: small enough for a laptop, and for exact returns and regret."""

@@ -1,0 +1,256 @@
+"""GridCleanUp: sort green and blue blocks to opposite sides of a room; CleanUp's parameters and tasks on a grid."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from minigrid.core.world_object import Box, Floor, Wall, WorldObj
+from numpy.typing import ArrayLike, NDArray
+
+from waker_envs.api import FiniteThetaSpace, Parameter, ParametricEnv, Theta, Transition
+from waker_envs.grids.pictures import PIXELS, Picture, TileSet, framed
+from waker_envs.grids.pushing import N_ACTIONS, move
+
+GREEN, BLUE = 1, 2
+"""Colours of blocks."""
+_FLOOR, _WALL, _GREEN_GOAL, _BLUE_GOAL = range(4)
+_ARENAS = 5
+_FRAME = 7
+
+
+def arena_side(arena: int) -> int:
+    """Side of an arena's floor in cells: 3 … 7; arena 5, the out-of-distribution one, is as large as arena 4."""
+    return 3 + min(arena, _ARENAS - 1)
+
+
+def _space() -> FiniteThetaSpace:
+    """All θ of CleanUp and their probabilities under its generative process."""
+    points, weights = [], []
+    for arena in range(_ARENAS):
+        for total in range(arena + 1):
+            for green in range(total + 1):
+                points.append((arena, green, total - green))
+                # Arena uniform, then the number of blocks uniform in 0 … a, then the green ones in 0 … n.
+                weights.append(1 / _ARENAS / (arena + 1) / (total + 1))
+    return FiniteThetaSpace(
+        [
+            Parameter("arena", "size of the arena: 3 + arena cells a side"),
+            Parameter("n_green", "green blocks", "blocks"),
+            Parameter("n_blue", "blue blocks", "blocks"),
+        ],
+        points,
+        weights,
+        hard=[(4, green, 4 - green) for green in range(5)],
+        hardest=(4, 2, 2),
+        suites={"5-blocks": [(5, green, 5 - green) for green in range(6)]},
+    )
+
+
+@lru_cache(maxsize=8)
+def _tiles(tile: int) -> TileSet:
+    floors: list[WorldObj | None] = [None, Wall(), Floor("green"), Floor("blue")]
+    # Class = floor + 4 · block: a block hides the floor under it.
+    return TileSet([*floors, *[Box("green")] * 4, *[Box("blue")] * 4], tile)
+
+
+class GridCleanUp(ParametricEnv):
+    """
+    ## Description
+
+    A square room with a green goal along its left wall, a blue goal along its right wall, and green and blue
+    blocks between them. Bring the blocks to the goals the task names. The parameters, their distribution, the
+    tasks and the form of the reward are CleanUp's (Rigter, Jiang & Posner 2024, appendix on domains); a cell
+    stands for 0.4 m, the side of a block.
+
+    The agent pushes single blocks and pulls them. With pushing alone, a block in a goal column would stay there for
+    ever, and an exploring agent would soon make most tasks impossible. A pull undoes a push and a push a pull, so
+    no state is a dead end: a task that could be solved at the start still can.
+
+    ## Action space
+
+    `Discrete(9)`: 0 stay; 1 up, 2 right, 3 down, 4 left, pushing the block ahead if the cell beyond it is free; 5 up,
+    6 right, 7 down, 8 left, drawing along the block directly behind, if there is one. What is blocked does nothing.
+
+    ## Observation space
+
+    `obs="symbolic"`: `Dict` of categories over a frame of 7 × 7 cells, row by row, with
+    - `agent`: `MultiDiscrete([7, 7])`, row and column;
+    - `blocks`: `MultiDiscrete([3] * 49)`: no block, green, blue;
+    - `cells`: `MultiDiscrete([4] * 49)`: floor, wall, green goal, blue goal; constant through an episode.
+
+    `obs="pixels"`: `Box(0, 255, (64, 64, 3), uint8)`, the same as a picture.
+
+    ## Tasks and rewards
+
+    `sort`: green blocks to the left, blue to the right. `sort-reversed`: the other way. `push`: all to the right.
+    The reward of a step is 4 × the decrease of Σ|column of block − column of its goal|, in cells, + 0.5 × the fraction
+    of blocks inside their goal after the step (1 when there are none). CleanUp pays 100 a metre, 40 a cell, in
+    episodes of 1000 control steps; with a tenth of the steps, a tenth of 40 keeps the two terms in proportion.
+    `info["completion"]`, shape (3,), is that fraction for each task.
+
+    ## Parameters θ
+
+    | # | name    | values      | meaning                                   |
+    |---|---------|-------------|-------------------------------------------|
+    | 0 | arena   | 0 … 4       | the room has (3 + arena)² cells           |
+    | 1 | n_green | 0 … arena   | green blocks; at most `arena` with n_blue |
+    | 2 | n_blue  | 0 … arena   | blue blocks                               |
+
+    DR: arena uniform, the number of blocks uniform in 0 … arena, the green ones uniform in 0 … that number. `hardest`
+    is (4, 2, 2), `hard` is arena 4 with four blocks of any split. Suite `5-blocks`: arena 5 (as large as arena 4)
+    with five blocks of every split.
+
+    ## Starting state
+
+    Blocks and agent on different cells between the goals, drawn uniformly by the episode's generator.
+
+    ## Episode end
+
+    Truncated after 100 steps; never terminated.
+
+    ## Registered ids
+
+    `waker/GridCleanUp-v0`
+
+    ## Arguments
+
+    Args:
+        task: the task whose reward `step` returns; None = reward-free.
+        obs: "symbolic" or "pixels".
+        length: steps of an episode.
+        render_mode: None or "rgb_array".
+
+    Raises:
+        ValueError: an argument outside its range.
+    """
+
+    tasks: tuple[str, ...] = ("sort", "sort-reversed", "push")
+    theta_space = _space()
+    observation_weights = {"agent": 3.0, "blocks": 1.0, "cells": 0.1}
+
+    PER_CELL = 4.0
+    INSIDE = 0.5
+
+    def __init__(
+        self,
+        task: str | None = None,
+        render_mode: str | None = None,
+        *,
+        obs: Literal["symbolic", "pixels"] = "symbolic",
+        length: int = 100,
+    ) -> None:
+        super().__init__(task, render_mode)
+        if obs not in ("symbolic", "pixels"):
+            raise ValueError(f"obs must be 'symbolic' or 'pixels', got {obs!r}")
+        if length < 1:
+            raise ValueError(f"length must be at least 1, got {length}")
+        self.obs_kind, self.length = obs, length
+        self.action_space = spaces.Discrete(N_ACTIONS)
+        if obs == "pixels":
+            self.observation_space = spaces.Box(0, 255, (PIXELS, PIXELS, 3), np.uint8)
+        else:
+            self.observation_space = spaces.Dict(
+                agent=spaces.MultiDiscrete([_FRAME, _FRAME]),
+                blocks=spaces.MultiDiscrete([3] * _FRAME**2),
+                cells=spaces.MultiDiscrete([4] * _FRAME**2),
+            )
+
+    def begin(self, theta: Theta) -> Any:
+        arena, n_green, n_blue = (int(v) for v in theta)
+        self._side, self._t = arena_side(arena), 0
+        middle = [r * _FRAME + c for r in range(self._side) for c in range(1, self._side - 1)]
+        drawn = self.np_random.permutation(middle)[: 1 + n_green + n_blue].tolist()
+        self._agent = drawn[0]
+        self._blocks = [0] * _FRAME**2
+        for i, cell in enumerate(drawn[1:]):
+            self._blocks[cell] = GREEN if i < n_green else BLUE
+        self._cells = _floor_plan(self._side)
+        self._distances, self._inside = self._standing()
+        return self._observation()
+
+    def advance(self, action: Any) -> Transition:
+        chosen = int(action)
+        if not 0 <= chosen < N_ACTIONS:
+            raise ValueError(f"action must be 0 … {N_ACTIONS - 1}, got {chosen}")
+        before = self._distances
+        self._agent = move(_FRAME, self._side, self._agent, self._blocks, chosen)
+        self._t += 1
+        self._distances, self._inside = self._standing()
+        rewards = self.PER_CELL * (before - self._distances) + self.INSIDE * self._inside
+        info = {"completion": self._inside.astype(np.float32)}
+        return Transition(self._observation(), rewards, truncated=self._t >= self.length, info=info)
+
+    def _standing(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """For each task, Σ|column − goal column| in cells and the fraction of blocks inside their goal."""
+        far = self._side - 1
+        placed = [(colour, cell % _FRAME) for cell, colour in enumerate(self._blocks) if colour]
+        goals = ({GREEN: 0, BLUE: far}, {GREEN: far, BLUE: 0}, {GREEN: far, BLUE: far})
+        distances = [sum(abs(column - goal[colour]) for colour, column in placed) for goal in goals]
+        inside = [sum(column == goal[colour] for colour, column in placed) for goal in goals]
+        fractions = np.array(inside, float) / len(placed) if placed else np.ones(len(goals))
+        return np.array(distances, float), fractions
+
+    def _observation(self) -> Any:
+        if self.obs_kind == "pixels":
+            return framed(self._picture(PIXELS // _FRAME), PIXELS)
+        return {
+            "agent": np.array(divmod(self._agent, _FRAME)),
+            "blocks": np.array(self._blocks),
+            "cells": self._cells.copy(),
+        }
+
+    def _picture(self, tile: int) -> Picture:
+        cells = (self._cells + 4 * np.array(self._blocks)).reshape(_FRAME, _FRAME)
+        row, column = divmod(self._agent, _FRAME)
+        return _tiles(tile).compose(cells, (row, column))
+
+    def render(self) -> Any:
+        """The room at 48 pixels a cell, or None without a render mode.
+
+        Raises:
+            gymnasium.error.ResetNeeded: before the first reset.
+        """
+        if self.render_mode is None:
+            return None
+        if self.theta is None:
+            raise gym.error.ResetNeeded("call reset() before render()")
+        return framed(self._picture(48), 48 * _FRAME + 32)
+
+    def predict(
+        self, theta: ArrayLike, seed: int, observation: Any, actions: ArrayLike
+    ) -> dict[str, NDArray[np.float64]]:
+        """Where the agent will be after each action of an open-loop sequence; certain, as nothing here is random.
+
+        Args:
+            observation: where the sequence starts.
+            actions: shape (k,).
+
+        Returns:
+            ``{"agent": (k, 7, 7)}``, one-hot over rows and columns; empty for pixel observations, which have no
+            categorical key.
+        """
+        if self.obs_kind == "pixels":
+            return {}
+        side = arena_side(int(self._checked(theta)[0]))
+        row, column = (int(x) for x in observation["agent"])
+        agent, blocks = row * _FRAME + column, list(observation["blocks"])
+        sequence = np.asarray(actions, np.int64)
+        rows = np.zeros((len(sequence), _FRAME * _FRAME))
+        for k, action in enumerate(sequence.tolist()):
+            agent = move(_FRAME, side, agent, blocks, action)
+            rows[k, agent] = 1.0
+        return {"agent": rows.reshape(-1, _FRAME, _FRAME)}
+
+
+@lru_cache(maxsize=8)
+def _floor_plan(side: int) -> NDArray[np.int64]:
+    """The class of each cell of the frame for a room of this side, shape (49,), read-only."""
+    plan = np.full((_FRAME, _FRAME), _WALL, np.int64)
+    plan[:side, :side] = _FLOOR
+    plan[:side, 0], plan[:side, side - 1] = _GREEN_GOAL, _BLUE_GOAL
+    plan.setflags(write=False)
+    return plan.ravel()

@@ -1,0 +1,300 @@
+"""GridHazards: a room of coloured tiles, hazards and slippery floor whose optimal return is known exactly."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.utils import seeding
+from minigrid.core.world_object import Floor, Goal, Lava, Wall
+from numpy.typing import ArrayLike, NDArray
+
+from waker_envs.api import FiniteThetaSpace, Parameter, ParametricEnv, Suite, Theta, Transition, UnknownTaskError
+from waker_envs.grids.hazards_exact import action_values, forward
+from waker_envs.grids.layouts import HAZARD, N_ACTIONS, TILES, WALL, Layout, check_room, hazard_count, make_layout
+from waker_envs.grids.pictures import PIXELS, Picture, TileSet, framed
+
+_FLOOR_COLOURS = (None, "purple", "yellow", "grey")
+_FIRST_FRESH = 1 << 32  # fresh layouts never coincide with the numbered ones
+
+
+@lru_cache(maxsize=16)
+def _tiles(n_slips: int, tile: int) -> TileSet:
+    floors = [None if colour is None else Floor(colour) for colour in _FLOOR_COLOURS[:n_slips]]
+    return TileSet([*floors, Wall(), Lava(), Goal("green"), Goal("blue"), Goal("red")], tile)
+
+
+class GridHazards(ParametricEnv):
+    """
+    ## Description
+
+    A square room with a green, a blue and a red tile, hazards, and floor that may be slippery. Stand on the
+    tile the task names, and do not step on a hazard. The whole room is seen. It is small enough for dynamic
+    programming over the true dynamics, so regret is exact; slip is noise that no model can predict away, so a
+    good error estimate must not chase it.
+
+    ## Action space
+
+    `Discrete(5)`: 0 stay, 1 up, 2 right, 3 down, 4 left (absolute; walls stop a move). With the slip probability
+    the chosen action is replaced by one drawn uniformly from all five.
+
+    ## Observation space
+
+    `obs="symbolic"`: `Dict` with
+    - `agent`: `MultiDiscrete([n, n])`, the agent's row and column, n = the largest size;
+    - `under`: `Discrete(C)`, the class of the cell the agent stands on (which `cells` and `agent` imply);
+    - `cells`: `MultiDiscrete([C] * n²)`, the class of each cell row by row, without the agent: one floor class for
+      each slip level, then wall, hazard, green, blue, red. It is constant through an episode, and shows the
+      slip level.
+
+    `obs="pixels"`: `Box(0, 255, (64, 64, 3), uint8)`, the same as a picture; the agent is a white disc.
+
+    ## Tasks and rewards
+
+    `green`, `blue`, `red`: 1 for each step at whose end the agent stands on that tile, else 0.
+
+    ## Parameters θ
+
+    | # | name    | values (default) | meaning                                                          |
+    |---|---------|------------------|------------------------------------------------------------------|
+    | 0 | size    | 3, 4, 5          | side of the room in cells; the rest of the n × n frame is wall   |
+    | 1 | hazards | 0, 0.1, 0.2      | share of the cells that are hazards, at least one when positive  |
+    | 2 | slip    | 0, 0.25          | probability that the chosen action is replaced by a random one   |
+
+    DR is uniform over all combinations. `hardest` is the largest value of each; `hard` are the rooms of the largest
+    size with hazards of which density or slip is at its largest: the longest ways, with most to lose on them.
+
+    Suites: `fresh` (all θ, with a layout never seen in training every episode) and `denser` (the largest size
+    with hazard density 0.3, each slip).
+
+    ## Starting state
+
+    A layout, one of `n_layouts` for its (size, hazards), and a floor cell, both drawn by the episode's generator.
+    No hazard cuts off a tile or a start.
+
+    ## Episode end
+
+    Terminated on a hazard; truncated after 4 · size steps.
+
+    ## Registered ids
+
+    `waker/GridHazards-v0`
+
+    ## Arguments
+
+    Args:
+        task: the task whose reward `step` returns; None = reward-free.
+        obs: "symbolic" or "pixels".
+        sizes: room sizes, each ≥ 3.
+        densities: hazard densities, each in [0, 1), with room for the tiles.
+        slips: slip probabilities, each in [0, 1]; at most four.
+        n_layouts: layouts for each (size, hazards); None = a fresh one every episode.
+        render_mode: None or "rgb_array".
+
+    Raises:
+        ValueError: an argument outside its range.
+    """
+
+    tasks: tuple[str, ...] = ("green", "blue", "red")
+    # Dozens of cells that never change would otherwise drown what moves. `under` is worth its own key because reward
+    # heads see the latent state without shaping it: from position and room alone they learn "on a tile" too late.
+    observation_weights = {"agent": 3.0, "under": 3.0, "cells": 0.3}
+
+    def __init__(
+        self,
+        task: str | None = None,
+        render_mode: str | None = None,
+        *,
+        obs: Literal["symbolic", "pixels"] = "symbolic",
+        sizes: Sequence[int] = (3, 4, 5),
+        densities: Sequence[float] = (0.0, 0.1, 0.2),
+        slips: Sequence[float] = (0.0, 0.25),
+        n_layouts: int | None = 4,
+    ) -> None:
+        super().__init__(task, render_mode)
+        if obs not in ("symbolic", "pixels"):
+            raise ValueError(f"obs must be 'symbolic' or 'pixels', got {obs!r}")
+        if not sizes or min(sizes) < 3 or any(s != int(s) for s in sizes):
+            raise ValueError(f"sizes must be whole numbers of at least 3, got {list(sizes)}")
+        if not densities or min(densities) < 0:
+            raise ValueError(f"densities must be numbers of at least 0, got {list(densities)}")
+        if not 1 <= len(slips) <= len(_FLOOR_COLOURS) or min(slips) < 0 or max(slips) > 1:
+            raise ValueError(f"slips must be one to {len(_FLOOR_COLOURS)} probabilities, got {list(slips)}")
+        if n_layouts is not None and n_layouts < 1:
+            raise ValueError(f"n_layouts must be at least 1, or None for fresh layouts, got {n_layouts}")
+        for size, density in itertools.product(sizes, densities):
+            check_room(int(size), density)
+        self.obs_kind = obs
+        self.n_layouts = n_layouts
+        self.frame = int(max(sizes))
+        self.slips = tuple(sorted(float(s) for s in set(slips)))
+        self.theta_space = self._space(sizes, densities)
+        self.n_classes = len(self.slips) + 2 + len(TILES)
+        self.action_space = spaces.Discrete(N_ACTIONS)
+        if obs == "pixels":
+            self.observation_space = spaces.Box(0, 255, (PIXELS, PIXELS, 3), np.uint8)
+        else:
+            self.observation_space = spaces.Dict(
+                agent=spaces.MultiDiscrete([self.frame, self.frame]),
+                under=spaces.Discrete(self.n_classes),
+                cells=spaces.MultiDiscrete([self.n_classes] * self.frame**2),
+            )
+
+    def _space(self, sizes: Sequence[int], densities: Sequence[float]) -> FiniteThetaSpace:
+        points = np.array(list(itertools.product(sorted(set(sizes)), sorted(set(densities)), self.slips)), float)
+        top = points.max(0)
+        hard = points[(points[:, 0] == top[0]) & (points[:, 1] > 0) & (points[:, 1:] == top[1:]).any(1)]
+        denser = [(top[0], 0.3, slip) for slip in self.slips]
+        return FiniteThetaSpace(
+            [
+                Parameter("size", "side of the room", "cells"),
+                Parameter("hazards", "share of the cells that are hazards"),
+                Parameter("slip", "probability that the chosen action is replaced by a random one"),
+            ],
+            points,
+            hard=hard if len(hard) else None,
+            hardest=top,
+            suites={"fresh": Suite(points, {"n_layouts": None}), "denser": Suite(np.array(denser))},
+        )
+
+    @property
+    def cell_names(self) -> tuple[str, ...]:
+        """The name of each class of ``cells``."""
+        floors = [f"floor (slip {slip:g})" for slip in self.slips]
+        return (*floors, "wall", "hazard", *self.tasks)
+
+    # --- the episode ---------------------------------------------------------------------------------------
+
+    def begin(self, theta: Theta) -> Any:
+        self._layout, self._cell, self._index = self._draw(theta, self.np_random)
+        self._length = self._episode_length(theta)
+        self._level = self._slip_level(theta)
+        self._t = 0
+        self._replaced: NDArray[np.bool_] | None = None
+        if theta[2] > 0:
+            # Drawn for the whole episode at once: two calls in place of two a step, half of a step's time.
+            self._replaced = self.np_random.random(self._length) < theta[2]
+            self._random = self.np_random.integers(N_ACTIONS, size=self._length)
+        self._cells = self._classes(self._layout, self._level)
+        return self._observation()
+
+    def advance(self, action: Any) -> Transition:
+        chosen = int(action)
+        if not 0 <= chosen < N_ACTIONS:
+            raise ValueError(f"action must be 0 … {N_ACTIONS - 1}, got {chosen}")
+        if self._replaced is not None and self._replaced[self._t]:
+            chosen = int(self._random[self._t])
+        self._t += 1
+        self._cell = self._layout.moves[chosen][self._cell]
+        kind = self._layout.kinds[self._cell]
+        rewards = [float(kind == tile) for tile in TILES]
+        return Transition(self._observation(), rewards, kind == HAZARD, self._t >= self._length)
+
+    def _draw(self, theta: Theta, rng: np.random.Generator) -> tuple[Layout, int, int]:
+        """The layout and start cell of an episode: the first draws from its generator."""
+        index = int(rng.integers(_FIRST_FRESH, 1 << 62) if self.n_layouts is None else rng.integers(self.n_layouts))
+        layout = make_layout(self.frame, int(theta[0]), self._hazards(theta), index)
+        return layout, layout.starts[int(rng.integers(len(layout.starts)))], index
+
+    @staticmethod
+    def _hazards(theta: Theta) -> int:
+        return hazard_count(int(theta[0]), float(theta[1]))
+
+    @staticmethod
+    def _episode_length(theta: Theta) -> int:
+        return 4 * int(theta[0])
+
+    def _slip_level(self, theta: Theta) -> int:
+        return int(np.argmin([abs(slip - theta[2]) for slip in self.slips]))
+
+    def _classes(self, layout: Layout, level: int) -> NDArray[np.int64]:
+        """Observed classes, shape (n²,): a floor class for the slip level, then the other kinds."""
+        return np.where(layout.kinds >= WALL, layout.kinds + len(self.slips) - 1, level)
+
+    def _observation(self) -> Any:
+        if self.obs_kind == "pixels":
+            return framed(self._picture(PIXELS // self.frame), PIXELS)
+        return {
+            "agent": np.array(divmod(self._cell, self.frame)),
+            "under": self._cells[self._cell],
+            "cells": self._cells.copy(),
+        }
+
+    def _picture(self, tile: int) -> Picture:
+        cells = self._cells.reshape(self.frame, self.frame)
+        row, column = divmod(self._cell, self.frame)
+        return _tiles(len(self.slips), tile).compose(cells, (row, column))
+
+    def render(self) -> Any:
+        """The room at 48 pixels a cell with a rim of wall, or None without a render mode.
+
+        Raises:
+            gymnasium.error.ResetNeeded: before the first reset.
+        """
+        if self.render_mode is None:
+            return None
+        if self.theta is None:
+            raise gym.error.ResetNeeded("call reset() before render()")
+        return framed(self._picture(48), 48 * self.frame + 32)
+
+    # --- exact solutions -----------------------------------------------------------------------------------
+
+    def optimal_return(self, theta: ArrayLike, task: str, seed: int) -> float:
+        """The best expected return of the episode that (seed, θ) fixes, by dynamic programming.
+
+        The policy sees the room and the time left, and knows slip, but not how this episode's dice will fall.
+        """
+        _, cell, _ = self._episode(theta, seed)
+        return float(self.action_values(theta, task, seed)[0, :, cell].max())
+
+    def action_values(self, theta: ArrayLike, task: str, seed: int) -> NDArray[np.float64]:
+        """Optimal Q[t, a, s] of that episode after t steps in cell s, shape (4 · size, 5, n²), read-only.
+
+        Raises:
+            ThetaError: θ is neither in the space nor in a suite.
+            UnknownTaskError: the family has no such task.
+        """
+        if task not in self.tasks:
+            raise UnknownTaskError(f"unknown task {task!r}; this family has {', '.join(self.tasks)}")
+        checked = self._checked(theta)
+        _, _, index = self._episode(checked, seed)
+        tile, length = TILES[self.tasks.index(task)], self._episode_length(checked)
+        slip = self.slips[self._slip_level(checked)]
+        return action_values(self.frame, int(checked[0]), self._hazards(checked), index, slip, tile, length)
+
+    def optimal_policy(self, theta: ArrayLike, task: str, seed: int) -> NDArray[np.int64]:
+        """An optimal action for each number of steps made and each cell, shape (4 · size, n²)."""
+        return self.action_values(theta, task, seed).argmax(1)
+
+    def predict(
+        self, theta: ArrayLike, seed: int, observation: Any, actions: ArrayLike
+    ) -> dict[str, NDArray[np.float64]]:
+        """The exact distribution of the agent's cell after each action of an open-loop sequence.
+
+        A hazard holds whoever enters it. The time limit is not modelled: it is not in the observation.
+
+        Args:
+            observation: where the sequence starts, from the episode of (seed, θ).
+            actions: shape (k,).
+
+        Returns:
+            ``{"agent": (k, n, n)}`` over rows and columns; empty for pixel observations, which have no
+            categorical key.
+        """
+        if self.obs_kind == "pixels":
+            return {}
+        checked = self._checked(theta)
+        layout, _, _ = self._episode(checked, seed)
+        row, column = (int(x) for x in observation["agent"])
+        slip = self.slips[self._slip_level(checked)]
+        rows = forward(layout, slip, row * self.frame + column, np.asarray(actions, np.int64))
+        return {"agent": rows.reshape(-1, self.frame, self.frame)}
+
+    def _episode(self, theta: ArrayLike, seed: int) -> tuple[Layout, int, int]:
+        rng, _ = seeding.np_random(int(seed))
+        return self._draw(self._checked(theta), rng)

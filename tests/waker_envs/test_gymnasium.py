@@ -1,0 +1,65 @@
+"""Every registered family passes gymnasium's checker and ours, in every kind of observation, without a warning."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+import waker_envs
+import waker_envs.testing
+from waker_envs.checker import check_parametric_env
+from waker_envs.registry import BUILT_IN
+
+GOOD = [env_id for env_id in waker_envs.registered_ids() if env_id != "waker/test-Failing-v0"]
+
+
+# Not one warning is unavoidable, so none is excepted.
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("env_id", waker_envs.registered_ids())
+def test_gymnasium_is_content(env_id: str) -> None:
+    check_env(gym.make(env_id).unwrapped)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("env_id", BUILT_IN)
+def test_gymnasium_is_content_with_pictures(env_id: str) -> None:
+    check_env(gym.make(env_id, obs="pixels").unwrapped)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("env_id", GOOD)
+def test_our_checker_is_content(env_id: str) -> None:
+    check_parametric_env(env_id)
+
+
+@pytest.mark.parametrize("env_id", BUILT_IN)
+def test_pixels_are_64_square_and_render_is_for_people(env_id: str) -> None:
+    env = waker_envs.make(env_id, obs="pixels", render_mode="rgb_array")
+    with pytest.raises(gym.error.ResetNeeded):
+        env.render()
+    observation, _ = env.reset(seed=0)
+    assert observation.shape == (64, 64, 3)
+    assert observation.dtype == np.uint8
+    assert len(np.unique(observation.reshape(-1, 3), axis=0)) > 3
+    picture = env.render()
+    assert isinstance(picture, np.ndarray)
+    assert picture.dtype == np.uint8
+    assert min(picture.shape[:2]) >= 256
+    assert waker_envs.make(env_id).render() is None
+
+
+@pytest.mark.parametrize("env_id", BUILT_IN)
+def test_a_wrong_kind_of_observation_is_refused(env_id: str) -> None:
+    with pytest.raises(ValueError, match="'symbolic' or 'pixels', got 'text'"):
+        waker_envs.make(env_id, obs="text")
+
+
+@pytest.mark.parametrize("env_id", BUILT_IN)
+def test_the_documentation_has_every_section(env_id: str) -> None:
+    doc = type(waker_envs.make(env_id)).__doc__ or ""
+    sections = ("Description", "Action space", "Observation space", "Tasks and rewards", "Parameters θ")
+    for section in (*sections, "Episode end", "Registered ids", "Arguments"):
+        assert f"## {section}" in doc
+    assert env_id in doc
