@@ -1,0 +1,241 @@
+"""Every named sampler against its exact sampling distribution, by hand and by frequency."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tests.curriculum.spaces import POINTS, WEIGHTS, box_space, finite_space
+from waker.curriculum import ComposedCurriculum, CurriculumConfig, make_curriculum
+from waker.curriculum.api import Curriculum
+from waker.errors import UserError
+
+# Settings that make waker-r's marks 0, 10, 20 … and e the last credited error.
+QUICK = {"reduction_start": 0, "reduction_interval": 10, "error_decay": 0.0}
+
+
+def make(name: str, seed: int = 0, **settings: object) -> ComposedCurriculum:
+    config = CurriculumConfig(**{**QUICK, **settings})  # type: ignore[arg-type]
+    curriculum = make_curriculum(name, finite_space(), config, np.random.default_rng(seed))
+    assert isinstance(curriculum, ComposedCurriculum)
+    return curriculum
+
+
+def credit(curriculum: Curriculum, errors: dict[int, float], step: int) -> None:
+    curriculum.observe(np.array(list(errors)), np.array(list(errors.values())), step)
+
+
+def dr() -> tuple[Curriculum, np.ndarray]:
+    curriculum = make("dr")
+    credit(curriculum, {0: 1.0, 5: 100.0}, 0)
+    return curriculum, WEIGHTS
+
+
+def waker_m() -> tuple[Curriculum, np.ndarray]:
+    curriculum = make("waker-m")
+    credit(curriculum, {0: 1.0, 3: 2.0, 5: 6.0}, 0)  # mean 3, population variance 14/3
+    z = (np.array([1.0, 2.0, 6.0]) - 3.0) / (np.sqrt(14 / 3) + 1e-6)
+    boltzmann = np.zeros(6)
+    boltzmann[[0, 3, 5]] = np.exp(z) / np.exp(z).sum()
+    return curriculum, 0.2 * WEIGHTS + 0.8 * boltzmann
+
+
+def waker_r() -> tuple[Curriculum, np.ndarray]:
+    curriculum = make("waker-r")
+    credit(curriculum, {0: 1.0, 3: 2.0, 5: 6.0}, 0)
+    credit(curriculum, {0: 1.0, 3: 3.0, 5: 3.0, 1: 7.0}, 10)  # Δ = 0, −1, 3; θ 1 has no e_prev
+    # r = 0.05 Δ, mean |r| = 0.05 · 4/3, so z = Δ · 3/4; η = 0.5.
+    weights = np.exp(np.array([0.0, -0.75, 2.25]) / 0.5)
+    boltzmann = np.zeros(6)
+    boltzmann[[0, 3, 5]] = weights / weights.sum()
+    return curriculum, 0.2 * WEIGHTS + 0.8 * boltzmann
+
+
+def gradual_expansion() -> tuple[Curriculum, np.ndarray]:
+    curriculum = make("gradual-expansion")
+    curriculum.episode_done(POINTS[1], 1, {})
+    curriculum.episode_done(POINTS[4], 4, {})
+    curriculum.episode_done(np.array([9.0, 9.0]), -1, {})  # outside the space
+    visited = np.array([0, 0.2, 0, 0, 0.1, 0]) / 0.3
+    return curriculum, 0.2 * WEIGHTS + 0.8 * visited
+
+
+def hardest_oracle() -> tuple[Curriculum, np.ndarray]:
+    curriculum = make("hardest-oracle")
+    credit(curriculum, {0: 100.0, 5: 1.0}, 0)
+    return curriculum, np.array([0, 0, 0, 0, 0, 1.0])
+
+
+def reweighting_oracle() -> tuple[Curriculum, np.ndarray]:
+    return make("reweighting-oracle"), 0.2 * WEIGHTS + 0.8 * np.array([0, 0, 0, 0.5, 0, 0.5])
+
+
+CASES: list[Callable[[], tuple[Curriculum, np.ndarray]]] = [
+    dr,
+    waker_m,
+    waker_r,
+    gradual_expansion,
+    hardest_oracle,
+    reweighting_oracle,
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_probabilities_are_exact(case: Callable[[], tuple[Curriculum, np.ndarray]]) -> None:
+    curriculum, expected = case()
+    np.testing.assert_allclose(curriculum.probabilities(), expected, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_frequencies_follow_the_probabilities(case: Callable[[], tuple[Curriculum, np.ndarray]]) -> None:
+    curriculum, expected = case()
+    n = 50_000
+    theta = curriculum.sample(n)
+    assert theta.shape == (n, 2)
+    ids = [finite_space().index(t) for t in theta[:100]]
+    assert min(ids) >= 0
+    counts = (theta[:, None] == POINTS).all(2).sum(0)
+    possible = expected > 0
+    assert counts[~possible].sum() == 0
+    if possible.sum() > 1:
+        assert stats.chisquare(counts[possible], n * expected[possible]).pvalue > 1e-4
+    assert [row["episodes"] for row in curriculum.table()] == counts.tolist()
+
+
+@pytest.mark.parametrize("name", ["waker-m", "waker-r", "gradual-expansion", "dr"])
+def test_a_fresh_sampler_is_dr(name: str) -> None:
+    np.testing.assert_array_equal(make(name).probabilities(), WEIGHTS)
+
+
+def test_waker_r_is_dr_until_a_reduction_is_known() -> None:
+    curriculum = make("waker-r", reduction_start=100)
+    for step in (0, 50, 100, 109):
+        credit(curriculum, {0: 1.0 + step, 5: 2.0}, step)
+        np.testing.assert_array_equal(curriculum.probabilities(), WEIGHTS)
+    credit(curriculum, {0: 1.0, 5: 1.0}, 110)
+    assert curriculum.probabilities()[0] > WEIGHTS[0]
+
+
+def test_gradual_expansion_counts_its_own_samples_as_visits() -> None:
+    curriculum = make("gradual-expansion", seed=3, dr_share=0.0)
+    first = finite_space().index(curriculum.sample(1)[0])
+    expected = np.zeros(6)
+    expected[first] = 1.0
+    np.testing.assert_array_equal(curriculum.probabilities(), expected)
+    assert (curriculum.sample(200) == POINTS[first]).all()
+
+
+@pytest.mark.parametrize("n", [0, 1, 7])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_sample_returns_n(case: Callable[[], tuple[Curriculum, np.ndarray]], n: int) -> None:
+    assert case()[0].sample(n).shape == (n, 2)
+
+
+def test_samples_are_copies_of_the_points() -> None:
+    curriculum = make("dr")
+    curriculum.sample(20)[:] = -1
+    np.testing.assert_array_equal(curriculum.space.points, POINTS)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_every_sampler_tracks_the_magnitude(case: Callable[[], tuple[Curriculum, np.ndarray]]) -> None:
+    curriculum, _ = case()
+    curriculum.observe(np.array([[2, -1], [2, 4]]), np.array([[1.0, np.nan], [3.0, 5.0]], np.float32), 1000)
+    estimates = curriculum.estimates()
+    assert estimates is not None
+    assert estimates[[2, 4]].tolist() == [3.0, 5.0]  # decay 0: the last one; id −1 is ignored, whatever its error
+
+
+def test_settings_change_the_distribution() -> None:
+    errors = {0: 1.0, 3: 2.0, 5: 6.0}
+    rank, top, hot = (
+        make("waker-m", priority="rank", rank_temperature=1.0, dr_share=0.0),
+        make("waker-m", priority="top-k", top_k=2, dr_share=0.5),
+        make("waker-m", temperature=1e9, dr_share=0.0),
+    )
+    for curriculum in (rank, top, hot):
+        credit(curriculum, errors, 0)
+    np.testing.assert_allclose(rank.probabilities(), np.array([2, 0, 0, 3, 0, 6]) / 11)
+    np.testing.assert_allclose(top.probabilities(), 0.5 * WEIGHTS + 0.5 * np.array([0, 0, 0, 0.5, 0, 0.5]))
+    np.testing.assert_allclose(hot.probabilities(), np.array([1, 0, 0, 1, 0, 1]) / 3, atol=1e-8)
+
+
+def test_staleness_counts_episodes_since_the_last_sample() -> None:
+    curriculum = make("waker-m", priority="top-k", top_k=2, staleness=1.0, dr_share=0.0)
+    credit(curriculum, {3: 2.0, 5: 2.0}, 0)
+    last = [finite_space().index(curriculum.sample(1)[0]) for _ in range(6)]
+    # The one sampled last has age 0, so the other one is certain: they alternate.
+    assert set(last) == {3, 5}
+    assert all(a != b for a, b in pairwise(last))
+
+
+def test_the_table_has_a_row_per_theta() -> None:
+    curriculum, expected = waker_m()
+    rows = curriculum.table()
+    assert [row["theta_id"] for row in rows] == list(range(6))
+    assert list(rows[0]) == [
+        "theta_id", "theta_size", "theta_slip", "probability", "estimate", "score", "episodes", "credits",
+    ]  # fmt: skip
+    assert (rows[3]["theta_size"], rows[3]["theta_slip"], rows[3]["estimate"], rows[3]["credits"]) == (4.0, 0.1, 2.0, 1)
+    assert np.isnan(rows[1]["estimate"])
+    np.testing.assert_allclose([row["probability"] for row in rows], expected)
+    assert waker_r()[0].table()[5]["score"] == pytest.approx(0.15)  # the reduction, not the magnitude
+
+
+def test_bad_credits_are_refused_before_anything_changes() -> None:
+    curriculum, _ = waker_m()
+    before = curriculum.estimates()
+    with pytest.raises(UserError, match=r"size=5, slip=0\.1\) is not finite at step 77"):
+        curriculum.observe(np.array([0, 5]), np.array([1.0, np.inf]), 77)
+    with pytest.raises(ValueError, match="theta_id 6 is beyond this space's 6 θ"):
+        curriculum.observe(np.array([6]), np.array([1.0]), 0)
+    with pytest.raises(ValueError, match=r"shape \(2, 1\) but error has \(2,\)"):
+        curriculum.observe(np.array([[0], [1]]), np.array([1.0, 2.0]), 0)
+    np.testing.assert_array_equal(curriculum.estimates(), before)
+
+
+def test_an_empty_batch_is_nothing() -> None:
+    curriculum, expected = waker_m()
+    curriculum.observe(np.zeros(0, np.int64), np.zeros(0), 0)
+    curriculum.observe(np.array([-1]), np.array([5.0]), 0)
+    np.testing.assert_allclose(curriculum.probabilities(), expected)
+
+
+def test_continuous_dr_is_the_space_s_own() -> None:
+    space = box_space()
+    curriculum = make_curriculum("dr", space, CurriculumConfig(), np.random.default_rng(0))
+    theta = curriculum.sample(20_000)
+    for d, (low, width) in enumerate([(3.0, 2.0), (0.0, 0.2)]):
+        assert stats.kstest(theta[:, d], stats.uniform(low, width).cdf).pvalue > 1e-4
+    curriculum.observe(np.array([-1]), np.array([1.0]), 0)
+    curriculum.episode_done(theta[0], -1, {})
+    assert curriculum.probabilities() is None
+    assert curriculum.estimates() is None
+    assert curriculum.table() == []
+
+
+def test_continuous_oracles() -> None:
+    config, rng = CurriculumConfig(), np.random.default_rng(0)
+    hardest = make_curriculum("hardest-oracle", box_space(), config, rng).sample(100)
+    assert (hardest == POINTS[5]).all()
+    n = 20_000
+    theta = make_curriculum("reweighting-oracle", box_space(), config, rng).sample(n)
+    counts = [int((theta == POINTS[i]).all(1).sum()) for i in (3, 5)]
+    assert stats.chisquare([*counts, n - sum(counts)], [0.4 * n, 0.4 * n, 0.2 * n]).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("name", ["waker-m", "waker-r", "gradual-expansion"])
+def test_tables_need_a_finite_space(name: str) -> None:
+    with pytest.raises(UserError, match=f"'{name}' needs a finite θ space.*'dr'"):
+        make_curriculum(name, box_space(), CurriculumConfig(), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("name", ["hardest-oracle", "reweighting-oracle"])
+def test_oracles_need_an_expert(name: str) -> None:
+    for space in (finite_space(experts=False), box_space(experts=False)):
+        with pytest.raises(UserError, match=f"'{name}' needs a θ space that names"):
+            make_curriculum(name, space, CurriculumConfig(), np.random.default_rng(0))

@@ -1,0 +1,140 @@
+"""Regret from rows, by hand, from both kinds of rows."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from waker.errors import UserError
+from waker.evaluation import regret
+
+
+def row(theta_id: int, earned: float, optimal: float | None = 10.0, seed: int = 0, **more: Any) -> dict[str, Any]:
+    return {"theta_id": theta_id, "return": earned, "optimal_return": optimal, "episode_seed": seed, **more}
+
+
+ROWS = [
+    row(0, 10.0, theta_size=3.0),
+    row(0, 8.0, seed=1, theta_size=3.0),
+    row(1, 2.0, seed=0, theta_size=4.0),
+    row(1, 6.0, seed=1, theta_size=4.0),
+    row(1, 3.0, 5.0, seed=2, theta_size=4.0),
+    row(2, 7.0, theta_size=5.0),
+]
+# Regrets: θ 0: 0, 2 (mean 1); θ 1: 8, 4, 2 (mean 14/3); θ 2: 3.
+
+
+@pytest.fixture(params=["dicts", "frame"])
+def rows(request: pytest.FixtureRequest) -> Any:
+    return ROWS if request.param == "dicts" else pd.DataFrame(ROWS)
+
+
+def test_by_hand(rows: Any) -> None:
+    assert regret.mean_regret(rows) == pytest.approx(19 / 6)
+    worst = regret.worst_theta_regret(rows)
+    assert worst.value == pytest.approx(14 / 3)
+    assert (worst.theta_id, worst.theta) == (1, {"size": 4.0})
+    assert regret.fraction_of_optimum(rows) == pytest.approx(36 / 55)
+
+
+def test_cross_fit_by_hand(rows: Any) -> None:
+    # θ 2 has one seed only. Halves: seeds 0 and 2 | seed 1. First: θ 0 → 0, θ 1 → (8 + 2)/2 = 5; second: 2 and 4.
+    # θ 1 is the worst on both: scored 4 on the second, 5 on the first.
+    assert regret.cross_fit_worst_regret(rows) == pytest.approx(4.5)
+
+
+def test_cross_fit_scores_what_the_other_half_chose() -> None:
+    rows = [row(0, 1.0, seed=5), row(0, 10.0, seed=6), row(1, 10.0, seed=5), row(1, 3.0, seed=6)]
+    # On the first half θ 0 is worst (9 against 0), on the second θ 1 (7 against 0): both score 0 on fresh episodes.
+    assert regret.cross_fit_worst_regret(rows) == 0.0
+    assert regret.worst_theta_regret(rows).value == 4.5
+
+
+def test_cross_fit_keeps_a_seed_together() -> None:
+    # Two tasks a seed; apart they would let the lucky seed 1 choose and be measured.
+    rows = [row(0, earned, seed=seed, task=task) for seed, earned in ((1, 0.0), (2, 10.0)) for task in "ab"]
+    rows += [row(1, 5.0, seed=seed, task=task) for seed in (1, 2) for task in "ab"]
+    # Seed 1 chooses θ 0 (10 against 5), scored 0 on seed 2; seed 2 chooses θ 1 (5 against 0), scored 5 on seed 1.
+    assert regret.cross_fit_worst_regret(rows) == 2.5
+
+
+def test_cross_fit_has_no_selection_bias() -> None:
+    rng = np.random.default_rng(0)
+    naive, crossed = [], []
+    for _ in range(100):
+        rows = [row(theta, rng.normal(10.0), seed=seed) for theta in range(10) for seed in range(4)]
+        naive.append(regret.worst_theta_regret(rows).value)
+        crossed.append(regret.cross_fit_worst_regret(rows))
+    assert np.mean(naive) > 0.5
+    assert abs(np.mean(crossed)) < 4 * np.std(crossed) / 10
+
+
+def test_cross_fit_needs_two_seeds() -> None:
+    with pytest.raises(UserError, match="two episode seeds"):
+        regret.cross_fit_worst_regret([row(0, 1.0), row(1, 2.0)])
+    unseeded = [{k: v for k, v in r.items() if k != "episode_seed"} for r in (row(0, 1.0), row(0, 3.0))]
+    assert regret.cross_fit_worst_regret(unseeded) == pytest.approx(8.0)  # without seeds each row is its own
+
+
+def test_lucky_episodes_are_not_clipped() -> None:
+    assert regret.mean_regret([row(0, 12.0), row(0, 8.0)]) == 0.0
+
+
+def test_theta_outside_the_space_are_told_apart() -> None:
+    rows = [row(-1, 0.0, theta_size=8.0), row(-1, 9.0, theta_size=9.0)]
+    assert regret.worst_theta_regret(rows) == regret.WorstRegret(10.0, -1, {"size": 8.0})
+
+
+def test_coordinates_of_other_families_are_left_out() -> None:
+    rows = [row(0, 9.0, theta_size=3.0, theta_wind=math.nan), row(0, 0.0, theta_size=3.0, theta_wind=math.nan)]
+    assert regret.worst_theta_regret(rows) == regret.WorstRegret(5.5, 0, {"size": 3.0})
+
+
+@pytest.mark.parametrize("missing", [None, math.nan])
+def test_rows_without_an_optimum_are_left_out(missing: float | None) -> None:
+    assert regret.mean_regret([row(0, 9.0), row(1, 0.0, missing)]) == 1.0
+    assert regret.mean_regret(pd.DataFrame([row(0, 9.0), row(1, 0.0, missing)])) == 1.0
+    with pytest.raises(UserError, match="no exact optimum"):
+        regret.mean_regret([row(0, 9.0, missing)])
+
+
+def test_a_missing_return_is_not_hidden() -> None:
+    rows = [row(theta, 1.0, seed=seed) for theta in (0, 1) for seed in (0, 1)]
+    rows[0]["return"] = math.nan
+    assert math.isnan(regret.mean_regret(rows))
+    assert math.isnan(regret.worst_theta_regret(rows).value)
+    assert math.isnan(regret.cross_fit_worst_regret(rows))
+
+
+def test_a_missing_column_is_named() -> None:
+    with pytest.raises(UserError, match="column 'optimal_return'; these have theta_id, return"):
+        regret.mean_regret([{"theta_id": 0, "return": 1.0}])
+    with pytest.raises(UserError, match="these have none"):
+        regret.mean_regret([])
+
+
+def test_no_optimum_to_be_a_fraction_of() -> None:
+    assert math.isnan(regret.fraction_of_optimum([row(0, 0.0, 0.0)]))
+
+
+def test_summary_groups_rows(rows: Any) -> None:
+    frame = pd.concat(
+        [
+            pd.DataFrame(rows).assign(sampler="dr", suite="dr"),
+            pd.DataFrame(rows).assign(sampler="waker-m", suite="dr", **{"return": 9.0, "optimal_return": 10.0}),
+            pd.DataFrame([row(-1, 1.0, None, sampler="dr", suite="far")]),  # no optimum
+        ]
+    )
+    summary = regret.regret_summary(frame, by=("sampler", "suite", "absent"))
+    assert [(r["sampler"], r["suite"], r["episodes"]) for r in summary] == [("dr", "dr", 6), ("waker-m", "dr", 6)]
+    first, second = summary
+    assert first["mean_regret"] == pytest.approx(19 / 6)
+    assert (first["worst_regret"], first["worst_theta_id"]) == (pytest.approx(14 / 3), 1)
+    assert first["cross_fit_worst_regret"] == pytest.approx(4.5)
+    assert second["mean_regret"] == second["worst_regret"] == second["cross_fit_worst_regret"] == 1.0
+    assert second["fraction_of_optimum"] == pytest.approx(0.9)
+    assert math.isnan(regret.regret_summary([row(0, 1.0)])[0]["cross_fit_worst_regret"])

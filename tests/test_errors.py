@@ -1,0 +1,36 @@
+"""Errors a user can cause name the nearest valid choice, in one line."""
+
+from __future__ import annotations
+
+import pytest
+
+from waker.errors import UserError, unknown
+
+NAMES = ["dr", "waker-m", "waker-r", "hardest-oracle"]
+
+
+@pytest.mark.parametrize(
+    ("written", "nearest"),
+    [("wakerm", "waker-m"), ("WAKER-R", "waker-r"), ("hardest", "hardest-oracle"), ("drr", "dr"), ("", "")],
+)
+def test_the_nearest_name_is_offered(written: str, nearest: str) -> None:
+    message = str(unknown("sampler", written, NAMES))
+    assert message.startswith(f"unknown sampler {written!r}; did you mean '{nearest}")
+    assert "\n" not in message
+    assert all(name in message for name in NAMES)
+
+
+def test_a_long_list_is_not_printed() -> None:
+    message = str(unknown("key", "k7x", [f"k{i}" for i in range(100)]))
+    assert "'k7'" in message
+    assert len(message) < 80
+
+
+def test_nothing_to_choose_from() -> None:
+    assert "none to choose from" in str(unknown("preset", "x", []))
+
+
+def test_a_user_error_is_a_value_error() -> None:
+    with pytest.raises(ValueError, match="unknown a 'b'"):
+        raise unknown("a", "b", ["c"])
+    assert issubclass(UserError, ValueError)

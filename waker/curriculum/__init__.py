@@ -1,0 +1,35 @@
+"""Curricula: who chooses the next environment. numpy only; torch is never imported here.
+
+:func:`make_curriculum` builds one by name; :class:`Curriculum` is all that the training loop sees of it.
+"""
+
+from waker.curriculum.api import Curriculum, Priority, Score
+from waker.curriculum.composed import ComposedCurriculum
+from waker.curriculum.config import CurriculumConfig, resolve_decay
+from waker.curriculum.continuous import ContinuousCurriculum
+from waker.curriculum.mixtures import Mixture
+from waker.curriculum.priorities import Boltzmann, Fixed, Rank, Restrict, TopK
+from waker.curriculum.registry import curriculum_names, make_curriculum, register_curriculum
+from waker.curriculum.scores import Magnitude, Reduction, Visits
+
+__all__ = [
+    "Boltzmann",
+    "ComposedCurriculum",
+    "ContinuousCurriculum",
+    "Curriculum",
+    "CurriculumConfig",
+    "Fixed",
+    "Magnitude",
+    "Mixture",
+    "Priority",
+    "Rank",
+    "Reduction",
+    "Restrict",
+    "Score",
+    "TopK",
+    "Visits",
+    "curriculum_names",
+    "make_curriculum",
+    "register_curriculum",
+    "resolve_decay",
+]

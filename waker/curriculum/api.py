@@ -1,0 +1,91 @@
+"""The interface between a curriculum and the rest: what the training loop, checkpoints and reports call.
+
+Shapes: D θ dimensions, M points of a finite θ space, n episodes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+State = dict[str, Any]
+"""A flat dict of numpy arrays and JSON scalars (str, int, float, bool)."""
+
+
+class Curriculum(Protocol):
+    """Chooses the θ of every episode and learns from the model's error."""
+
+    def sample(self, n: int) -> Floats:
+        """The θ of the next n episodes, shape (n, D)."""
+
+    def observe(self, theta_id: NDArray[np.integer[Any]], error: NDArray[np.floating[Any]], step: int) -> None:
+        """Credit one batch of errors to the θ they come from.
+
+        Args:
+            theta_id: any shape, flattened in C order; ids below 0 (θ outside the space) are ignored.
+            error: the same shape; the mean imagined disagreement of each start state.
+            step: agent steps made so far.
+        """
+
+    def episode_done(self, theta: Floats, theta_id: int, stats: Mapping[str, float]) -> None:
+        """Take note of a finished episode: θ of shape (D,), its id (−1 outside the space), the episode's numbers."""
+
+    def probabilities(self) -> Floats | None:
+        """Exact probability that the next sample is each θ, shape (M,), sum 1; None for a continuous space."""
+
+    def estimates(self) -> Floats | None:
+        """The running error estimate e(θ), shape (M,), NaN where unknown; None for a continuous space."""
+
+    def table(self) -> list[dict[str, Any]]:
+        """One row a θ for logs and plots; empty for a continuous space."""
+
+    def state_dict(self) -> State:
+        """Everything needed to continue identically, the random generator included."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore :meth:`state_dict`'s value.
+
+        Raises:
+            UserError: the state belongs to another sampler or θ space; nothing has been changed.
+        """
+
+
+class Score(ABC):
+    """One number per θ: how much it deserves to be sampled. No randomness, no knowledge of the environment.
+
+    A new score overrides what it needs: it may learn from credits (``observe``), from finished episodes
+    (``episode``) or from what was handed out (``sampled``). Whatever it remembers belongs in ``state_dict``.
+    """
+
+    @abstractmethod
+    def values(self) -> Floats:
+        """The scores, shape (M,), NaN where a θ has none yet. A fresh array."""
+
+    def observe(self, theta_id: Ints, error: Floats, step: int) -> None:  # noqa: B027
+        """One batch of finite credits, both (N,), ids in 0 … M−1; see :meth:`Curriculum.observe`."""
+
+    def sampled(self, theta_id: Ints) -> None:  # noqa: B027
+        """These θ, shape (n,), have been handed out for the next episodes."""
+
+    def episode(self, theta_id: int, stats: Mapping[str, float]) -> None:  # noqa: B027
+        """A finished episode of a θ of the space."""
+
+    def state_dict(self) -> State:
+        """The score's memory: flat, numpy arrays and JSON scalars, copied. Its keys never change."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027
+        """Restore :meth:`state_dict`'s value (keys and shapes have been checked)."""
+
+
+class Priority(Protocol):
+    """Turns scores into a distribution. Pure: no state."""
+
+    def distribution(self, scores: Floats) -> Floats | None:
+        """Scores (M,), NaN = none → probabilities (M,) that sum to 1; None where no θ has a score."""

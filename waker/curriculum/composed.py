@@ -1,0 +1,150 @@
+"""The curriculum over a finite θ space: score × priority × mixture, with every named sampler a choice of the three.
+
+Made by the factories in :mod:`waker.curriculum.named`; used by the training loop through
+:class:`waker.curriculum.api.Curriculum`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waker.curriculum.api import Floats, Ints, Priority, Score, State
+from waker.curriculum.mixtures import Mixture
+from waker.curriculum.scores import Magnitude
+from waker.curriculum.state import check_state, pack_rng, part, space_state, unpack_rng, with_prefix
+from waker.errors import UserError
+from waker_envs.api import FiniteThetaSpace
+
+
+class ComposedCurriculum:
+    """Samples θ from ``mixture(priority(score), DR)``; the n θ of one call are independent draws of one distribution.
+
+    Whatever the score, the magnitude of the error is tracked, so that how well it ranks the true error can be
+    measured under every sampler.
+
+    Args:
+        name: the sampler's name, saved with its state.
+        space: the θ space; its weights are the DR distribution.
+        tracker: the running error estimate that :meth:`estimates` reports. It sees each batch before the score.
+        score: what is prioritised; may be the tracker itself.
+        priority: scores → distribution.
+        mixture: distribution × DR → the distribution sampled from.
+        rng: the curriculum's own generator; only :meth:`sample` draws from it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        space: FiniteThetaSpace,
+        *,
+        tracker: Magnitude,
+        score: Score,
+        priority: Priority,
+        mixture: Mixture,
+        rng: np.random.Generator,
+    ) -> None:
+        self.name, self.space = name, space
+        self.tracker, self.score, self.priority, self.mixture = tracker, score, priority, mixture
+        self._rng = rng
+        self._episodes: Ints = np.zeros(space.size, np.int64)  # how often each θ has been sampled
+        self._last: Ints = np.zeros(space.size, np.int64)  # the total of episodes when it last was
+        self._parts: dict[str, Score] = {"tracker": tracker}
+        if score is not tracker:
+            self._parts["score"] = score
+
+    def sample(self, n: int) -> Floats:
+        """The θ of the next n episodes, shape (n, D)."""
+        ids = self._rng.choice(self.space.size, size=n, p=self.probabilities())
+        np.add.at(self._episodes, ids, 1)
+        self._last[ids] = self._episodes.sum()
+        for p in self._parts.values():
+            p.sampled(ids)
+        return self.space.points[ids]
+
+    def observe(self, theta_id: NDArray[np.integer[Any]], error: NDArray[np.floating[Any]], step: int) -> None:
+        """Credit one batch of errors; see :meth:`waker.curriculum.api.Curriculum.observe`.
+
+        Raises:
+            ValueError: the shapes differ, or an id is beyond the space.
+            UserError: a credited error is not finite: it would spoil its θ's estimate for good.
+        """
+        ids, x = np.asarray(theta_id), np.asarray(error)
+        if ids.shape != x.shape:
+            raise ValueError(f"theta_id has shape {ids.shape} but error has {x.shape}")
+        ids, x = ids.reshape(-1).astype(np.int64), x.reshape(-1).astype(np.float64)
+        inside = ids >= 0
+        ids, x = ids[inside], x[inside]
+        if len(ids) and ids.max() >= self.space.size:
+            raise ValueError(f"theta_id {ids.max()} is beyond this space's {self.space.size} θ")
+        finite = np.isfinite(x)
+        if not finite.all():
+            bad = ids[np.argmin(finite)]
+            theta = self.space.format(self.space.points[bad])
+            raise UserError(f"model error for θ = ({theta}) is not finite at step {step}: training has diverged")
+        for p in self._parts.values():
+            p.observe(ids, x, step)
+
+    def episode_done(self, theta: Floats, theta_id: int, stats: Mapping[str, float]) -> None:
+        """Take note of a finished episode; one outside the space is ignored."""
+        if theta_id >= 0:
+            for p in self._parts.values():
+                p.episode(int(theta_id), stats)
+
+    def probabilities(self) -> Floats:
+        """The exact distribution of the next θ, shape (M,)."""
+        age = self._episodes.sum() - self._last
+        return self.mixture.mix(self.priority.distribution(self.score.values()), self.space.weights, age)
+
+    def estimates(self) -> Floats:
+        """The running error estimate e(θ), shape (M,), NaN where unknown."""
+        return self.tracker.values()
+
+    def table(self) -> list[dict[str, Any]]:
+        """One row a θ: ``theta_id``, ``theta_<name>`` …, ``probability``, ``estimate``, ``score``, ``episodes``
+        (how often it has been sampled) and ``credits`` (samples credited to it); NaN where there is no value."""
+        columns = zip(
+            self.space.points,
+            self.probabilities(),
+            self.estimates(),
+            self.score.values(),
+            self._episodes,
+            self.tracker.credits,
+            strict=True,
+        )
+        return [
+            {
+                "theta_id": i,
+                **{f"theta_{name}": float(v) for name, v in zip(self.space.names, theta, strict=True)},
+                "probability": float(probability),
+                "estimate": float(estimate),
+                "score": float(score),
+                "episodes": int(episodes),
+                "credits": int(credits),
+            }
+            for i, (theta, probability, estimate, score, episodes, credits) in enumerate(columns)
+        ]
+
+    def state_dict(self) -> State:
+        """Everything that the next call depends on; flat, numpy arrays and JSON scalars."""
+        state: State = {"sampler": self.name, **space_state(self.space), "rng": pack_rng(self._rng)}
+        state |= {"episodes": self._episodes.copy(), "last": self._last.copy()}
+        for prefix, p in self._parts.items():
+            state |= with_prefix(prefix, p.state_dict())
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where the saved curriculum was.
+
+        Raises:
+            UserError: the state belongs to another sampler or θ space; nothing has been changed.
+        """
+        check_state(state, self.state_dict())
+        unpack_rng(self._rng, state["rng"])
+        self._episodes = np.array(state["episodes"], np.int64)
+        self._last = np.array(state["last"], np.int64)
+        for prefix, p in self._parts.items():
+            p.load_state_dict(part(prefix, state))

@@ -1,0 +1,46 @@
+"""The mixture: how much of the next θ is the priority's choice, how much is staleness, how much is DR.
+
+Used by :class:`waker.curriculum.composed.ComposedCurriculum`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from waker.curriculum.api import Floats, Ints
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """q = dr·w + (1 − dr)·((1 − ρ)·p + ρ·p_stale), w the DR distribution and p the priority's.
+
+    Attributes:
+        dr: share of domain randomisation.
+        staleness: ρ of level replay (PLR, Jiang et al. 2021, arXiv 2010.03934): p_stale ∝ the number of
+            episodes since a θ was last sampled, over the θ that the priority may choose.
+    """
+
+    dr: float = 0.2
+    staleness: float = 0.0
+
+    def mix(self, target: Floats | None, weights: Floats, age: Ints) -> Floats:
+        """The distribution of the next θ.
+
+        Args:
+            target: p, shape (M,), or None where no θ has a score yet: the answer is then w.
+            weights: w, shape (M,), sum 1.
+            age: episodes since each θ was last sampled, shape (M,), ≥ 0.
+
+        Returns:
+            q, shape (M,), sum 1.
+        """
+        if target is None:
+            return weights.copy()
+        if self.staleness > 0:
+            stale = np.where(target > 0, age, 0).astype(np.float64)
+            if stale.sum() > 0:
+                target = (1.0 - self.staleness) * target + self.staleness * stale / stale.sum()
+        q = self.dr * weights + (1.0 - self.dr) * target
+        return np.asarray(q / q.sum())

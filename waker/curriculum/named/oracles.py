@@ -1,0 +1,70 @@
+"""``hardest-oracle`` (HE) and ``reweighting-oracle`` (RW): an expert's knowledge of what is hard.
+
+The knowledge is the θ space's (``hardest``, ``hard``); both also work on a continuous space.
+Baselines of arXiv 2306.09205.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from waker.curriculum.api import Curriculum, Floats
+from waker.curriculum.composed import ComposedCurriculum
+from waker.curriculum.config import CurriculumConfig, resolve_decay
+from waker.curriculum.continuous import ContinuousCurriculum
+from waker.curriculum.mixtures import Mixture
+from waker.curriculum.priorities import Fixed
+from waker.curriculum.registry import register_curriculum
+from waker.curriculum.scores import Magnitude
+from waker.errors import UserError
+from waker_envs.api import FiniteThetaSpace, ThetaSpace
+
+
+@register_curriculum("hardest-oracle")
+def make_hardest_oracle(
+    space: ThetaSpace, config: CurriculumConfig, rng: np.random.Generator, samples_per_update: int
+) -> Curriculum:
+    """Always the hardest θ (``config.dr_share`` is not used).
+
+    Raises:
+        UserError: the space names none.
+    """
+    if space.hardest is None:
+        raise UserError("sampler 'hardest-oracle' needs a θ space that names its hardest θ; choose 'dr' for this one")
+    return _expert("hardest-oracle", space, space.hardest[None], Mixture(dr=0.0), config, rng, samples_per_update)
+
+
+@register_curriculum("reweighting-oracle")
+def make_reweighting_oracle(
+    space: ThetaSpace, config: CurriculumConfig, rng: np.random.Generator, samples_per_update: int
+) -> Curriculum:
+    """With probability 1 − ``dr_share`` uniform over the set of hard θ, else DR.
+
+    Raises:
+        UserError: the space names no hard θ.
+    """
+    if not len(space.hard):
+        raise UserError("sampler 'reweighting-oracle' needs a θ space that names its hard θ; choose 'dr' for this one")
+    mixture = Mixture(config.dr_share, config.staleness)
+    return _expert("reweighting-oracle", space, space.hard, mixture, config, rng, samples_per_update)
+
+
+def _expert(
+    name: str,
+    space: ThetaSpace,
+    points: Floats,
+    mixture: Mixture,
+    config: CurriculumConfig,
+    rng: np.random.Generator,
+    samples_per_update: int,
+) -> Curriculum:
+    """A sampler uniform over ``points`` (n, D), of which a repeated one counts once."""
+    points = np.unique(points, axis=0)
+    if not isinstance(space, FiniteThetaSpace):
+        return ContinuousCurriculum(name, space, points, mixture.dr, rng)
+    weights = np.zeros(space.size)
+    weights[[space.index(theta) for theta in points]] = 1.0
+    tracker = Magnitude(space.size, resolve_decay(config, space.size, samples_per_update))
+    return ComposedCurriculum(
+        name, space, tracker=tracker, score=tracker, priority=Fixed(weights), mixture=mixture, rng=rng
+    )

@@ -1,0 +1,61 @@
+"""``waker-m`` and ``waker-r``: weighted acquisition of knowledge across environments.
+
+Rigter et al. 2024, arXiv 2306.09205. Both fall back to domain randomisation until some θ has a score.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from waker.curriculum.api import Curriculum, Priority
+from waker.curriculum.composed import ComposedCurriculum
+from waker.curriculum.config import CurriculumConfig, resolve_decay
+from waker.curriculum.mixtures import Mixture
+from waker.curriculum.priorities import Boltzmann, Normalise, Rank, TopK
+from waker.curriculum.registry import finite, register_curriculum
+from waker.curriculum.scores import Magnitude, Reduction
+from waker_envs.api import ThetaSpace
+
+
+def _priority(config: CurriculumConfig, temperature: float, normalise: Normalise) -> Priority:
+    if config.priority == "rank":
+        return Rank(config.rank_temperature)
+    if config.priority == "top-k":
+        return TopK(config.top_k)
+    return Boltzmann(temperature if config.temperature is None else config.temperature, normalise)
+
+
+@register_curriculum("waker-m")
+def make_waker_m(
+    space: ThetaSpace, config: CurriculumConfig, rng: np.random.Generator, samples_per_update: int
+) -> Curriculum:
+    """θ in proportion to exp(z-score of the error's magnitude / 1.0), with a share of DR."""
+    points = finite(space, "waker-m")
+    tracker = Magnitude(points.size, resolve_decay(config, points.size, samples_per_update))
+    return ComposedCurriculum(
+        "waker-m",
+        points,
+        tracker=tracker,
+        score=tracker,
+        priority=_priority(config, 1.0, "zscore"),
+        mixture=Mixture(config.dr_share, config.staleness),
+        rng=rng,
+    )
+
+
+@register_curriculum("waker-r")
+def make_waker_r(
+    space: ThetaSpace, config: CurriculumConfig, rng: np.random.Generator, samples_per_update: int
+) -> Curriculum:
+    """θ in proportion to exp(rate of the error's reduction, over its mean absolute value / 0.5), with a share of DR."""
+    points = finite(space, "waker-r")
+    tracker = Magnitude(points.size, resolve_decay(config, points.size, samples_per_update))
+    return ComposedCurriculum(
+        "waker-r",
+        points,
+        tracker=tracker,
+        score=Reduction(tracker, config.reduction_interval, config.reduction_start, config.reduction_rate),
+        priority=_priority(config, 0.5, "mean-abs"),
+        mixture=Mixture(config.dr_share, config.staleness),
+        rng=rng,
+    )

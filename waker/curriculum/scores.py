@@ -1,0 +1,154 @@
+"""Scores: one number per θ from the credited errors.
+
+Used by :class:`waker.curriculum.composed.ComposedCurriculum`. A new score is a subclass of
+:class:`waker.curriculum.api.Score`; it may live in the one file of the sampler that uses it (``named/``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from waker.curriculum.api import Floats, Ints, Score, State
+
+
+def credit(estimate: Floats, theta_id: Ints, error: Floats, decay: float) -> tuple[Floats, Ints]:
+    """A batch of running-average updates e ← γ·e + (1−γ)·x in closed form.
+
+    For a θ with samples x_1 … x_n in batch order, e_n = γⁿ·e_0 + (1−γ)·Σ_i γ^(n−i)·x_i; a θ without an estimate
+    starts from its first sample, which then weighs γ^(n−1). Equal to the loop over samples to rounding,
+    in O(N log N) numpy calls of fixed number.
+
+    Args:
+        estimate: e_0, shape (M,), NaN where unknown.
+        theta_id: shape (N,), each in 0 … M−1.
+        error: x, shape (N,).
+        decay: γ, 0 ≤ γ < 1.
+
+    Returns:
+        The new estimates (M,) and how many samples each θ got (M,).
+    """
+    m = len(estimate)
+    count = np.bincount(theta_id, minlength=m)
+    order = np.argsort(theta_id, kind="stable")
+    ids = theta_id[order]
+    first = np.cumsum(count) - count  # (M,) where each θ's samples begin in the sorted batch
+    rank = np.arange(len(ids)) - first[ids]  # (N,) 0 for a θ's first sample
+    unknown = np.isnan(estimate)
+    share = np.where((rank == 0) & unknown[ids], 1.0, 1.0 - decay)
+    weight = share * decay ** (count[ids] - 1 - rank)
+    old = np.where(unknown, 0.0, estimate) * decay**count
+    fresh = old + np.bincount(ids, weights=weight * error[order], minlength=m)
+    return np.where(count > 0, fresh, estimate), count
+
+
+class Magnitude(Score):
+    """The running mean error of each θ: waker-m's score, and the estimate that every sampler reports.
+
+    Attributes:
+        estimate: e(θ), shape (M,), NaN until the first credit.
+        credits: samples credited to each θ, shape (M,).
+    """
+
+    def __init__(self, n_theta: int, decay: float = 0.9999) -> None:
+        self.decay = decay
+        self.estimate: Floats = np.full(n_theta, np.nan)
+        self.credits: Ints = np.zeros(n_theta, np.int64)
+
+    def observe(self, theta_id: Ints, error: Floats, step: int) -> None:
+        """Credit a batch (:func:`credit`)."""
+        self.estimate, count = credit(self.estimate, theta_id, error, self.decay)
+        self.credits = self.credits + count
+
+    def values(self) -> Floats:
+        """e(θ), shape (M,)."""
+        return self.estimate.copy()
+
+    def state_dict(self) -> State:
+        """Estimates and credits."""
+        return {"estimate": self.estimate.copy(), "credits": self.credits.copy()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore them."""
+        self.estimate = np.array(state["estimate"], np.float64)
+        self.credits = np.array(state["credits"], np.int64)
+
+
+class Reduction(Score):
+    """The running rate at which the error of each θ falls: waker-r's score (Rigter et al. 2024).
+
+    At the first batch observed at or after ``start``, ``start + interval``, ``start + 2·interval`` … agent steps
+    (several missed marks count as one), with e the magnitude's present estimate:
+    Δ = e_prev − e for each θ that had an e_prev; r ← (1 − rate)·r + rate·Δ, from r = 0; then e_prev ← e.
+
+    So the first mark only takes e_prev, and r is known from the second on. A θ whose first credit falls between two
+    marks has no e_prev at the next one, so it gets its first r one mark later; until then it is sampled through the
+    mixture's DR share alone (the authors' code does the same).
+
+    Args:
+        magnitude: whose estimates are followed. Read only: whoever owns it must let it observe each batch *before*
+            this score does.
+        interval, start: in agent steps.
+        rate: weight of the newest Δ; no bias correction, as published.
+    """
+
+    def __init__(self, magnitude: Magnitude, interval: int = 10_000, start: int = 50_000, rate: float = 0.05) -> None:
+        self.magnitude = magnitude
+        self.interval, self.rate = interval, rate
+        self.next_mark = start
+        self.previous: Floats = np.full(len(magnitude.estimate), np.nan)
+        self.reduction: Floats = np.full(len(magnitude.estimate), np.nan)
+
+    def observe(self, theta_id: Ints, error: Floats, step: int) -> None:
+        """Measure the reductions when a mark has been reached."""
+        if step < self.next_mark:
+            return
+        self.next_mark += self.interval * ((step - self.next_mark) // self.interval + 1)
+        delta = self.previous - self.magnitude.estimate  # NaN where e_prev is unknown
+        old = np.where(np.isnan(self.reduction), 0.0, self.reduction)
+        fresh = (1.0 - self.rate) * old + self.rate * delta
+        self.reduction = np.where(np.isnan(delta), self.reduction, fresh)
+        self.previous = self.magnitude.estimate.copy()
+
+    def values(self) -> Floats:
+        """r(θ), shape (M,)."""
+        return self.reduction.copy()
+
+    def state_dict(self) -> State:
+        """e_prev, r and the next mark; the magnitude's state belongs to its owner."""
+        return {"previous": self.previous.copy(), "reduction": self.reduction.copy(), "next_mark": self.next_mark}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore them."""
+        self.previous = np.array(state["previous"], np.float64)
+        self.reduction = np.array(state["reduction"], np.float64)
+        self.next_mark = int(state["next_mark"])
+
+
+class Visits(Score):
+    """1 for each θ that has been sampled or has had an episode, NaN for the others: gradual expansion's score."""
+
+    def __init__(self, n_theta: int) -> None:
+        self.visited = np.zeros(n_theta, np.bool_)
+
+    def sampled(self, theta_id: Ints) -> None:
+        """Mark what was handed out."""
+        self.visited[theta_id] = True
+
+    def episode(self, theta_id: int, stats: Mapping[str, float]) -> None:
+        """Mark θ that others chose (a prefill that did not ask this curriculum)."""
+        self.visited[theta_id] = True
+
+    def values(self) -> Floats:
+        """Shape (M,)."""
+        return np.where(self.visited, 1.0, np.nan)
+
+    def state_dict(self) -> State:
+        """Which θ have been visited."""
+        return {"visited": self.visited.copy()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore it."""
+        self.visited = np.array(state["visited"], np.bool_)

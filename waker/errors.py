@@ -1,0 +1,37 @@
+"""Errors a user can cause: one clear line that names the nearest valid choice.
+
+Raised everywhere in ``waker``; the command line prints the message alone and exits with a non-zero code, so a
+message must be complete without a traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+_MOST_LISTED = 20
+"""Valid names listed in full; beyond it only the nearest one is named."""
+
+
+class UserError(ValueError):
+    """Something the user asked for cannot be done; ``str(error)`` is one line that says what and how to mend it."""
+
+
+def unknown(kind: str, name: str, valid: Iterable[str]) -> UserError:
+    """The error for a name that does not exist.
+
+    Args:
+        kind: what was asked for ("sampler", "preset").
+        name: what the user wrote.
+        valid: the names that exist; the nearest is found whatever the capitals.
+
+    Returns:
+        The error, for the caller to raise.
+    """
+    names = sorted(set(valid))
+    if not names:
+        return UserError(f"unknown {kind} {name!r}; there is none to choose from")
+    # However far, one is offered: it shows what a name looks like. Of equally near ones, the first by alphabet.
+    nearest = max(names, key=lambda n: difflib.SequenceMatcher(None, name.lower(), n.lower()).ratio())
+    listed = f" (valid: {', '.join(names)})" if len(names) <= _MOST_LISTED else ""
+    return UserError(f"unknown {kind} {name!r}; did you mean {nearest!r}?{listed}")
