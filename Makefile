@@ -1,0 +1,46 @@
+# From a fresh clone:  make demo   (installs, then the ten-minute comparison)
+#                      make test   (installs if needed, then every test)
+# Needs Python 3.11 or newer, make, git and a network for the first installation. `make PYTHON=python3.12 …` chooses one.
+
+VENV    ?= .venv
+BIN     := $(VENV)/bin
+STAMP   := $(VENV)/.installed
+WORKERS ?= 2
+
+# One thread a process: small matrices lose with two when the other core is busy.
+export OMP_NUM_THREADS = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format types report clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
+
+install: $(STAMP)  ## create .venv and install the package with its pinned dependencies
+
+# The stamp is newer than pyproject.toml and constraints.txt exactly when what they ask for is installed.
+$(STAMP): pyproject.toml constraints.txt
+	@bash scripts/make_venv.sh "$(VENV)" "$(PYTHON)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+demo: $(STAMP)  ## WAKER-M and DR side by side on GridHazards: table and HTML report (10 minutes, two cores)
+	$(BIN)/waker quickstart
+
+test: $(STAMP)  ## every test, ruff and mypy among them (two workers; < 10 minutes)
+	$(BIN)/python -m pytest -n $(WORKERS) -q $(PYTEST_ARGS)
+
+lint: $(STAMP)  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)  ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+report: $(STAMP)  ## HTML report of every run under runs/ (RUNS=… chooses some)
+	$(BIN)/waker report $(or $(RUNS),runs)
+
+clean:  ## remove the virtual environment and caches; runs/ and results/ stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -1,0 +1,64 @@
+"""Preset first, then overrides; one spelling of every option."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from waker.commands.arguments import flags
+from waker.commands.settings import TrainArgs, checked, parse_settings
+from waker.config import Config
+from waker.errors import UserError
+from waker.presets import PRESETS, preset
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_alone_is_the_preset(name: str) -> None:
+    assert parse_settings(["--preset", name], "train").config == preset(name)
+
+
+def test_overrides_change_only_their_fields() -> None:
+    got = parse_settings(
+        ["--preset=tiny", "--seed", "4", "--model.deter=24", "--curriculum.sampler", "dr"], "train"
+    ).config
+    base = preset("tiny")
+    expected = dataclasses.replace(
+        base,
+        seed=4,
+        model=dataclasses.replace(base.model, deter=24),
+        curriculum=dataclasses.replace(base.curriculum, sampler="dr"),
+    )
+    assert got == expected
+
+
+def test_the_last_preset_counts_wherever_it_stands() -> None:
+    assert parse_settings(["--seed", "1", "--preset", "paper", "--preset", "tiny"], "train").preset == "tiny"
+
+
+@pytest.mark.parametrize("form", [["obs=pixels", "n_layouts=2"], ["obs", "pixels", "n_layouts", "2"]])
+def test_constructor_arguments_are_typed(form: list[str]) -> None:
+    config = parse_settings(["--env-kwargs", *form, "--seed", "2"], "train").config
+    assert config.env_kwargs == {"obs": "pixels", "n_layouts": 2}
+    assert config.seed == 2
+
+
+def test_a_short_environment_name_becomes_the_full_one() -> None:
+    assert parse_settings(["--env", "GridCleanUp"], "train").config.env == "waker/GridCleanUp-v0"
+
+
+def test_every_listed_option_exists(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = flags(TrainArgs, inline=("config",))
+    assert {"--preset", "--env", "--curriculum.sampler", "--model.optimizer.lr", "--train.adapt-updates"} <= set(listed)
+    monkeypatch.setenv("COLUMNS", "300")
+    with pytest.raises(SystemExit):
+        parse_settings(["--help"], "train")
+    shown = capsys.readouterr().out.replace(",", " ").split()
+    assert set(listed) <= set(shown)
+
+
+@pytest.mark.parametrize(("field", "value"), [("envs", 0), ("keep", 0), ("train_every", 0.0), ("length", -1)])
+def test_numbers_out_of_range_are_refused(field: str, value: float) -> None:
+    config = Config()
+    with pytest.raises(UserError, match=rf"train\.{field} = "):
+        checked(dataclasses.replace(config, train=dataclasses.replace(config.train, **{field: value})))

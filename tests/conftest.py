@@ -1,0 +1,20 @@
+"""What all tests share: one torch thread, and one small finished run that tests of the verbs copy or read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``runs`` with one finished run of the ``tiny`` preset, policies trained afterwards. Copy it to change it."""
+    from waker.cli import main
+
+    runs = tmp_path_factory.mktemp("finished") / "runs"
+    assert main(["train", "--preset", "tiny", "--train.task-policies", "after", "--runs", str(runs)]) == 0
+    return runs

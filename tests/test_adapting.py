@@ -1,0 +1,125 @@
+"""Policies trained from a finished run's model and replay: new tasks, resuming, and what `evaluate` makes of them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+import waker_envs
+from tests.tiny import RUN
+from waker.adapting import Adaptation, load_adapted
+from waker.assembly import LoadedRun, load_run
+from waker.cli import main
+from waker.loop import Outcome
+from waker.progress import Progress
+from waker.relabel import load_task
+from waker.tables import read_rows
+
+TASK = '''"""A task that the environment does not have."""
+
+
+def top_row(observation):
+    return (observation["agent"][..., 0] == 0).astype("float32")
+'''
+
+
+@pytest.fixture
+def folder(finished: Path, tmp_path: Path) -> Path:
+    """A run folder of the test's own, beside ``tasks.py``."""
+    shutil.copytree(finished / RUN, tmp_path / "run")
+    (tmp_path / "tasks.py").write_text(TASK)
+    return tmp_path / "run"
+
+
+def note(text: str) -> None:
+    raise AssertionError(text)
+
+
+def weights(adaptation: Adaptation) -> list[torch.Tensor]:
+    adapter = adaptation.adapter
+    return [p.detach().clone() for p in [*adapter.heads.parameters(), *adapter.learner.policies.parameters()]]
+
+
+def adaptation(folder: Path, loaded: LoadedRun | None = None) -> Adaptation:
+    task = load_task(f"{folder.parent / 'tasks.py'}:top_row")
+    return Adaptation(loaded or load_run(folder, note), ["green", task], Progress("test", 4, quiet=True))
+
+
+def test_going_on_equals_not_stopping(folder: Path) -> None:
+    whole = adaptation(folder)
+    whole.run(4)
+    shutil.rmtree(folder / "adapted")
+    first = adaptation(folder)
+    first.run(2)
+    second = adaptation(folder)
+    second.run(4)
+    assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(second), strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(weights(first), weights(second), strict=True))
+
+
+def test_only_the_policies_change_and_no_environment_is_made(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = load_run(folder, note)
+    before = {k: v.clone() for k, v in loaded.agent.model.state_dict().items()}
+
+    def make(*args: object, **kwargs: object) -> None:
+        raise AssertionError("an environment was made")
+
+    monkeypatch.setattr(waker_envs, "make", make)
+    adaptation(folder, loaded).run(3)
+    assert all(torch.equal(before[k], v) for k, v in loaded.agent.model.state_dict().items())
+
+
+def test_finished_policies_are_left_alone(folder: Path) -> None:
+    assert adaptation(folder).run(2) is Outcome.FINISHED
+    assert adaptation(folder).run(2) is Outcome.SKIPPED
+
+
+def test_a_changed_function_starts_anew(folder: Path) -> None:
+    adaptation(folder).run(3)
+    (folder.parent / "tasks.py").write_text(TASK.replace("== 0", "== 1"))
+    again = adaptation(folder)
+    assert again.run(2) is Outcome.FINISHED
+    assert again.updates == 2
+
+
+def test_the_policies_are_loaded_as_they_were(folder: Path) -> None:
+    trained = adaptation(folder)
+    trained.run(2)
+    loaded = load_adapted(load_run(folder, note), trained.folder, trained.names, note)
+    assert loaded is not None
+    assert loaded.player().names == ("green", "top_row")
+    for a, b in zip(trained.adapter.heads.parameters(), loaded.heads.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_command_and_its_evaluation(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = f"{folder.parent / 'tasks.py'}:top_row"
+    assert main(["adapt", str(folder), "--task-module", source, "--updates", "2"]) == 0
+    assert main(["evaluate", str(folder)]) == 0
+    assert "task 'top_row' needs --task-module" in capsys.readouterr().out
+    assert "top_row" not in set(read_rows(folder / "evaluation.parquet")["task"])
+    assert main(["evaluate", str(folder), "--task-module", source]) == 0
+    rows = read_rows(folder / "evaluation.parquet")
+    new = rows[rows["task"] == "top_row"]
+    assert set(new["policy"]) == {"learned"}
+    assert new["return"].between(0, new["length"]).all()
+    assert new["optimal_return"].isna().all()
+    assert set(rows.loc[rows["policy"] == "learned", "task"]) == {"green", "blue", "red", "top_row"}
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--tasks", "gren"], "unknown task 'gren'; did you mean 'green'?"),
+        (["--tasks", "green", "green"], "task 'green' is named twice"),
+        (["--task-module", "nowhere.py:f"], "no file 'nowhere.py'"),
+        (["--updates", "0"], "--updates 0 must be at least 1"),
+    ],
+)
+def test_mistakes(more: list[str], told: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["adapt", str(folder), *more]) == 2
+    assert told in capsys.readouterr().err
+    assert not (folder / "adapted").exists()

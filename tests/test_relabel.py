@@ -1,0 +1,107 @@
+"""Rewards of new tasks laid over a replay, and what is said of functions that do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from waker.errors import UserError
+from waker.relabel import TaskFunction, load_task, relabelled
+from waker.replay import Replay, record_fields
+from waker.spaces import ActionSpec, EnvSpec, ObservationKey
+
+SPEC = EnvSpec("test", (ObservationKey("place", "vector", (1,), "float32"),), ActionSpec(2, True), ("left", "right"))
+Observation = Mapping[str, np.ndarray[Any, Any]]
+
+
+def filled(ticks: int, slots: int = 2, capacity: int = 20) -> Replay:
+    """Place = tick + 100·slot; every fifth record begins an episode; task k earns tick·(k + 1)."""
+    replay = Replay(record_fields(SPEC), slots, capacity)
+    for tick in range(ticks):
+        first = tick % 5 == 0
+        replay.add(
+            {
+                "place": np.array([[tick + 100.0 * s] for s in range(slots)], np.float32),
+                "action": np.zeros((slots, 2), np.float32),
+                "task_rewards": np.tile(np.array([[tick, 2 * tick]], np.float32) * (not first), (slots, 1)),
+                "theta_id": np.zeros(slots, np.int32),
+                "is_first": np.full(slots, first),
+                "is_last": np.zeros(slots, bool),
+                "is_terminal": np.zeros(slots, bool),
+            }
+        )
+    return replay
+
+
+def task(function: Callable[[Observation], Any]) -> TaskFunction:
+    return TaskFunction("new", "file.py:new", function)
+
+
+@pytest.mark.parametrize("ticks", [7, 10, 23])
+def test_columns_are_the_tasks_asked_for(ticks: int) -> None:
+    replay = filled(ticks)
+    got = relabelled(replay, record_fields(SPEC), SPEC, ["right", task(lambda o: o["place"][..., 0] + 1)])
+    held = np.arange(replay.first, ticks)
+    rewards = got.read(got.first, got.ticks)["task_rewards"]  # (slots, held, K)
+    assert rewards.shape == (2, len(held), 2)
+    later = held % 5 != 0
+    for slot in range(2):
+        np.testing.assert_array_equal(rewards[slot, :, 0], 2 * held * later)
+        np.testing.assert_array_equal(rewards[slot, :, 1], (held + 100 * slot + 1) * later)
+
+
+def test_all_other_fields_are_kept() -> None:
+    replay = filled(13)
+    got = relabelled(replay, record_fields(SPEC), SPEC, ["left"])
+    before, after = replay.read(replay.first, replay.ticks), got.read(got.first, got.ticks)
+    for name in set(before) - {"task_rewards"}:
+        np.testing.assert_array_equal(before[name], after[name])
+
+
+def _raises(observation: Observation) -> Any:
+    raise KeyError("plaice")
+
+
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        (_raises, "failed: KeyError"),
+        (lambda o: o["place"], "must return one reward for each"),
+        (lambda o: np.full(o["place"].shape[:2], np.nan), "not finite"),
+        (lambda o: "reward", "failed: ValueError"),
+    ],
+)
+def test_a_function_that_does_not_fit(function: Callable[[Observation], Any], told: str) -> None:
+    with pytest.raises(UserError, match=rf"task file\.py:new .*{told}"):
+        relabelled(filled(8), record_fields(SPEC), SPEC, [task(function)])
+
+
+def test_an_unknown_task_names_the_nearest() -> None:
+    with pytest.raises(UserError, match="unknown task 'lefd'; did you mean 'left'"):
+        relabelled(filled(8), record_fields(SPEC), SPEC, ["lefd"])
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("corner", "must have the form file.py:function"),
+        ("tasks.py:not a name", "must have the form file.py:function"),
+        ("task.py:corner", "no file .* did you mean 'tasks.py'"),
+        ("tasks.py:korner", "unknown function of .* 'korner'; did you mean 'corner'"),
+        ("tasks.py:NUMBER", "unknown function"),
+        ("broken.py:corner", "broken.py cannot be imported: ZeroDivisionError"),
+    ],
+)
+def test_a_source_that_is_not_there(source: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tasks.py").write_text(
+        "NUMBER = 3\n\ndef corner(observation):\n    return observation['place'][..., 0]\n"
+    )
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    with pytest.raises(UserError, match=told):
+        load_task(source)
+    assert load_task("tasks.py:corner").name == "corner"

@@ -1,0 +1,198 @@
+"""Training task policies from a finished exploration: a frozen world model and its replay, and no environment.
+
+Called by ``waker adapt``; ``waker evaluate`` loads what it leaves. Each set of tasks has a folder of its own below the
+run, ``adapted/<tasks>/``, with ``tasks.yaml``, ``metrics.jsonl`` and checkpoints; the same command goes on where it
+stopped.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from waker.assembly import LoadedRun
+from waker.behaviour.adaptation import TaskAdapter
+from waker.checkpoint import Checkpoints
+from waker.errors import UserError
+from waker.feed import Feed
+from waker.files import saving, sha256, write_text
+from waker.interrupts import Interrupted, StopSignals
+from waker.loggers import JsonlSink, Means
+from waker.loop import Outcome
+from waker.progress import Progress
+from waker.relabel import TaskFunction, relabelled
+from waker.replay import record_fields
+from waker.seeding import load_torch_state, seed_for, torch_state
+
+SAVE_EVERY = 500
+"""Updates between checkpoints."""
+DEFAULT_UPDATES = 1_000
+"""For runs whose own settings name no number (they trained their task policies alongside)."""
+_STREAM = 1
+"""Sets the chance of an adaptation apart from the run's own streams."""
+
+Task = str | TaskFunction
+
+
+def name_of(task: Task) -> str:
+    """The task's name."""
+    return task.name if isinstance(task, TaskFunction) else task
+
+
+def folder_of(run: Path, tasks: Sequence[Task]) -> Path:
+    """Where policies for these tasks lie."""
+    return run / "adapted" / "-".join(map(name_of, tasks))
+
+
+def adapter_for(loaded: LoadedRun, names: Sequence[str]) -> TaskAdapter:
+    """Fresh reward heads and policies on the run's frozen model."""
+    return TaskAdapter(loaded.agent.model, loaded.family.spec, loaded.config, tuple(names))
+
+
+class Adaptation:
+    """Policies for some tasks, being trained.
+
+    Args:
+        loaded: the run, its folder locked by the caller.
+        tasks: K names or functions.
+        progress: told what happens.
+    """
+
+    def __init__(self, loaded: LoadedRun, tasks: Sequence[Task], progress: Progress) -> None:
+        self.loaded, self.tasks, self.progress = loaded, tuple(tasks), progress
+        self.names = tuple(map(name_of, tasks))
+        self.folder = folder_of(loaded.run.path, tasks)
+        config = loaded.config
+        fields = record_fields(loaded.family.spec)
+        replay = relabelled(loaded.replay(), fields, loaded.family.spec, self.tasks)
+        self.rng = np.random.default_rng(seed_for(config.seed, "replay", _STREAM))
+        torch.manual_seed(seed_for(config.seed, "torch", _STREAM))
+        self.adapter = adapter_for(loaded, self.names)
+        self.feed = Feed(replay, self.rng, config.train.batch, config.train.length, config.device)
+        self.checkpoints = Checkpoints(self.folder / "checkpoints", config.train.keep)
+        self.updates = 0
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the policies belong to; they are trained anew where it has changed."""
+        functions = {
+            t.name: {"source": t.source, "sha256": sha256(Path(t.source.rpartition(":")[0]))}
+            for t in self.tasks
+            if isinstance(t, TaskFunction)
+        }
+        return {
+            "tasks": list(self.names),
+            "functions": functions,
+            "model": {"step": self.loaded.step, "updates": int(self.loaded.state["updates"])},
+        }
+
+    def run(self, updates: int) -> Outcome:
+        """Train up to ``updates`` updates in all.
+
+        Raises:
+            Interrupted: Ctrl-C or SIGTERM; saved.
+            SaveFailed: the disk is full, say.
+        """
+        with saving(f"policies in {self.folder}"):
+            self._claim()
+            sink = JsonlSink(self.folder / "metrics.jsonl")
+        try:
+            if not self.checkpoints.newest(lambda state: self._restore(state, sink), self.progress.note):
+                sink.restore({})
+            elif self.updates >= updates:
+                return Outcome.SKIPPED
+            else:
+                self.progress.note(f"going on from {self.updates:,} updates")
+            self._train(updates, sink)
+        finally:
+            sink.close()
+            self.progress.close()
+        return Outcome.FINISHED
+
+    def _train(self, updates: int, sink: JsonlSink) -> None:
+        means = Means({len(self.names): self.names})
+        log_every = self.loaded.config.train.log_every
+        self.progress.start()
+        with StopSignals() as stop:
+            while self.updates < updates and not stop.requested:
+                means.add(self.adapter.update(self.feed.next()))
+                self.updates += 1
+                if self.updates % log_every == 0 or self.updates == updates:
+                    row = means.take()
+                    sink.write({"step": self.loaded.step, "updates": self.updates, **row})
+                    self.progress.metrics(row)
+                if self.updates % SAVE_EVERY == 0 and self.updates < updates:
+                    self._save(sink)
+                self.progress.update(self.updates, self.updates, lambda: "", "adapt")
+            self._save(sink)
+        if stop.number is not None and self.updates < updates:
+            self.progress.note(f"stopped and saved at {self.updates:,} updates; the same command goes on from here")
+            raise Interrupted(stop.number)
+
+    def _claim(self) -> None:
+        """Write what the folder belongs to; policies of another model or another function are given up."""
+        file = self.folder / "tasks.yaml"
+        if file.is_file() and yaml.safe_load(file.read_text()) == self.record:
+            return
+        if file.is_file():
+            self.progress.note("the model or a task has changed since these policies were trained: starting anew")
+            shutil.rmtree(self.checkpoints.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_text(file, yaml.safe_dump(self.record, sort_keys=False))
+
+    def _save(self, sink: JsonlSink) -> None:
+        state = {
+            "adapter": self.adapter.state_dict(),
+            "updates": self.updates,
+            "replay": self.rng.bit_generator.state,
+            "torch": torch_state(),
+            "sink": sink.sync(),
+        }
+        with saving(f"policies in {self.folder}"):
+            self.checkpoints.save(state, self.updates, 0, {})
+
+    def _restore(self, state: Mapping[str, Any], sink: JsonlSink) -> bool:
+        self.adapter.load_state_dict(state["adapter"])
+        self.updates = int(state["updates"])
+        self.rng.bit_generator.state = state["replay"]
+        load_torch_state(state["torch"])
+        sink.restore(state["sink"])
+        return True
+
+
+def adapted_sets(run: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """The folders and records of all adapted policies of a run, oldest first.
+
+    Raises:
+        UserError: a ``tasks.yaml`` that cannot be read.
+    """
+    found = []
+    for file in sorted(run.glob("adapted/*/tasks.yaml"), key=lambda path: path.stat().st_mtime):
+        try:
+            record = yaml.safe_load(file.read_text())
+        except yaml.YAMLError as error:
+            raise UserError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
+        if not isinstance(record, dict) or not {"tasks", "functions", "model"} <= set(record):
+            raise UserError(f"{file} cannot be read: it lacks tasks, functions or model")
+        found.append((file.parent, record))
+    return found
+
+
+def load_adapted(
+    loaded: LoadedRun, folder: Path, names: Sequence[str], note: Callable[[str], None]
+) -> TaskAdapter | None:
+    """The policies of one adapted folder; None where no checkpoint has been saved yet."""
+    adapter = adapter_for(loaded, names)
+
+    def use(state: dict[str, Any]) -> bool:
+        adapter.load_state_dict(state["adapter"])
+        return True
+
+    checkpoints = Checkpoints(folder / "checkpoints", loaded.config.train.keep)
+    return adapter if checkpoints.newest(use, note) else None

@@ -1,0 +1,275 @@
+"""Puts the rooms together: from a configuration to the factories of the training loop, and from a run folder back to
+an agent. Called by the verbs of the command line and by experiment scripts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import inspect
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import gymnasium as gym
+import numpy as np
+import torch
+
+import waker_envs
+from waker.agent import Agent
+from waker.behaviour.player import Player
+from waker.checkpoint import Checkpoints
+from waker.config import Config
+from waker.curriculum import Curriculum, make_curriculum
+from waker.errors import UserError
+from waker.evaluation import records
+from waker.files import saving, write_text
+from waker.learner import Learner
+from waker.loop import Outcome, train
+from waker.progress import Progress
+from waker.replay import Replay, record_fields
+from waker.replay_store import ReplayStore
+from waker.rundir import RunFolder, read_config, read_record, run_folder
+from waker.session import Evaluate, Parts, Row
+from waker.spaces import EnvSpec, spec_of
+from waker_envs.api import ParametricEnv, ThetaSpace
+
+MakeEnv = Callable[..., ParametricEnv]
+
+
+def use_threads(device: str) -> None:
+    """One torch thread on the CPU unless ``OMP_NUM_THREADS`` says otherwise.
+
+    Small matrices lose with two threads when another process is busy, and the sums of a resumed run must be cut in
+    the same places as those of the uninterrupted one.
+    """
+    if torch.device(device).type == "cpu":
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 1))
+
+
+def checked_device(name: str) -> str:
+    """The device's name.
+
+    Raises:
+        UserError: torch has no such device here.
+    """
+    try:
+        device = torch.device(name)
+        if device.type != "meta":
+            torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"device {name!r} cannot be used ({reason}); 'cpu' always can") from error
+    return name
+
+
+def environment(config: Config) -> MakeEnv:
+    """The factory of a run's environments; arguments given to it go before those of ``config.env_kwargs``.
+
+    Raises:
+        UserError: an argument that the environment's constructor does not take, or a value it refuses.
+        UnknownEnvError: no such environment.
+    """
+    entry = gym.spec(waker_envs.resolve_id(config.env)).entry_point
+    loaded = gym.envs.registration.load_env_creator(entry) if isinstance(entry, str) else entry
+    parameters = inspect.signature(cast(Callable[..., Any], loaded)).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        for name in config.env_kwargs:
+            if name not in parameters:
+                near = difflib.get_close_matches(name, list(parameters), n=1, cutoff=0.0)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise UserError(f"{config.env} takes no argument {name!r}{hint}")
+
+    def make(**kwargs: Any) -> ParametricEnv:
+        return waker_envs.make(config.env, **{**config.env_kwargs, **kwargs})
+
+    try:
+        make().close()
+    except (TypeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{config.env} cannot be made with {dict(config.env_kwargs)}: {error}") from error
+    return make
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """A run's environments: the factory, what the learner knows of them, and their θ."""
+
+    make: MakeEnv
+    spec: EnvSpec
+    space: ThetaSpace
+
+    @classmethod
+    def of(cls, config: Config) -> Family:
+        """The family of a configuration.
+
+        Raises:
+            UserError: see :func:`environment`; or spaces the learner has no encoder or policy for.
+        """
+        make = environment(config)
+        env = make()
+        spec = dataclasses.replace(spec_of(env), env_id=config.env)
+        space = env.theta_space
+        env.close()
+        return cls(make, spec, space)
+
+
+def curriculum_of(config: Config, space: ThetaSpace, rng: np.random.Generator) -> Curriculum:
+    """The curriculum of a configuration; its memory is counted in updates of N credits."""
+    windows = config.train.batch * config.train.length
+    credits = min(config.behaviour.starts or windows, windows)
+    return make_curriculum(config.curriculum.sampler, space, config.curriculum, rng, credits)
+
+
+def check_buildable(config: Config, family: Family) -> None:
+    """Build what a run needs once, without files, so that bad settings are told before a folder is made.
+
+    Raises:
+        UserError: the sampler does not go with this θ space, or the nets not with these observations.
+    """
+    curriculum_of(config, family.space, np.random.default_rng(0))
+    with torch.random.fork_rng(devices=[]):
+        Agent(family.spec, config, "cpu")
+
+
+def evaluator(config: Config, family: Family, folder: Path) -> Evaluate:
+    """The loop's evaluation block: rows for its tables; the film strip and the θ space go into the folder."""
+
+    def evaluate(learner: Learner, curriculum: Curriculum) -> Mapping[str, Sequence[Row]]:
+        agent = cast(Agent, learner)
+        found = records.measure(
+            agent.model,
+            task_player(agent),
+            family.make,
+            family.spec,
+            family.space,
+            config.evaluation,
+            {},
+            device=config.device,
+        )
+        records.save(folder, dataclasses.replace(found, evaluation=[], model_error=[]))
+        return {"evaluation": found.evaluation, "model_error": found.model_error, "curriculum": curriculum.table()}
+
+    return evaluate
+
+
+def task_player(agent: Agent) -> Player | None:
+    """The agent's task policies, or None where they have not been trained yet."""
+    if agent.config.train.task_policies == "after" and agent.adapter is None:
+        return None
+    return agent.task_player()
+
+
+def train_run(config: Config, runs: Path, progress: Progress | None = None) -> tuple[Outcome, Path]:
+    """Train one run to its end; :func:`waker.loop.train` with everything made from the configuration.
+
+    Args:
+        config: checked (:func:`waker.commands.settings.checked`).
+        runs: folder of all runs.
+
+    Returns:
+        How it ended, and the run folder.
+
+    Raises:
+        UserError: settings that do not go together, a folder of other settings, an environment that fails, …
+    """
+    checked_device(config.device)
+    use_threads(config.device)
+    family = Family.of(config)
+    folder = run_folder(runs, config)
+    if not (folder / "config.yaml").is_file():
+        check_buildable(config, family)
+    run = RunFolder.open(folder, config, family.space.names, family.spec.tasks)
+    with saving(f"the θ space in {run.path}"):
+        described = records.describe_space(family.space, family.spec.tasks)
+        write_text(run.path / records.SPACE_FILE, json.dumps(described, indent=1, ensure_ascii=False))
+    parts = Parts(
+        spec=family.spec,
+        space=family.space,
+        make_env=family.make,
+        make_curriculum=functools.partial(curriculum_of, config, family.space),
+        make_agent=lambda: cast(Learner, Agent(family.spec, config)),
+        evaluate=evaluator(config, family, run.path),
+    )
+    return train(parts, run, progress), run.path
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedRun:
+    """A run folder's newest checkpoint, ready to be evaluated or adapted.
+
+    Attributes:
+        run: the folder, with the settings of the run (and the device asked for).
+        state: of the checkpoint: ``updates``, ``adapted``, ``collector`` with the agent steps, ``replay``, …
+    """
+
+    run: RunFolder
+    family: Family
+    agent: Agent
+    state: dict[str, Any]
+
+    @property
+    def config(self) -> Config:
+        """The run's settings."""
+        return self.run.config
+
+    @property
+    def step(self) -> int:
+        """Agent steps made until the checkpoint."""
+        return int(self.state["collector"]["step"])
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The columns of every row measured on this checkpoint."""
+        return {**self.run.columns, "step": self.step, "updates": int(self.state["updates"])}
+
+    def replay(self) -> Replay:
+        """The run's replay as the checkpoint knows it. Hold the folder's lock: it tidies the chunk files.
+
+        Raises:
+            CheckpointCorrupt: a chunk is damaged or missing.
+        """
+        train = self.config.train
+        replay = Replay(record_fields(self.family.spec), train.envs, train.replay)
+        ReplayStore(self.run.path / "replay", replay).restore(self.state["replay"])
+        return replay
+
+
+def load_run(folder: Path, note: Callable[[str], None], device: str | None = None) -> LoadedRun:
+    """Load the newest whole checkpoint of a run folder; tensors only, no code of the checkpoint's is run.
+
+    Args:
+        folder: a run folder.
+        note: told in one line of a damaged checkpoint that is passed over.
+        device: None = the run's own.
+
+    Raises:
+        UserError: no run folder, no checkpoint, none that is whole, or an environment that has changed since.
+    """
+    config = read_config(folder)
+    config = dataclasses.replace(config, device=checked_device(device or config.device))
+    use_threads(config.device)
+    family = Family.of(config)
+    record = read_record(folder)
+    for what, then, now in (
+        ("tasks", record.get("tasks"), family.spec.tasks),
+        ("θ", record.get("theta"), family.space.names),
+    ):
+        if then is not None and list(then) != list(now):
+            raise UserError(
+                f"{folder} was trained with {what} {', '.join(then)}; {config.env} now has {', '.join(now)}"
+            )
+    agent = Agent(family.spec, config)
+
+    def use(state: dict[str, Any]) -> dict[str, Any]:
+        agent.load_state_dict(state["agent"])
+        return state
+
+    state = Checkpoints(folder / "checkpoints", config.train.keep).newest(use, note)
+    if state is None:
+        raise UserError(f"{folder} has no checkpoint yet: run `waker train` first")
+    return LoadedRun(RunFolder(folder, config), family, agent, state)

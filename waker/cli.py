@@ -1,0 +1,107 @@
+"""The ``waker`` command: a thin face, one module of :mod:`waker.commands` a verb.
+
+This module only finds the verb and turns what went wrong into one line on standard error. A verb's module is
+imported when it is asked for, so that ``waker --help`` does not wait for torch.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from waker.errors import UserError, unknown
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb: the line ``waker --help`` shows, and an example."""
+
+    summary: str
+    example: str
+
+
+VERBS: dict[str, Verb] = {
+    "quickstart": Verb("WAKER-M and DR side by side on GridHazards: table and report", "waker quickstart"),
+    "train": Verb("explore, learn a world model, choose environments, imagine policies", "waker train --preset laptop"),
+    "adapt": Verb("train policies for (new) tasks from a run's model and replay alone", "waker adapt RUN"),
+    "evaluate": Verb("measure task policies and the world model of finished runs", "waker evaluate RUN"),
+    "compare": Verb("one table of several runs, by sampler and task", "waker compare runs/gridhazards"),
+    "report": Verb("one self-contained HTML page of one or more runs", "waker report runs/gridhazards"),
+    "envs": Verb("list the environments, or describe one and its parameters θ", "waker envs waker/GridHazards-v0"),
+}
+
+
+def usage() -> str:
+    """What ``waker --help`` prints."""
+    width = max(map(len, VERBS))
+    lines = ["usage: waker VERB [OPTIONS]", "", "Reward-free curricula for robust world models.", "", "verbs:"]
+    lines += [f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items()]
+    lines += ["", "examples:"]
+    lines += [f"  {verb.example}" for verb in VERBS.values()]
+    lines += ["", "`waker VERB --help` shows a verb's options and their defaults; `waker --version` the version."]
+    return "\n".join(lines)
+
+
+def _line(message: object) -> str:
+    """A message as one line."""
+    return " ".join(str(message).split())
+
+
+def _dispatch(argv: Sequence[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if argv else 2
+    if argv[0] in ("-V", "--version"):
+        from waker import __version__
+
+        print(f"waker {__version__}")
+        return 0
+    if argv[0] not in VERBS:
+        raise unknown("verb", argv[0], VERBS)
+    module = importlib.import_module(f"waker.commands.{argv[0]}")
+    return int(module.command(list(argv[1:])))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: the arguments after ``waker``; None = the process's own.
+
+    Returns:
+        The exit code: 0 done; 2 something that was asked for does not exist, does not fit, or failed (an environment,
+        say), told in one line; 1 a file could not be written; 130 and 143 stopped by Ctrl-C and SIGTERM.
+    """
+    # waker_envs raises its own ValueErrors (it never imports waker); both kinds are the user's business.
+    from waker_envs import ThetaError, UnknownEnvError, UnknownTaskError
+
+    try:
+        return _dispatch(sys.argv[1:] if argv is None else argv)
+    except (UserError, ThetaError, UnknownEnvError, UnknownTaskError) as error:
+        print(f"waker: {_line(error)}", file=sys.stderr)
+        return 2
+    except SystemExit as asked:  # --help, or a run that was asked to stop and has saved
+        return asked.code if isinstance(asked.code, int) else int(asked.code is not None)
+    except KeyboardInterrupt:
+        print("waker: stopped", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # The reader of our output has gone (`waker envs | head`): nothing to say, and nobody to say it to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        where = f": {error.filename}" if error.filename else ""
+        print(f"waker: {_line(error.strerror)}{where}; what was saved before is whole", file=sys.stderr)
+        return 1
+
+
+def run() -> None:
+    """The console script: :func:`main`, then exit with its code."""
+    sys.exit(main())

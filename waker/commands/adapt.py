@@ -1,0 +1,94 @@
+"""``waker adapt``: policies for tasks that were not there while exploring, from the run's model and replay alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from waker.commands.arguments import parse
+from waker.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from waker.adapting import Task
+
+
+@dataclass(frozen=True)
+class AdaptArgs:
+    """Train policies for tasks from a run's world model and replay, with no environment.
+
+    A task may be new: a Python function of the observation (a dict of arrays with leading batch and time) that
+    returns the reward of each step, laid over the replay. The same command goes on where it was stopped. `waker
+    evaluate` measures the policies.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder."""
+    tasks: tuple[str, ...] = ()
+    """Tasks of the environment; none = all of them, or only the new ones where there are some."""
+    task_module: tuple[str, ...] = ()
+    """New tasks, each file.py:function; the function's name becomes the task's. The file is run."""
+    updates: int | None = None
+    """Updates in all; None = the run's train.adapt_updates, or 1000 where that is 0."""
+    device: str | None = None
+    """Torch device; None = the run's."""
+
+
+def chosen_tasks(names: tuple[str, ...], modules: tuple[str, ...], known: tuple[str, ...]) -> list[Task]:
+    """The tasks asked for.
+
+    Args:
+        names: of the environment's tasks.
+        modules: ``file.py:function``.
+        known: all tasks of the environment.
+
+    Raises:
+        UserError: an unknown or repeated name, or a file or function that is not there.
+    """
+    from waker.relabel import load_task
+
+    for name in names:
+        if name not in known:
+            raise unknown("task", name, known)
+    new = [load_task(module) for module in modules]
+    tasks: list[Task] = [*(names if names or new else known), *new]
+    seen: set[str] = set()
+    for name in [*names, *(task.name for task in new)]:
+        if name in seen:
+            raise UserError(f"task {name!r} is named twice")
+        seen.add(name)
+    for task in new:
+        if task.name in known:
+            raise UserError(f"{task.source} has the name of a task of the environment; give the function another one")
+    return tasks
+
+
+def command(argv: list[str]) -> int:
+    """Run ``waker adapt``."""
+    args = parse(AdaptArgs, argv, verb="adapt")
+    if args.updates is not None and args.updates < 1:
+        raise UserError(f"--updates {args.updates} must be at least 1")
+    from waker.adapting import DEFAULT_UPDATES, Adaptation, name_of
+    from waker.assembly import load_run
+    from waker.loop import Outcome
+    from waker.progress import Progress
+    from waker.rundir import RunFolder, read_config, read_record
+
+    tasks = chosen_tasks(args.tasks, args.task_module, tuple(read_record(args.run).get("tasks", ())))
+    config = read_config(args.run)
+    updates = args.updates or config.train.adapt_updates or DEFAULT_UPDATES
+    names = ", ".join(map(name_of, tasks))
+    progress = Progress(f"{RunFolder(args.run, config).name}, {names}", updates)
+    with RunFolder(args.run, config).locked():
+        loaded = load_run(args.run, progress.note, args.device)
+        adaptation = Adaptation(loaded, tasks, progress)
+        outcome = adaptation.run(updates)
+    again = " ".join(f"--task-module {module}" for module in args.task_module)
+    done = "Trained before" if outcome is Outcome.SKIPPED else "Trained"
+    print(
+        f"{done}: policies for {names} in {adaptation.folder}; "
+        f"measure them with `waker evaluate {args.run}{' ' + again if again else ''}`"
+    )
+    return 0

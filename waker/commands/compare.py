@@ -1,0 +1,113 @@
+"""``waker compare``: one table of several runs, from their saved rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+from rich.console import Console
+
+from waker.commands.arguments import parse
+from waker.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from waker.report.data import RunData
+
+
+@dataclass(frozen=True)
+class CompareArgs:
+    """One row for each sampler and task: mean return, CVaR, regret, model error, with intervals over seeds."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = (Path("runs"),)
+    """Run folders, or folders that hold some."""
+    samplers: tuple[str, ...] = ()
+    """Only these samplers."""
+    seeds: tuple[int, ...] = ()
+    """Only these seeds."""
+    csv: Path | None = None
+    """Where the numbers go; default: comparison.csv in the first folder."""
+
+
+def select(runs: Sequence[RunData], samplers: Sequence[str] = (), seeds: Sequence[int] = ()) -> list[RunData]:
+    """The runs of these samplers and seeds (none = all).
+
+    Raises:
+        UserError: a sampler or a seed that no run has.
+    """
+    for sampler in samplers:
+        if sampler not in {run.sampler for run in runs}:
+            raise unknown("sampler among these runs:", sampler, {run.sampler for run in runs})
+    for seed in seeds:
+        if seed not in {run.seed for run in runs}:
+            present = ", ".join(map(str, sorted({run.seed for run in runs})))
+            raise UserError(f"no run with seed {seed}; there are {present}")
+    return [r for r in runs if (not samplers or r.sampler in samplers) and (not seeds or r.seed in seeds)]
+
+
+def summary_of(runs: Sequence[RunData]) -> pd.DataFrame:
+    """The comparison's numbers, every domain with its own hard θ: see :func:`waker.evaluation.summary.compare`."""
+    import pandas as pd
+
+    from waker.evaluation.summary import compare
+    from waker.report.data import stack
+
+    parts = []
+    for domain in dict.fromkeys(run.domain for run in runs):
+        here = [run for run in runs if run.domain == domain]
+        hard = next((run.space["hard_ids"] for run in here if run.space.get("hard_ids")), ())
+        parts.append(compare(stack(here, "evaluation"), stack(here, "model_error"), stack(here, "episodes"), hard))
+    return pd.concat(parts, ignore_index=True)
+
+
+def show(
+    folders: Sequence[Path],
+    console: Console,
+    samplers: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    csv: Path | None = None,
+    only: Sequence[str] | None = None,
+) -> Path:
+    """Print the table of each domain and write the numbers.
+
+    Args:
+        folders: run folders, or folders that hold some.
+        console: where to print.
+        samplers, seeds: only these; none = all.
+        csv: the file; None = ``comparison.csv`` in the first folder.
+        only: quantities to print; None = all, task by task. The file has all of them.
+
+    Returns:
+        The CSV file.
+
+    Raises:
+        UserError: no runs, or none of them evaluated.
+    """
+    from waker.commands.tables import comparison
+    from waker.report.data import load_runs
+
+    runs = select(load_runs(folders), samplers, seeds)
+    if not runs:
+        raise UserError("no run has both one of these samplers and one of these seeds")
+    summary = summary_of(runs)
+    if summary.empty:
+        raise UserError("nothing to compare: the runs have no evaluation rows yet; run `waker evaluate` first")
+    for domain, rows in summary.groupby("domain", sort=False):
+        console.print(f"[bold]{domain}[/bold]")
+        console.print(comparison(rows, only))
+    target = csv if csv is not None else Path(folders[0]) / "comparison.csv"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    summary.to_csv(target, index=False)
+    console.print(f"Numbers: {target}", soft_wrap=True)
+    return target
+
+
+def command(argv: list[str]) -> int:
+    """Run ``waker compare``."""
+    args = parse(CompareArgs, argv, verb="compare")
+    show(args.runs, Console(), args.samplers, args.seeds, args.csv)
+    return 0

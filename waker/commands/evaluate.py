@@ -1,0 +1,156 @@
+"""``waker evaluate``: task policies and world models of finished or stopped runs, as rows in their folders."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from waker.commands.arguments import parse
+from waker.errors import UserError
+
+if TYPE_CHECKING:
+    from waker.assembly import LoadedRun
+    from waker.relabel import TaskFunction
+
+
+@dataclass(frozen=True)
+class EvaluateArgs:
+    """Play the task policies over domain randomisation and every suite, and measure the world model's error for each θ.
+
+    Policies that `waker adapt` trained are measured too. Rows of the same checkpoint are replaced.
+    """
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Run folders, or folders that hold some."""
+    episodes: int | None = None
+    """Episodes of the DR suite for each task; None = the run's setting."""
+    suite_episodes: int | None = None
+    """Episodes of every other suite for each task; None = the run's setting."""
+    model_episodes: int | None = None
+    """Held-out episodes per θ for the world model's error; None = the run's setting."""
+    task_module: tuple[str, ...] = ()
+    """Tasks from outside the environment, each file.py:function, as they were given to `waker adapt`."""
+    device: str | None = None
+    """Torch device; None = the run's."""
+
+
+def run_folders(paths: Sequence[Path]) -> list[Path]:
+    """Every run folder in or under ``paths``.
+
+    Raises:
+        UserError: a path that holds none.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        if not path.is_dir():
+            inside = sorted(p.name for p in path.parent.iterdir() if p.is_dir()) if path.parent.is_dir() else []
+            raise UserError(f"no folder {path}" + (f"; {path.parent} holds {', '.join(inside[:8])}" if inside else ""))
+        here = [path] if (path / "config.yaml").is_file() else sorted(p.parent for p in path.rglob("config.yaml"))
+        here = [p for p in here if p == path or "wandb" not in p.relative_to(path).parts]
+        if not here:
+            raise UserError(f"{path} holds no run (no config.yaml in it or below it)")
+        found.update(dict.fromkeys(here))
+    return list(found)
+
+
+def adapted_rows(
+    loaded: LoadedRun, config: Any, functions: Mapping[str, TaskFunction], owned: bool, note: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """Rows of every set of adapted policies.
+
+    Their ``policy`` is ``learned`` for tasks that the run itself has no policy for, else ``adapted``.
+    """
+    from waker.adapting import adapted_sets, load_adapted
+    from waker.evaluation.records import SEED
+    from waker.evaluation.rollouts import evaluate
+
+    family = loaded.family
+    rows: list[dict[str, Any]] = []
+    measured: set[str] = set(family.spec.tasks) if owned else set()
+    for folder, record in reversed(adapted_sets(loaded.run.path)):
+        if record["model"]["updates"] != loaded.identity["updates"]:
+            note(f"{folder.name} was trained on an earlier model; `waker adapt` it again to measure it")
+            continue
+        missing = [name for name in record["functions"] if name not in functions]
+        for name in missing:
+            note(f"task {name!r} needs --task-module {record['functions'][name]['source']}; left out")
+        tasks = [name for name in record["tasks"] if name not in missing]
+        adapter = load_adapted(loaded, folder, record["tasks"], note)
+        if adapter is None or not tasks:
+            continue
+        rewards = {name: functions[name] for name in record["functions"] if name in functions}
+        played = evaluate(
+            adapter.player(), family.make, family.spec, family.space, config, SEED, tasks, rewards=rewards
+        )
+        for row in played:
+            rows.append({**row, "policy": "adapted" if row["task"] in measured else "learned"})
+        measured |= set(tasks)
+    return rows
+
+
+def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) -> int:
+    """Measure one run and save its rows.
+
+    Returns:
+        The number of episodes played by learned policies.
+    """
+    from waker.assembly import load_run, task_player
+    from waker.evaluation import records
+    from waker.files import saving
+    from waker.relabel import load_task
+    from waker.rundir import RunFolder, read_config
+
+    functions = {task.name: task for task in map(load_task, args.task_module)}
+    changes = {
+        name: value
+        for name in ("episodes", "suite_episodes", "model_episodes")
+        if (value := getattr(args, name)) is not None
+    }
+    with RunFolder(folder, read_config(folder)).locked():
+        loaded = load_run(folder, note, args.device)
+        family, config = loaded.family, dataclasses.replace(loaded.config.evaluation, **changes)
+        player = task_player(loaded.agent)
+        found = records.measure(
+            loaded.agent.model,
+            player,
+            family.make,
+            family.spec,
+            family.space,
+            config,
+            loaded.identity,
+            device=loaded.config.device,
+        )
+        extra = adapted_rows(loaded, config, functions, player is not None, note)
+        found = dataclasses.replace(found, evaluation=[*found.evaluation, *({**loaded.identity, **r} for r in extra)])
+        with saving(f"the evaluation of {folder}"):
+            records.save(folder, found)
+    if player is None and not extra:
+        note("it has no task policies yet (`waker adapt`): only the world model was measured")
+    return sum(row["policy"] != "random" for row in found.evaluation)
+
+
+def _note(folder: Path, text: str) -> None:
+    print(f"{folder}: {text}", flush=True)
+
+
+def command(argv: list[str]) -> int:
+    """Run ``waker evaluate``."""
+    args = parse(EvaluateArgs, argv, verb="evaluate")
+    if not args.runs:
+        raise UserError("name at least one run folder (see waker evaluate --help)")
+    for name in ("episodes", "suite_episodes", "model_episodes"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise UserError(f"--{name.replace('_', '-')} {value} must be at least 1")
+    folders = run_folders(args.runs)
+    for folder in folders:
+        print(f"{folder}: evaluating …", flush=True)
+        played = evaluate_run(folder, args, functools.partial(_note, folder))
+        print(f"{folder}: {played} episodes", flush=True)
+    return 0

@@ -1,0 +1,119 @@
+"""From preset and overrides to one checked :class:`~waker.config.Config`; for ``waker train`` and ``quickstart``."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+import yaml
+
+from waker.commands.arguments import parse
+from waker.config import Config
+from waker.errors import UserError, unknown
+from waker.presets import PRESETS
+
+DEFAULT_PRESET = "laptop"
+
+
+@dataclass(frozen=True)
+class TrainArgs:
+    """Explore without reward, learn a world model, let the curriculum choose environments, imagine policies.
+
+    The same command goes on where it was stopped, and skips what is finished.
+    """
+
+    preset: str = DEFAULT_PRESET
+    """Settings to start from; every option below overrides one of them."""
+    runs: Path = Path("runs")
+    """Folder of all runs; this one goes to <runs>/<domain>/<sampler>/<explorer>/seed-<n>."""
+    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
+
+
+def _option(argv: Sequence[str], name: str) -> str | None:
+    """The value of an option that must be known before the others are parsed; the last one counts."""
+    value = None
+    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+        if word == name:
+            value = following
+        elif word.startswith(f"{name}="):
+            value = word.split("=", 1)[1]
+    return value
+
+
+def _pairs(argv: Sequence[str]) -> list[str]:
+    """``--env-kwargs obs=pixels`` as ``--env-kwargs obs pixels``; other words as they are."""
+    out: list[str] = []
+    inside = False
+    for word in argv:
+        if word.startswith("--"):
+            inside = word in ("--env-kwargs", "--env_kwargs")
+        if inside and re.fullmatch(r"\w+=.*", word):
+            out += word.split("=", 1)
+        else:
+            out.append(word)
+    return out
+
+
+def _scalar(text: object) -> str | int | float | bool:
+    """A constructor argument from the command line, read as YAML: ``4``, ``0.5``, ``true`` or text."""
+    if not isinstance(text, str):
+        return text  # type: ignore[return-value]
+    value = yaml.safe_load(text) if text else text
+    return value if isinstance(value, str | int | float | bool) else text
+
+
+def parse_settings(argv: Sequence[str], verb: str) -> TrainArgs:
+    """Preset first, then overrides, then every name checked, before anything is written.
+
+    Raises:
+        UserError: an unknown preset, option, environment or sampler, with the nearest valid one; a value out of range.
+        UnknownEnvError: likewise for the environment.
+    """
+    preset = _option(argv, "--preset") or DEFAULT_PRESET
+    if preset not in PRESETS:
+        raise unknown("preset", preset, PRESETS)
+    base = PRESETS[preset]()
+    # The preset's constructor arguments are put back below: tyro would turn a filled dict into one option a key.
+    default = TrainArgs(preset=preset, config=dataclasses.replace(base, env_kwargs={}))
+    args = parse(TrainArgs, _pairs(argv), verb=verb, default=default, inline=("config",))
+    given = {key: _scalar(value) for key, value in args.config.env_kwargs.items()}
+    config = dataclasses.replace(args.config, env_kwargs={**base.env_kwargs, **given})
+    return dataclasses.replace(args, config=checked(config))
+
+
+def checked(config: Config) -> Config:
+    """The configuration with its environment's full id.
+
+    Raises:
+        UserError, UnknownEnvError: a name that does not exist, or numbers that do not go together.
+    """
+    import waker_envs
+    from waker.curriculum.registry import curriculum_names
+
+    config = dataclasses.replace(config, env=waker_envs.resolve_id(config.env))
+    if config.curriculum.sampler not in curriculum_names():
+        raise unknown("sampler", config.curriculum.sampler, curriculum_names())
+    train = config.train
+    for name in ("steps", "envs", "batch", "length", "replay", "save_every", "keep", "log_every"):
+        if getattr(train, name) < 1:
+            raise UserError(f"train.{name} = {getattr(train, name)} must be at least 1")
+    if config.seed < 0:
+        raise UserError(f"seed = {config.seed} must be at least 0")
+    if train.train_every <= 0:
+        raise UserError(f"train.train_every = {train.train_every:g} must be above 0")
+    if train.replay < train.envs * train.length:
+        raise UserError(
+            f"train.replay = {train.replay} holds fewer than {train.length} steps for each of {train.envs} slots; "
+            f"give at least {train.envs * train.length}"
+        )
+    if train.prefill < train.envs * train.length:
+        raise UserError(
+            f"train.prefill = {train.prefill} leaves fewer than {train.length} steps in each of {train.envs} slots for "
+            f"the first batch; give at least {train.envs * train.length}"
+        )
+    return config

@@ -1,0 +1,62 @@
+"""The comparison as a table that fits a terminal, quantities down and samplers across, for ``compare`` and
+``quickstart``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from waker.evaluation.summary import ALL, best, cell, quantities, task_order, title
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HEADLINES = ("mean_return", "cvar_0.1", "fraction_of_optimum", "worst_regret", "worst_model_error", "hard_share")
+"""What ``quickstart`` prints over all tasks."""
+
+
+def comparison(summary: pd.DataFrame, only: Sequence[str] | None = None) -> Table:
+    """One section a task, one row a quantity, one column a sampler (and explorer, where runs differ in it).
+
+    Args:
+        summary: one domain's rows of :func:`waker.evaluation.summary.compare`.
+        only: quantities to show, over all tasks together; None = all of them for each task.
+    """
+    explorers = summary["explorer"].nunique() > 1
+    seeds = int(summary["seeds"].max())
+    caption = f"mean over {seeds} seeds [95 % bootstrap interval]" if seeds > 1 else "one seed: no intervals"
+    table = Table(caption=caption)
+    if only is None:
+        table.add_column("task")
+    table.add_column("")
+    columns = list(dict.fromkeys(zip(summary["domain"], summary["sampler"], summary["explorer"], strict=True)))
+    for _, sampler, explorer in columns:
+        table.add_column(f"{sampler} ({explorer})" if explorers else sampler, justify="right")
+    for task in task_order(summary) if only is None else [ALL]:
+        rows = summary[summary["task"] == task]
+        wanted = [q for q in quantities(rows) if only is None or q in only]
+        for at, quantity in enumerate(wanted):
+            winner = best(summary, quantity, task)
+            cells = [_cell(rows, quantity, column, column == winner) for column in columns]
+            lead = [] if only is not None else [("" if at else "all tasks" if task == ALL else task)]
+            table.add_row(*lead, title(quantity), *cells)
+        table.add_section()
+    return table
+
+
+def _cell(rows: pd.DataFrame, quantity: str, column: tuple[str, str, str], wins: bool) -> str:
+    domain, sampler, explorer = column
+    found = rows[
+        (rows["quantity"] == quantity)
+        & (rows["domain"] == domain)
+        & (rows["sampler"] == sampler)
+        & (rows["explorer"] == explorer)
+    ]
+    if found.empty:
+        return "–"
+    row = found.iloc[0]
+    text = cell(quantity, row["mean"], row["low"], row["high"])
+    return f"[bold]{text}[/bold]" if wins else text

@@ -1,0 +1,18 @@
+"""``waker train``: one run from nothing, or from where it was stopped, to its evaluation."""
+
+from __future__ import annotations
+
+from waker.commands.settings import parse_settings
+
+
+def command(argv: list[str]) -> int:
+    """Run ``waker train``."""
+    args = parse_settings(argv, "train")
+    # Only now torch is imported: a misspelt option should be told at once.
+    from waker.assembly import train_run
+    from waker.loop import Outcome
+
+    outcome, folder = train_run(args.config, args.runs)
+    if outcome is Outcome.FINISHED:
+        print(f"Finished: {folder} (`waker report {folder}` shows it)")
+    return 0

@@ -1,0 +1,117 @@
+"""Tasks defined after a run: reward functions of the observation, laid over a replay that was collected without them.
+
+Used by ``waker adapt`` (training from the relabelled replay) and ``waker evaluate`` (returns of the new tasks).
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waker.errors import UserError, unknown
+from waker.replay import Fields, Replay
+from waker.spaces import EnvSpec
+
+_CHUNK = 4096
+"""Ticks relabelled at once; bounds the memory of pictures."""
+
+
+@dataclass(frozen=True)
+class TaskFunction:
+    """A reward function from a file the user named.
+
+    Attributes:
+        name: the task's name: the function's.
+        source: ``file.py:function`` with an absolute path.
+    """
+
+    name: str
+    source: str
+    function: Callable[[Mapping[str, NDArray[Any]]], Any]
+
+    def __call__(self, observation: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """Rewards (B, T) of observations, each key (B, T, …).
+
+        Raises:
+            UserError: the function raised, or returned another shape or values that are not finite.
+        """
+        shape = next(iter(observation.values())).shape[:2]
+        try:
+            rewards = np.asarray(self.function(observation), np.float32)
+        except Exception as error:  # user code: whatever it raises becomes the one line
+            raise UserError(f"task {self.source} failed: {type(error).__name__}: {error}") from error
+        if rewards.shape != shape:
+            raise UserError(
+                f"task {self.source} returned rewards of shape {rewards.shape} for observations with leading {shape}; "
+                "it must return one reward for each"
+            )
+        if not np.isfinite(rewards).all():
+            raise UserError(f"task {self.source} returned rewards that are not finite")
+        return rewards
+
+
+def load_task(source: str) -> TaskFunction:
+    """The function behind ``file.py:function``. This runs the file, which the user named for that purpose.
+
+    Raises:
+        UserError: no such file or function, or the file cannot be imported.
+    """
+    file, separator, name = source.rpartition(":")
+    path = Path(file).resolve()
+    if not separator or not name.isidentifier():
+        raise UserError(f"task module {source!r} must have the form file.py:function")
+    if not path.is_file():
+        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.py")], n=1)
+        raise UserError(f"no file {file!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    spec = importlib.util.spec_from_file_location(f"waker_task_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{file!r} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # user code may raise anything
+        raise UserError(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        names = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
+        raise unknown(f"function of {file}", name, names)
+    return TaskFunction(name, f"{path}:{name}", function)
+
+
+def relabelled(replay: Replay, fields: Fields, spec: EnvSpec, tasks: Sequence[str | TaskFunction]) -> Replay:
+    """The same records with the rewards of other tasks.
+
+    Args:
+        replay: of a run on ``spec``.
+        fields: of its records.
+        tasks: names of the environment's tasks, or functions; their order becomes that of ``task_rewards``.
+
+    Returns:
+        A replay of the newest records with ``task_rewards`` (K,), K = len(tasks). A reset observation earns nothing.
+
+    Raises:
+        UserError: a task the environment does not have, or a function that fails.
+    """
+    new_fields = {**fields, "task_rewards": ((len(tasks),), np.float32)}
+    out = Replay(new_fields, replay.slots, replay.slots * max(1, replay.ticks - replay.first))
+    for start in range(replay.first, replay.ticks, _CHUNK):
+        records = replay.read(start, min(start + _CHUNK, replay.ticks))
+        observation = {key.name: records[key.name] for key in spec.observation}
+        columns = []
+        for task in tasks:
+            if isinstance(task, TaskFunction):
+                columns.append(np.where(records["is_first"], 0.0, task(observation)))
+            elif task in spec.tasks:
+                columns.append(records["task_rewards"][..., spec.tasks.index(task)])
+            else:
+                raise unknown("task", task, spec.tasks)
+        records["task_rewards"] = np.stack(columns, -1).astype(np.float32)
+        out.fill(start - replay.first, records)
+    return out
