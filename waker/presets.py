@@ -88,6 +88,7 @@ def laptop() -> Config:
             stoch=16,
             classes=8,
             cnn_depth=8,
+            norm="layer",
             encoder_units=(128, 128),
             decoder_units=(128, 128),
             head_units=(128,),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -82,16 +83,21 @@ class ActorCriticStack(nn.Module):
         return log_probabilities(logits, self.unimix)
 
     def sample(self, parameters: Tensor, mode: bool = False) -> Tensor:
-        """Actions (M, ..., A) for actor parameters (M, ..., P), reparameterised or straight-through."""
+        """Actions (M, ..., A) for actor parameters (M, ..., P), reparameterised or straight-through.
+
+        With ``mode`` learning members take their mode; uniform members have none and always draw.
+        """
         if self.discrete:
-            if self.any_uniform:
-                parameters = parameters * self._learns_like(parameters)
-            return sample_onehot(self._log_probs(parameters), mode and not self.any_uniform)
-        action = truncated_normal_sample(*self._split(parameters), mode)
-        if self.any_uniform:
+            action = sample_onehot(self._log_probs(parameters), mode)
+        else:
+            action = truncated_normal_sample(*self._split(parameters), mode)
+        if not self.any_uniform:
+            return action
+        if self.discrete:
+            uniform = sample_onehot(torch.full_like(action, -math.log(self.action_dim)))
+        else:
             uniform = 2.0 * torch.rand_like(action) - 1.0
-            action = torch.where(self._learns_like(action).bool(), action, uniform)
-        return action
+        return torch.where(self._learns_like(action).bool(), action, uniform)
 
     def entropy(self, parameters: Tensor) -> Tensor:
         """Entropy in nats, summed over action dimensions: (..., P) → (...)."""

@@ -8,12 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from waker.config import ExplorerConfig, ModelConfig
-from waker.model.distributions import categorical_entropy, gaussian_nll
+from waker.model.distributions import categorical_entropy, gaussian_nll, log_softmax
 from waker.model.nets import StackedMLP
 from waker.model.rssm import RSSM, Posterior
 
-_CHUNK_ELEMENTS = 1 << 21
-"""Predictions held at a time while disagreement is computed: larger blocks cost page faults, not arithmetic."""
+_CHUNK_ROWS = 1024
+"""States whose disagreement is computed at a time, so that predictions are never held for all imagined states at once.
+
+A number of rows, not of bytes: the number of dispatched operations must not grow with the number of heads.
+"""
 
 
 class Ensemble(nn.Module):
@@ -61,11 +64,8 @@ class Ensemble(nn.Module):
         """
         lead = feature.shape[:-1]
         feature, action = feature.flatten(0, -2), action.flatten(0, -2)
-        rows = max(1, _CHUNK_ELEMENTS // (self.config.heads * self.target_dim))
-        parts = [
-            self._spread(self.predict(f, a))
-            for f, a in zip(feature.split(rows), action.split(rows), strict=True)
-        ]
+        blocks = zip(feature.split(_CHUNK_ROWS), action.split(_CHUNK_ROWS), strict=True)
+        parts = [self._spread(self.predict(f, a)) for f, a in blocks]
         return torch.cat(parts).unflatten(0, lead)
 
     def _spread(self, prediction: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ class Ensemble(nn.Module):
         return centred.square().mean(0).clamp_min(1e-16).sqrt().mean(-1)
 
     def _latent_log_probs(self, logits: Tensor) -> Tensor:
-        return torch.log_softmax(logits.unflatten(-1, (self.latents, self.classes)), -1)
+        return log_softmax(logits.unflatten(-1, (self.latents, self.classes)))
 
     def intrinsic_reward(self, feature: Tensor, action: Tensor) -> Tensor:
         """Scaled disagreement at every entry of a rollout, (H+1, N).

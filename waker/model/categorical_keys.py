@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from waker.model.distributions import log_softmax
+
 
 class CategoricalLayout(nn.Module):
     """Index tables for V variables with the given numbers of classes."""
@@ -37,7 +39,7 @@ class CategoricalLayout(nn.Module):
     def log_probabilities(self, logits: Tensor) -> Tensor:
         """Flat logits (..., Σ classes) → log probabilities (..., V, widest), −1e9 past a variable's last class."""
         padded = F.pad(logits, (0, 1), value=-1e9).index_select(-1, self.padded.flatten())
-        return F.log_softmax(padded.unflatten(-1, self.shape), -1)
+        return log_softmax(padded.unflatten(-1, self.shape))
 
     def nll(self, logits: Tensor, values: Tensor) -> Tensor:
         """Cross-entropy summed over the variables: (..., Σ classes), (..., V) → (...)."""

@@ -1,0 +1,325 @@
+"""Losses against plain loops, learning on a table, and members of a stack that do not touch each other."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tests.behaviour.fakes import Table
+from tests.tiny_learner import tiny_batch, tiny_config, tiny_spec
+from waker.behaviour.actor_critic import EXPLORER, ActorCriticStack
+from waker.behaviour.imagination import Trajectory
+from waker.behaviour.policy_learner import PolicyLearner, Rollout
+from waker.behaviour.starts import Starts, start_states
+from waker.config import BehaviourConfig, OptimizerConfig
+from waker.model.world_model import WorldModel
+from waker.spaces import ActionSpec
+
+NAMES = ("a", "b", EXPLORER)
+FAST = OptimizerConfig(lr=3e-2, eps=1e-8)
+TABLE_MODEL = tiny_config().model
+
+
+def table_learner(
+    table: Table, names: tuple[str, ...] = ("a",), uniform: tuple[str, ...] = (), **changes: Any
+) -> PolicyLearner:
+    torch.manual_seed(0)
+    config = replace(
+        tiny_config().behaviour, horizon=3, actor_optimizer=FAST, critic_optimizer=FAST, slow_rate=0.1, **changes
+    )
+    action = ActionSpec(table.actions, True)
+    policies = ActorCriticStack(names, table.feature_dim, action, config, TABLE_MODEL, uniform)
+    return PolicyLearner(policies, config)
+
+
+def chosen(learner: PolicyLearner, table: Table) -> Tensor:
+    """P(action) of every member in every state, (M, S, A)."""
+    feature = torch.eye(table.states, table.feature_dim).unsqueeze(0)
+    policies = learner.policies
+    return policies._log_probs(policies.actor(feature)).exp().detach()
+
+
+# Learning on a table ------------------------------------------------------------------------------------------
+
+BANDIT = Table(torch.arange(4).expand(4, 4))
+"""Action i leads to state i from everywhere."""
+
+
+@pytest.mark.parametrize("baseline", ["one-step", "authors"])
+@pytest.mark.parametrize("gradient", ["reinforce", "dynamics"])
+def test_every_member_finds_its_own_best_arm(baseline: str, gradient: str) -> None:
+    learner = table_learner(BANDIT, ("a", "b"), baseline=baseline, gradient=gradient)
+    starts = BANDIT.starts(torch.arange(4).repeat(16))
+    payoff = torch.tensor([[0.0, 0.5, 1.0, 0.2], [1.0, 0.1, 0.0, 0.3]])
+
+    def reward(trajectory: Trajectory) -> Tensor:
+        return torch.einsum("hmns,ms->hmn", trajectory.feature[..., :4], payoff)
+
+    for _ in range(60):
+        learner.update(BANDIT.as_model(), starts, reward)
+    probability = chosen(learner, BANDIT)
+    assert probability[0, :, 2].min() > 0.9
+    assert probability[1, :, 0].min() > 0.9
+
+
+def test_critics_learn_the_value_of_a_fixed_world() -> None:
+    """One action only: a chain 0 → 1 → 2 → 2 with rewards 1, 0, 0.5 and γ = 0.5."""
+    chain = Table(torch.tensor([[1], [2], [2]]))
+    learner = table_learner(chain, discount=0.5, critic="gaussian", slow_regulariser=0.0)
+    of_state = torch.tensor([1.0, 0.0, 0.5])
+    starts = chain.starts(torch.arange(3).repeat(4))
+    for _ in range(200):
+        learner.update(chain.as_model(), starts, lambda trajectory: chain.reward(of_state, trajectory))
+    critic = learner.policies.critic
+    value = critic.mean(critic(starts.state.feature[:3].unsqueeze(0)))[0]
+    torch.testing.assert_close(value.detach(), torch.tensor([1.25, 0.5, 1.0]), atol=0.05, rtol=0.0)
+
+
+def test_policies_avoid_an_end_before_the_reward() -> None:
+    """Action 0 ends the episode for 0.3 at once; action 1 walks on and is paid 1 a step."""
+    table = Table(torch.tensor([[1, 0], [1, 1]]), torch.tensor([1.0, 0.0]))
+    learner = table_learner(table, discount=0.9)
+    of_state = torch.tensor([0.2, 0.3])
+    starts = table.starts(torch.zeros(64, dtype=torch.long))
+    for _ in range(60):
+        learner.update(table.as_model(), starts, lambda trajectory: table.reward(of_state, trajectory))
+    assert chosen(learner, table)[0, 0, 1] > 0.9
+
+
+def test_uniform_members_learn_nothing_and_act_uniformly() -> None:
+    learner = table_learner(BANDIT, ("a", EXPLORER), uniform=(EXPLORER,))
+    before = copy.deepcopy(learner.policies.state_dict())
+    starts = BANDIT.starts(torch.arange(4).repeat(100))
+    payoff = torch.tensor([0.0, 0.5, 1.0, 0.2])
+    rollout: Rollout | None = None
+    for _ in range(3):
+        rollout, _ = learner.update(BANDIT.as_model(), starts, lambda trajectory: BANDIT.reward(payoff, trajectory))
+    for name, parameter in learner.policies.state_dict().items():
+        if not name.startswith("slow."):
+            assert torch.equal(parameter[1], before[name][1]), name
+            assert not torch.equal(parameter[0], before[name][0]), name
+    assert rollout is not None
+    taken = rollout.trajectory.action[1:, 1].flatten(0, 1).mean(0)
+    torch.testing.assert_close(taken, torch.full((4,), 0.25), atol=0.05, rtol=0.0)
+
+
+# Losses against plain loops -----------------------------------------------------------------------------------
+
+
+class Scene:
+    """A learner on a real tiny world model, and what it must compute."""
+
+    def __init__(self, discrete: bool, recipe: str = "tiny", **changes: Any) -> None:
+        torch.manual_seed(0)
+        self.spec = tiny_spec(discrete=discrete)
+        config = tiny_config(recipe)
+        self.model = WorldModel(self.spec, replace(config.model, zero_heads=False))
+        self.config: BehaviourConfig = replace(config.behaviour, **changes)
+        features = self.model.rssm.feature_dim
+        model_config = replace(config.model, zero_heads=False)
+        self.policies = ActorCriticStack(NAMES, features, self.spec.action, self.config, model_config)
+        with torch.no_grad():
+            for p in (*self.policies.parameters(), *self.model.parameters()):
+                p.add_(0.1 * torch.randn_like(p))
+        self.learner = PolicyLearner(self.policies, self.config)
+        self.probe = torch.randn(3, features)
+
+    def starts(self) -> Starts:
+        batch = tiny_batch(self.spec)
+        with torch.no_grad():
+            posterior = self.model.observe(batch, mode=True)
+        return start_states(posterior.state, batch, 0)
+
+    def reward(self, trajectory: Trajectory) -> Tensor:
+        return torch.einsum("hmnf,mf->hmn", trajectory.feature, self.probe)
+
+
+VARIANTS = {
+    "reinforce": (True, {}),
+    "reinforce, authors' baseline": (True, {"baseline": "authors"}),
+    "reinforce, slow target": (True, {"slow_target": True, "slow_regulariser": 0.0}),
+    "dynamics": (False, {}),
+    "dynamics, slow target": (False, {"slow_target": True, "critic": "gaussian"}),
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_losses_are_the_published_sums(variant: str) -> None:
+    """METHOD §6 written as loops over members, starts and steps, on the rollout the learner made."""
+    discrete, changes = VARIANTS[variant]
+    scene = Scene(discrete, normalise_returns=False, entropy=0.1, explorer_entropy=0.2, **changes)
+    before = copy.deepcopy(scene.policies)
+    starts = scene.starts()
+    rollout, metrics = scene.learner.update(scene.model, starts, scene.reward)
+    c, (trajectory, reward, goes_on) = scene.config, rollout
+    horizon, n = c.horizon, len(starts.goes_on)
+    with torch.no_grad():
+        flat = trajectory.feature.movedim(1, 0).flatten(1, 2)
+        values = {name: getattr(before, name).mean(getattr(before, name)(flat)) for name in ("slow", "critic")}
+        v = {name: x.unflatten(1, (horizon + 1, n)) for name, x in values.items()}  # (M, H+1, N)
+        target = v["slow" if c.slow_target else "critic"]
+    assert torch.equal(goes_on[0, 0], starts.goes_on)
+    assert not goes_on[0].all()
+    for m in range(3):
+        entropy_scale = 0.2 if NAMES[m] == EXPLORER else 0.1
+        actor, critic = 0.0, 0.0
+        dynamics = scene.learner.through_dynamics
+        short = dynamics or c.baseline == "authors"
+        for i in range(n):
+            d = [c.discount * goes_on[t, m, i].item() for t in range(horizon)]
+            w = [float(np.prod(d[:t])) for t in range(horizon)]
+            returns = [0.0] * horizon + [target[m, horizon, i].item()]
+            for t in reversed(range(horizon)):
+                mixed = (1 - c.lambda_) * target[m, t + 1, i].item() + c.lambda_ * returns[t + 1]
+                returns[t] = reward[t, m, i].item() + d[t] * mixed
+            for t in range(horizon - 1 if short else horizon):
+                parameters = trajectory.policy[t, m, i].detach()
+                alive = w[t] * goes_on[t, m, i].item()
+                bonus = entropy_scale * scene.policies.entropy(parameters).item()
+                if dynamics:
+                    objective = returns[t + 1]
+                else:
+                    baseline = target[m, t, i].item()
+                    advantage = (returns[t + 1] if short else returns[t]) - baseline
+                    log_prob = scene.policies.log_prob(parameters, trajectory.action[t + 1, m, i].detach()).item()
+                    objective = advantage * log_prob
+                actor -= alive * (objective + bonus) / ((horizon - 1 if short else horizon) * n)
+            for t in range(horizon):
+                stack = before.critic
+                output = stack(trajectory.feature[t, :, i].detach().unsqueeze(1))
+                nll = stack.nll(output, torch.full((3, 1), returns[t]))[m, 0].item()
+                pull = stack.nll(output, v["slow"][:, t, i].unsqueeze(1))[m, 0].item()
+                critic += w[t] * (nll + c.slow_regulariser * pull) / (horizon * n)
+        assert metrics["actor_loss"][m].item() == pytest.approx(actor, rel=2e-4, abs=2e-5)
+        assert metrics["critic_loss"][m].item() == pytest.approx(critic, rel=2e-4, abs=2e-5)
+
+
+@pytest.mark.parametrize("discrete", [True, False])
+def test_states_that_ended_their_episode_train_no_actor(discrete: bool) -> None:
+    scene = Scene(discrete)
+    starts = scene.starts()
+    before = copy.deepcopy(scene.policies.actor.state_dict())
+    _, metrics = scene.learner.update(
+        scene.model, starts._replace(goes_on=torch.zeros_like(starts.goes_on)), scene.reward
+    )
+    assert not metrics["actor_grad_norm"].any()
+    assert metrics["critic_grad_norm"].all()
+    assert all(torch.equal(before[name], p) for name, p in scene.policies.actor.state_dict().items())
+
+
+def test_the_gradient_takes_the_configured_way() -> None:
+    ways = {(True, "auto"): False, (False, "auto"): True, (True, "dynamics"): True, (False, "reinforce"): False}
+    for (discrete, gradient), through in ways.items():
+        scene = Scene(discrete, gradient=gradient)
+        rollout, _ = scene.learner.update(scene.model, scene.starts(), scene.reward)
+        assert scene.learner.through_dynamics is through
+        assert rollout.reward.requires_grad is through
+
+
+# Members do not touch each other ------------------------------------------------------------------------------
+
+
+def member_of(scene: Scene, m: int) -> PolicyLearner:
+    """Member m as a stack of one."""
+    name, model = NAMES[m], replace(tiny_config().model, zero_heads=False)
+    single = ActorCriticStack((name,), scene.model.rssm.feature_dim, scene.spec.action, scene.config, model)
+    with torch.no_grad():
+        for own, stacked in zip(single.parameters(), scene.policies.parameters(), strict=True):
+            own.copy_(stacked[m : m + 1])
+    return PolicyLearner(single, scene.config)
+
+
+@pytest.mark.parametrize("discrete", [True, False])
+def test_a_stack_learns_what_its_members_learn_alone(discrete: bool) -> None:
+    scene = Scene(discrete, actor_optimizer=replace(FAST, clip=0.5), critic_optimizer=replace(FAST, clip=0.5))
+    singles = [member_of(scene, m) for m in range(3)]
+    starts = scene.starts()
+    for _ in range(2):
+        _, together = scene.learner.update(scene.model, starts, scene.reward, True)
+        for m, single in enumerate(singles):
+            reward = _reward_of_one(scene.probe[m : m + 1])
+            _, alone = single.update(scene.model, starts, reward, True)
+            assert together.keys() == alone.keys()
+            for name, value in alone.items():
+                torch.testing.assert_close(together[name][m : m + 1], value, atol=1e-5, rtol=1e-4, msg=name)
+    for m, single in enumerate(singles):
+        for own, stacked in zip(single.policies.parameters(), scene.policies.parameters(), strict=True):
+            # One part in a thousand of two steps of the learning rate.
+            torch.testing.assert_close(own[0], stacked[m], atol=6e-5, rtol=0.0)
+
+
+def _reward_of_one(probe: Tensor) -> Callable[[Trajectory], Tensor]:
+    return lambda trajectory: torch.einsum("hmnf,mf->hmn", trajectory.feature, probe)
+
+
+# Return scale and slow critic ---------------------------------------------------------------------------------
+
+
+def test_the_return_scale_is_a_running_range_with_a_floor() -> None:
+    learner = table_learner(BANDIT, ("a", EXPLORER), return_floor=1.0)
+    spread = torch.linspace(0.0, 1.0, 41).view(41, 1, 1)  # 5 % at 0.05 and 95 % at 0.95
+    returns = torch.cat([10.0 * spread, 0.01 * spread], 1)
+    torch.testing.assert_close(learner._return_scale(returns), torch.tensor([9.0, 0.009]))
+    learner.count += 1.0  # the second update: the mean of both
+    torch.testing.assert_close(learner._return_scale(3.0 * returns), torch.tensor([18.0, 0.018]))
+    learner.count += 1000.0  # later: 1 % of the newest
+    scale = learner._return_scale(0.0 * returns)
+    torch.testing.assert_close(scale, torch.tensor([0.99 * 18.0, 0.99 * 0.018]))
+    learner.range.zero_()
+    torch.testing.assert_close(learner._return_scale(0.0 * returns), torch.tensor([1.0, 1e-3]))
+
+
+def test_without_normalisation_returns_are_not_scaled() -> None:
+    learner = table_learner(BANDIT, normalise_returns=False)
+    assert learner._return_scale(100.0 * torch.randn(4, 1, 5)).tolist() == [1.0]
+    assert not learner.range.any()
+
+
+def test_normalised_policies_do_not_depend_on_the_reward_s_scale() -> None:
+    """Rewards ten times as large, beyond the floor, give the same actor gradient."""
+    norms = []
+    for scale in (10.0, 100.0):
+        scene = Scene(True, entropy=0.0, explorer_entropy=0.0, critic="gaussian")
+        with torch.no_grad():
+            for p in (*scene.policies.critic.parameters(), *scene.policies.slow.parameters()):
+                p.zero_()
+        scene.probe = torch.ones_like(scene.probe) * scale
+        _, metrics = scene.learner.update(scene.model, scene.starts(), scene.reward, True)
+        assert (metrics["return_scale"] > 1.0).all()
+        norms.append(metrics["actor_grad_norm"])
+    torch.testing.assert_close(norms[0], norms[1], rtol=1e-4, atol=0.0)
+
+
+def test_the_slow_critic_is_refreshed_on_schedule() -> None:
+    learner = table_learner(BANDIT, slow_every=3)
+    learner.config = replace(learner.config, slow_rate=1.0)
+    starts, payoff = BANDIT.starts(torch.arange(4)), torch.tensor([0.0, 0.5, 1.0, 0.2])
+    equal = []
+    for _ in range(7):
+        learner.update(BANDIT.as_model(), starts, lambda trajectory: BANDIT.reward(payoff, trajectory))
+        pairs = zip(learner.policies.slow.parameters(), learner.policies.critic.parameters(), strict=True)
+        # Refreshed as slow + (live − slow): equal to rounding.
+        equal.append(all(torch.allclose(a, b, atol=1e-6) for a, b in pairs))
+    assert equal == [True, False, False, True, False, False, True]
+
+
+def test_a_restored_learner_continues_bit_for_bit() -> None:
+    scene, other = Scene(True), Scene(True)
+    starts = scene.starts()
+    for _ in range(2):
+        scene.learner.update(scene.model, starts, scene.reward, True)
+    other.learner.load_state_dict(copy.deepcopy(scene.learner.state_dict()))
+    for _ in range(2):
+        for each in (scene, other):
+            each.learner.update(scene.model, starts, scene.reward, True)
+    ours, theirs = scene.learner.state_dict(), other.learner.state_dict()
+    assert torch.equal(ours["range"], theirs["range"])
+    assert ours["count"].item() == theirs["count"].item() == 4
+    assert all(torch.equal(p, theirs["policies"][name]) for name, p in ours["policies"].items())

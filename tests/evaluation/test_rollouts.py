@@ -1,0 +1,192 @@
+"""Rollouts against a plain loop over single episodes, and the plan of episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import waker_envs
+from waker.behaviour.player import RandomPlayer
+from waker.config import EvalConfig
+from waker.errors import UserError
+from waker.evaluation.plan import plan_episodes, stream, systematic
+from waker.evaluation.rollouts import evaluate
+from waker.spaces import spec_of
+from waker_envs.api import ParametricEnv
+from waker_envs.testing import FailingEnv, HardTheta
+
+CONFIG = EvalConfig(episodes=11, suite_episodes=3)
+ENV = HardTheta()
+SPEC = spec_of(ENV)
+
+
+class Scripted:
+    """Pushes to its task's side, harder with every step of the episode: its state must follow the slots exactly."""
+
+    names = ("left", "right")
+
+    def initial(self, n: int) -> dict[str, torch.Tensor]:
+        return {"count": torch.full((n,), 99.0)}
+
+    def act(
+        self,
+        observation: Mapping[str, NDArray[Any]],
+        is_first: NDArray[np.bool_],
+        state: dict[str, torch.Tensor],
+        member: NDArray[np.int64],
+        deterministic: bool,
+    ) -> tuple[NDArray[np.float32], dict[str, torch.Tensor]]:
+        assert deterministic
+        count = np.where(is_first, 0, state["count"].numpy())
+        return action(observation["observation"], count, member), {"count": torch.as_tensor(count + 1)}
+
+
+def action(observation: NDArray[Any], count: NDArray[Any], member: NDArray[Any]) -> NDArray[np.float32]:
+    side = np.where(np.asarray(member) == 1, 1.0, -1.0)
+    push = side * (0.2 + 0.03 * np.asarray(count, np.float64)) - 0.3 * observation[..., 0].astype(np.float64)
+    return np.clip(push, -1, 1).astype(np.float32)[..., None]
+
+
+def rows(**options: Any) -> list[dict[str, Any]]:
+    return evaluate(Scripted(), HardTheta, SPEC, ENV.theta_space, CONFIG, 5, ("right", "left"), **options)
+
+
+@pytest.mark.parametrize("slots", [1, 3, 100])
+def test_rows_equal_single_episodes(slots: int) -> None:
+    found = rows(slots=slots)
+    plan = plan_episodes(ENV.theta_space, CONFIG, 5)
+    assert len(found) == 2 * len(plan) == 2 * (11 + 3)
+    for row, (episode, task) in zip(found, [(e, t) for e in plan for t in ("right", "left")], strict=True):
+        env = HardTheta()
+        observation, _ = env.reset(seed=episode.seed, options={"theta": episode.theta})
+        total, steps, ended = 0.0, 0, False
+        while not ended:
+            push = action(observation, np.array(steps), np.array(Scripted.names.index(task)))
+            observation, _, terminated, truncated, info = env.step(SPEC.action.to_env(push))
+            total += float(info["task_rewards"][SPEC.tasks.index(task)])
+            steps, ended = steps + 1, terminated or truncated
+        assert row["return"] == pytest.approx(total, abs=1e-6)
+        assert (row["task"], row["suite"], row["theta_id"]) == (task, episode.suite, episode.theta_id)
+        assert (row["length"], row["episode_seed"], row["policy"]) == (20, episode.seed, "learned")
+        assert row["theta_complexity"] == episode.theta[0]
+        assert np.isnan(row["optimal_return"])
+        assert np.isnan(row["completion"])
+
+
+def test_all_tasks_and_players_meet_the_same_episodes() -> None:
+    chance = RandomPlayer(SPEC.action, np.random.default_rng(0), SPEC.tasks)
+    table = pd.DataFrame(
+        rows() + evaluate(chance, HardTheta, SPEC, ENV.theta_space, CONFIG, 5, SPEC.tasks, policy="random")
+    )
+    met = table.groupby(["policy", "task"])[["suite", "theta_id", "episode_seed"]].agg(tuple)
+    assert len(met) == 4
+    assert met.nunique().eq(1).all()
+
+
+def test_grid_hazards_rows_carry_the_exact_optimum_and_suites_their_own_environment() -> None:
+    made: list[dict[str, Any]] = []
+
+    def make(**kwargs: Any) -> ParametricEnv:
+        made.append(kwargs)
+        return waker_envs.make("waker/GridHazards-v0", **kwargs)
+
+    env: Any = waker_envs.make("waker/GridHazards-v0")
+    fresh: Any = waker_envs.make("waker/GridHazards-v0", n_layouts=None)
+    spec, config = spec_of(env), EvalConfig(episodes=18, suite_episodes=4)
+    chance = RandomPlayer(spec.action, np.random.default_rng(0), spec.tasks)
+    found = evaluate(chance, make, spec, env.theta_space, config, 0, ("red", "green"))
+    for row in found:
+        theta = [row["theta_size"], row["theta_hazards"], row["theta_slip"]]
+        owner = (fresh if row["suite"] == "fresh" else env).unwrapped
+        assert row["optimal_return"] == owner.optimal_return(theta, row["task"], row["episode_seed"])
+        assert row["return"] <= row["length"]
+    assert {repr(k) for k in made} == {"{}", "{'n_layouts': None}"}
+    dr = [r["theta_id"] for r in found if r["suite"] == "dr" and r["task"] == "red"]
+    assert sorted(dr) == list(range(18))
+
+
+def test_a_task_from_outside_is_scored_by_its_function() -> None:
+    class Outside(Scripted):
+        names = ("left", "middle")
+
+    def middle(observation: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        x = observation["observation"][..., 0]
+        assert x.shape == (1, 20)
+        return (1 - abs(x)).astype(np.float32)
+
+    found = evaluate(Outside(), HardTheta, SPEC, ENV.theta_space, CONFIG, 5, ("middle",), rewards={"middle": middle})
+    assert found[0]["return"] == pytest.approx(_middle_return(5), abs=1e-5)
+    assert np.isnan(found[0]["optimal_return"])
+
+
+def _middle_return(seed: int) -> float:
+    episode = plan_episodes(ENV.theta_space, CONFIG, seed)[0]
+    env = HardTheta()
+    observation, _ = env.reset(seed=episode.seed, options={"theta": episode.theta})
+    total = 0.0
+    for step in range(20):
+        observation, *_ = env.step(SPEC.action.to_env(action(observation, np.array(step), np.array(1))))
+        total += 1 - abs(float(observation[0]))
+    return total
+
+
+@pytest.mark.parametrize("failure", ["raise", "nan", "nan-reward", "shape"])
+def test_a_failing_environment_is_named_in_one_line(failure: Any) -> None:
+    with pytest.raises(UserError, match=r"θ = \(\d\), episode seed \d+, step 9 \(") as caught:
+        evaluate(
+            Scripted(),
+            lambda: FailingEnv(failure=failure, at_step=9),
+            SPEC,
+            ENV.theta_space,
+            CONFIG,
+            0,
+            ("left",),
+            slots=1,
+        )
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_tasks_are_refused_with_the_nearest() -> None:
+    with pytest.raises(UserError, match="did you mean 'right'"):
+        evaluate(Scripted(), HardTheta, SPEC, ENV.theta_space, CONFIG, 0, ("rihgt",))
+
+
+def test_torch_generator_is_left_alone() -> None:
+    torch.manual_seed(11)
+    before = torch.get_rng_state()
+    rows()
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.floats(0, 1), min_size=1, max_size=30).filter(lambda w: sum(w) > 0.01),
+    st.integers(0, 200),
+    st.floats(0, 1, exclude_max=True),
+)
+def test_systematic_sampling_gives_each_index_its_share(weights: list[float], n: int, offset: float) -> None:
+    w = np.array(weights) / sum(weights)
+    counts = np.bincount(systematic(w, n, offset), minlength=len(w))
+    assert counts.sum() == n
+    assert (abs(counts - n * w) < 1 + 1e-6).all()
+    assert (counts[w == 0] == 0).all()
+
+
+def test_a_suite_added_later_changes_no_other_episode() -> None:
+    space = HardTheta().theta_space
+    before = plan_episodes(space, CONFIG, 1)
+    space.suites = {"another": next(iter(space.suites.values())), **space.suites}
+    after = {e.suite: e.seed for e in plan_episodes(space, CONFIG, 1)}
+    assert {e.suite: e.seed for e in before}.items() <= after.items()
+
+
+def test_streams_of_different_purposes_differ() -> None:
+    assert stream(0, "a").integers(2**31) != stream(0, "b").integers(2**31)

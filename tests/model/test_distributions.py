@@ -1,0 +1,240 @@
+"""Densities against scipy and by hand, samples against their distribution, gradients against finite differences."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from torch import Tensor
+
+from waker.model import distributions as d
+
+LN2 = math.log(2.0)
+
+
+def fixed_uniforms(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
+    """Make ``torch.rand_like`` return the given numbers."""
+    monkeypatch.setattr(torch, "rand_like", lambda x: torch.tensor(values, dtype=x.dtype).reshape(x.shape))
+
+
+# Scales -------------------------------------------------------------------------------------------------------
+
+
+@given(st.floats(-1e4, 1e4))
+def test_symexp_inverts_symlog(x: float) -> None:
+    value = torch.tensor(x, dtype=torch.float64)
+    assert d.symexp(d.symlog(value)).item() == pytest.approx(x, rel=1e-9, abs=1e-12)
+
+
+def test_symlog_by_hand() -> None:
+    x = torch.tensor([-(math.e - 1.0), 0.0, math.e**2 - 1.0])
+    torch.testing.assert_close(d.symlog(x), torch.tensor([-1.0, 0.0, 2.0]))
+
+
+def test_gaussian_nll_is_the_negative_log_density() -> None:
+    mean, target = torch.randn(20, dtype=torch.float64), torch.randn(20, dtype=torch.float64)
+    expected = -stats.norm.logpdf(target.numpy(), loc=mean.numpy())
+    np.testing.assert_allclose(d.gaussian_nll(mean, target).numpy(), expected, rtol=1e-12)
+
+
+# Categoricals -------------------------------------------------------------------------------------------------
+
+
+def test_log_probabilities_without_unimix_are_a_log_softmax() -> None:
+    logits = torch.randn(7, 5)
+    torch.testing.assert_close(d.log_probabilities(logits, 0.0), torch.log_softmax(logits, -1))
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 2), (7, 5), (2, 3, 4, 8), (4, 16), (4, 17), (2, 40), (0, 3)])
+def test_log_softmax_is_torch_s_own_for_few_and_many_classes(shape: tuple[int, ...]) -> None:
+    logits, weight = torch.randn(shape, requires_grad=True), torch.randn(shape)
+    ours, theirs = d.log_softmax(logits), torch.log_softmax(logits, -1)
+    torch.testing.assert_close(ours, theirs)
+    grads = [torch.autograd.grad((x * weight).sum(), logits)[0] for x in (ours, theirs)]
+    torch.testing.assert_close(*grads)
+
+
+def test_unimix_mixes_with_the_uniform_distribution() -> None:
+    logits = torch.tensor([[math.log(3.0), 0.0], [1e4, -1e4]])
+    expected = torch.tensor([[0.9 * 0.75 + 0.05, 0.9 * 0.25 + 0.05], [0.95, 0.05]])
+    torch.testing.assert_close(d.log_probabilities(logits, 0.1).exp(), expected)
+
+
+def test_onehot_samples_have_the_given_frequencies() -> None:
+    torch.manual_seed(0)
+    probs = torch.tensor([[0.5, 0.2, 0.25, 0.05], [0.01, 0.01, 0.97, 0.01]])
+    n = 20_000
+    counts = d.sample_onehot(probs.log().expand(n, 2, 4)).sum(0)
+    for row, expected in zip(counts.numpy(), n * probs.double().numpy(), strict=True):
+        expected = expected / expected.sum() * n
+        assert stats.chisquare(row.astype(np.float64), expected).pvalue > 1e-3
+
+
+def test_neighbouring_categoricals_are_drawn_independently() -> None:
+    torch.manual_seed(1)
+    pairs = d.sample_onehot(torch.full((20_000, 2, 2), 0.5).log())
+    joint = torch.einsum("na,nb->ab", pairs[:, 0], pairs[:, 1]).flatten()
+    assert stats.chisquare(joint.double().numpy()).pvalue > 1e-3
+
+
+def test_a_sample_inverts_the_cumulative_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+    log_probs = torch.tensor([0.25, 0.0, 0.25, 0.5]).log().expand(6, 4)
+    fixed_uniforms(monkeypatch, [0.0, 0.249, 0.25, 0.499, 0.5, 1.0 - 2.0**-24])
+    assert d.sample_onehot(log_probs).argmax(-1).tolist() == [0, 0, 2, 2, 3, 3]
+
+
+def test_impossible_classes_are_never_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    fixed_uniforms(monkeypatch, [0.0, 1.0 - 2.0**-24])
+    log_probs = torch.tensor([[0.0, 1.0, 0.0], [0.5, 0.5, 0.0]]).log()
+    assert d.sample_onehot(log_probs).argmax(-1).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("mode", [False, True])
+def test_samples_are_onehot_and_pass_the_gradient_of_the_probabilities(mode: bool) -> None:
+    logits = torch.randn(6, 3, 5, requires_grad=True)
+    weight = torch.randn(6, 3, 5)
+    sample = d.sample_onehot(d.log_probabilities(logits, 0.01), mode)
+    hard = torch.nn.functional.one_hot(sample.detach().argmax(-1), 5).float()
+    torch.testing.assert_close(sample.detach(), hard, atol=1e-6, rtol=0.0)
+    (through,) = torch.autograd.grad((sample * weight).sum(), logits)
+    (expected,) = torch.autograd.grad((d.log_probabilities(logits, 0.01).exp() * weight).sum(), logits)
+    torch.testing.assert_close(through, expected)
+
+
+def test_the_mode_is_the_likeliest_class_and_draws_nothing() -> None:
+    log_probs = torch.log_softmax(torch.randn(50, 6), -1)
+    before = torch.get_rng_state()
+    assert torch.equal(d.sample_onehot(log_probs, mode=True).argmax(-1), log_probs.argmax(-1))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_entropy_by_hand() -> None:
+    probs = torch.tensor([[0.25, 0.25, 0.25, 0.25], [0.5, 0.25, 0.125, 0.125]])
+    torch.testing.assert_close(d.categorical_entropy(probs.log()), torch.tensor([2.0 * LN2, 1.75 * LN2]))
+
+
+def test_kl_by_hand_and_zero_between_equals() -> None:
+    p, q = torch.tensor([0.5, 0.5]).log(), torch.tensor([0.25, 0.75]).log()
+    expected = 0.5 * math.log(2.0) + 0.5 * math.log(2.0 / 3.0)
+    assert d.categorical_kl(p, q).item() == pytest.approx(expected, rel=1e-6)
+    assert d.categorical_kl(p, p).item() == 0.0
+
+
+# Two-hot ------------------------------------------------------------------------------------------------------
+
+
+def test_bins_are_symmetric_increasing_and_hold_zero() -> None:
+    bins = d.symexp_bins(255, 20.0)
+    assert torch.equal(bins, -bins.flip(0))
+    assert (bins.diff() > 0).all()
+    assert bins[127].item() == 0.0
+    assert bins[-1].item() == pytest.approx(math.exp(20.0) - 1.0, rel=1e-6)
+    torch.testing.assert_close(d.symexp_bins(5, 2.0)[3:], torch.tensor([math.e - 1.0, math.e**2 - 1.0]))
+
+
+def encoding(target: Tensor, bins: Tensor) -> Tensor:
+    """The two-hot encoding, read off the gradient of the loss: ∂nll/∂logits = softmax − encoding."""
+    logits = torch.zeros(len(bins), dtype=bins.dtype, requires_grad=True)
+    (grad,) = torch.autograd.grad(d.twohot_nll(logits, target, bins), logits)
+    return torch.softmax(logits, -1).detach() - grad
+
+
+@given(st.floats(-19.0, 19.0))
+def test_the_encoding_of_a_number_has_that_mean(x: float) -> None:
+    bins = d.symexp_bins(21, 3.0).double()
+    weights = encoding(torch.tensor(x, dtype=torch.float64), bins)
+    assert (weights * bins).sum().item() == pytest.approx(x, abs=1e-9)
+    assert weights.min().item() > -1e-12
+    used = (weights > 1e-9).nonzero().flatten()
+    assert len(used) <= 2
+    assert len(used) == 1 or used[1] - used[0] == 1
+
+
+@pytest.mark.parametrize(("x", "expected"), [(-9.0, [1, 0, 0]), (-2.0, [1, 0, 0]), (0.0, [0, 1, 0]), (7.0, [0, 0, 1])])
+def test_bins_and_numbers_beyond_them_are_encoded_alone(x: float, expected: list[int]) -> None:
+    bins = torch.tensor([-2.0, 0.0, 4.0])
+    torch.testing.assert_close(encoding(torch.tensor(x), bins), torch.tensor(expected).float())
+
+
+def test_twohot_nll_and_mean_by_hand() -> None:
+    bins = torch.tensor([-2.0, 0.0, 4.0])
+    probs = torch.tensor([[0.5, 0.25, 0.25], [0.2, 0.2, 0.6]])
+    nll = d.twohot_nll(probs.log(), torch.tensor([1.0, -0.5]), bins)
+    expected = [-(0.75 * math.log(0.25) + 0.25 * math.log(0.25)), -(0.25 * math.log(0.2) + 0.75 * math.log(0.2))]
+    torch.testing.assert_close(nll, torch.tensor(expected))
+    torch.testing.assert_close(d.twohot_mean(probs.log(), bins), torch.tensor([0.0, 2.0]))
+
+
+# Truncated normal ---------------------------------------------------------------------------------------------
+
+LOCS = (-0.999, -0.6, 0.0, 0.3, 0.95)
+SCALES = (0.1, 0.35, 1.1, 2.1)
+"""2·σ(s/2) + 0.1 lies in (0.1, 2.1) (METHOD §6)."""
+GRID = [(loc, scale) for loc in LOCS for scale in SCALES]
+
+
+def truncated(loc: float, scale: float) -> stats.rv_continuous:
+    return stats.truncnorm((-1.0 - loc) / scale, (1.0 - loc) / scale, loc, scale)
+
+
+def tensors(loc: float, scale: float, n: int = 1) -> tuple[Tensor, Tensor]:
+    return torch.full((n,), loc, dtype=torch.float64), torch.full((n,), scale, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(("loc", "scale"), GRID)
+def test_truncated_normal_density_and_entropy_agree_with_scipy(loc: float, scale: float) -> None:
+    x = np.linspace(-0.999, 0.999, 9)
+    ours = d.truncated_normal_log_prob(*tensors(loc, scale), torch.tensor(x))
+    np.testing.assert_allclose(ours.numpy(), truncated(loc, scale).logpdf(x), rtol=1e-9, atol=1e-9)
+    entropy = d.truncated_normal_entropy(*tensors(loc, scale)).item()
+    assert entropy == pytest.approx(truncated(loc, scale).entropy(), abs=1e-9)
+
+
+@pytest.mark.parametrize(("loc", "scale"), [(-0.95, 0.1), (0.0, 2.1), (0.3, 0.35), (0.9, 1.1)])
+def test_truncated_normal_samples_follow_it(loc: float, scale: float) -> None:
+    torch.manual_seed(2)
+    samples = d.truncated_normal_sample(*(x.float() for x in tensors(loc, scale, 5_000)))
+    assert samples.abs().max() < 1.0
+    assert stats.kstest(samples.double().numpy(), truncated(loc, scale).cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(("loc", "scale"), GRID)
+def test_truncated_normal_samples_have_the_gradient_of_the_inverse_cdf(
+    loc: float, scale: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uniforms = [0.02, 0.3, 0.5, 0.9, 0.98]
+    fixed_uniforms(monkeypatch, uniforms)
+    a, b = (x.requires_grad_() for x in tensors(loc, scale, 5))
+    sample = d.truncated_normal_sample(a, b)
+    np.testing.assert_allclose(sample.detach().numpy(), truncated(loc, scale).ppf(uniforms), atol=1e-7)
+    by_loc, by_scale = torch.autograd.grad(sample.sum(), (a, b))
+    h = 1e-5
+    numeric_loc = (truncated(loc + h, scale).ppf(uniforms) - truncated(loc - h, scale).ppf(uniforms)) / (2 * h)
+    numeric_scale = (truncated(loc, scale + h).ppf(uniforms) - truncated(loc, scale - h).ppf(uniforms)) / (2 * h)
+    np.testing.assert_allclose(by_loc.numpy(), numeric_loc, atol=2e-4)
+    np.testing.assert_allclose(by_scale.numpy(), numeric_scale, atol=2e-4)
+
+
+def test_the_mode_of_a_truncated_normal_is_its_location_clipped_with_its_gradient() -> None:
+    loc = torch.tensor([-1.0, 0.25, 1.0], requires_grad=True)
+    mode = d.truncated_normal_sample(loc, torch.ones(3), mode=True)
+    torch.testing.assert_close(mode.detach(), torch.tensor([-1.0 + 1e-6, 0.25, 1.0 - 1e-6]), rtol=0.0, atol=1e-7)
+    (grad,) = torch.autograd.grad(mode.sum(), loc)
+    assert torch.equal(grad, torch.ones(3))
+
+
+def test_saturated_policies_stay_finite() -> None:
+    torch.manual_seed(3)
+    loc = torch.tensor([-1.0, 1.0]).repeat(2_000).requires_grad_()
+    scale = torch.full((4_000,), 0.1, requires_grad=True)
+    sample = d.truncated_normal_sample(loc, scale)
+    total = sample.sum() + d.truncated_normal_entropy(loc, scale).sum()
+    total = total + d.truncated_normal_log_prob(loc, scale, sample.detach()).sum()
+    grads = torch.autograd.grad(total, (loc, scale))
+    assert sample.abs().max() < 1.0
+    assert all(torch.isfinite(x).all() for x in (total, *grads))

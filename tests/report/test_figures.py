@@ -1,0 +1,135 @@
+"""Curves, intervals and film strips show the rows' numbers."""
+
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from waker.report.curves import error_curves, learning_curves, metric_columns
+from waker.report.film import film_strip
+from waker.report.returns import by_suite, by_theta, intervals
+from waker.report.style import colours, data_uri, number
+
+
+def metrics() -> pd.DataFrame:
+    rows = []
+    for seed in (0, 1):
+        for updates in (10, 20, 30):
+            loss = updates * (1.0 + seed)
+            rows.append({"step": 5, "updates": updates, "zeta": loss, "model_loss": loss, "time/seconds": updates})
+    return pd.DataFrame(rows).assign(group="dr", seed=np.repeat([0, 1], 3), constant=1.0, word="x")
+
+
+def test_known_metrics_come_first_and_clocks_and_constants_are_left_out() -> None:
+    assert metric_columns(metrics()) == ["model_loss", "zeta"]
+
+
+def test_learning_curves_draw_each_seed_and_their_mean_over_updates() -> None:
+    axes = learning_curves(metrics(), ["model_loss"]).axes[0]
+    assert [list(line.get_xdata()) for line in axes.lines] == [[10, 20, 30]] * 3
+    assert [list(line.get_ydata()) for line in axes.lines] == [[10, 20, 30], [20, 40, 60], [15, 30, 45]]
+
+
+def test_seeds_logged_at_other_steps_are_interpolated_where_both_have_been() -> None:
+    rows = metrics()
+    rows.loc[rows["seed"] == 1, "updates"] += 5
+    mean = learning_curves(rows, ["model_loss"]).axes[0].lines[-1]
+    assert list(mean.get_xdata()) == [15, 20, 25, 30]
+    assert list(mean.get_ydata()) == [17.5, 25, 32.5, 40]
+
+
+def test_error_curves_show_mean_and_worst_theta() -> None:
+    rows = [
+        {"group": "dr", "seed": 0, "step": s, "metric": "one_step_tv", "value": v} for s in (1, 2) for v in (0.1, 0.5)
+    ]
+    lines = error_curves(pd.DataFrame(rows)).axes[0].lines
+    assert [line.get_ydata().tolist() for line in lines] == [[0.3, 0.3], [0.5, 0.5]]
+
+
+def test_intervals_are_over_seeds_where_there_are_several() -> None:
+    rows = pd.DataFrame({"group": "dr", "seed": [0] * 50 + [1] * 50, "value": [0.0] * 50 + [1.0] * 50})
+    (row,) = intervals(rows, ["group"], "value").to_dict("records")
+    assert (row["mean"], row["low"], row["high"], row["n"]) == (0.5, 0.0, 1.0, 2)
+    (row,) = intervals(rows.assign(seed=0), ["group"], "value").to_dict("records")
+    assert row["n"] == 100
+    assert row["low"] == pytest.approx(0.5 - 1.96 * 0.05, abs=0.02)
+    assert row["high"] == pytest.approx(0.5 + 1.96 * 0.05, abs=0.02)
+
+
+def test_one_number_has_no_interval() -> None:
+    (row,) = intervals(pd.DataFrame({"group": ["dr"], "seed": [0], "value": [2.0]}), ["group"], "value").to_dict(
+        "records"
+    )
+    assert row["mean"] == 2.0
+    assert np.isnan(row["low"])
+
+
+def episodes(thetas: int) -> pd.DataFrame:
+    rows = [
+        {"group": g, "seed": 0, "task": t, "suite": "dr", "policy": p, "theta_x": float(x), "return": x + (g == "b")}
+        for g in "ab"
+        for t in ("stand", "walk")
+        for p in ("learned", "random")
+        for x in range(thetas)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_returns_by_theta_name_each_theta_and_place_its_mean() -> None:
+    figure = by_theta(episodes(3), ["x"], "return", "return")
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["stand", "walk"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["x 0", "x 1", "x 2"]
+    assert [list(line.get_xdata()) for line in figure.axes[0].lines] == [[0, 1, 2], [1, 2, 3]]
+
+
+def test_returns_of_very_many_theta_become_sorted_curves() -> None:
+    shuffled = episodes(100).sample(frac=1.0, random_state=0)
+    figure = by_theta(shuffled[shuffled["group"] == "a"], ["x"], "return", "return")
+    (line,) = figure.axes[0].lines
+    assert line.get_ydata().tolist() == [float(i) for i in range(100)]
+
+
+def test_suites_show_learned_policies_and_the_random_one_apart() -> None:
+    rows = episodes(3)
+    rows.loc[rows["policy"] == "random", "return"] = -5.0
+    axes = by_suite(rows, "return", "return").axes[0]
+    assert [list(line.get_xdata()) for line in axes.lines] == [[1.0], [2.0]]
+    assert any(np.allclose(c.get_segments()[0][:, 0], -5.0) for c in axes.collections if c.get_segments())
+
+
+def test_film_strips_leave_out_frames_after_the_end() -> None:
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (2, 5, 6, 6, 3)).astype(np.uint8)
+    film = {"real": pictures, "imagined": pictures, "context": np.array(2), "length": np.array([5, 3])}
+    figure = film_strip({**film, "theta": np.array([[1.0], [2.5]]), "names": np.array(["gap"])})
+    (panel,) = figure.axes
+    assert len(panel.images) == (5 + 5) + (3 + 5)
+    shown = {text.get_text() for text in figure.texts}
+    assert {"gap = 1", "gap = 2.5", "real", "model", "episode over"} <= shown
+    assert (np.asarray(panel.images[0].get_array()) * 255).round().astype(int).tolist() == pictures[0, 0].tolist()
+
+
+def test_a_sampler_keeps_its_colour_whatever_else_is_shown() -> None:
+    alone, together = colours(["waker-m"]), colours(["new-one", "dr", "waker-m"])
+    assert alone["waker-m"] == together["waker-m"]
+    assert len(set(together.values())) == 3
+
+
+def test_data_uris_hold_the_picture() -> None:
+    figure = learning_curves(metrics(), ["zeta"])
+    svg = data_uri(figure)
+    assert svg.startswith("data:image/svg+xml;base64,")
+    assert b"</svg>" in base64.b64decode(svg.partition(",")[2])
+    png = data_uri(figure, "png")
+    assert base64.b64decode(png.partition(",")[2]).startswith(b"\x89PNG")
+    assert data_uri(learning_curves(metrics(), ["zeta"])) == svg
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "0"), (0.0712, "0.071"), (12.34, "12"), (1.2e-5, "1e-5"), (3e6, "3e6"), (np.nan, "")]
+)
+def test_short_numbers(value: float, text: str) -> None:
+    assert number(value) == text

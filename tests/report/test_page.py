@@ -1,0 +1,184 @@
+"""The page: whole from complete rows, honest about missing ones, self-contained, the same each time."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.report.synthetic import LINE, TERRAIN, write_run
+from waker.errors import UserError
+from waker.report.data import load_run, load_runs, stack, theta_names
+from waker.report.page import render, write_report
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("grid")
+    for sampler, seed in (("dr", 0), ("waker-m", 0), ("waker-m", 1)):
+        write_run(root, sampler, seed)
+    return root
+
+
+@pytest.fixture(scope="module")
+def page(grid: Path) -> str:
+    return write_report([grid], grid / "report" / "report.html").read_text()
+
+
+def text_of(html: str) -> str:
+    return " ".join(re.sub(r"<[^>]+>", " ", re.sub(r"data:[^\"]+", "", html)).split())
+
+
+def test_a_full_page_has_every_section_and_figure(page: str) -> None:
+    anchors = re.findall(r'<section id="([^"]+)"', page)
+    assert anchors == ["summary", "curriculum", "returns", "model", "futures", "learning", "runs"]
+    assert re.findall(r'<a href="#([^"]+)"', page) == anchors
+    titles = re.findall(r"<h3>([^<]+)</h3>", page)
+    for title in (
+        "Sampling probability",
+        "Estimated error",
+        "True error",
+        "Data",
+        "Hard θ through training",
+        "Return by suite",
+        "Regret by θ",
+        "Return by θ",
+        "World-model error",
+        "Does the estimate rank θ rightly?",
+        "dr · seed 0",
+        "waker-m · seed 0",
+    ):
+        assert title in titles
+    assert page.count("<figure>") == page.count("<figcaption>") - 1 == page.count("<img ")  # and the table's caption
+    assert "Not everything was measured" not in page
+
+
+def test_it_needs_nothing_from_outside(page: str) -> None:
+    assert "<script" not in page
+    assert "<link" not in page
+    sources = re.findall(r'(?:src|href)="([^"]*)"', page) + re.findall(r"url\(([^)]*)\)", page)
+    assert sources
+    assert all(s.startswith(("data:image/", "#")) for s in sources)
+
+
+def test_it_says_what_was_run(page: str) -> None:
+    text = text_of(page)
+    for word in ("gridhazards: dr against waker-m", "0, 1", "20 000", "2.13.0", "0123456789", "plan2explore"):
+        assert word in text
+    assert "curriculum.sampler = waker-m" in text  # what differs, in the table of runs
+    assert "curriculum.dr_share: 0.2" in text  # what is common, once
+
+
+def test_the_table_marks_the_better_sampler_with_its_interval(page: str) -> None:
+    row = re.search(r"<td[^>]*>worst-θ regret ↓</td>(.*?)</tr>", page)
+    assert row is not None
+    dr, waker = re.findall(r"<td class=\"([^\"]*)\">", row.group(1))
+    assert "best" not in dr
+    assert "best" in waker
+    assert row.group(1).count('<span class="range">[') == 1  # dr has one seed, waker-m has two
+
+
+def test_the_same_rows_make_the_same_page(grid: Path, tmp_path: Path) -> None:
+    for name in ("config.yaml", "metrics.jsonl", "curriculum.parquet"):
+        source = grid / "gridhazards" / "dr" / "plan2explore" / "seed-0" / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
+    assert render(load_runs([tmp_path])) == render(load_runs([tmp_path]))
+
+
+def test_runs_without_rows_still_have_a_page_with_notes(grid: Path, tmp_path: Path) -> None:
+    source = grid / "gridhazards" / "dr" / "plan2explore" / "seed-0"
+    folder = tmp_path / "gridhazards" / "dr" / "plan2explore" / "seed-0"
+    folder.mkdir(parents=True)
+    shutil.copy(source / "config.yaml", folder)
+    bare = text_of(write_report([tmp_path], tmp_path / "bare.html").read_text())
+    for note in (
+        "No evaluation (run `waker evaluate`)",
+        "No learning metrics",
+        "No film strip",
+        "No training episodes",
+    ):
+        assert f"{note}: dr · seed 0." in bare
+    for name in ("curriculum.parquet", "episodes.parquet"):
+        shutil.copytree(source / name, folder / name)
+    partial = write_report([tmp_path], tmp_path / "partial.html").read_text()
+    assert re.findall(r'<section id="([^"]+)"', partial) == ["curriculum", "runs"]
+    assert "No training episodes" not in text_of(partial)
+
+
+def test_one_parameter_two_parameters_and_several_domains(tmp_path: Path) -> None:
+    write_run(tmp_path, "dr", 0, LINE, domain="line", exact=False)
+    terrain = write_run(tmp_path, "waker-m", 0, TERRAIN, domain="terrain", exact=False, steps=4000)
+    for name in ("metrics.jsonl", "filmstrip.npz"):
+        (terrain / name).unlink()
+    html = write_report([tmp_path], tmp_path / "r.html").read_text()
+    anchors = re.findall(r'<section id="([^"]+)"', html)
+    assert {"line-curriculum", "terrain-curriculum", "line-model", "terrain-model", "runs"} <= set(anchors)
+    text = text_of(html)
+    assert "line and terrain" in text
+    assert "Regret" not in text  # no optimum was given
+
+
+def test_names_are_escaped(grid: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    row = {"domain": "d", "sampler": "<script>x</script>", "explorer": "e", "seed": 0, "step": 1, "loss": 1.0}
+    (folder / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    html = write_report([folder], tmp_path / "r.html").read_text()
+    assert "<script>x" not in html
+    assert "&lt;script&gt;x" in html
+
+
+def test_a_torn_last_line_is_left_out_and_a_torn_middle_is_told(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "lo')
+    assert load_run(tmp_path).metrics["step"].tolist() == [1]
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1\n{"step": 2}\n')
+    with pytest.raises(UserError, match="line 1 is not JSON"):
+        load_run(tmp_path)
+
+
+def test_identity_comes_from_the_folder_when_nothing_else_tells(tmp_path: Path) -> None:
+    folder = tmp_path / "grid" / "dr" / "random" / "seed-7"
+    folder.mkdir(parents=True)
+    (folder / "metrics.jsonl").write_text('{"step": 1}\n')
+    run = load_run(folder)
+    assert (run.domain, run.sampler, run.explorer, run.seed) == ("grid", "dr", "random", 7)
+
+
+def test_unknown_folders_are_told_with_what_is_there(grid: Path) -> None:
+    with pytest.raises(UserError, match=r"no run folder .*gridhazard; .* holds gridhazards"):
+        load_runs([grid / "gridhazard"])
+    (grid / "empty").mkdir()
+    with pytest.raises(UserError, match="holds no run"):
+        load_runs([grid / "empty"])
+
+
+def test_a_page_that_cannot_be_written_is_one_line(grid: Path) -> None:
+    (grid / "file").write_text("")
+    one = grid / "gridhazards" / "dr" / "plan2explore" / "seed-0"
+    stripped = grid / "bare"
+    stripped.mkdir()
+    shutil.copy(one / "config.yaml", stripped)
+    with pytest.raises(UserError, match="cannot write"):
+        write_report([stripped], grid / "file" / "r.html")
+
+
+def test_stacking_names_groups_by_explorer_only_where_runs_differ(grid: Path, tmp_path: Path) -> None:
+    runs = load_runs([grid / "gridhazards"])
+    assert set(stack(runs, "evaluation")["group"]) == {"dr", "waker-m"}
+    assert theta_names(stack(runs, "evaluation")) == ["size", "hazards", "slip"]
+    other = write_run(tmp_path, "dr", 0)
+    moved = other.parent.parent / "random" / "seed-0"
+    moved.parent.mkdir()
+    other.rename(moved)
+    for name in ("curriculum", "evaluation", "model_error", "episodes"):
+        shutil.rmtree(moved / f"{name}.parquet")
+    config = (moved / "config.yaml").read_text().replace("plan2explore", "random")
+    (moved / "config.yaml").write_text(config)
+    assert set(stack([*runs, load_run(moved)], "metrics")["group"]) == {
+        "dr (plan2explore)",
+        "waker-m (plan2explore)",
+        "dr (random)",
+    }

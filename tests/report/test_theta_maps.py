@@ -1,0 +1,82 @@
+"""Maps over θ: what goes on which axis, and that the numbers shown are the rows' means."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from waker.report.theta_maps import binned, layout, theta_map
+
+
+def table(group: str = "dr", seed: int = 0, **values: list[float]) -> pd.DataFrame:
+    """All combinations of the values, with value = the row's number."""
+    points = list(itertools.product(*values.values()))
+    rows = pd.DataFrame(points, columns=[f"theta_{n}" for n in values])
+    return rows.assign(value=np.arange(float(len(rows))), group=group, seed=seed)
+
+
+def images(rows: pd.DataFrame, names: list[str]) -> list[np.ndarray]:
+    figure = theta_map(rows, names, "value")
+    return [np.asarray(axes.images[0].get_array()) for axes in figure.axes if axes.images and axes.get_visible()]
+
+
+def test_the_two_most_numerous_parameters_span_the_map() -> None:
+    rows = table(a=[0, 1], b=[0, 1, 2], c=[0, 1, 2, 3], d=[7])
+    found = layout(rows, ["a", "b", "c", "d"])
+    assert (found.vertical, found.horizontal, found.rest, found.constant) == ("b", "c", ("a",), ("d",))
+
+
+def test_ties_go_to_the_earlier_parameters() -> None:
+    found = layout(table(a=[0, 1], b=[0, 1], c=[0, 1]), ["a", "b", "c"])
+    assert (found.vertical, found.horizontal, found.rest) == ("a", "b", ("c",))
+
+
+@pytest.mark.parametrize("values", [{"a": [1.0]}, {"a": [0, 1, 2], "b": [5]}])
+def test_one_parameter_makes_lines(values: dict[str, list[float]]) -> None:
+    figure = theta_map(table(**values), list(values), "value")
+    (axes,) = figure.axes
+    (line,) = axes.lines
+    assert list(line.get_ydata()) == [float(i) for i in range(len(values["a"]))]
+    assert axes.get_xlabel() == "a"
+
+
+def test_lines_average_seeds_and_show_each() -> None:
+    rows = pd.concat([table(a=[0, 1]), table(seed=1, a=[0, 1]).assign(value=lambda r: r["value"] + 4)])
+    (axes,) = theta_map(rows, ["a"], "value").axes
+    assert [list(line.get_ydata()) for line in axes.lines] == [[0, 1], [4, 5], [2, 3]]
+
+
+def test_two_parameters_make_one_heat_map_of_means() -> None:
+    rows = pd.concat([table(a=[0, 1], b=[0, 1, 2]), table(seed=1, a=[0, 1], b=[0, 1, 2]).assign(value=0.0)])
+    (image,) = images(rows, ["a", "b"])
+    assert image.tolist() == [[0, 0.5, 1], [1.5, 2, 2.5]]
+
+
+def test_groups_and_further_parameters_make_panels() -> None:
+    one = table(a=[0, 1], b=[0, 1], c=[3, 4])
+    both = pd.concat([one, one.assign(group="waker-m", value=10 + one["value"])])
+    found = images(both, ["a", "b", "c"])
+    assert [im.tolist() for im in found] == [
+        [[0, 2], [4, 6]],
+        [[1, 3], [5, 7]],
+        [[10, 12], [14, 16]],
+        [[11, 13], [15, 17]],
+    ]
+
+
+def test_missing_theta_stay_empty() -> None:
+    rows = table(a=[0, 1], b=[0, 1]).iloc[:3]
+    (image,) = images(rows, ["a", "b"])
+    assert np.ma.getmaskarray(np.ma.masked_invalid(image)).tolist() == [[False, False], [False, True]]
+
+
+def test_very_many_values_are_binned_within_their_range() -> None:
+    x = np.linspace(0, 10, 500)
+    rows = pd.DataFrame({"theta_x": x, "theta_n": np.repeat([1.0, 2.0], 250), "value": x})
+    found = binned(rows, ["x", "n"])
+    assert found["theta_x"].unique().tolist() == pytest.approx([0.5 + i for i in range(10)])
+    assert (abs(found["theta_x"] - x) <= 0.5 + 1e-9).all()
+    assert found["theta_n"].equals(rows["theta_n"])

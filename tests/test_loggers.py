@@ -1,0 +1,243 @@
+"""Metric means, sinks, tables and the progress line."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from rich.console import Console
+
+from waker.checkpoint import pack, unpack
+from waker.loggers import JsonlSink, Means, TensorBoardSink, WandbSink, make_sink, wandb_mode
+from waker.progress import Progress
+from waker.tables import Table, read_rows, write_rows
+
+
+def test_means_are_means_since_the_last_row() -> None:
+    means = Means({2: ("walk", "run")})
+    for i in range(4):
+        means.add({"loss": torch.tensor(float(i)), "return": torch.tensor([i, 2.0 * i]), "three": torch.ones(3)})
+        if i % 2:
+            means.add({"episode": float(i)})
+    means.add({})
+    assert means.take() == {
+        "loss": 1.5,
+        "return/walk": 1.5,
+        "return/run": 3.0,
+        "three/0": 1.0,
+        "three/1": 1.0,
+        "three/2": 1.0,
+        "episode": 2.0,
+    }
+    assert means.take() == {}
+
+
+def test_means_continue_from_their_state() -> None:
+    whole, first, second = Means(), Means(), Means()
+    values = torch.rand(10, generator=torch.Generator().manual_seed(0))
+    for value in values:
+        whole.add({"a": value})
+    for value in values[:4]:
+        first.add({"a": value})
+    second.load_state_dict(unpack(pack(first.state_dict())))
+    for value in values[4:]:
+        second.add({"a": value})
+    assert second.take() == whole.take()
+
+
+def test_metrics_stay_on_the_device_until_a_row_is_taken() -> None:
+    """On the meta device any read of a value raises: adding makes none."""
+    means = Means()
+    for _ in range(3):
+        means.add({"loss": torch.zeros((), device="meta"), "vector": torch.zeros(3, device="meta")})
+    with pytest.raises((NotImplementedError, RuntimeError)):
+        means.take()
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_json_lines_are_cut_back_to_a_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    sink = JsonlSink(path)
+    sink.write({"step": 1, "updates": 1, "loss": 0.5})
+    state = sink.sync()
+    sink.write({"step": 2, "updates": 2, "loss": float("nan")})
+    sink.close()
+    assert read(path)[1]["loss"] is None
+    again = JsonlSink(path)
+    again.restore(state)
+    again.write({"step": 3, "updates": 3})
+    assert [r["step"] for r in read(path)] == [1, 3]
+    again.restore({})
+    assert read(path) == []
+    again.close()
+
+
+def test_a_torn_last_line_is_cut_as_well(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    sink = JsonlSink(path)
+    sink.write({"step": 1, "updates": 1})
+    state = sink.sync()
+    sink.close()
+    path.write_bytes(path.read_bytes() + b'{"step": 2, "upd')
+    again = JsonlSink(path)
+    again.restore(state)
+    again.write({"step": 2, "updates": 2})
+    again.close()
+    assert [r["step"] for r in read(path)] == [1, 2]
+
+
+def test_tensorboard_hides_what_a_resume_repeats(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    sink = TensorBoardSink(tmp_path)
+    sink.write({"step": 10, "updates": 1, "loss": 1.0})
+    state = sink.sync()
+    sink.write({"step": 20, "updates": 2, "loss": 99.0})
+    sink.close()
+    again = TensorBoardSink(tmp_path)
+    again.restore(state)
+    again.write({"step": 20, "updates": 2, "loss": 2.0})
+    again.close()
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert [(e.step, e.value) for e in events.Scalars("loss")] == [(1, 1.0), (2, 2.0)]
+
+
+def test_wandb_is_offline_without_an_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WANDB_MODE", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("NETRC", raising=False)
+    assert wandb_mode() == "offline"
+    monkeypatch.setenv("WANDB_API_KEY", "x")
+    assert wandb_mode() == "online"
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert wandb_mode() == "disabled"
+
+
+def test_wandb_continues_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    ids = set()
+    for step in (1, 2):
+        sink = WandbSink(tmp_path, "name", {"seed": 0})
+        ids.add(sink.id)
+        sink.write({"step": step, "updates": step, "loss": 0.1})
+        sink.close()
+    assert len(ids) == 1
+    recorded = [p.name for p in (tmp_path / "wandb").glob("offline-run-*")]
+    assert recorded
+    assert all(name.endswith(next(iter(ids))) for name in recorded)
+
+
+def test_json_lines_are_always_written(tmp_path: Path) -> None:
+    sink = make_sink((), tmp_path, "run", {})
+    sink.write({"step": 1, "updates": 1})
+    assert list(sink.sync()) == ["jsonl"]
+    sink.close()
+    assert len(read(tmp_path / "metrics.jsonl")) == 1
+
+
+def test_tables_keep_order_types_and_missing_values(tmp_path: Path) -> None:
+    table = Table(tmp_path / "episodes.parquet")
+    table.append(
+        [{"task": "a", "return": 1, "completion": None}, {"task": "b", "return": 2, "completion": float("nan")}]
+    )
+    assert table.save() == 2
+    table.append([{"task": "c", "return": 3, "completion": 0.5}])
+    assert table.save() == 3
+    assert table.save() == 3
+    frame = read_rows(tmp_path / "episodes.parquet")
+    assert frame["task"].tolist() == ["a", "b", "c"]
+    assert frame["return"].dtype == np.int64
+    assert frame["completion"].isna().tolist() == [True, True, False]
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "episodes.parquet"), frame)
+
+
+def test_tables_are_cut_back_to_a_checkpoint(tmp_path: Path) -> None:
+    folder = tmp_path / "t.parquet"
+    table = Table(folder)
+    counts = []
+    for part in range(3):
+        table.append([{"row": 2 * part}, {"row": 2 * part + 1}])
+        counts.append(table.save())
+    (folder / ".tmp-part-0000000006-0000000008.parquet").write_bytes(b"torn")
+    again = Table(folder)
+    again.restore(counts[1])
+    again.append([{"row": 40}])
+    again.save()
+    assert read_rows(folder)["row"].tolist() == [0, 1, 2, 3, 40]
+    assert not list(folder.glob(".tmp-*"))
+
+
+def test_rows_that_wait_survive_a_save_that_fails(tmp_path: Path) -> None:
+    (tmp_path / "t").write_text("in the way")
+    table = Table(tmp_path / "t")
+    table.append([{"row": 1}])
+    with pytest.raises(OSError):
+        table.save()
+    (tmp_path / "t").unlink()
+    table.save()
+    assert read_rows(tmp_path / "t")["row"].tolist() == [1]
+
+
+def test_written_rows_replace_a_table(tmp_path: Path) -> None:
+    folder = tmp_path / "evaluation.parquet"
+    pd.DataFrame({"a": [1]}).to_parquet(folder)
+    assert read_rows(folder)["a"].tolist() == [1]
+    for values in ([1, 2, 3], [4]):
+        write_rows(folder, [{"a": v} for v in values])
+        assert read_rows(folder)["a"].tolist() == values
+    write_rows(folder, [])
+    assert read_rows(folder).empty
+    assert read_rows(tmp_path / "absent").empty
+
+
+def test_progress_draws_plain_lines_at_its_own_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = 100.0
+    monkeypatch.setattr("waker.progress.time.monotonic", lambda: clock)
+    out = io.StringIO()
+    progress = Progress("run", 10_000, Console(file=out, width=40), every=10)
+    asked = 0
+
+    def theta() -> str:
+        nonlocal asked
+        asked += 1
+        return "size=4, slip=[x]"
+
+    progress.start()
+    for i in range(31):
+        clock = 100.0 + i
+        progress.update(100 * i, 10 * i, theta, "explore")
+        if i == 5:
+            progress.metrics({"loss/model": 0.125, "other": 1.0})
+    progress.note("saved")
+    progress.close()
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 5
+    assert asked == 4
+    assert lines[3] == (
+        "run · explore step 3,000/10,000 · 300 updates · 10.0/s · 1:10 left · loss/model 0.125 · θ: size=4, slip=[x]"
+    )
+    assert lines[4] == "run · saved"
+    progress.metrics({"policy_loss": 1.0, "kl_loss": 2.0, "model_loss": 12345.0})
+    assert progress.line(1, 1, "").split(" · ")[-2:] == ["model loss 1.23e+04", "kl loss 2"]
+
+
+def test_progress_on_a_terminal_keeps_notes_and_clears_its_line() -> None:
+    out = io.StringIO()
+    progress = Progress("run", 100, Console(file=out, force_terminal=True, width=120))
+    progress.start()
+    progress.update(50, 5, lambda: "")
+    progress.note("saved")
+    progress.close()
+    assert "step 50/100" in out.getvalue()
+    assert "run · saved" in out.getvalue()

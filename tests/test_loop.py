@@ -1,0 +1,261 @@
+"""The training loop with a dummy agent: the rhythm of its blocks, its signals, failures and full disks."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests import dummies
+from waker.checkpoint import Checkpoints
+from waker.clock import Every, Ratio
+from waker.errors import UserError
+from waker.files import SaveFailed
+from waker.interrupts import Interrupted, StopSignals
+from waker.loop import Outcome
+from waker.rundir import RunFolder, run_folder
+from waker.slots import EnvironmentFailed
+from waker.tables import read_rows
+from waker_envs.testing import FailingEnv
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole run."""
+    return dummies.run(tmp_path_factory.mktemp("reference"), dummies.config())[0]
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_every_is_due_once_a_multiple() -> None:
+    clock = Every(10)
+    due = []
+    for step in range(0, 61, 4):
+        if clock.due(step):
+            due.append(step)
+            clock.mark(step)
+    assert due == [12, 20, 32, 40, 52, 60]
+    assert not Every(0).due(10**9)
+
+
+def test_ratio_counts_from_its_start() -> None:
+    clock = Ratio(2.5, start=10)
+    assert [clock.allowed(step) for step in (0, 9, 10, 12, 13, 15, 20)] == [0, 0, 1, 1, 2, 3, 5]
+    assert clock.due(13, 1)
+    assert not clock.due(13, 2)
+
+
+def test_a_run_makes_its_steps_updates_rows_and_files(tmp_path: Path) -> None:
+    config = dummies.config()
+    path, outcome = dummies.run(tmp_path, config)
+    assert outcome is Outcome.FINISHED
+    assert path == tmp_path / "test-hard" / "waker-m" / "plan2explore" / "seed-7"
+    state = Checkpoints(path / "checkpoints").load(Checkpoints(path / "checkpoints").paths()[0])
+    steps = state["collector"]["step"]
+    assert 400 <= steps < 403
+    assert state["updates"] == Ratio(10, 100).allowed(steps)
+    assert state["finished"]
+    logged = rows(path)
+    assert [r["updates"] for r in logged] == list(range(3, state["updates"] + 1, 3))
+    assert {"loss/model", "weight/left", "weight/right", "episode/length", "episode/return_right"} <= set().union(
+        *logged
+    )
+    episodes = read_rows(path / "episodes.parquet")
+    assert (episodes["length"] == 20).all()
+    assert (episodes["theta_complexity"] == episodes["theta_id"]).all()
+    assert episodes["step"].is_monotonic_increasing
+    evaluation = read_rows(path / "evaluation.parquet")
+    # The first unit of work past each multiple of 150, and the end; the evaluation in the middle is at a tick's end.
+    assert [step // 150 for step in evaluation["step"]] == [1, 2, 2]
+    assert evaluation["step"].iloc[-1] == steps
+    assert evaluation["sampler"].unique().tolist() == ["waker-m"]
+    curriculum = read_rows(path / "curriculum.parquet")
+    assert len(curriculum) == 5 * len(logged)
+    assert np.allclose(curriculum.groupby("updates")["probability"].sum(), 1)
+
+
+def test_a_finished_run_is_skipped(tmp_path: Path) -> None:
+    path, _ = dummies.run(tmp_path, dummies.config())
+    before = {p: p.read_bytes() for p in path.rglob("*") if p.is_file()}
+    progress = dummies.Quiet()
+    assert dummies.run(tmp_path, dummies.config(), progress)[1] is Outcome.SKIPPED
+    assert "finished before" in progress.notes[-1]
+    assert {p: p.read_bytes() for p in path.rglob("*") if p.is_file()} == before
+
+
+def test_updates_wait_for_a_whole_window(tmp_path: Path) -> None:
+    path, _ = dummies.run(tmp_path, dummies.config(prefill=0))
+    assert rows(path)[0]["step"] >= 3 * 5
+
+
+def test_task_policies_adapt_after_exploration(tmp_path: Path) -> None:
+    path, _ = dummies.run(tmp_path, dummies.config(task_policies="after", adapt_updates=25))
+    state = Checkpoints(path / "checkpoints").load(Checkpoints(path / "checkpoints").paths()[0])
+    assert state["adapted"] == state["agent"]["adapted"] == 25
+    adapting = [r for r in rows(path) if "adapt/loss" in r]
+    assert [r["updates"] - state["updates"] for r in adapting] == [*range(3, 25, 3), 25]
+
+
+def test_evaluation_leaves_the_run_as_it_was(tmp_path: Path) -> None:
+    config = dummies.config()
+    with_evaluations, _ = dummies.run(tmp_path / "a", config)
+    without, _ = dummies.run(tmp_path / "b", replace(config, evaluation=replace(config.evaluation, every=0)))
+    timeless = [
+        [{k: v for k, v in r.items() if "time/" not in k} for r in rows(p)] for p in (with_evaluations, without)
+    ]
+    assert timeless[0] == timeless[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_exits_with_its_code(tmp_path: Path, number: signal.Signals) -> None:
+    def stop(step: int, updates: int) -> None:
+        if step == 200:
+            os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    progress = dummies.Quiet(stop)
+    with pytest.raises(Interrupted) as caught:
+        dummies.run(tmp_path, dummies.config(envs=1), progress)
+    assert caught.value.code == 128 + number
+    assert "stopped and saved at step 200; the same command goes on from here" in progress.notes[-1]
+    assert signal.getsignal(number) == before
+    newest = Checkpoints(run_folder(tmp_path, dummies.config()) / "checkpoints").manifests()[0]
+    assert newest["step"] == 200
+
+
+def test_a_second_signal_ends_at_once() -> None:
+    with StopSignals() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.requested
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        ("raise", "RuntimeError: the test environment was told to fail"),
+        ("nan", "observation 'observation' is not finite"),
+        ("nan-reward", "info['task_rewards'] is not finite"),
+        ("shape", "observation 'observation' has shape (3,) instead of (2,)"),
+    ],
+)
+def test_a_failing_environment_is_named_and_data_is_kept(tmp_path: Path, failure: Any, reason: str) -> None:
+    lives = iter([50, 10**9, 10**9, *[10**9] * 3])
+
+    def make() -> FailingEnv:
+        return FailingEnv(failure=failure, at_step=next(lives))
+
+    with pytest.raises(EnvironmentFailed) as caught:
+        dummies.run(tmp_path, dummies.config(), make_env=make)
+    text = str(caught.value)
+    assert reason in text
+    assert "waker/test-Hard-v0 failed at step 10 of an episode" in text
+    assert "\n" not in text
+    path = run_folder(tmp_path, dummies.config())
+    report = json.loads((path / "failure.json").read_text())
+    assert f"seed={report['seed']}" in text
+    assert str(report["theta"]) in text
+    assert len(report["actions"]) == 10
+    assert "Traceback" in report["traceback"]
+    # What the report says reproduces the failing step up to the failure itself, which is a matter of the env's age.
+    env = FailingEnv(failure="raise", at_step=10)
+    env.reset(seed=report["seed"], options={"theta": report["theta"]})
+    for action in report["actions"][:-1]:
+        env.step(np.asarray(action, np.float32))
+    with pytest.raises(RuntimeError):
+        env.step(np.asarray(report["actions"][-1], np.float32))
+    # 51 ticks are whole: slot 0 spent two on resets and 49 on steps.
+    state = Checkpoints(path / "checkpoints").load(Checkpoints(path / "checkpoints").paths()[0])
+    assert state["replay"]["ticks"] == 52
+    assert len(read_rows(path / "episodes.parquet")) == 6
+    # A mended environment goes on from there, with fresh episodes.
+    progress = dummies.Quiet()
+    assert dummies.run(tmp_path, dummies.config(), progress)[1] is Outcome.FINISHED
+    assert "going on from step" in progress.notes[0]
+
+
+def test_actions_that_are_not_finite_stop_the_run(tmp_path: Path) -> None:
+    class Diverged(dummies.DummyAgent):
+        def update(self, batch: Any) -> Any:
+            credit, metrics = super().update(batch)
+            with torch.no_grad():
+                self.net.weight.fill_(float("nan"))
+            return credit, metrics
+
+    made = dummies.parts(dummies.config())
+    with pytest.raises(UserError, match="actions are not finite at step 10.*diverged"):
+        dummies.run(tmp_path, dummies.config(), make_agent=lambda: Diverged(made.spec))
+
+
+def test_losses_that_are_not_finite_are_told(tmp_path: Path) -> None:
+    class Lost(dummies.DummyAgent):
+        def update(self, batch: Any) -> Any:
+            credit, metrics = super().update(batch)
+            return credit, {**metrics, "loss/model": torch.tensor(float("inf"))}
+
+    made = dummies.parts(dummies.config())
+    progress = dummies.Quiet()
+    path, _ = dummies.run(tmp_path, dummies.config(), progress, make_agent=lambda: Lost(made.spec))
+    assert any("loss/model is not finite" in note for note in progress.notes)
+    assert rows(path)[0]["loss/model"] is None
+
+
+@pytest.mark.parametrize("place", ["replay", "checkpoints", "parquet", "metrics"])
+def test_a_full_disk_is_one_line_and_the_checkpoint_before_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reference: Path, place: str
+) -> None:
+    full = False
+    fsync = os.fsync
+
+    def sync(descriptor: int) -> None:
+        if full and place in os.readlink(f"/proc/self/fd/{descriptor}"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    def fill(step: int, updates: int) -> None:
+        nonlocal full
+        full = step > 250
+
+    monkeypatch.setattr(os, "fsync", sync)
+    with pytest.raises(SaveFailed) as caught:
+        dummies.run(tmp_path, dummies.config(), dummies.Quiet(fill))
+    assert "no space left" in str(caught.value)
+    assert "is intact, the same command goes on from it" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    monkeypatch.undo()
+    path, outcome = dummies.run(tmp_path, dummies.config())
+    assert outcome is Outcome.FINISHED
+    saved = [Checkpoints(p / "checkpoints") for p in (path, reference)]
+    found = [s.load(s.paths()[0])["agent"]["net"]["weight"] for s in saved]
+    assert torch.equal(found[0], found[1])
+
+
+def test_two_processes_cannot_share_a_folder(tmp_path: Path) -> None:
+    config = dummies.config()
+    folder = RunFolder.open(run_folder(tmp_path, config), config, ("complexity",), ("right", "left"))
+    with folder.locked(), pytest.raises(UserError, match="another process is working in"):
+        dummies.run(tmp_path, config)
+
+
+def test_unfit_checkpoints_are_refused_in_one_line(tmp_path: Path) -> None:
+    path, _ = dummies.run(tmp_path, dummies.config())
+    for file in path.glob("checkpoints/*/state.pt"):
+        file.write_bytes(b"x" + file.read_bytes()[1:])
+    with pytest.raises(UserError, match="no checkpoint in .* is whole; remove"):
+        dummies.run(tmp_path, dummies.config())

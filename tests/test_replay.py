@@ -1,0 +1,249 @@
+"""The ring against a list of records, its windows against brute force, and its chunks on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from waker.checkpoint import CheckpointCorrupt
+from waker.errors import UserError
+from waker.feed import Feed
+from waker.replay import Fields, Replay, record_fields
+from waker.replay_store import ReplayStore
+from waker.spaces import ActionSpec, EnvSpec, ObservationKey
+
+FIELDS: Fields = {
+    "image": ((2, 2, 3), "uint8"),
+    "x": ((2,), np.float32),
+    "theta_id": ((), np.int32),
+    "is_first": ((), np.bool_),
+}
+Records = list[dict[str, NDArray[Any]]]
+
+
+def record(tick: int, slots: int) -> dict[str, NDArray[Any]]:
+    """A record whose every value tells its tick and slot."""
+    code = tick * 10 + np.arange(slots)
+    return {
+        "image": np.broadcast_to((code % 251)[:, None, None, None], (slots, 2, 2, 3)).astype(np.uint8),
+        "x": np.stack([code, -code], 1).astype(np.float32),
+        "theta_id": code.astype(np.int32),
+        "is_first": code % 3 == 0,
+    }
+
+
+def filled(ticks: int, slots: int, size: int, start: int = 0) -> tuple[Replay, Records]:
+    replay = Replay(FIELDS, slots, slots * size)
+    records = [record(t, slots) for t in range(start, start + ticks)]
+    for r in records:
+        replay.add(r)
+    return replay, records
+
+
+def windows_of(records: Records, slots: int, size: int, length: int) -> list[tuple[int, ...]]:
+    """All windows by brute force: the codes of each slot's newest ``size`` records, every run of ``length``."""
+    found = []
+    for slot in range(slots):
+        codes = [int(r["theta_id"][slot]) for r in records[-size:]]
+        found += [tuple(codes[i : i + length]) for i in range(len(codes) - length + 1)]
+    return found
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    ticks=st.integers(1, 25),
+    slots=st.integers(1, 4),
+    size=st.integers(1, 9),
+    length=st.integers(1, 10),
+    seed=st.integers(0, 99),
+)
+def test_samples_are_windows_of_the_list_model(ticks: int, slots: int, size: int, length: int, seed: int) -> None:
+    replay, records = filled(ticks, slots, size)
+    expected = windows_of(records, slots, size, length)
+    assert replay.windows(length) == len(expected)
+    assert len(replay) == slots * min(ticks, size)
+    if not expected:
+        with pytest.raises(UserError, match=f"a window of {length} steps does not fit"):
+            replay.sample(np.random.default_rng(seed), 3, length)
+        return
+    batch = replay.sample(np.random.default_rng(seed), 16, length)
+    allowed = set(expected)
+    for b in range(16):
+        window = tuple(batch["theta_id"][b].tolist())
+        assert window in allowed
+        for t, code in enumerate(window):
+            same = record(code // 10, slots)
+            for name in FIELDS:
+                assert np.array_equal(batch[name][b, t], same[name][code % 10])
+    for name, (shape, dtype) in FIELDS.items():
+        assert batch[name].shape == (16, length, *shape)
+        assert batch[name].dtype == np.dtype(dtype)
+
+
+@pytest.mark.parametrize("ticks", [5, 7, 23])
+def test_every_window_is_equally_likely(ticks: int) -> None:
+    replay, records = filled(ticks, 3, 7)
+    expected = windows_of(records, 3, 7, 4)
+    n = 40_000
+    batch = replay.sample(np.random.default_rng(0), n, 4)["theta_id"]
+    counts = dict.fromkeys(expected, 0)
+    for window in map(tuple, batch.tolist()):
+        counts[window] += 1
+    share = np.array(list(counts.values())) / n
+    p = 1 / len(expected)
+    assert (abs(share - p) < 5 * np.sqrt(p * (1 - p) / n)).all()
+
+
+def test_buffers_are_filled_in_place_with_the_same_draws() -> None:
+    replay, _ = filled(23, 3, 7)
+    out = replay.buffers(5, 4)
+    got = replay.sample(np.random.default_rng(1), 5, 4, out=out)
+    fresh = replay.sample(np.random.default_rng(1), 5, 4)
+    for name in FIELDS:
+        assert got[name] is out[name]
+        assert np.array_equal(out[name], fresh[name])
+
+
+def test_feed_gives_tensors_of_the_native_dtypes() -> None:
+    replay, _ = filled(23, 3, 7)
+    feed = Feed(replay, np.random.default_rng(1), 5, 4, "cpu")
+    expected = replay.sample(np.random.default_rng(1), 5, 4)
+    batch = feed.next()
+    for name in FIELDS:
+        assert batch[name].numpy().dtype == np.dtype(FIELDS[name][1])
+        assert np.array_equal(batch[name].numpy(), expected[name])
+
+
+def test_a_replay_must_hold_a_step_of_each_slot() -> None:
+    with pytest.raises(UserError, match="at least one step of each of the 4 environments, not 3"):
+        Replay(FIELDS, 4, 3)
+
+
+def test_fields_of_a_record_keep_native_dtypes() -> None:
+    keys = (
+        ObservationKey("image", "image", (8, 8, 3), "uint8"),
+        ObservationKey("agent", "categorical", (2,), "int32", (5, 300)),
+    )
+    fields = record_fields(EnvSpec("e", keys, ActionSpec(4, True), ("a", "b", "c")))
+    assert {name: (shape, np.dtype(dtype).name) for name, (shape, dtype) in fields.items()} == {
+        "image": ((8, 8, 3), "uint8"),
+        "agent": ((2,), "int32"),
+        "action": ((4,), "float32"),
+        "task_rewards": ((3,), "float32"),
+        "theta_id": ((), "int32"),
+        "is_first": ((), "bool"),
+        "is_last": ((), "bool"),
+        "is_terminal": ((), "bool"),
+    }
+
+
+def held(replay: Replay) -> dict[str, Any]:
+    return {name: a.tolist() for name, a in replay.read(replay.first, replay.ticks).items()}
+
+
+@settings(deadline=None, max_examples=40)
+@given(adds=st.lists(st.integers(0, 12), min_size=1, max_size=7), size=st.integers(1, 9), cut=st.integers(0, 6))
+def test_chunks_give_back_the_ring_of_any_checkpoint(
+    tmp_path_factory: pytest.TempPathFactory, adds: list[int], size: int, cut: int
+) -> None:
+    folder = tmp_path_factory.mktemp("replay")
+    replay = Replay(FIELDS, 2, 2 * size)
+    store = ReplayStore(folder, replay)
+    saved = []
+    for count in adds:
+        for _ in range(count):
+            replay.add(record(replay.ticks, 2))
+        saved.append((store.save(), held(replay), replay.ticks))
+        store.prune(state for state, _, _ in saved)
+    state, content, ticks = saved[min(cut, len(saved) - 1)]
+    again = Replay(FIELDS, 2, 2 * size)
+    reader = ReplayStore(folder, again)
+    reader.restore(state)
+    assert again.ticks == ticks
+    assert held(again) == content
+    # What was added after the checkpoint is gone from the disk; what is added now is saved on top.
+    reader.prune([])
+    assert {p.name for p in folder.iterdir()} == {c["name"] for c in state["chunks"]}
+    again.add(record(again.ticks, 2))
+    last = Replay(FIELDS, 2, 2 * size)
+    ReplayStore(folder, last).restore(reader.save())
+    assert held(last) == held(again)
+
+
+def test_a_save_writes_only_what_is_new(tmp_path: Path) -> None:
+    replay, _ = filled(20, 2, 100)
+    store = ReplayStore(tmp_path, replay)
+    store.save()
+    first = {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+    replay.add(record(20, 2))
+    state = store.save()
+    assert [(c["start"], c["stop"]) for c in state["chunks"]] == [(0, 20), (20, 21)]
+    assert all(p.stat().st_mtime_ns == t for p, t in first.items())
+    assert store.save() == state
+
+
+def test_chunks_out_of_the_ring_leave_the_disk_unless_a_checkpoint_names_them(tmp_path: Path) -> None:
+    replay = Replay(FIELDS, 1, 5)
+    store = ReplayStore(tmp_path, replay)
+    states = []
+    for _ in range(4):
+        for _ in range(4):
+            replay.add(record(replay.ticks, 1))
+        states.append(store.save())
+        store.prune(states[-2:])
+    assert sorted(p.name[6:18] for p in tmp_path.iterdir()) == ["000000000004", "000000000008", "000000000012"]
+    again = Replay(FIELDS, 1, 5)
+    ReplayStore(tmp_path, again).restore(states[-2])
+    assert again.read(7, 12)["theta_id"].tolist() == [[70, 80, 90, 100, 110]]
+
+
+@pytest.mark.parametrize("harm", ["missing", "short", "flipped"])
+def test_damaged_chunks_are_found(tmp_path: Path, harm: str) -> None:
+    replay, _ = filled(20, 2, 100)
+    state = ReplayStore(tmp_path, replay).save()
+    (path,) = tmp_path.iterdir()
+    content = bytearray(path.read_bytes())
+    if harm == "missing":
+        path.unlink()
+    elif harm == "short":
+        path.write_bytes(content[: len(content) // 2])
+    else:
+        content[len(content) // 3] ^= 0x10
+        path.write_bytes(content)
+    with pytest.raises(CheckpointCorrupt, match=path.name):
+        ReplayStore(tmp_path, Replay(FIELDS, 2, 200)).restore(state)
+
+
+def test_a_chunk_of_another_environment_is_refused(tmp_path: Path) -> None:
+    replay, _ = filled(20, 2, 100)
+    state = ReplayStore(tmp_path, replay).save()
+    changes: list[tuple[Fields, str]] = [
+        ({**FIELDS, "x": ((3,), np.float32)}, r"'x' float32 \(2,\); the environment now has it float32 \(3,\)"),
+        ({**FIELDS, "y": ((), np.int32)}, r"'y' absent; the environment now has it int32 \(\)"),
+        ({k: v for k, v in FIELDS.items() if k != "x"}, "now has it absent"),
+    ]
+    for fields, message in changes:
+        with pytest.raises(UserError, match=message) as caught:
+            ReplayStore(tmp_path, Replay(fields, 2, 200)).restore(state)
+        assert not isinstance(caught.value, CheckpointCorrupt)
+    with pytest.raises(UserError, match="has 2 slots, not 4"):
+        ReplayStore(tmp_path, Replay(FIELDS, 4, 200)).restore(state)
+
+
+def test_a_killed_save_leaves_nothing_that_is_read(tmp_path: Path) -> None:
+    replay, _ = filled(20, 2, 100)
+    store = ReplayStore(tmp_path, replay)
+    state = store.save()
+    (tmp_path / ".tmp-ticks-000000000020-000000000030.npz").write_bytes(b"half")
+    again = Replay(FIELDS, 2, 200)
+    reader = ReplayStore(tmp_path, again)
+    reader.restore(state)
+    reader.prune([])
+    assert held(again) == held(replay)
+    assert [p.name for p in tmp_path.iterdir()] == ["ticks-000000000000-000000000020.npz"]

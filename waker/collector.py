@@ -1,0 +1,203 @@
+"""The collector: all environment slots in lock-step, one record of each into the replay at every tick.
+
+Called by the training loop. It asks the curriculum for the θ of every new episode, the player for all slots'
+actions at once, and tells the curriculum and the log of every finished episode. A slot whose episode has ended
+spends its next tick on the reset (no environment step), so that every tick adds exactly one record to each slot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waker.curriculum import Curriculum
+from waker.errors import UserError
+from waker.learner import Player, PlayerState
+from waker.replay import Replay, record_fields
+from waker.seeding import Streams
+from waker.slots import EnvironmentFailed, MakeEnv, Slot, Step
+from waker.spaces import EnvSpec
+from waker_envs.api import ThetaSpace
+
+Row = dict[str, Any]
+EXPLORER = "explorer"
+"""The member of a stack that collects data."""
+
+
+class Collector:
+    """Steps ``envs`` slots.
+
+    Args:
+        make_env: makes one slot's environment; called once for each.
+        spec, space: of these environments.
+        curriculum: chooses θ and hears of finished episodes.
+        replay: receives the records.
+        envs: number of slots.
+        streams: ``episodes`` draws episode seeds, ``actions`` the random actions.
+        on_episode: receives a row for each finished episode: step, slot, theta_id, theta_<name>…, episode_seed,
+            length, return_<task>…, completion (NaN where the environment reports none).
+
+    Attributes:
+        step: agent steps (``env.step`` calls) made so far.
+    """
+
+    def __init__(
+        self,
+        make_env: MakeEnv,
+        spec: EnvSpec,
+        space: ThetaSpace,
+        curriculum: Curriculum,
+        replay: Replay,
+        envs: int,
+        streams: Streams,
+        on_episode: Callable[[Row], None],
+    ) -> None:
+        self.spec, self.space, self.curriculum, self.replay = spec, space, curriculum, replay
+        self._streams, self._on_episode = streams, on_episode
+        self.slots = [Slot(make_env(), spec) for _ in range(envs)]
+        self.step = 0
+        # The newest record of every slot, name → (slots, …); also what the player sees next.
+        self._record = {n: np.zeros((envs, *shape), dtype) for n, (shape, dtype) in record_fields(spec).items()}
+        self._record["is_last"][:] = True  # every slot begins with a reset
+        self._player_state: PlayerState | None = None
+
+    @property
+    def theta(self) -> NDArray[np.float64]:
+        """θ of the first slot's episode, (D,): what a progress line shows."""
+        return self.slots[0].theta
+
+    def tick(self, player: Player | None) -> None:
+        """Add one record to every slot.
+
+        Args:
+            player: who acts; None = uniform random actions.
+
+        Raises:
+            EnvironmentFailed: nothing of this tick is in the replay. Call :meth:`abandon` before going on.
+            UserError: the player's actions are not finite.
+        """
+        ended = self._record["is_last"].copy()
+        actions = self._act(player, ended)
+        starts = dict(zip(np.flatnonzero(ended).tolist(), self._starts(int(ended.sum())), strict=True))
+        steps: list[Step] = []
+        for i, slot in enumerate(self.slots):
+            steps.append(slot.reset(*starts[i]) if i in starts else slot.step(actions[i]))
+        for i, (slot, step) in enumerate(zip(self.slots, steps, strict=True)):
+            self._write(i, slot, step, first=i in starts)
+        self.replay.add(self._record)
+        self.step += len(self.slots) - len(starts)
+        for i, (slot, step) in enumerate(zip(self.slots, steps, strict=True)):
+            if self._record["is_last"][i]:
+                self._report(i, slot, step)
+
+    def abandon(self) -> None:
+        """Give up every slot's episode, after a failure: the next tick begins fresh ones."""
+        self._record["is_last"][:] = True
+        self._player_state = None
+
+    def close(self) -> None:
+        """Close all environments."""
+        for slot in self.slots:
+            slot.env.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Slots (seed, θ, actions), the newest records, the player's state; curriculum and streams save themselves."""
+        return {
+            "step": self.step,
+            "slots": [slot.state_dict() for slot in self.slots],
+            "record": {name: array.copy() for name, array in self._record.items()},
+            "player": None if self._player_state is None else {k: v.cpu() for k, v in self._player_state.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], player: Player, note: Callable[[str], None]) -> None:
+        """Rebuild every slot's episode by playing its actions again.
+
+        Args:
+            player: whose devices the saved player state goes back to.
+            note: told in one line when an episode does not come out as it was (the environment is not fixed by
+                its seed and θ); that slot begins a new episode, and the run is no longer the uninterrupted one.
+        """
+        self.step = int(state["step"])
+        self._record = {name: np.array(array) for name, array in state["record"].items()}
+        self._player_state = None
+        if state["player"] is not None:
+            now = player.initial(len(self.slots))
+            self._player_state = {k: v.to(now[k].device) for k, v in state["player"].items()}
+        for i, (slot, saved) in enumerate(zip(self.slots, state["slots"], strict=True)):
+            if self._record["is_last"][i]:
+                continue
+            try:
+                step = slot.rebuild(saved)
+                same = all(
+                    np.array_equal(step.observation[k.name], self._record[k.name][i]) for k in self.spec.observation
+                )
+            except EnvironmentFailed:
+                same = False
+            if not same:
+                note(
+                    f"{self.spec.env_id} did not repeat its episode (seed {slot.seed}, θ = "
+                    f"{self.space.format(slot.theta)}); environment {i} begins a new one"
+                )
+                self._record["is_last"][i] = True
+
+    def _act(self, player: Player | None, ended: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Actions (slots, A) for the newest observations; those of ended slots are not used."""
+        n = len(self.slots)
+        if player is None:
+            self._player_state = None
+            return self.spec.action.random(self._streams.actions, n)
+        if ended.all():  # nobody needs an action: at the very start there is no observation either
+            return np.zeros((n, self.spec.action.dim), np.float32)
+        # A player that takes over from random actions meets every slot as if its episode began now.
+        fresh = self._player_state is None
+        state = player.initial(n) if self._player_state is None else self._player_state
+        observation = {k.name: self._record[k.name] for k in self.spec.observation}
+        is_first = np.ones(n, np.bool_) if fresh else self._record["is_first"]
+        # A stack that holds task policies as well names its explorer; a player of one policy needs no name.
+        member = player.names.index(EXPLORER) if EXPLORER in player.names else 0
+        actions, self._player_state = player.act(observation, is_first, state, np.full(n, member, np.int64), False)
+        if not np.isfinite(actions).all():
+            raise UserError(f"the policy's actions are not finite at step {self.step}: training has diverged")
+        return actions
+
+    def _starts(self, n: int) -> Sequence[tuple[NDArray[np.float64], int, int]]:
+        """θ, its id and a seed for n new episodes."""
+        if n == 0:
+            return []
+        thetas = self.curriculum.sample(n)
+        seeds = self._streams.episodes.integers(2**31, size=n)
+        return [(theta, self.space.index(theta), int(seed)) for theta, seed in zip(thetas, seeds, strict=True)]
+
+    def _write(self, i: int, slot: Slot, step: Step, first: bool) -> None:
+        record = self._record
+        for name, value in step.observation.items():
+            record[name][i] = value
+        record["action"][i] = 0.0 if first else slot.actions[-1]
+        record["task_rewards"][i] = step.rewards
+        record["theta_id"][i] = slot.theta_id
+        record["is_first"][i] = first
+        record["is_last"][i] = step.terminated or step.truncated
+        record["is_terminal"][i] = step.terminated
+
+    def _report(self, i: int, slot: Slot, step: Step) -> None:
+        returns = {f"return_{t}": float(r) for t, r in zip(self.spec.tasks, slot.returns, strict=True)}
+        stats = {"length": float(len(slot.actions)), "terminated": float(step.terminated), **returns}
+        if not np.isnan(step.completion):
+            stats["completion"] = step.completion
+        self.curriculum.episode_done(slot.theta, slot.theta_id, stats)
+        theta = {f"theta_{n}": float(v) for n, v in zip(self.space.names, slot.theta, strict=True)}
+        self._on_episode(
+            {
+                "step": self.step,
+                "slot": i,
+                "theta_id": slot.theta_id,
+                **theta,
+                "episode_seed": slot.seed,
+                "length": len(slot.actions),
+                **returns,
+                "completion": step.completion,
+            }
+        )

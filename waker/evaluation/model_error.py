@@ -1,0 +1,261 @@
+"""The world model's true error for each θ, on held-out trajectories.
+
+Called by ``waker evaluate`` and by the loop's evaluation block. The curriculum sees only an *estimate* of this error
+(ensemble disagreement in imagination); these rows say what it should have seen.
+
+Metrics, k = ``config.horizon``:
+
+- ``one_step_tv``, ``open_loop_tv_<k>``: total variation between the model's predictive distribution and the exact one,
+  over the joint of a categorical key's variables, for families that offer ``predict``. The model's is the mean over
+  latent samples; few samples bias it upwards (8 samples: by 0.14), hence ≥ 128.
+- ``latent_kl_1``, ``latent_kl_<k>``: KL(posterior ‖ prior) in nats, in the model's own latent: its surprise. At k
+  steps the prior of each latent is its mean over open-loop samples, so that spread counts as uncertainty. It depends
+  on the latent's own capacity: compare it between θ, not between models.
+- ``observation_nll_1``, ``observation_nll_<k>``: −ln mean over samples of the likelihood of what was seen.
+- ``observation_mse_1``, ``observation_mse_<k>``: mean squared error of the mean decoded observation over the entries of
+  image (in [0, 1]) and vector keys.
+
+Total variation isolates what the model got wrong; the other three include what nobody could have known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from waker.behaviour.player import Player, RandomPlayer
+from waker.config import EvalConfig
+from waker.evaluation.open_loop import Model, Prediction, predict
+from waker.evaluation.plan import Episode, dr_thetas, episode_seeds, stream, theta_columns
+from waker.evaluation.rollouts import MakeEnv, Row, torch_seed
+from waker.evaluation.trajectories import Trajectory, as_batch, collect
+from waker.model.distributions import categorical_kl
+from waker.model.rssm import Posterior
+from waker.spaces import EnvSpec
+from waker_envs.api import FiniteThetaSpace, ParametricEnv, ThetaSpace
+
+SUITE = "model error"
+MOST_THETA = 200
+"""θ measured at most (evenly spaced in a larger space)."""
+CONTINUOUS_THETA = 64
+"""θ drawn from a continuous space."""
+LONGEST = 256
+"""Steps of a held-out trajectory at most."""
+_RECORDS = 2048
+"""Records filtered at once; bounds memory for long episodes of pictures."""
+_STARTS = {"one": 16, "open": 4}
+"""Start states of a trajectory, evenly spaced: one-step predictions are cheap, k-step ones cost k times more."""
+_LARGEST_JOINT = 4096
+
+
+def held_out_episodes(space: ThetaSpace, config: EvalConfig, seed: int) -> list[Episode]:
+    """``model_episodes`` episodes of every θ (at most :data:`MOST_THETA`), with seeds of their own."""
+    rng = stream(seed, SUITE)
+    if isinstance(space, FiniteThetaSpace):
+        chosen = np.unique(np.linspace(0, space.size - 1, min(space.size, MOST_THETA)).round().astype(int))
+        thetas = space.points[chosen]
+    else:
+        thetas = dr_thetas(space, CONTINUOUS_THETA, rng)
+    repeated = np.repeat(thetas, config.model_episodes, axis=0)
+    seeds = episode_seeds(rng, len(repeated))
+    return [Episode(SUITE, t, space.index(t), s) for t, s in zip(repeated, seeds, strict=True)]
+
+
+def measure(
+    model: Model,
+    make_env: MakeEnv,
+    spec: EnvSpec,
+    space: ThetaSpace,
+    config: EvalConfig,
+    seed: int,
+    *,
+    device: torch.device | str = "cpu",
+    player: Player | None = None,
+) -> list[Row]:
+    """Errors of the model for each θ.
+
+    Args:
+        model: the world model, on ``device``.
+        make_env: makes an environment.
+        spec, space: of the family.
+        config: ``model_episodes``, ``horizon`` and ``samples``.
+        seed: fixes θ, episodes, actions and latent samples.
+        player: who acts (its explorer, or its first policy); None = uniform random actions.
+
+    Returns:
+        A row for each (θ, metric): theta_id, theta_<name>…, metric, value (mean over start states), episodes. θ
+        whose episodes are shorter than k steps have no k-step rows.
+
+    Raises:
+        UserError: an environment that fails.
+    """
+    episodes = held_out_episodes(space, config, seed)
+    player = player or RandomPlayer(spec.action, stream(seed, "held-out actions"))
+    where = torch.device(device)
+    sums: dict[tuple[float, ...], dict[str, list[float]]] = {}
+    with torch_seed(seed):
+        for env, trajectories in _portions(player, make_env, spec, episodes):
+            for trajectory, values in zip(
+                trajectories, _errors(model, env, spec, trajectories, config, where, seed), strict=True
+            ):
+                collected = sums.setdefault(tuple(trajectory.episode.theta), {})
+                for metric, numbers in values.items():
+                    collected.setdefault(metric, []).extend(numbers)
+    rows: list[Row] = []
+    for key, metrics in sums.items():
+        theta = np.asarray(key)
+        base = {"theta_id": space.index(theta), **theta_columns(space, theta)}
+        rows += [
+            {**base, "metric": metric, "value": float(np.mean(values)), "episodes": config.model_episodes}
+            for metric, values in metrics.items()
+        ]
+    return rows
+
+
+def _portions(
+    player: Player, make_env: MakeEnv, spec: EnvSpec, episodes: Sequence[Episode]
+) -> Iterator[tuple[ParametricEnv, list[Trajectory]]]:
+    """Trajectories of all episodes, a memory-bounded number at a time, with an environment that can predict."""
+    size = max(1, min(_RECORDS // 32, len(episodes)))
+    envs = [make_env() for _ in range(size)]
+    try:
+        at = 0
+        while at < len(episodes):
+            part = collect(player, envs, spec, episodes[at : at + size], longest=LONGEST)
+            at += len(part)
+            records = max(t.length for t in part) + 1
+            fit = max(1, _RECORDS // records)
+            for first in range(0, len(part), fit):
+                yield envs[0], part[first : first + fit]
+    finally:
+        for env in envs:
+            env.close()
+
+
+class _Starts(NamedTuple):
+    """Start states of one measurement: trajectory, time, actions (n, k, A), and whether step t + k was recorded."""
+
+    b: NDArray[np.int64]
+    t: NDArray[np.int64]
+    actions: NDArray[np.float32]
+    recorded: NDArray[np.bool_]
+
+
+def _starts(trajectories: Sequence[Trajectory], spec: EnvSpec, k: int, most: int, rng: np.random.Generator) -> _Starts:
+    """Evenly spaced start states with k actions from each.
+
+    An episode that terminated goes on in its last observation, as the exact prediction has it, with random actions;
+    one that was cut by its time limit offers no start from which step k was not reached.
+    """
+    b, t, actions, recorded = [], [], [], []
+    for i, trajectory in enumerate(trajectories):
+        final = trajectory.length - (1 if trajectory.terminated else k)
+        if final < 0:
+            continue
+        for start in np.unique(np.linspace(0, final, min(most, final + 1)).round().astype(int)):
+            known = trajectory.actions[start + 1 : start + 1 + k]
+            b.append(i)
+            t.append(start)
+            actions.append(np.concatenate([known, spec.action.random(rng, k - len(known))]))
+            recorded.append(start + k <= trajectory.length)
+    shape = (len(b), k, spec.action.dim)
+    return _Starts(
+        np.array(b, np.int64), np.array(t, np.int64), np.array(actions, np.float32).reshape(shape), np.array(recorded)
+    )
+
+
+def _errors(
+    model: Model,
+    env: ParametricEnv,
+    spec: EnvSpec,
+    trajectories: Sequence[Trajectory],
+    config: EvalConfig,
+    device: torch.device,
+    seed: int,
+) -> list[dict[str, list[float]]]:
+    """For each trajectory: metric → one value for each start state."""
+    posterior = model.observe(as_batch(trajectories, device))
+    found: list[dict[str, list[float]]] = [{} for _ in trajectories]
+    one_step_kl = categorical_kl(posterior.posterior, posterior.prior).sum(-1).cpu().numpy()  # (B, T)
+    for i, trajectory in enumerate(trajectories):
+        found[i]["latent_kl_1"] = one_step_kl[i, 1 : trajectory.length + 1].tolist()
+    rng = stream(seed, "actions after the end")
+    for k, most in {1: _STARTS["one"], config.horizon: _STARTS["open"]}.items():
+        starts = _starts(trajectories, spec, k, most, rng)
+        if len(starts.b):
+            _measure_steps(model, env, spec, trajectories, posterior, starts, k, config.samples, found)
+    return found
+
+
+def _measure_steps(
+    model: Model,
+    env: ParametricEnv,
+    spec: EnvSpec,
+    trajectories: Sequence[Trajectory],
+    posterior: Posterior,
+    starts: _Starts,
+    k: int,
+    samples: int,
+    found: list[dict[str, list[float]]],
+) -> None:
+    """Add the errors k steps after each start state to ``found``."""
+    device = posterior.posterior.device
+    exact = [_exact(env, trajectories[i], spec, int(t), a) for i, t, a in zip(*starts[:3], strict=True)]
+    joint_keys = sorted(exact[0])
+    ends = [min(int(t) + k, trajectories[i].length) for i, t in zip(starts.b, starts.t, strict=True)]
+    truth = {
+        key.name: torch.from_numpy(
+            np.stack([trajectories[i].observations[key.name][e] for i, e in zip(starts.b, ends, strict=True)])
+        ).to(device)
+        for key in spec.observation
+    }
+    b, t = torch.from_numpy(starts.b).to(device), torch.from_numpy(starts.t).to(device)
+    actions = torch.from_numpy(starts.actions).to(device)
+    prediction = predict(model, posterior, b, t, actions, truth, spec.observation, joint_keys, samples)
+    values = {f"observation_nll_{k}": prediction.nll}
+    if k > 1:
+        reached = posterior.posterior[b, torch.tensor(ends, device=device)]
+        values[f"latent_kl_{k}"] = categorical_kl(reached, prediction.latent.clamp_min(1e-12).log()).sum(-1)
+    if prediction.mean:
+        values[f"observation_mse_{k}"] = _squared_error(prediction, truth)
+    for metric, numbers in values.items():
+        for i, value, real in zip(starts.b, numbers.cpu().tolist(), starts.recorded, strict=True):
+            if real:
+                found[i].setdefault(metric, []).append(value)
+    if joint_keys:
+        metric = "one_step_tv" if k == 1 else f"open_loop_tv_{k}"
+        modelled = {name: prediction.joint[name].cpu().numpy() for name in joint_keys}
+        for n, i in enumerate(starts.b):
+            distances = [0.5 * abs(modelled[name][n] - exact[n][name]).sum() for name in joint_keys]
+            found[i].setdefault(metric, []).append(float(np.mean(distances)))
+
+
+def _exact(
+    env: ParametricEnv, trajectory: Trajectory, spec: EnvSpec, t: int, actions: NDArray[np.float32]
+) -> dict[str, NDArray[np.float64]]:
+    """Exact distributions after the last of ``actions``, flat, for the keys that the family can predict."""
+    inner: Any = env.unwrapped
+    if not hasattr(inner, "predict"):
+        return {}
+    taken = np.array([spec.action.to_env(action) for action in actions])
+    exact = inner.predict(trajectory.episode.theta, trajectory.episode.seed, trajectory.raw[t], taken)
+    sizes = {key.name: int(np.prod(key.classes, dtype=float)) for key in spec.observation if key.kind == "categorical"}
+    return {
+        name: np.asarray(rows[-1], np.float64).reshape(-1)
+        for name, rows in exact.items()
+        if sizes.get(name, _LARGEST_JOINT + 1) <= _LARGEST_JOINT
+    }
+
+
+def _squared_error(prediction: Prediction, truth: dict[str, Tensor]) -> Tensor:
+    """Mean squared error over all entries of image and vector keys, (n,)."""
+    errors = []
+    for name, mean in prediction.mean.items():
+        target = truth[name].float() / 255.0 if truth[name].dtype == torch.uint8 else truth[name].float()
+        errors.append((mean - target.reshape(mean.shape)).square().flatten(1))
+    return torch.cat(errors, 1).mean(1)

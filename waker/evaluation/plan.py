@@ -1,0 +1,91 @@
+"""Which episodes an evaluation plays: domain randomisation and every suite of a family, fixed by one seed.
+
+Called by :mod:`waker.evaluation.rollouts` and :mod:`waker.evaluation.model_error`. The plan depends on the family
+and the seed alone, so every policy, task and run that is evaluated with the same seed meets the same (θ, episode
+seed) pairs: differences between them are not differences of luck.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waker.config import EvalConfig
+from waker_envs.api import FiniteThetaSpace, ThetaSpace
+
+DR_SUITE = "dr"
+"""The name of the domain-randomisation suite in rows."""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One episode to play: a suite's name, θ (D,), its id (−1 outside a finite space), the episode seed, and the
+    constructor arguments the suite asks of the environment."""
+
+    suite: str
+    theta: NDArray[np.float64]
+    theta_id: int
+    seed: int
+    env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+def systematic(weights: NDArray[np.float64], n: int, offset: float) -> NDArray[np.int64]:
+    """n indices (n,) spread by ``weights`` (M,): index i appears ⌊n·w_i⌋ or ⌈n·w_i⌉ times (systematic sampling).
+
+    Args:
+        weights: not negative, summing to 1.
+        n: how many to draw.
+        offset: in [0, 1); with a uniform one, index i is drawn n·w_i times in expectation.
+    """
+    edges = np.cumsum(weights)
+    positions = (offset + np.arange(n)) / n * edges[-1]
+    return np.minimum(np.searchsorted(edges, positions, side="right"), int(np.flatnonzero(weights)[-1]))
+
+
+def stream(seed: int, purpose: str) -> np.random.Generator:
+    """A generator for one purpose. A suite added later does not change the episodes of the others."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(zlib.crc32(purpose.encode()),)))
+
+
+def episode_seeds(rng: np.random.Generator, n: int) -> list[int]:
+    """n episode seeds below 2³¹."""
+    return [int(s) for s in rng.integers(2**31, size=n)]
+
+
+def dr_thetas(space: ThetaSpace, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """n θ of the DR distribution, (n, D): spread evenly by weight over a finite space, drawn from a continuous one."""
+    if isinstance(space, FiniteThetaSpace):
+        return space.points[systematic(space.weights, n, float(rng.uniform()))]
+    return space.sample(rng, n)
+
+
+def plan_episodes(space: ThetaSpace, config: EvalConfig, seed: int) -> list[Episode]:
+    """All episodes of an evaluation: the DR suite, then every suite of the family.
+
+    Args:
+        space: the family's parameters, with its suites.
+        config: ``episodes`` of the DR suite and ``suite_episodes`` of each other one.
+        seed: fixes θ and episode seeds.
+    """
+    rng = stream(seed, DR_SUITE)
+    thetas = dr_thetas(space, config.episodes, rng)
+    seeds = episode_seeds(rng, config.episodes)
+    plan = [Episode(DR_SUITE, t, space.index(t), s) for t, s in zip(thetas, seeds, strict=True)]
+    for name, suite in space.suites.items():
+        n = config.suite_episodes
+        rng = stream(seed, name)
+        points = suite.thetas
+        chosen = points[systematic(np.full(len(points), 1 / len(points)), n, float(rng.uniform()))]
+        seeds = episode_seeds(rng, n)
+        plan += [Episode(name, t, space.index(t), s, suite.env_kwargs) for t, s in zip(chosen, seeds, strict=True)]
+    return plan
+
+
+def theta_columns(space: ThetaSpace, theta: NDArray[np.float64]) -> dict[str, float]:
+    """θ as columns of a row: ``theta_<name>``."""
+    return {f"theta_{name}": float(v) for name, v in zip(space.names, theta, strict=True)}

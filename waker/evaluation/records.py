@@ -1,0 +1,131 @@
+"""One evaluation of one agent, measured and saved: what the loop's evaluation block and ``waker evaluate`` call.
+
+``measure`` returns rows with the run's columns in front; ``save`` merges them into the run folder, where rows of a step
+measured again replace the older ones.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from waker.behaviour.player import Player, RandomPlayer
+from waker.config import EvalConfig
+from waker.evaluation import model_error
+from waker.evaluation.filmstrip import film
+from waker.evaluation.open_loop import Model
+from waker.evaluation.plan import stream
+from waker.evaluation.rollouts import MakeEnv, RewardFunction, Row, evaluate
+from waker.files import atomic, write_text
+from waker.spaces import EnvSpec
+from waker.tables import read_rows, write_rows
+from waker_envs.api import FiniteThetaSpace, ThetaSpace
+
+SEED = 0
+"""Seed of evaluations: the same for all runs, so that all meet the same episodes. Their seeds come from streams
+of their own over 2³¹ values: held out from training but for a negligible chance."""
+SPACE_FILE = "theta_space.json"
+FILM_FILE = "filmstrip.npz"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Rows of one evaluation; ``film`` and ``space`` are described in :mod:`waker.evaluation.filmstrip` and below."""
+
+    evaluation: list[Row]
+    model_error: list[Row]
+    film: dict[str, NDArray[Any]]
+    space: dict[str, Any]
+
+
+def describe_space(space: ThetaSpace, tasks: Sequence[str]) -> dict[str, Any]:
+    """What a report must know of a family that is not in the rows, as JSON.
+
+    names, units, descriptions (D each); tasks; suites; and for finite spaces points (M, D), weights (M,), hard_ids
+    and hardest (id or None).
+    """
+    described: dict[str, Any] = {
+        "names": list(space.names),
+        "units": [p.unit for p in space.parameters],
+        "descriptions": [p.description for p in space.parameters],
+        "tasks": list(tasks),
+        "suites": list(space.suites),
+        "hard_ids": [i for i in map(space.index, space.hard) if i >= 0],
+        "hardest": None if space.hardest is None else space.index(space.hardest),
+    }
+    if isinstance(space, FiniteThetaSpace):
+        described |= {"points": space.points.tolist(), "weights": space.weights.tolist()}
+    return described
+
+
+def measure(
+    model: Model,
+    player: Player | None,
+    make_env: MakeEnv,
+    spec: EnvSpec,
+    space: ThetaSpace,
+    config: EvalConfig,
+    identity: Mapping[str, Any],
+    *,
+    tasks: Sequence[str] | None = None,
+    rewards: Mapping[str, RewardFunction] | None = None,
+    device: torch.device | str = "cpu",
+    seed: int = SEED,
+) -> Measurement:
+    """Evaluate task policies (if there are any) and a random policy, the world model's error, and its film strip.
+
+    Args:
+        model: the agent's world model, on ``device``.
+        player: its task policies; None = none trained yet, only the world model is measured.
+        make_env, spec, space: the family.
+        config: how much of everything.
+        identity: columns of every row: run, step, updates, domain, sampler, explorer, seed.
+        tasks: None = those of the environment that the player has, and those of ``rewards``.
+        rewards: reward functions of tasks the environment does not have.
+        seed: of episodes and chance; not the run's.
+
+    Raises:
+        UserError: an unknown task, or an environment that fails.
+    """
+    played: list[Row] = []
+    if player is not None:
+        wanted = tasks if tasks is not None else [n for n in player.names if n in spec.tasks or n in (rewards or {})]
+        references = RandomPlayer(spec.action, stream(seed, "random policy"), tuple(wanted))
+        played = evaluate(player, make_env, spec, space, config, seed, wanted, rewards=rewards)
+        played += evaluate(references, make_env, spec, space, config, seed, wanted, rewards=rewards, policy="random")
+    errors = model_error.measure(model, make_env, spec, space, config, seed, device=device)
+    return Measurement(
+        [{**identity, **row} for row in played],
+        [{**identity, **row} for row in errors],
+        film(model, make_env, spec, space, seed, device=device),
+        describe_space(space, spec.tasks),
+    )
+
+
+def save(folder: Path, measurement: Measurement) -> None:
+    """Merge a measurement into the run folder: ``evaluation.parquet``, ``model_error.parquet``, ``filmstrip.npz`` and
+    ``theta_space.json``. Rows of the same step are replaced.
+
+    Raises:
+        OSError: something could not be written.
+    """
+    for name, rows in (("evaluation", measurement.evaluation), ("model_error", measurement.model_error)):
+        if not rows:
+            continue
+        path = folder / f"{name}.parquet"
+        before = read_rows(path)
+        kept = [] if before.empty else before[before["step"] != rows[0]["step"]].to_dict("records")
+        write_rows(path, [*kept, *rows])
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **measurement.film)
+    with atomic(folder / FILM_FILE) as file:
+        file.write(buffer.getvalue())
+    write_text(folder / SPACE_FILE, json.dumps(measurement.space, indent=1, ensure_ascii=False))

@@ -1,0 +1,78 @@
+"""Writing files so that a kill, a full disk or a torn write never leaves half of one behind.
+
+Everything a run saves (checkpoints, replay chunks, table parts, the configuration) goes through :func:`atomic`;
+whoever saves wraps the whole act in :func:`saving`, which turns the operating system's complaint into one line.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from waker.errors import UserError
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Out of disk, out of quota, past the largest file allowed."""
+TEMPORARY = ".tmp-"
+"""Prefix of unfinished files; table readers skip names that begin with a dot."""
+
+
+class SaveFailed(UserError):
+    """Something could not be written; what was written before is intact."""
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and deletions inside ``folder`` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[BinaryIO]:
+    """A binary file that appears under ``path`` only when the block ends well, whole and on the disk.
+
+    Raises:
+        OSError: it could not be written; ``path`` is as it was before.
+    """
+    temporary = path.with_name(TEMPORARY + path.name)
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` atomically."""
+    with atomic(path) as file:
+        file.write(text.encode())
+
+
+@contextmanager
+def saving(what: str, hint: str = "") -> Iterator[None]:
+    """Turn an ``OSError`` of the block into :class:`SaveFailed`: one line that ends with ``hint``."""
+    try:
+        yield
+    except OSError as error:
+        reason = "no space left" if error.errno in NO_SPACE else (error.strerror or str(error))
+        where = f" ({error.filename})" if error.filename else ""
+        raise SaveFailed(f"cannot save {what}: {reason}{where}{hint}") from error
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256 in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,234 @@
+"""Where metrics go: JSON lines, Weights & Biases, TensorBoard. Called by the training session.
+
+An update's metrics are 0-dim tensors that stay on the device: :class:`Means` adds them up there and moves one
+vector to the host when a row is due. W&B and TensorBoard are imported only by the sinks that use them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import netrc
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+Metrics = Mapping[str, float | int | str]
+
+
+class Means:
+    """Means of metrics over the updates since the last row, accumulated where the tensors are.
+
+    Metrics that come together (one mapping's keys) form one vector: an update costs a concatenation and an
+    addition, and no synchronisation. The entries of a metric that is itself a vector become ``key/<label>``.
+
+    Args:
+        labels: for vectors of n entries, what the entries are called (n → names); else they are numbered.
+    """
+
+    def __init__(self, labels: Mapping[int, Sequence[str]] | None = None) -> None:
+        self._labels = dict(labels or {})
+        self._sums: dict[tuple[str, ...], tuple[Tensor, int]] = {}
+
+    def add(self, metrics: Mapping[str, Tensor | float]) -> None:
+        """Add one update's metrics: 0-dim tensors or vectors of one device, or plain numbers."""
+        if not metrics:
+            return
+        keys: list[str] = []
+        parts: list[Tensor] = []
+        for key, value in metrics.items():
+            tensor = value.detach() if isinstance(value, Tensor) else torch.tensor(float(value))
+            n = tensor.numel()
+            keys += [key] if tensor.ndim == 0 else [f"{key}/{i}" for i in self._labels.get(n, range(n))]
+            parts.append(tensor.reshape(-1).to(torch.float32))
+        vector = torch.cat(parts)
+        total, count = self._sums.get(tuple(keys), (torch.zeros_like(vector), 0))
+        self._sums[tuple(keys)] = (total.to(vector.device) + vector, count + 1)
+
+    def take(self) -> dict[str, float]:
+        """The means, on the host; then start anew."""
+        found: dict[str, float] = {}
+        for keys, (total, count) in self._sums.items():
+            found.update(zip(keys, (total / count).tolist(), strict=True))
+        self._sums.clear()
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has been added since the last row."""
+        return {"sums": [[list(k), total.cpu(), count] for k, (total, count) in self._sums.items()]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue a row that was under way; its sums move to the metrics' device at the next addition."""
+        self._sums = {tuple(keys): (total, count) for keys, total, count in state["sums"]}
+
+
+class Sink(Protocol):
+    """Receives metric rows."""
+
+    def write(self, row: Metrics) -> None:
+        """One row; ``step`` and ``updates`` are among its keys."""
+
+    def sync(self) -> dict[str, Any]:
+        """Make what was written durable; the state that a checkpoint keeps."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Forget rows after the checkpoint that ``state`` belongs to (empty = all rows)."""
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+
+
+class JsonlSink:
+    """Appends rows to one file, flushed row by row. Values that are not finite become null."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        # Unbuffered: after a full disk no forgotten rest is written later.
+        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 — held for the whole run
+
+    def write(self, row: Metrics) -> None:
+        clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+        line = (json.dumps(clean) + "\n").encode()
+        while line:
+            line = line[self._file.write(line) :]
+
+    def sync(self) -> dict[str, Any]:
+        os.fsync(self._file.fileno())
+        return {"bytes": os.fstat(self._file.fileno()).st_size}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._file.truncate(int(state.get("bytes", 0)))
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def wandb_mode() -> str:
+    """``WANDB_MODE`` if set; online where an account is set up (``WANDB_API_KEY`` or ~/.netrc); else offline."""
+    given = os.environ.get("WANDB_MODE")
+    if given:
+        return given
+    try:
+        known = netrc.netrc().authenticators("api.wandb.ai") is not None
+    except (OSError, netrc.NetrcParseError):
+        known = False
+    return "online" if known or os.environ.get("WANDB_API_KEY") else "offline"
+
+
+class WandbSink:
+    """One W&B run a run folder: its id is kept in ``wandb/run-id``, so that a resumed run continues it.
+
+    Args:
+        folder: the run folder.
+        name: shown in W&B.
+        config: the resolved configuration.
+    """
+
+    def __init__(self, folder: Path, name: str, config: Mapping[str, Any]) -> None:
+        import wandb  # an edge of the system: imported only where it is asked for
+
+        place = folder / "wandb" / "run-id"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if not place.exists():
+            place.write_text(uuid.uuid4().hex[:12])
+        self.id = place.read_text().strip()
+        self._run = wandb.init(
+            project="waker",
+            name=name,
+            id=self.id,
+            resume="allow",
+            dir=str(folder),
+            config=dict(config),
+            mode=wandb_mode(),  # type: ignore[arg-type]
+            settings=wandb.Settings(silent=True, console="off"),
+        )
+
+    def write(self, row: Metrics) -> None:
+        # W&B keeps the first of two rows with one step: what a resumed run repeats is the same row.
+        self._run.log({k: v for k, v in row.items() if not isinstance(v, str)}, step=int(row["updates"]))
+
+    def sync(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """W&B drops repeated steps by itself."""
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+class TensorBoardSink:
+    """Event files in one folder; a resume hides what came after its checkpoint."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._writer: Any = None
+        self._last = 0
+        self._purge: int | None = None
+
+    def write(self, row: Metrics) -> None:
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter  # needs the tensorboard package
+
+            self._writer = SummaryWriter(str(self.folder), purge_step=self._purge)
+        self._last = int(row["updates"])
+        for key, value in row.items():
+            if not isinstance(value, str):
+                self._writer.add_scalar(key, value, self._last)
+
+    def sync(self) -> dict[str, Any]:
+        if self._writer is not None:
+            self._writer.flush()
+        return {"updates": self._last}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._last = int(state.get("updates", 0))
+        self._purge = self._last + 1
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+class MultiSink:
+    """Several sinks as one."""
+
+    def __init__(self, sinks: Mapping[str, Sink]) -> None:
+        self.sinks = dict(sinks)
+
+    def write(self, row: Metrics) -> None:
+        for sink in self.sinks.values():
+            sink.write(row)
+
+    def sync(self) -> dict[str, Any]:
+        return {name: sink.sync() for name, sink in self.sinks.items()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        for name, sink in self.sinks.items():
+            sink.restore(state.get(name, {}))
+
+    def close(self) -> None:
+        for sink in self.sinks.values():
+            sink.close()
+
+
+def make_sink(names: Sequence[str], folder: Path, run: str, config: Mapping[str, Any]) -> MultiSink:
+    """The sinks of a run folder: always ``metrics.jsonl`` (reports are made from it), and those named.
+
+    Args:
+        names: of ``jsonl``, ``wandb``, ``tensorboard``.
+        folder: the run folder.
+        run: the run's name.
+        config: the resolved configuration.
+    """
+    sinks: dict[str, Sink] = {"jsonl": JsonlSink(folder / "metrics.jsonl")}
+    if "tensorboard" in names:
+        sinks["tensorboard"] = TensorBoardSink(folder / "tensorboard")
+    if "wandb" in names:
+        sinks["wandb"] = WandbSink(folder, run, config)
+    return MultiSink(sinks)

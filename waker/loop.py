@@ -1,0 +1,89 @@
+"""The training loop: evaluate, collect, learn, save. It imports no algorithm; it is handed factories.
+
+Called by the command line through :mod:`waker.assembly`, and by tests with a dummy agent.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from waker.interrupts import Interrupted, StopSignals
+from waker.progress import Progress
+from waker.rundir import RunFolder
+from waker.session import Parts, Session
+from waker.slots import EnvironmentFailed
+
+
+class Outcome(Enum):
+    """How :func:`train` ended."""
+
+    FINISHED = "finished"
+    SKIPPED = "was finished before"
+
+
+def train(parts: Parts, run: RunFolder, progress: Progress | None = None) -> Outcome:
+    """Train from nothing, or from the newest whole checkpoint, to the last evaluation.
+
+    Every pass of the loop does one unit of work (a tick of all environments, an update, an evaluation), and every
+    boundary between two units is a state that can be saved and resumed bit for bit.
+
+    Args:
+        parts: the factories.
+        run: the run folder; its configuration says how much and how often.
+        progress: None = a line on standard error.
+
+    Returns:
+        How it ended.
+
+    Raises:
+        Interrupted: Ctrl-C or SIGTERM; the run is saved.
+        EnvironmentFailed: an environment failed; all data before it is saved.
+        SaveFailed: the disk is full, say; the checkpoint before is intact.
+        UserError: another process works in the folder, or none of its checkpoints is whole.
+    """
+    progress = progress or Progress(run.name, run.config.train.steps)
+    with run.locked(), StopSignals() as stop:
+        session = Session(parts, run, progress)
+        try:
+            session.resume()
+            if session.finished:
+                progress.note(f"finished before, at step {session.step:,}; nothing to do")
+                return Outcome.SKIPPED
+            progress.start()
+            _run(session, stop)
+            if stop.number is not None:
+                session.save()
+                progress.note(f"stopped and saved at step {session.step:,}; the same command goes on from here")
+                raise Interrupted(stop.number)
+            return Outcome.FINISHED
+        except EnvironmentFailed as failure:
+            raise session.failed(failure) from failure
+        finally:
+            session.close()
+
+
+def _run(session: Session, stop: StopSignals) -> None:
+    """Until the run is finished or asked to stop."""
+    while (session.exploring or session.adapting) and not stop.requested:
+        # Evaluate.
+        if session.evaluate_clock.due(session.step):
+            session.evaluate()
+
+        # Collect: only when every update that the data so far allows has been made.
+        if session.exploring and not session.learning_due:
+            session.collect()
+
+        # Learn: everything from fresh data, or the task policies alone once exploration is over.
+        elif session.exploring:
+            session.learn()
+        else:
+            session.adapt()
+
+        # Save.
+        if session.save_due:
+            session.save()
+
+    if not stop.requested:
+        session.evaluate()
+        session.finished = True
+        session.save()

@@ -1,0 +1,102 @@
+"""What a person sees of a run: a live line on a terminal, a plain line every few seconds anywhere else.
+
+Called by the training session; safe to call at every step, as it draws only when it is time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+_WINDOW_S = 60.0
+"""Speeds are those of the last minute: prefill is far faster than learning."""
+SHOWN = ("model_loss", "kl_loss", "ensemble_loss", "credit")
+"""Metrics of the line; a learner that has none of them shows its first losses."""
+
+
+class Progress:
+    """Step, updates/s, time left, the newest losses and the θ being sampled.
+
+    Args:
+        label: the run's name.
+        total: agent steps of the whole run.
+        console: None = standard error.
+        every: seconds between two plain lines.
+        quiet: show nothing but notes.
+    """
+
+    def __init__(
+        self, label: str, total: int, console: Console | None = None, every: float = 10.0, quiet: bool = False
+    ) -> None:
+        self.label, self.total, self.quiet = label, total, quiet
+        self.console = console or Console(stderr=True)
+        self._live = self.console.is_terminal and not quiet
+        self._every = 0.25 if self._live else every
+        self._next = 0.0
+        self._metrics: Mapping[str, float] = {}
+        self._marks: deque[tuple[float, int, int]] = deque()  # (seconds, step, updates)
+        self._display: Live | None = None
+
+    def start(self) -> None:
+        """Begin to draw."""
+        if self._live:
+            self._display = Live(Text(self.label), console=self.console, auto_refresh=False, transient=True)
+            self._display.start()
+
+    def metrics(self, metrics: Mapping[str, float]) -> None:
+        """The newest metric row."""
+        self._metrics = metrics
+
+    def update(self, step: int, updates: int, theta: Callable[[], str], phase: str = "") -> None:
+        """Where the run is; ``theta`` is asked only when something is drawn."""
+        now = time.monotonic()
+        if self.quiet or now < self._next:
+            return
+        self._next = now + self._every
+        self._marks.append((now, step, updates))
+        while self._marks[0][0] < now - _WINDOW_S and len(self._marks) > 2:
+            self._marks.popleft()
+        line = self.line(step, updates, theta(), phase)
+        if self._display is not None:
+            self._display.update(Text(line, overflow="ellipsis", no_wrap=True), refresh=True)
+        else:
+            self._print(line)
+
+    def line(self, step: int, updates: int, theta: str, phase: str = "") -> str:
+        """The line itself."""
+        then, old_step, old_updates = self._marks[0]
+        seconds = self._marks[-1][0] - then
+        parts = [self.label, f"{phase} " * bool(phase) + f"step {step:,}/{self.total:,}", f"{updates:,} updates"]
+        if seconds > 0:
+            parts.append(f"{(updates - old_updates) / seconds:.1f}/s")
+            if step > old_step:
+                parts.append(f"{_clock((self.total - step) * seconds / (step - old_step))} left")
+        known = [k for k in SHOWN if k in self._metrics] or [k for k in self._metrics if "loss" in k][: len(SHOWN)]
+        parts += [f"{k.replace('_', ' ')} {self._metrics[k]:.3g}" for k in known]
+        if theta:
+            parts.append(f"θ: {theta}")
+        return " · ".join(parts)
+
+    def note(self, text: str) -> None:
+        """One line that stays."""
+        self._print(f"{self.label} · {text}")
+
+    def _print(self, line: str) -> None:
+        # Long lines are left to the terminal or file: wrapping would split one fact over several lines.
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        """Stop drawing."""
+        if self._display is not None:
+            self._display.stop()
+            self._display = None
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"

@@ -1,0 +1,131 @@
+"""The replay: a ring of steps per environment slot, from which windows (B, T) are drawn uniformly.
+
+The collector adds one record to every slot at each tick, so one write head serves all slots. The learner's batches
+are windows of one slot's stream; they may cross episode ends (``is_first`` resets the RSSM) but never the write
+head. :mod:`waker.replay_store` keeps the ring on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from waker.errors import UserError
+from waker.spaces import EnvSpec
+
+Fields = Mapping[str, tuple[tuple[int, ...], DTypeLike]]
+"""name → (shape of one record, dtype)."""
+
+
+def record_fields(spec: EnvSpec) -> dict[str, tuple[tuple[int, ...], DTypeLike]]:
+    """The fields of one record of ``spec``: observation keys in their native dtypes, and
+
+    ``action`` (A,) float32, the action that led into the observation; ``is_first``, ``is_last`` (ended either way),
+    ``is_terminal`` (ended by itself); ``task_rewards`` (K,) float32, received on arriving; ``theta_id`` int32.
+    """
+    fields: dict[str, tuple[tuple[int, ...], DTypeLike]] = {k.name: (k.shape, k.dtype) for k in spec.observation}
+    fields["action"] = ((spec.action.dim,), np.float32)
+    fields["task_rewards"] = ((len(spec.tasks),), np.float32)
+    fields["theta_id"] = ((), np.int32)
+    for flag in ("is_first", "is_last", "is_terminal"):
+        fields[flag] = ((), np.bool_)
+    return fields
+
+
+class Replay:
+    """A ring of the newest ``capacity // slots`` records of each slot.
+
+    Memory is taken page by page as the ring fills, and images stay uint8.
+
+    Args:
+        fields: see :func:`record_fields`.
+        slots: environment slots.
+        capacity: records in all.
+
+    Attributes:
+        arrays: name → (slots, L, …), the ring itself; L = capacity // slots.
+        ticks: records ever added to each slot.
+    """
+
+    def __init__(self, fields: Fields, slots: int, capacity: int) -> None:
+        if slots < 1 or capacity < slots:
+            raise UserError(
+                f"the replay must hold at least one step of each of the {slots} environments, not {capacity}"
+            )
+        self.slots, self.size = slots, capacity // slots
+        self.arrays: dict[str, NDArray[Any]] = {
+            name: np.zeros((slots, self.size, *shape), dtype) for name, (shape, dtype) in fields.items()
+        }
+        self._flat = {name: a.reshape(slots * self.size, *a.shape[2:]) for name, a in self.arrays.items()}
+        self.ticks = 0
+
+    @property
+    def first(self) -> int:
+        """The tick of the oldest record still held."""
+        return max(0, self.ticks - self.size)
+
+    def __len__(self) -> int:
+        return (self.ticks - self.first) * self.slots
+
+    def add(self, record: Mapping[str, NDArray[Any]]) -> None:
+        """Add one record to every slot; each array has leading ``slots``."""
+        at = self.ticks % self.size
+        for name, array in self.arrays.items():
+            array[:, at] = record[name]
+        self.ticks += 1
+
+    def windows(self, length: int) -> int:
+        """How many different windows of T = ``length`` records there are."""
+        return max(0, self.ticks - self.first - length + 1) * self.slots
+
+    def sample(
+        self, rng: np.random.Generator, batch: int, length: int, out: Mapping[str, NDArray[Any]] | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Draw B windows of T records, uniformly over all windows and with replacement.
+
+        Args:
+            batch, length: B and T.
+            out: buffers name → (B, T, …) to fill; they are returned.
+
+        Returns:
+            name → (B, T, …).
+
+        Raises:
+            UserError: no slot holds T records.
+        """
+        count = self.windows(length)
+        if count == 0:
+            raise UserError(
+                f"a window of {length} steps does not fit: the replay holds {self.ticks - self.first} of each "
+                f"environment (room for {self.size})"
+            )
+        slot, offset = np.divmod(rng.integers(count, size=batch), count // self.slots)
+        ticks = (self.first + offset)[:, None] + np.arange(length)  # (B, T)
+        rows = slot[:, None] * self.size + ticks % self.size
+        # mode="clip" writes straight into `out`; the default would go through a copy.
+        return {
+            name: np.take(flat, rows, axis=0, out=None if out is None else out[name], mode="clip")
+            for name, flat in self._flat.items()
+        }
+
+    def buffers(self, batch: int, length: int) -> dict[str, NDArray[Any]]:
+        """Empty arrays that :meth:`sample` can fill."""
+        return {name: np.empty((batch, length, *a.shape[2:]), a.dtype) for name, a in self.arrays.items()}
+
+    def read(self, start: int, stop: int) -> dict[str, NDArray[Any]]:
+        """Copies of the records of ticks ``start`` … ``stop`` − 1, name → (slots, stop − start, …)."""
+        if not self.first <= start <= stop <= self.ticks:
+            raise ValueError(f"ticks {start}…{stop} are not within the held {self.first}…{self.ticks}")
+        at = np.arange(start, stop) % self.size
+        return {name: array[:, at] for name, array in self.arrays.items()}
+
+    def fill(self, start: int, records: Mapping[str, NDArray[Any]]) -> None:
+        """Put back what :meth:`read` gave for ticks from ``start`` on; later ticks are forgotten."""
+        count = records["is_first"].shape[1]
+        at = np.arange(start, start + count) % self.size
+        for name, array in self.arrays.items():
+            array[:, at] = records[name]
+        self.ticks = start + count

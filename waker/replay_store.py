@@ -1,0 +1,112 @@
+"""The replay on disk: append-only chunk files, so that a checkpoint of a large replay costs only what is new.
+
+Each save writes the records added since the last one as one chunk, which is never touched again. A checkpoint names
+the chunks that belong to it; a resume reads exactly those and removes the others (they hold steps that the
+checkpoint does not know of). A chunk is a deflated ``.npz``, whose zip checksums find damage.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waker.checkpoint import CheckpointCorrupt
+from waker.errors import UserError
+from waker.files import TEMPORARY, atomic
+from waker.replay import Replay
+
+Chunk = dict[str, Any]
+"""``name``, ``start`` and ``stop`` (ticks), ``bytes``."""
+
+
+class ReplayStore:
+    """Saves a :class:`Replay` into ``folder``, chunk by chunk, and reads it back."""
+
+    def __init__(self, folder: Path, replay: Replay) -> None:
+        self.folder, self.replay = folder, replay
+        self._chunks: list[Chunk] = []
+
+    def save(self) -> dict[str, Any]:
+        """Write what is new and return the state that a checkpoint must hold.
+
+        Raises:
+            OSError: nothing new was kept, nothing old was harmed.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        replay = self.replay
+        start = max(replay.first, self._chunks[-1]["stop"] if self._chunks else 0)
+        if start < replay.ticks:
+            name = f"ticks-{start:012d}-{replay.ticks:012d}.npz"
+            _write(self.folder / name, replay.read(start, replay.ticks))
+            size = (self.folder / name).stat().st_size
+            self._chunks.append({"name": name, "start": start, "stop": replay.ticks, "bytes": size})
+        self._chunks = [c for c in self._chunks if c["stop"] > replay.first]
+        return {"ticks": replay.ticks, "slots": replay.slots, "chunks": [dict(c) for c in self._chunks]}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Fill the replay from a checkpoint's state. Writes nothing; :meth:`prune` would then remove later chunks.
+
+        Raises:
+            CheckpointCorrupt: a chunk is missing or torn.
+            UserError: the environment's observations, actions or tasks have changed since.
+        """
+        if state["slots"] != self.replay.slots:
+            raise UserError(f"the replay in {self.folder} has {state['slots']} slots, not {self.replay.slots}")
+        self.replay.ticks = 0
+        for chunk in state["chunks"]:
+            self.replay.fill(chunk["start"], _read(self.folder / chunk["name"], chunk, self.replay))
+        if self.replay.ticks != state["ticks"]:
+            raise CheckpointCorrupt(f"its replay ends at tick {self.replay.ticks}, not {state['ticks']}")
+        self._chunks = [dict(c) for c in state["chunks"]]
+
+    def clear(self) -> None:
+        """Forget everything, on disk as well: a start from scratch."""
+        self._chunks, self.replay.ticks = [], 0
+        self.prune([])
+
+    def prune(self, states: Iterable[Mapping[str, Any]]) -> None:
+        """Remove chunk files that neither this store nor any of the checkpoints' ``states`` names."""
+        wanted = {c["name"] for c in self._chunks} | {c["name"] for s in states for c in s["chunks"]}
+        for path in [*self.folder.glob("ticks-*.npz"), *self.folder.glob(TEMPORARY + "*")]:
+            if path.name not in wanted:
+                path.unlink()
+
+
+def _write(path: Path, records: Mapping[str, NDArray[Any]]) -> None:
+    # Level 1: rendered and symbolic observations shrink several times at little cost.
+    with atomic(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, array in records.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def _read(path: Path, chunk: Chunk, replay: Replay) -> dict[str, NDArray[Any]]:
+    try:
+        if path.stat().st_size != chunk["bytes"]:
+            raise CheckpointCorrupt(f"{path.name} has {path.stat().st_size} bytes instead of {chunk['bytes']}")
+        with np.load(path, allow_pickle=False) as archive:
+            records = {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise CheckpointCorrupt(f"{path.name} is missing") from None
+    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError) as error:
+        if isinstance(error, CheckpointCorrupt):
+            raise
+        raise CheckpointCorrupt(f"{path.name} is damaged ({error})") from error
+    then, now = _kinds(records), _kinds(replay.arrays)
+    for name in sorted(then.keys() | now.keys()):
+        if then.get(name) != now.get(name):
+            raise UserError(
+                f"{path} was recorded with {name!r} {then.get(name, 'absent')}; the environment now has it "
+                f"{now.get(name, 'absent')}: it has changed since, so start again in another folder"
+            )
+    return records
+
+
+def _kinds(arrays: Mapping[str, NDArray[Any]]) -> dict[str, str]:
+    return {name: f"{array.dtype} {array.shape[2:]}" for name, array in arrays.items()}

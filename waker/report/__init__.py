@@ -1,0 +1,1 @@
+"""Figures and the HTML page, from saved rows alone. The only package that imports matplotlib."""

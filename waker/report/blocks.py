@@ -1,0 +1,87 @@
+"""What a page is made of: figures, tables and sections, before they become HTML. Called by the page's sections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from waker.evaluation.summary import ALL, GROUP, LOWER_IS_BETTER, best, cell, quantities, title
+from waker.report.style import colours, data_uri
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as a data URI, with what to see in it."""
+
+    uri: str
+    caption: str
+    title: str = ""
+
+    @classmethod
+    def of(cls, figure: Figure, caption: str, title: str = "", kind: str = "svg") -> Picture:
+        """Draw ``figure`` (svg, or png for photographs)."""
+        return cls(data_uri(figure, kind), caption, title)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One table cell; ``range`` is its interval, ``colour`` a dot before the text."""
+
+    text: str
+    range: str = ""
+    best: bool = False
+    colour: str = ""
+    path: bool = False
+
+
+@dataclass(frozen=True)
+class HtmlTable:
+    """A table; the first ``names`` columns are names, the others numbers; ``colours`` puts dots before heads."""
+
+    heads: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    names: int = 1
+    caption: str = ""
+    colours: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the page; ``more_*`` are folded away under ``more``."""
+
+    anchor: str
+    title: str
+    lead: str = ""
+    tables: Sequence[HtmlTable] = ()
+    figures: Sequence[Picture] = ()
+    pairs: bool = False
+    more: str = ""
+    more_tables: Sequence[HtmlTable] = ()
+    more_figures: Sequence[Picture] = field(default=())
+
+
+def summary_table(summary: pd.DataFrame, task: str, caption: str) -> HtmlTable:
+    """One task of a summary (:func:`waker.evaluation.summary.compare`): a row for each quantity, a column for each
+    sampler."""
+    shown = summary[summary["task"] == task]
+    many = shown["explorer"].nunique() > 1
+    keys = list(shown[GROUP].drop_duplicates().itertuples(index=False, name=None))
+    names = [f"{sampler} ({explorer})" if many else sampler for _, sampler, explorer in keys]
+    rows = []
+    for quantity in quantities(shown):
+        winner = best(shown, quantity, task)
+        found = shown[shown["quantity"] == quantity].set_index(GROUP)
+        head = f"{title(quantity)} {'↓' if quantity in LOWER_IS_BETTER else ''}".strip()
+        rows.append([Cell(head), *(_number(found, key, quantity, winner == key) for key in keys)])
+    return HtmlTable(["all tasks" if task == ALL else task, *names], rows, 1, caption, colours(names))
+
+
+def _number(found: pd.DataFrame, key: tuple[str, ...], quantity: str, is_best: bool) -> Cell:
+    if key not in found.index:
+        return Cell("–")
+    row = found.loc[key]
+    text, _, bracket = cell(quantity, row["mean"], row["low"], row["high"]).partition(" [")
+    return Cell(text, f"[{bracket}" if bracket else "", is_best)

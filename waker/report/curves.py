@@ -1,0 +1,153 @@
+"""Lines through training: metrics of the learner, world-model error, rank correlation. Called by the page.
+
+Colour is the sampler; one seed is a thin line, the mean of several a thick one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from waker.report.style import colours, grid, legend, steps_axis, style
+
+_NOT_METRICS = {"step", "updates", "seed"}
+_NOT_PREFIXES = ("time/", "replay/")
+_FIRST = ("model_loss", "model_kl", "credit", "intrinsic", "ensemble_loss", "reward_loss", "continue_loss")
+
+
+def metric_columns(metrics: pd.DataFrame) -> list[str]:
+    """Numeric metric columns that vary, the best known first."""
+    found = [
+        c
+        for c in metrics.columns
+        if c not in _NOT_METRICS
+        and not c.startswith(_NOT_PREFIXES)
+        and pd.api.types.is_numeric_dtype(metrics[c])
+        and metrics[c].nunique() > 1
+    ]
+
+    def rank(column: str) -> tuple[int, int]:
+        name = column.rsplit("/", 1)[-1]
+        known = [i for i, first in enumerate(_FIRST) if name.startswith(first)]
+        return (known[0] if known else len(_FIRST), found.index(column))
+
+    return sorted(found, key=rank)
+
+
+def learning_curves(metrics: pd.DataFrame, columns: Sequence[str]) -> Figure:
+    """A panel for each metric, over updates (adaptation after exploration makes updates without steps).
+
+    Args:
+        metrics: updates (or step), group, seed and the columns.
+        columns: metrics to draw.
+    """
+    with style():
+        figure, panels = grid(len(columns), 3, 3.5, 2.1)
+        palette = colours(metrics["group"])
+        over = "updates" if "updates" in metrics else "step"
+        for panel, column in zip(panels, columns, strict=True):
+            _draw(panel, metrics.dropna(subset=[column]), column, palette, over=over)
+            panel.set_title(column.replace("_", " "))
+            steps_axis(panel, over)
+        legend(figure, palette)
+        return figure
+
+
+def error_curves(model_error: pd.DataFrame) -> Figure:
+    """Held-out world-model error through training: mean over θ (solid) and worst θ (dashed), a panel for each metric.
+
+    Args:
+        model_error: step, group, seed, metric, value, one row for each θ.
+    """
+    with style():
+        metrics = sorted(model_error["metric"].unique(), key=lambda m: ("tv" not in m, m))
+        figure, panels = grid(len(metrics), 3, 3.5, 2.2)
+        palette = colours(model_error["group"])
+        keys = ["group", "seed", "step"]
+        for panel, metric in zip(panels, metrics, strict=True):
+            rows = model_error[model_error["metric"] == metric].groupby(keys)["value"].agg(["mean", "max"])
+            for kind, look in (("mean", "-"), ("max", "--")):
+                _draw(panel, rows.reset_index(), kind, palette, look)
+            panel.set_title(metric.replace("_", " "))
+            panel.set_ylim(bottom=min(0.0, panel.get_ylim()[0]))
+            steps_axis(panel, "")
+        legend(figure, palette, **{"mean over θ": {"ls": "-"}, "worst θ": {"ls": "--"}})
+        return figure
+
+
+def rank_curves(ranks: pd.DataFrame) -> Figure:
+    """Spearman's correlation of estimate and true error through training, a panel for each metric.
+
+    Args:
+        ranks: rows of :func:`waker.evaluation.ranking.rank_correlation` with group and seed.
+    """
+    with style():
+        metrics = sorted(ranks["metric"].unique(), key=lambda m: ("tv" not in m, m))
+        figure, panels = grid(len(metrics), 3, 3.5, 2.1)
+        palette = colours(ranks["group"])
+        for panel, metric in zip(panels, metrics, strict=True):
+            rows = ranks[ranks["metric"] == metric].dropna(subset=["spearman"])
+            _draw(panel, rows, "spearman", palette, points=True)
+            panel.axhline(0, color="#9aa5b1", lw=0.8)
+            panel.set_ylim(-1.05, 1.05)
+            panel.set_title(metric.replace("_", " "))
+            steps_axis(panel, "")
+        legend(figure, palette)
+        return figure
+
+
+def _draw(
+    panel: Axes,
+    rows: pd.DataFrame,
+    column: str,
+    palette: dict[str, str],
+    look: str = "-",
+    points: bool = False,
+    over: str = "step",
+) -> None:
+    """One line a seed and their mean, for each group. A line of one point becomes a dot."""
+    for group, of_group in rows.groupby("group", sort=False):
+        colour = palette[group]
+        seeds = [one.sort_values(over) for _, one in of_group.groupby("seed")]
+        several = len(seeds) > 1
+        for one in seeds:
+            marker = "o" if points or len(one) == 1 else ""
+            weight: dict[str, Any] = (
+                {"lw": 0.8, "alpha": 0.4, "ms": 2.5} if several else {"lw": 1.6, "alpha": 1.0, "ms": 3.5}
+            )
+            panel.plot(one[over], one[column], look, marker=marker, color=colour, **weight)
+        if several:
+            steps, mean = _mean_line(seeds, column, over)
+            panel.plot(steps, mean, look, marker="o" if len(steps) == 1 else "", color=colour, lw=2, ms=4)
+
+
+def _mean_line(seeds: Sequence[pd.DataFrame], column: str, over: str) -> tuple[np.ndarray, np.ndarray]:
+    """The seeds' mean wherever every seed has been, seeds interpolated between their own points."""
+    first = max(float(one[over].iloc[0]) for one in seeds)
+    last = min(float(one[over].iloc[-1]) for one in seeds)
+    steps = np.unique(np.concatenate([one[over].to_numpy(float) for one in seeds]))
+    steps = steps[(steps >= first) & (steps <= last)]
+    values = [np.interp(steps, one[over].to_numpy(float), one[column].to_numpy(float)) for one in seeds]
+    return steps, np.mean(values, axis=0)
+
+
+def share_curves(rows: pd.DataFrame) -> Figure:
+    """A share between 0 and 1 through training.
+
+    Args:
+        rows: step, group, seed, share.
+    """
+    with style():
+        figure, (panel,) = grid(1, 1, 5.6, 2.6)
+        palette = colours(rows["group"])
+        _draw(panel, rows, "share", palette)
+        panel.set_ylim(0, max(0.05, 1.15 * float(rows["share"].max())))
+        panel.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+        steps_axis(panel)
+        legend(figure, palette)
+        return figure

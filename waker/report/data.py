@@ -1,0 +1,213 @@
+"""The rows of saved runs, read once: everything a report shows comes from here.
+
+Called by :mod:`waker.report.page`. A run that stopped early, or was never evaluated, still has a report: what is
+missing becomes an empty table and one sentence in :attr:`RunData.notes`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from waker.errors import UserError
+from waker.tables import read_rows
+
+SPACE_FILE = "theta_space.json"
+"""Written by the evaluation: θ's names and units, points, DR weights and the experts' hard set."""
+FILM_FILE = "filmstrip.npz"
+"""Written by the evaluation: real and imagined pictures."""
+
+
+@dataclass(frozen=True)
+class RunData:
+    """One run folder's rows.
+
+    Attributes:
+        folder: the run folder.
+        config: the resolved configuration beside the run, as a nested dict; empty if there is none.
+        metrics: one row for each log of the learner (``step``, ``updates``, metric columns).
+        curriculum: rows of θ: probability, estimate, episodes, credits, at each snapshot.
+        evaluation: rows of episodes, see :mod:`waker.evaluation.rollouts`.
+        model_error: rows of θ and metric, see :mod:`waker.evaluation.model_error`.
+        episodes: rows of training episodes.
+        space: content of ``theta_space.json``; empty if there is none.
+        film: arrays of ``filmstrip.npz``; empty if there is none.
+        notes: what is missing, one sentence each.
+    """
+
+    folder: Path
+    domain: str
+    sampler: str
+    explorer: str
+    seed: int
+    config: dict[str, Any]
+    metrics: pd.DataFrame
+    curriculum: pd.DataFrame
+    evaluation: pd.DataFrame
+    model_error: pd.DataFrame
+    episodes: pd.DataFrame
+    space: dict[str, Any] = field(default_factory=dict)
+    film: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """``waker-m · seed 0``."""
+        return f"{self.sampler} · seed {self.seed}"
+
+
+def load_runs(folders: Sequence[Path | str]) -> list[RunData]:
+    """Every run folder in or under ``folders``, sorted by domain, sampler, explorer and seed.
+
+    Raises:
+        UserError: a folder that does not exist or holds no run.
+    """
+    found: dict[Path, None] = {}
+    for given in map(Path, folders):
+        if not given.is_dir():
+            raise UserError(f"no run folder {given}{_nearby(given)}")
+        inside = [given] if _is_run(given) else sorted(p for p in given.rglob("*") if p.is_dir() and _is_run(p))
+        if not inside:
+            raise UserError(f"{given} holds no run: expected config.yaml or metrics.jsonl in it or below it")
+        found.update(dict.fromkeys(p.resolve() for p in inside))
+    runs = [load_run(p) for p in found]
+    return sorted(runs, key=lambda r: (r.domain, r.sampler, r.explorer, r.seed))
+
+
+def load_run(folder: Path) -> RunData:
+    """One run folder; see :class:`RunData`."""
+    notes: list[str] = []
+    config = _yaml(folder / "config.yaml")
+    tables: dict[str, pd.DataFrame] = {}
+    for stem, what in (
+        ("metrics", "no learning metrics"),
+        ("curriculum", "no snapshots of the curriculum"),
+        ("evaluation", "no evaluation (run `waker evaluate`)"),
+        ("model_error", "no held-out world-model error (run `waker evaluate`)"),
+        ("episodes", "no training episodes"),
+    ):
+        tables[stem] = _table(folder, stem)
+        if tables[stem].empty:
+            notes.append(what)
+    identity = _identity(folder, config, tables)
+    film, space = folder / FILM_FILE, folder / SPACE_FILE
+    pictures: dict[str, np.ndarray[Any, Any]] = {}
+    if film.exists():
+        with np.load(film, allow_pickle=False) as archive:
+            pictures = {k: archive[k] for k in archive.files}
+    else:
+        notes.append("no film strip")
+    return RunData(
+        folder=folder,
+        config=config,
+        space=json.loads(space.read_text()) if space.exists() else {},
+        film=pictures,
+        notes=tuple(notes),
+        **identity,
+        **tables,
+    )
+
+
+def theta_names(*tables: pd.DataFrame) -> list[str]:
+    """θ's names in the rows' order: the columns ``theta_<name>``, ``theta_id`` apart."""
+    for table in tables:
+        names = [c.removeprefix("theta_") for c in table.columns if c.startswith("theta_") and c != "theta_id"]
+        if names:
+            return names
+    return []
+
+
+def stack(runs: Sequence[RunData], table: str) -> pd.DataFrame:
+    """One table of all runs with columns ``sampler``, ``explorer``, ``seed`` and ``group`` set from the run.
+
+    ``group`` names what the seeds of a comparison share: the sampler, and the explorer where runs differ in it.
+    """
+    many = len({r.explorer for r in runs}) > 1
+    parts = []
+    for run in runs:
+        rows: pd.DataFrame = getattr(run, table)
+        if rows.empty:
+            continue
+        group = f"{run.sampler} ({run.explorer})" if many else run.sampler
+        identity = {"domain": run.domain, "sampler": run.sampler, "explorer": run.explorer, "seed": run.seed}
+        parts.append(rows.assign(**identity, group=group))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def latest(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of each run's last measured step."""
+    if rows.empty or "step" not in rows:
+        return rows
+    keys = [c for c in ("domain", "sampler", "explorer", "seed") if c in rows]
+    if not keys:
+        return rows[rows["step"] == rows["step"].max()]
+    return rows[rows["step"] == rows.groupby(keys)["step"].transform("max")]
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "config.yaml").exists() or (folder / "metrics.jsonl").exists()
+
+
+def _nearby(path: Path) -> str:
+    parent = path.parent
+    while not parent.is_dir() and parent != parent.parent:
+        parent = parent.parent
+    inside = sorted(p.name for p in parent.iterdir() if p.is_dir() and not p.name.startswith("."))[:8]
+    return f"; {parent} holds {', '.join(inside)}" if inside else f"; {parent} holds no folder"
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _table(folder: Path, stem: str) -> pd.DataFrame:
+    """``stem``.parquet, .jsonl or .csv, whichever is there; empty if none is."""
+    if (path := folder / f"{stem}.parquet").exists():
+        return read_rows(path)
+    if (path := folder / f"{stem}.jsonl").exists():
+        return pd.DataFrame(_json_lines(path))
+    if (path := folder / f"{stem}.csv").exists():
+        return pd.read_csv(path)
+    return pd.DataFrame()
+
+
+def _json_lines(path: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    lines = path.read_text().splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            if number == len(lines):  # a run killed while writing leaves a torn last line
+                break
+            raise UserError(f"{path} line {number} is not JSON") from error
+    return rows
+
+
+def _identity(folder: Path, config: dict[str, Any], tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    """Domain, sampler, explorer and seed: from any row, else the configuration, else the folder's place."""
+    for rows in tables.values():
+        if not rows.empty and {"domain", "sampler", "explorer", "seed"} <= set(rows.columns):
+            first = rows.iloc[0]
+            return {k: str(first[k]) for k in ("domain", "sampler", "explorer")} | {"seed": int(first["seed"])}
+    place = dict(zip(("explorer", "sampler", "domain"), [*(p.name for p in folder.parents), "", "", ""], strict=False))
+    settings = config.get("config", config)
+    number = folder.name.rpartition("-")[2]
+    seed = settings.get("seed", int(number) if number.isdigit() else 0)
+    sampler = (settings.get("curriculum") or {}).get("sampler", place["sampler"])
+    explorer = (settings.get("explorer") or {}).get("name", place["explorer"])
+    domain = str(settings.get("env", place["domain"])).split("/")[-1].rpartition("-v")[0].lower() or place["domain"]
+    return {"domain": domain, "sampler": sampler, "explorer": explorer, "seed": int(seed)}

@@ -1,0 +1,144 @@
+"""``waker report``: one self-contained HTML page from the rows of one or more runs.
+
+Called by the command line. The page needs no network and no other file: figures are SVG or PNG inside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+
+from waker.errors import UserError
+from waker.files import atomic
+from waker.report.blocks import Cell, HtmlTable
+from waker.report.data import RunData, load_runs
+from waker.report.sections import domain_sections
+from waker.report.style import colours
+
+_HERE = Path(__file__).parent
+
+
+def write_report(folders: Sequence[Path | str], out: Path | str) -> Path:
+    """Read the runs in or under ``folders`` and write the page.
+
+    Args:
+        folders: run folders, or folders above them.
+        out: the HTML file; its folder is made if need be.
+
+    Returns:
+        ``out`` as a path.
+
+    Raises:
+        UserError: a folder holds no run, or ``out`` cannot be written.
+    """
+    html, out = render(load_runs(folders)), Path(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(out) as file:
+            file.write(html.encode())
+    except OSError as error:
+        raise UserError(f"cannot write {out}: {error.strerror}") from error
+    return out
+
+
+def render(runs: Sequence[RunData]) -> str:
+    """The page of these runs as HTML."""
+    domains = list(dict.fromkeys(r.domain for r in runs))
+    content = []
+    for domain in domains:
+        prefix = domain if len(domains) > 1 else ""
+        content.append({"sections": domain_sections([r for r in runs if r.domain == domain], prefix)})
+    samplers = list(dict.fromkeys(r.sampler for r in runs))
+    seeds = sorted({r.seed for r in runs})
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    blocks = environment.get_template("blocks.html").module
+    steps = [int(r.metrics["step"].max()) for r in runs if "step" in r.metrics]
+    versions: dict[str, str] = next((r.config["versions"] for r in runs if r.config.get("versions")), {})
+    facts = [
+        ("runs", len(runs)),
+        ("samplers", ", ".join(samplers)),
+        ("seeds", ", ".join(map(str, seeds))),
+        ("explorer", ", ".join(dict.fromkeys(r.explorer for r in runs))),
+        ("agent steps", f"{max(steps):,}".replace(",", " ") if steps else "–"),
+        *((name, version) for name, version in versions.items() if name in ("waker", "torch")),
+    ]
+    return environment.get_template("template.html").render(
+        title=f"{' and '.join(domains)}: {' against '.join(samplers)}",
+        subtitle="Exploration without reward, policies trained only in imagination, and how robust they are over "
+        "environment parameters θ.",
+        facts=facts,
+        domains=content,
+        notes=_notes(runs),
+        runs_table=_runs_table(runs),
+        configs=_configs(runs),
+        draw_table=blocks.table,  # type: ignore[attr-defined]
+        draw_figure=blocks.figure,  # type: ignore[attr-defined]
+    )
+
+
+def _notes(runs: Sequence[RunData]) -> list[str]:
+    """What is missing, the runs that lack the same named together."""
+    lacking: dict[str, list[str]] = {}
+    for run in runs:
+        for note in run.notes:
+            lacking.setdefault(note, []).append(run.label)
+    return [
+        f"{note[0].upper()}{note[1:]}: {'all runs' if len(labels) == len(runs) > 1 else ', '.join(labels)}."
+        for note, labels in lacking.items()
+    ]
+
+
+def _runs_table(runs: Sequence[RunData]) -> HtmlTable:
+    palette = colours(r.sampler for r in runs)
+    flats = [_flat(_settings(r)) for r in runs]
+    keys = [k for k in dict.fromkeys(k for f in flats for k in f) if len({str(f.get(k)) for f in flats}) > 1]
+    rows = []
+    for run, flat in zip(runs, flats, strict=True):
+        differing = "; ".join(f"{k} = {flat[k]}" for k in keys if k in flat)
+        steps = run.metrics["step"].max() if "step" in run.metrics else None
+        updates = run.metrics["updates"].max() if "updates" in run.metrics else None
+        rows.append(
+            [
+                Cell(run.label, colour=palette[run.sampler]),
+                Cell("–" if steps is None else f"{int(steps):,}".replace(",", " ")),
+                Cell("–" if updates is None else f"{int(updates):,}".replace(",", " ")),
+                Cell(str(len(run.episodes)) if not run.episodes.empty else "–"),
+                Cell((run.config.get("git") or "–")[:10]),
+                Cell(differing or "–", path=True),
+            ]
+        )
+    return HtmlTable(["run", "steps", "updates", "episodes", "commit", "settings that differ"], rows)
+
+
+def _configs(runs: Sequence[RunData]) -> list[tuple[str, str]]:
+    """The settings all runs share, and the versions they ran with, as YAML."""
+    flats = [_flat(_settings(r)) for r in runs]
+    common = {k: v for k, v in flats[0].items() if all(f.get(k) == v for f in flats)} if flats else {}
+    found = []
+    if common:
+        found.append(("Settings of all runs", yaml.safe_dump(common, sort_keys=False, allow_unicode=True)))
+    versions = {r.label: {k: v for k, v in r.config.items() if k in ("git", "versions")} for r in runs}
+    if any(versions.values()):
+        found.append(("Commits and versions", yaml.safe_dump(versions, sort_keys=False, allow_unicode=True)))
+    return found
+
+
+def _settings(run: RunData) -> dict[str, Any]:
+    settings = run.config.get("config", run.config)
+    return settings if isinstance(settings, dict) else {}
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

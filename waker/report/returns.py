@@ -1,0 +1,138 @@
+"""Returns and regret by θ with intervals, and by task. Called by the page."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from waker.report.style import colours, grid, legend, style
+
+_MOST_ROWS = 40
+"""θ named one by one up to this; more become a curve from the worst to the best."""
+_BOOTSTRAPS = 1000
+
+
+def intervals(rows: pd.DataFrame, by: list[str], value: str, *, seed: int = 0) -> pd.DataFrame:
+    """Mean with a 95 % interval for each group of rows.
+
+    Over seeds where there are several (each seed's mean is one number: episodes of one run share its policy), else
+    over the episodes of the one run. Percentile bootstrap; one number has no interval.
+
+    Args:
+        rows: with the columns of ``by``, ``seed`` and ``value``.
+
+    Returns:
+        The columns of ``by``, mean, low, high, n (numbers resampled).
+    """
+    rng = np.random.default_rng(seed)
+    out = []
+    for key, group in rows.groupby(by, sort=False):
+        per_seed = group.groupby("seed")[value].mean().to_numpy(float)
+        numbers = per_seed if len(per_seed) > 1 else group[value].to_numpy(float)
+        low = high = np.nan
+        if len(numbers) > 1:
+            draws = numbers[rng.integers(len(numbers), size=(_BOOTSTRAPS, len(numbers)))].mean(1)
+            low, high = np.quantile(draws, [0.025, 0.975])
+        identity = dict(zip(by, key, strict=True))
+        out.append({**identity, "mean": numbers.mean(), "low": low, "high": high, "n": len(numbers)})
+    return pd.DataFrame(out)
+
+
+def by_theta(evaluation: pd.DataFrame, names: list[str], value: str, label: str) -> Figure:
+    """A column of panels for each task: one line a θ, a dot and its interval for each group.
+
+    Args:
+        evaluation: rows of one suite with group, seed, task, theta_<name>… and ``value``.
+        names: θ's names.
+        value: the column shown.
+        label: of the x axis.
+    """
+    rows = evaluation.dropna(subset=[value])
+    columns = [f"theta_{n}" for n in names]
+    tasks = list(dict.fromkeys(rows["task"]))
+    thetas = rows[columns].drop_duplicates().sort_values(columns).reset_index(drop=True)
+    with style():
+        if too_many(rows, names):
+            return _sorted_curves(rows, columns, value, label, tasks)
+        palette = colours(rows["group"])
+        height = 0.9 + len(thetas) * (0.14 + 0.09 * len(palette))
+        figure, panels = grid(len(tasks), 3, 3.5, height)
+        for panel, task in zip(panels, tasks, strict=True):
+            table = intervals(rows[rows["task"] == task], ["group", *columns], value)
+            for g, (group, colour) in enumerate(palette.items()):
+                placed = thetas.merge(table[table["group"] == group], on=columns, how="left")
+                at = np.arange(len(thetas)) + (g - (len(palette) - 1) / 2) * 0.7 / len(palette)
+                panel.hlines(at, placed["low"], placed["high"], color=colour, lw=1.6, alpha=0.55)
+                panel.plot(placed["mean"], at, "o", color=colour, ms=3.6)
+            panel.set_ylim(len(thetas) - 0.4, -0.6)
+            panel.set_title(task)
+            panel.set_xlabel(label)
+            _name_thetas(panel, thetas, names, first=panel in panels[:: min(3, len(panels))])
+        legend(figure, palette)
+        return figure
+
+
+def too_many(rows: pd.DataFrame, names: list[str]) -> bool:
+    """Whether there are more θ than can be named one by one."""
+    return len(rows[[f"theta_{n}" for n in names]].drop_duplicates()) > _MOST_ROWS
+
+
+def _name_thetas(panel: Axes, thetas: pd.DataFrame, names: list[str], first: bool) -> None:
+    panel.set_yticks(range(len(thetas)))
+    if first:
+        shown = [", ".join(f"{n} {v:g}" for n, v in zip(names, row, strict=True)) for row in thetas.to_numpy()]
+        panel.set_yticklabels(shown, fontsize=7.2)
+    else:
+        panel.set_yticklabels([])
+    panel.tick_params(axis="y", length=0)
+
+
+def _sorted_curves(rows: pd.DataFrame, columns: list[str], value: str, label: str, tasks: list[str]) -> Figure:
+    """Means of all θ from the smallest to the largest: its left end is the robustness of a policy."""
+    palette = colours(rows["group"])
+    figure, panels = grid(len(tasks), 3, 3.5, 2.4)
+    for panel, task in zip(panels, tasks, strict=True):
+        for group, colour in palette.items():
+            chosen = rows[(rows["task"] == task) & (rows["group"] == group)]
+            for _, one in chosen.groupby("seed"):
+                means = np.sort(one.groupby(columns)[value].mean().to_numpy(float))
+                panel.plot(np.linspace(0, 100, len(means)), means, color=colour, lw=1.4)
+        panel.set_title(task)
+        panel.set_xlabel("θ from the least to the most (%)")
+        panel.set_ylabel(label)
+    legend(figure, palette)
+    return figure
+
+
+def by_suite(evaluation: pd.DataFrame, value: str, label: str) -> Figure:
+    """A panel for each task: mean and interval in each suite for each group; the random policy as a grey bar.
+
+    Args:
+        evaluation: rows with group, seed, task, suite, policy and ``value``.
+    """
+    rows = evaluation.dropna(subset=[value])
+    learned = rows[rows["policy"] == "learned"]
+    tasks, suites = list(dict.fromkeys(learned["task"])), list(dict.fromkeys(learned["suite"]))
+    with style():
+        palette = colours(learned["group"])
+        figure, panels = grid(len(tasks), 3, 3.5, 0.9 + len(suites) * (0.3 + 0.14 * len(palette)))
+        for panel, task in zip(panels, tasks, strict=True):
+            table = intervals(learned[learned["task"] == task], ["group", "suite"], value)
+            for g, (group, colour) in enumerate(palette.items()):
+                placed = table[table["group"] == group].set_index("suite").reindex(suites)
+                at = np.arange(len(suites)) + (g - (len(palette) - 1) / 2) * 0.6 / len(palette)
+                panel.hlines(at, placed["low"], placed["high"], color=colour, lw=2, alpha=0.55)
+                panel.plot(placed["mean"], at, "o", color=colour, ms=4.5)
+            chance = rows[(rows["policy"] == "random") & (rows["task"] == task)].groupby("suite")[value].mean()
+            for y, suite in enumerate(suites):
+                if suite in chance:
+                    panel.vlines(chance[suite], y - 0.38, y + 0.38, color="#9aa5b1", lw=1.4, ls=(0, (2, 1.5)))
+            panel.set_yticks(range(len(suites)), suites)
+            panel.set_ylim(len(suites) - 0.5, -0.5)
+            panel.set_xlim(left=min(0.0, panel.get_xlim()[0]))
+            panel.set_title(task)
+            panel.set_xlabel(label)
+        legend(figure, palette, **{"random policy": {"ls": ":", "lw": 1.4}})
+        return figure

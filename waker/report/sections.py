@@ -1,0 +1,201 @@
+"""The sections of a page, each a function of the rows of one domain's runs. Called by :mod:`waker.report.page`.
+
+A section whose rows are missing is left out; the page says so once, at the top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from waker.evaluation.plan import DR_SUITE
+from waker.evaluation.ranking import primary_metric, rank_correlation
+from waker.evaluation.summary import ALL, compare, task_order
+from waker.report import captions
+from waker.report.blocks import Picture, Section, summary_table
+from waker.report.curves import error_curves, learning_curves, metric_columns, rank_curves, share_curves
+from waker.report.data import RunData, latest, stack, theta_names
+from waker.report.film import film_strip
+from waker.report.returns import by_suite, by_theta, too_many
+from waker.report.theta_maps import binned, theta_map
+
+_FIRST_CURVES = 6
+_MOST_CURVES = 45
+
+
+def domain_sections(runs: Sequence[RunData], prefix: str = "") -> list[Section]:
+    """All sections that the rows allow.
+
+    Args:
+        runs: of one domain.
+        prefix: of anchors and titles, where a page holds several domains.
+    """
+    makers: list[Callable[[Sequence[RunData]], Section | None]] = [
+        _summary,
+        _curriculum,
+        _returns,
+        _model,
+        _film,
+        _learning,
+    ]
+    sections = [section for make in makers if (section := make(runs)) is not None]
+    if not prefix:
+        return sections
+    return [
+        Section(**{**vars(s), "anchor": f"{prefix}-{s.anchor}", "title": f"{prefix}: {s.title.lower()}"})
+        for s in sections
+    ]
+
+
+def hard_ids(runs: Sequence[RunData]) -> list[int]:
+    """The ids of the θ that the family's experts call hard."""
+    return next((list(r.space["hard_ids"]) for r in runs if r.space.get("hard_ids")), [])
+
+
+def _summary(runs: Sequence[RunData]) -> Section | None:
+    summary = compare(stack(runs, "evaluation"), stack(runs, "model_error"), stack(runs, "episodes"), hard_ids(runs))
+    if summary.empty:
+        return None
+    interval = captions.SEEDS if summary["seeds"].max() > 1 else captions.ONE_SEED
+    tables = [summary_table(summary, task, "") for task in task_order(summary) if task != ALL]
+    exact = captions.SUMMARY_REGRET if "mean_regret" in set(summary["quantity"]) else ""
+    whole = (
+        [summary_table(summary, ALL, f"{interval} {captions.SUMMARY}{exact}")] if ALL in set(summary["task"]) else []
+    )
+    return Section("summary", "Summary", captions.SUMMARY_LEAD, whole, more="Task by task", more_tables=tables)
+
+
+def _curriculum(runs: Sequence[RunData]) -> Section | None:
+    figures, snapshots = [], _snapshots(runs)
+    errors, episodes = latest(stack(runs, "model_error")), stack(runs, "episodes")
+    names = theta_names(snapshots, errors, episodes)
+    if not names or (snapshots.empty and errors.empty and episodes.empty):
+        return None
+    final = latest(snapshots)
+    for column, title, caption in (
+        ("probability", "Sampling probability", captions.PROBABILITY),
+        ("estimate", "Estimated error", captions.ESTIMATE),
+    ):
+        if column in final and final[column].notna().any():
+            rows = final.assign(value=final[column].astype(float))
+            figures.append(
+                Picture.of(
+                    theta_map(rows, names, column, percent=column == "probability", from_zero=column != "estimate"),
+                    caption,
+                    title,
+                )
+            )
+    metric = primary_metric(errors["metric"].unique().tolist()) if not errors.empty else None
+    if metric is not None:
+        shown = metric.replace("_", " ")
+        figures.append(
+            Picture.of(
+                theta_map(errors[errors["metric"] == metric], names, shown),
+                captions.TRUE_ERROR.format(metric=shown),
+                "True error",
+            )
+        )
+    if not episodes.empty and {"length"} <= set(episodes.columns):
+        figures.append(
+            Picture.of(
+                theta_map(_data_share(episodes, names), names, "share of agent steps", percent=True),
+                captions.DATA,
+                "Data",
+            )
+        )
+    hard = hard_ids(runs)
+    if hard and "probability" in snapshots and snapshots["probability"].notna().any():
+        share = snapshots[snapshots["theta_id"].isin(hard)].groupby(["group", "seed", "step"])["probability"].sum()
+        figures.append(
+            Picture.of(
+                share_curves(share.rename("share").reset_index()),
+                captions.HARD.format(count=len(hard)),
+                "Hard θ through training",
+            )
+        )
+    if not figures:
+        return None
+    return Section("curriculum", "Curriculum", captions.CURRICULUM_LEAD, figures=figures, pairs=True)
+
+
+def _snapshots(runs: Sequence[RunData]) -> pd.DataFrame:
+    """Curriculum rows with one snapshot a step: an evaluation may take one where the log has just taken another."""
+    rows = stack(runs, "curriculum")
+    if rows.empty:
+        return rows
+    return rows.drop_duplicates(["group", "seed", "step", *(c for c in rows if c.startswith("theta_"))], keep="last")
+
+
+def _data_share(episodes: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Each θ's share of its run's steps, as rows with ``value``; θ never visited have share 0."""
+    rows = binned(episodes, names)
+    columns = [f"theta_{n}" for n in names]
+    steps = rows.groupby(["group", "seed", *columns])["length"].sum().rename("value").reset_index()
+    total = steps.groupby(["group", "seed"])["value"].transform("sum")
+    steps["value"] = steps["value"] / total
+    thetas = steps[columns].drop_duplicates()
+    everywhere = steps[["group", "seed"]].drop_duplicates().merge(thetas, how="cross")
+    return everywhere.merge(steps, how="left", on=["group", "seed", *columns]).fillna({"value": 0.0})
+
+
+def _returns(runs: Sequence[RunData]) -> Section | None:
+    rows = latest(stack(runs, "evaluation"))
+    if rows.empty:
+        return None
+    rows = rows if "policy" in rows else rows.assign(policy="learned")
+    learned = rows[(rows["policy"] == "learned") & (rows["suite"] == DR_SUITE)]
+    if rows[rows["policy"] == "learned"].empty:
+        return None
+    names, figures = theta_names(rows), []
+    figures.append(Picture.of(by_suite(rows, "return", "return"), captions.SUITES, "Return by suite"))
+    returns = None
+    if not learned.empty:
+        if learned["optimal_return"].notna().any():
+            regret = learned.assign(regret=learned["optimal_return"] - learned["return"])
+            figures.append(Picture.of(by_theta(regret, names, "regret", "regret"), captions.REGRET, "Regret by θ"))
+        caption = captions.RETURNS_SORTED if too_many(learned, names) else captions.RETURNS
+        returns = Picture.of(by_theta(learned, names, "return", "return"), caption, "Return by θ")
+    folded = [returns] if returns is not None and len(figures) > 1 else []
+    if returns is not None and not folded:
+        figures.append(returns)
+    return Section("returns", "Returns and regret", figures=figures, more="Returns for each θ", more_figures=folded)
+
+
+def _model(runs: Sequence[RunData]) -> Section | None:
+    errors = stack(runs, "model_error")
+    if errors.empty:
+        return None
+    figures = [Picture.of(error_curves(errors), captions.ERRORS, "World-model error")]
+    ranks = rank_correlation(stack(runs, "curriculum"), errors)
+    if not ranks.empty and ranks["spearman"].notna().any():
+        several = len({r.explorer for r in runs}) > 1
+        ranks["group"] = ranks["sampler"] + (" (" + ranks["explorer"] + ")" if several else "")
+        figures.append(Picture.of(rank_curves(ranks), captions.RANKS, "Does the estimate rank θ rightly?"))
+    return Section("model", "World model", figures=figures)
+
+
+def _film(runs: Sequence[RunData]) -> Section | None:
+    shown: dict[str, RunData] = {}
+    for run in runs:
+        if run.film:
+            shown.setdefault(f"{run.sampler} ({run.explorer})", run)
+    if not shown:
+        return None
+    figures = [Picture.of(film_strip(run.film), f"{run.label}.", run.label, kind="png") for run in shown.values()]
+    return Section("futures", "Imagined futures", captions.FILM_LEAD, figures=figures)
+
+
+def _learning(runs: Sequence[RunData]) -> Section | None:
+    metrics = stack(runs, "metrics")
+    columns = metric_columns(metrics) if not metrics.empty else []
+    if not columns:
+        return None
+    first, rest = columns[:_FIRST_CURVES], columns[_FIRST_CURVES:_MOST_CURVES]
+    return Section(
+        "learning",
+        "Learning curves",
+        figures=[Picture.of(learning_curves(metrics, first), captions.CURVES)],
+        more=f"{len(rest)} more metrics",
+        more_figures=[Picture.of(learning_curves(metrics, rest), "All other logged metrics.")] if rest else [],
+    )

@@ -1,0 +1,121 @@
+"""How figures look, and how they are put into a page. Called by every module of figures and by the page.
+
+Figures are made without pyplot: no global state, no display, nothing to close.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK, GREY, LIGHT = "#1f2933", "#7b8794", "#e4e7eb"
+_KNOWN = {
+    "dr": "#52606d",
+    "waker-m": "#d9480f",
+    "waker-r": "#1971c2",
+    "gradual-expansion": "#2b8a3e",
+    "hardest-oracle": "#9c36b5",
+    "reweighting-oracle": "#e8a200",
+}
+"""The same sampler has the same colour in every figure of every report."""
+_OTHERS = ("#0b7285", "#a61e4d", "#5c940d", "#364fc7", "#862e9c", "#5f3dc4")
+
+_RC: Any = {
+    "font.size": 9,
+    "font.family": "DejaVu Sans",
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelcolor": INK,
+    "axes.labelsize": 9,
+    "axes.edgecolor": "#9aa5b1",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.formatter.limits": (-3, 5),
+    "axes.formatter.useoffset": False,
+    "grid.color": LIGHT,
+    "grid.linewidth": 0.7,
+    "text.color": INK,
+    "xtick.color": "#52606d",
+    "ytick.color": "#52606d",
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "figure.facecolor": "white",
+    "figure.dpi": 100,
+    "svg.hashsalt": "waker",
+}
+
+
+def style() -> AbstractContextManager[None]:
+    """The house style, inside a ``with`` block; matplotlib's own settings are left alone."""
+    return mpl.rc_context(_RC)
+
+
+def colours(groups: Iterable[str]) -> dict[str, str]:
+    """A colour for each group; a sampler's colour does not depend on what else is shown."""
+    unique = list(dict.fromkeys(groups))
+    others = [g for g in unique if g not in _KNOWN]
+    return {g: _KNOWN.get(g) or _OTHERS[others.index(g) % len(_OTHERS)] for g in unique}
+
+
+def grid(panels: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure of ``panels`` axes in rows of at most ``columns``; a panel is width × height inches."""
+    columns = max(1, min(columns, panels))
+    rows = -(-panels // columns)
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for unused in axes[panels:]:
+        unused.set_axis_off()
+    return figure, list(axes[:panels])
+
+
+def legend(figure: Figure, entries: dict[str, str], **extra: Any) -> None:
+    """A legend of colours above all panels; ``extra`` holds further (handle, label) pairs."""
+    from matplotlib.lines import Line2D
+
+    handles: list[Any] = [Line2D([], [], color=colour, lw=2.4, label=name) for name, colour in entries.items()]
+    handles += [Line2D([], [], color=GREY, label=label, **look) for label, look in extra.items()]
+    figure.legend(handles=handles, loc="outside upper left", ncols=min(len(handles), 6), borderpad=0.2)
+
+
+def steps_axis(axes: Axes, label: str = "agent steps") -> None:
+    """An x axis in thousands of steps where there are thousands."""
+    axes.set_xlabel(label)
+    axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5, integer=True))
+    axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda x, _: f"{x / 1000:g} k" if x >= 1000 else f"{x:g}"))
+
+
+def number(value: float) -> str:
+    """A few significant digits, as short as can be: 0.07, 1.3, 12, 1.2e-5."""
+    if not np.isfinite(value):
+        return ""
+    if value == 0:
+        return "0"
+    if abs(value) < 1e-3 or abs(value) >= 1e5:
+        return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
+    return f"{value:.2g}" if abs(value) < 10 else f"{value:.0f}"
+
+
+def data_uri(figure: Figure, kind: str = "svg") -> str:
+    """The figure as a ``data:`` URI: no page needs another file. Photographs (``png``) are drawn at twice the size."""
+    buffer = io.BytesIO()
+    with style():
+        if kind == "svg":
+            figure.savefig(buffer, format="svg", metadata={"Date": None})
+        else:
+            figure.savefig(buffer, format="png", dpi=200)
+    mime = "image/svg+xml" if kind == "svg" else "image/png"
+    return f"data:{mime};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,185 @@
+"""Maps over θ, for any family: lines for one parameter, heat maps for two, panels of heat maps for more.
+
+Called by :mod:`waker.report.page`. Rows name θ by their ``theta_<name>`` columns; nothing here knows what a name means.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from waker.report.style import colours, grid, legend, number, style
+
+_MOST_VALUES = 50
+"""A parameter with more values than this is cut into bins: its space is continuous, or as good as."""
+_BINS = 10
+_MOST_PANELS = 12
+_WIDEST = 6.5  # inches: two maps stand side by side on a page
+_WRITTEN_CELLS = 64
+"""Cells of a panel up to which each has its number written in it."""
+
+MAP_COLOURS: Colormap = LinearSegmentedColormap.from_list(
+    "waker", ["#f7f8fa", "#dbe4f0", "#a9c3e0", "#6a97c8", "#2f66a8", "#173a6a"]
+)
+
+
+@dataclass(frozen=True)
+class Axes2D:
+    """Which parameters go where: ``vertical`` × ``horizontal`` in a panel, one panel for each value of ``rest``."""
+
+    horizontal: str
+    vertical: str | None
+    rest: tuple[str, ...]
+    constant: tuple[str, ...]
+
+
+def layout(rows: pd.DataFrame, names: list[str]) -> Axes2D:
+    """The two parameters with most values span the maps (ties: the earlier ones), the others make panels."""
+    counts = {n: rows[f"theta_{n}"].nunique() for n in names}
+    varying = [n for n in names if counts[n] > 1]
+    constant = tuple(n for n in names if counts[n] <= 1)
+    if not varying:
+        return Axes2D(names[0], None, (), tuple(names[1:]))
+    ranked = sorted(varying, key=lambda n: -counts[n])  # stable: ties keep the family's order
+    if len(ranked) == 1:
+        return Axes2D(ranked[0], None, (), constant)
+    pair = [n for n in varying if n in ranked[:2]]
+    return Axes2D(pair[1], pair[0], tuple(n for n in varying if n not in pair), constant)
+
+
+def theta_map(
+    rows: pd.DataFrame, names: list[str], label: str, *, percent: bool = False, from_zero: bool = True
+) -> Figure:
+    """One quantity over θ, for each group.
+
+    Args:
+        rows: columns theta_<name>…, group, value; rows of one θ and group (seeds) are averaged.
+        names: θ's names.
+        label: of the quantity.
+        percent: write values in per cent.
+        from_zero: the scale begins at zero, else at the smallest value (where only the order matters).
+    """
+    rows = binned(rows.dropna(subset=["value"]), names)
+    axes = layout(rows, names)
+    with style():
+        if axes.vertical is None:
+            return _lines(rows, axes, label, percent)
+        return _heat_maps(rows, axes, label, percent, from_zero)
+
+
+def binned(rows: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Rows with parameters of very many values replaced by the middles of :data:`_BINS` bins."""
+    rows = rows.copy()
+    for name in names:
+        values = rows[f"theta_{name}"].astype(float)
+        if values.nunique() > _MOST_VALUES:
+            edges = np.linspace(values.min(), values.max(), _BINS + 1)
+            at = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, _BINS - 1)
+            values = pd.Series((edges[at] + edges[at + 1]) / 2, index=rows.index)
+        rows[f"theta_{name}"] = values.round(9)
+    return rows
+
+
+def _lines(rows: pd.DataFrame, axes: Axes2D, label: str, percent: bool) -> Figure:
+    palette = colours(rows["group"])
+    figure, (panel,) = grid(1, 1, 5.6, 2.9)
+    column = f"theta_{axes.horizontal}"
+    for group, of_group in rows.groupby("group", sort=False):
+        if "seed" in of_group and of_group["seed"].nunique() > 1:
+            for _, one in of_group.groupby("seed"):
+                thin = one.groupby(column)["value"].mean()
+                panel.plot(thin.index, _scaled(thin, percent), color=palette[group], lw=0.7, alpha=0.45)
+        mean = of_group.groupby(column)["value"].mean()
+        panel.plot(mean.index, _scaled(mean, percent), color=palette[group], lw=2, marker="o", ms=4)
+    panel.set_xlabel(axes.horizontal)
+    panel.set_ylabel(f"{label} (%)" if percent else label)
+    panel.set_ylim(bottom=min(0.0, panel.get_ylim()[0]))
+    legend(figure, palette)
+    return figure
+
+
+def _scaled(values: pd.Series, percent: bool) -> np.ndarray:
+    return values.to_numpy(float) * (100 if percent else 1)
+
+
+def _heat_maps(rows: pd.DataFrame, axes: Axes2D, label: str, percent: bool, from_zero: bool) -> Figure:
+    assert axes.vertical is not None
+    horizontal, vertical = f"theta_{axes.horizontal}", f"theta_{axes.vertical}"
+    rest = [f"theta_{n}" for n in axes.rest]
+    xs, ys = np.unique(rows[horizontal]), np.unique(rows[vertical])
+    combinations = rows[rest].drop_duplicates().sort_values(rest) if rest else pd.DataFrame(index=[0])
+    combinations = combinations.head(_MOST_PANELS)
+    groups = list(dict.fromkeys(rows["group"]))
+    means = rows.groupby(["group", *rest, vertical, horizontal])["value"].mean()
+    low, high = float(means.min()), float(means.max())
+    low = min(0.0, low) if from_zero else low
+    cell = 0.62 if len(xs) * len(ys) <= _WRITTEN_CELLS else 0.13
+    width, height = max(1.7, cell * len(xs) + 0.75), max(1.5, 0.72 * cell * len(ys) + 0.85)
+    beside = len(combinations) == 1  # nothing else to put side by side: the groups
+    across = len(groups) if beside else len(combinations)
+    columns = max(1, min(across, int(_WIDEST // width)))
+    lines = -(-across // columns)  # rows of panels for each group, or for all of them
+    total = lines if beside else lines * len(groups)
+    size = (width * columns + 0.8, height * total + 0.25)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(total, columns, squeeze=False, sharex=True, sharey=True)
+    for panel in panels.ravel():
+        panel.set_visible(False)
+    shown: list[Axes] = []
+    for g, group in enumerate(groups):
+        for i, (_, combination) in enumerate(combinations.iterrows()):
+            row, column = divmod(g if beside else i, columns)
+            row += 0 if beside else g * lines
+            panel = panels[row, column]
+            panel.set_visible(True)
+            chosen = rows[rows["group"] == group]
+            for name in rest:
+                chosen = chosen[chosen[name] == combination[name]]
+            table = chosen.pivot_table(index=vertical, columns=horizontal, values="value", aggfunc="mean")
+            values = table.reindex(index=ys, columns=xs).to_numpy(float)
+            image = panel.imshow(values, origin="lower", aspect="auto", cmap=MAP_COLOURS, vmin=low, vmax=high)
+            where = ", ".join(f"{n} = {combination[f'theta_{n}']:g}" for n in axes.rest)
+            panel.set_title("\n".join(filter(None, [group if i == 0 else "", where])), fontsize=8.5)
+            _ticks(panel, xs, ys)
+            if column == 0:
+                panel.set_ylabel(axes.vertical)
+            if row == total - 1:
+                panel.set_xlabel(axes.horizontal)
+            if len(xs) * len(ys) <= _WRITTEN_CELLS:
+                _write(panel, values, low, high, percent)
+            shown.append(panel)
+    bar = figure.colorbar(image, ax=shown, fraction=0.06, pad=0.02, aspect=size[1] / 0.14)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=7.5, length=2)
+    if percent:
+        bar.ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %")
+    bar.set_label(label, fontsize=8.5)
+    return figure
+
+
+def _ticks(panel: Axes, xs: np.ndarray, ys: np.ndarray) -> None:
+    """Every value named where there are few, about six of them where there are many."""
+    for axis, values in ((panel.xaxis, xs), (panel.yaxis, ys)):
+        at = np.unique(np.linspace(0, len(values) - 1, min(len(values), 6)).round().astype(int))
+        axis.set_ticks(at, [f"{values[i]:.3g}" for i in at])
+    panel.grid(False)
+    panel.tick_params(length=0)
+    panel.set_facecolor("#ffffff")
+    for spine in panel.spines.values():
+        spine.set_visible(False)
+
+
+def _write(panel: Axes, values: np.ndarray, low: float, high: float, percent: bool) -> None:
+    """The number in each cell; a cell that the family does not have stays white with a dot."""
+    for (row, column), value in np.ndenumerate(values):
+        if np.isnan(value):
+            panel.text(column, row, "·", ha="center", va="center", fontsize=7.5, color="#b0b8c1")
+            continue
+        dark = high > low and (value - low) / (high - low) > 0.55
+        text = f"{100 * value:.3g}" if percent else number(value)
+        panel.text(column, row, text, ha="center", va="center", fontsize=7.5, color="white" if dark else "#1f2933")

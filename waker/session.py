@@ -1,0 +1,296 @@
+"""Everything of a training run that has a state, in one place: made, saved and resumed together.
+
+:mod:`waker.loop` decides *when*; a :class:`Session` knows *how* to collect, learn, adapt, evaluate and save. What
+is not in :meth:`Session.state` does not exist for a resumed run.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from waker.checkpoint import Checkpoints
+from waker.clock import Every, Ratio
+from waker.collector import Collector
+from waker.curriculum import Curriculum
+from waker.feed import Feed
+from waker.files import saving, write_text
+from waker.learner import Learner
+from waker.loggers import Means, make_sink
+from waker.progress import Progress
+from waker.replay import Replay, record_fields
+from waker.replay_store import ReplayStore
+from waker.rundir import RunFolder, plain
+from waker.seeding import Streams, isolated_torch, load_torch_state, seed_for, torch_state
+from waker.slots import EnvironmentFailed, MakeEnv
+from waker.spaces import EnvSpec
+from waker.tables import Table
+from waker_envs.api import ThetaSpace
+
+Row = Mapping[str, Any]
+Evaluate = Callable[[Learner, Curriculum], Mapping[str, Sequence[Row]]]
+"""Measures an agent: rows by table (``evaluation``, ``model_error``). Training's random streams are kept from it."""
+TABLES = ("episodes", "curriculum", "evaluation", "model_error")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The factories that a run is made of; called once each, in this order, with all seeds set.
+
+    Attributes:
+        make_env: one slot's environment.
+        make_curriculum: from its own generator.
+        make_agent: the learner; draws its weights from torch's global generator.
+        evaluate: see :data:`Evaluate`.
+    """
+
+    spec: EnvSpec
+    space: ThetaSpace
+    make_env: MakeEnv
+    make_curriculum: Callable[[np.random.Generator], Curriculum]
+    make_agent: Callable[[], Learner]
+    evaluate: Evaluate
+
+
+class Session:
+    """A training run under way.
+
+    Args:
+        parts: what it is made of.
+        run: its folder, locked by the caller.
+        progress: told what happens.
+
+    Attributes:
+        updates, adapted: updates of everything, and of the task policies alone, made so far.
+        finished: the run is over, its last evaluation included.
+    """
+
+    def __init__(self, parts: Parts, run: RunFolder, progress: Progress) -> None:
+        self.parts, self.run, self.progress = parts, run, progress
+        self.config = run.config
+        train = self.config.train
+        self.updates, self.adapted, self.finished = 0, 0, False
+        self.streams = Streams.from_seed(self.config.seed)
+        self.replay = Replay(record_fields(parts.spec), train.envs, train.replay)
+        self.store = ReplayStore(run.path / "replay", self.replay)
+        self.checkpoints = Checkpoints(run.path / "checkpoints", train.keep)
+        self.curriculum = parts.make_curriculum(self.streams.curriculum)
+        torch.manual_seed(seed_for(self.config.seed, "torch"))
+        self.agent = parts.make_agent()
+        self.feed = Feed(self.replay, self.streams.replay, train.batch, train.length, self.config.device)
+        self.tables = {name: Table(run.path / f"{name}.parquet") for name in TABLES}
+        with saving(f"metrics in {run.path}"):
+            self.sink = make_sink(self.config.sinks, run.path, run.name, plain(self.config))
+        self.means = Means({len(parts.spec.tasks): parts.spec.tasks, **_members(self.agent)})
+        self.collector = Collector(
+            parts.make_env,
+            parts.spec,
+            parts.space,
+            self.curriculum,
+            self.replay,
+            train.envs,
+            self.streams,
+            self._episode,
+        )
+        self.explorer = self.agent.explorer()
+        # No window of T steps can be drawn before every slot has them.
+        self.update_clock = Ratio(train.train_every, max(train.prefill, train.envs * train.length))
+        self.save_clock, self.evaluate_clock = Every(train.save_every), Every(self.config.evaluation.every)
+        # While adapting there are no steps: save as often, counted in updates.
+        self.adapt_clock = Every(max(1, int(train.save_every / train.train_every)))
+        self._seconds, self._since = 0.0, time.monotonic()
+        self._logged = (0, self._since)  # updates and time of the newest metric row
+
+    @property
+    def step(self) -> int:
+        """Agent steps so far."""
+        return self.collector.step
+
+    @property
+    def learning_due(self) -> bool:
+        """Whether an update is outstanding."""
+        return self.update_clock.due(self.step, self.updates)
+
+    @property
+    def exploring(self) -> bool:
+        """Whether there is still data to collect, or an update to make from it."""
+        return self.step < self.config.train.steps or self.learning_due
+
+    @property
+    def adapting(self) -> bool:
+        """Whether exploration is over and the task policies are still to be trained from its replay."""
+        train = self.config.train
+        return not self.exploring and train.task_policies == "after" and self.adapted < train.adapt_updates
+
+    @property
+    def save_due(self) -> bool:
+        """Whether it is time for a checkpoint."""
+        return self.save_clock.due(self.step) or self.adapt_clock.due(self.adapted)
+
+    def collect(self) -> None:
+        """One tick: uniform random actions until learning begins, then the exploration policy."""
+        self.collector.tick(self.explorer if self.step >= self.update_clock.start else None)
+        self._show("explore" if self.updates else "prefill")
+
+    def learn(self) -> None:
+        """One update, its credit to the curriculum, and a metric row when it is time."""
+        credit, metrics = self.agent.update(self.feed.next())
+        self.curriculum.observe(credit.theta_id.cpu().numpy(), credit.error.detach().cpu().numpy(), self.step)
+        self.means.add(metrics)
+        self.updates += 1
+        if self.updates % self.config.train.log_every == 0:
+            self._log()
+            self._table("curriculum", self.curriculum.table())
+        self._show("explore")
+
+    def adapt(self) -> None:
+        """One update of the task policies alone."""
+        self.means.add({f"adapt/{k}": v for k, v in self.agent.adapt_update(self.feed.next()).items()})
+        self.adapted += 1
+        if self.adapted % self.config.train.log_every == 0 or not self.adapting:
+            self._log()
+        self._show(f"adapt {self.adapted:,}/{self.config.train.adapt_updates:,}")
+
+    def evaluate(self) -> None:
+        """Measure the agent, on random streams of its own. Saves first: an evaluation may take long, or fail."""
+        self.save()
+        self.progress.note(f"evaluating at step {self.step:,}")
+        with isolated_torch(seed_for(self.config.seed, "evaluation", self.step)):
+            tables = self.parts.evaluate(self.agent, self.curriculum)
+        for name, rows in tables.items():
+            self._table(name, rows)
+        self.evaluate_clock.mark(self.step)
+
+    def save(self) -> Path:
+        """Save everything: replay, tables and sinks first, then the checkpoint that names what belongs to it.
+
+        Raises:
+            SaveFailed: the disk is full, say; the checkpoint before is intact.
+        """
+        self.save_clock.mark(self.step)
+        self.adapt_clock.mark(self.adapted)
+        kept = self.checkpoints.manifests()
+        intact = (
+            f"; the checkpoint at step {kept[0]['step']:,} is intact, the same command goes on from it" if kept else ""
+        )
+        with saving(f"the run at step {self.step:,}", hint=intact):
+            replay = self.store.save()
+            logs = {"tables": {name: table.save() for name, table in self.tables.items()}, "sinks": self.sink.sync()}
+            path = self.checkpoints.save(
+                self.state() | {"replay": replay, "logs": logs}, self.step, self.updates + self.adapted, replay
+            )
+            self.store.prune(m["replay"] for m in self.checkpoints.manifests())
+        return path
+
+    def state(self) -> dict[str, Any]:
+        """All that a resumed run needs, but for replay and logs."""
+        return {
+            "updates": self.updates,
+            "adapted": self.adapted,
+            "finished": self.finished,
+            "seconds": self._seconds + time.monotonic() - self._since,
+            "evaluations": self.evaluate_clock.passed,
+            "agent": self.agent.state_dict(),
+            "curriculum": self.curriculum.state_dict(),
+            "collector": self.collector.state_dict(),
+            "streams": self.streams.state_dict(),
+            "means": self.means.state_dict(),
+            "torch": torch_state(),
+        }
+
+    def resume(self) -> bool:
+        """Go on from the newest whole checkpoint, if there is one; else clear what a run without one left.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            UserError: there are checkpoints, and none is whole.
+        """
+        self.checkpoints.tidy()
+        if self.checkpoints.newest(self._restore, self.progress.note) is None:
+            self.store.clear()
+            for table in self.tables.values():
+                table.restore(0)
+            self.sink.restore({})
+            return False
+        if not self.finished:
+            self.progress.note(f"going on from step {self.step:,}, {self.updates:,} updates")
+        return True
+
+    def failed(self, failure: EnvironmentFailed) -> EnvironmentFailed:
+        """Keep all data up to an environment's failure; the error to raise, which names the report's file."""
+        path = self.run.path / "failure.json"
+        with saving(f"the failure report in {path}"):
+            write_text(path, json.dumps(failure.report, indent=1))
+        self.collector.abandon()
+        self.save()
+        return EnvironmentFailed(failure.report, path)
+
+    def close(self) -> None:
+        """Close environments, sinks and the display."""
+        self.collector.close()
+        self.sink.close()
+        self.progress.close()
+
+    def _restore(self, state: dict[str, Any]) -> bool:
+        self.store.restore(state["replay"])  # first: it may find damage, and nothing else has changed yet
+        self.updates, self.adapted, self.finished = state["updates"], state["adapted"], state["finished"]
+        self._seconds, self._since = state["seconds"], time.monotonic()
+        self._logged = (self.updates + self.adapted, self._since)
+        self.evaluate_clock.passed = state["evaluations"]
+        self.agent.load_state_dict(state["agent"])
+        self.curriculum.load_state_dict(state["curriculum"])
+        self.explorer = self.agent.explorer()
+        self.collector.load_state_dict(state["collector"], self.explorer, self.progress.note)
+        self.save_clock.mark(self.step)
+        self.adapt_clock.mark(self.adapted)
+        self.streams.load_state_dict(state["streams"])
+        self.means.load_state_dict(state["means"])
+        for name, table in self.tables.items():
+            table.restore(state["logs"]["tables"].get(name, 0))
+        self.sink.restore(state["logs"]["sinks"])
+        load_torch_state(state["torch"])
+        self.store.prune(m["replay"] for m in self.checkpoints.manifests())
+        return True
+
+    def _episode(self, row: dict[str, Any]) -> None:
+        self.tables["episodes"].append([{**self.run.columns, "updates": self.updates, **row}])
+        self.means.add({f"episode/{k}": row[k] for k in row if k == "length" or k.startswith("return_")})
+
+    def _table(self, name: str, rows: Sequence[Row]) -> None:
+        where = {**self.run.columns, "step": self.step, "updates": self.updates}
+        self.tables[name].append([{**where, **row} for row in rows])
+
+    def _log(self) -> None:
+        now, done = time.monotonic(), self.updates + self.adapted
+        means = self.means.take()
+        lost = [k for k, v in means.items() if "loss" in k and not math.isfinite(v)]
+        if lost:
+            self.progress.note(f"{lost[0]} is not finite at update {done:,}: training may have diverged")
+        speed = (done - self._logged[0]) / max(now - self._logged[1], 1e-9)
+        times = {"time/seconds": self._seconds + now - self._since, "time/updates_per_second": speed}
+        self._logged = (done, now)
+        with saving(f"metrics in {self.run.path}"):
+            self.sink.write({"step": self.step, "updates": done, "replay/steps": len(self.replay), **means, **times})
+        self.progress.metrics(means)
+
+    def _show(self, phase: str) -> None:
+        theta = self.collector.theta
+        self.progress.update(
+            self.step, self.updates, lambda: self.parts.space.format(theta) if len(theta) else "", phase
+        )
+
+
+def _members(agent: Learner) -> dict[int, tuple[str, ...]]:
+    """What the entries of a metric with one value a policy are called."""
+    names = agent.explorer().names
+    return {len(names): names} if len(names) > 1 else {}

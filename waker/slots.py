@@ -1,0 +1,170 @@
+"""One environment slot: an environment, its episode under way, and what is needed to rebuild it.
+
+Used by :mod:`waker.collector`. An episode is fixed by (seed, θ) and its actions, so a slot is saved as these three
+and rebuilt by playing them again: environments cannot be pickled in general, and loading runs nobody's pickles.
+Everything an environment returns is checked here, once, before it can reach the replay.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from waker.errors import UserError
+from waker.spaces import EnvSpec, ObservationKey
+
+MakeEnv = Callable[[], gym.Env[Any, Any]]
+_KINDS = {"image": "u", "categorical": "iu", "vector": "fiub"}
+
+
+class EnvironmentFailed(UserError):
+    """An environment raised, or returned what it must not.
+
+    Attributes:
+        report: ``env``, ``theta`` (list), ``seed``, ``actions`` (lists, as the environment got them; the last one
+            failed, none if the reset did), ``reason`` and ``traceback``: enough to reproduce it.
+    """
+
+    def __init__(self, report: dict[str, Any], saved: Path | None = None) -> None:
+        self.report = report
+        steps = len(report["actions"])
+        where = f"at step {steps}" if steps else "at reset"
+        again = f"its {steps} actions" if steps else "no action"
+        file = f", kept in {saved}" if saved else ""
+        super().__init__(
+            f"environment {report['env']} failed {where} of an episode: {report['reason']}; "
+            f"reproduce it with reset(seed={report['seed']}, options={{'theta': {report['theta']}}}) and {again}{file}"
+        )
+
+
+class Step(NamedTuple):
+    """A checked step: observation by key, task rewards (K,), both ends, and ``completion`` (NaN if none)."""
+
+    observation: dict[str, NDArray[Any]]
+    rewards: NDArray[np.float32]
+    terminated: bool = False
+    truncated: bool = False
+    completion: float = float("nan")
+
+
+@dataclass
+class Slot:
+    """An environment and its episode; ``actions`` are the agent's vectors (A,) since the reset."""
+
+    env: gym.Env[Any, Any]
+    spec: EnvSpec
+    theta: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    theta_id: int = -1
+    seed: int = -1
+    actions: list[NDArray[np.float32]] = field(default_factory=list)
+    returns: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+    def reset(self, theta: NDArray[np.float64], theta_id: int, seed: int) -> Step:
+        """Begin the episode of (seed, θ).
+
+        Raises:
+            EnvironmentFailed: the environment raised or broke its promises.
+        """
+        self.theta, self.theta_id, self.seed = theta, theta_id, seed
+        self.actions = []
+        self.returns = np.zeros(len(self.spec.tasks))
+        try:
+            observation, _ = self.env.reset(seed=seed, options={"theta": theta.copy()})
+            return Step(_observation(self.spec, observation), np.zeros(len(self.spec.tasks), np.float32))
+        except Exception as error:  # somebody else's code: whatever it raises is reported with what reproduces it
+            raise self._failure(error) from error
+
+    def step(self, action: NDArray[np.float32]) -> Step:
+        """Make one step with the agent's vector (A,).
+
+        Raises:
+            EnvironmentFailed: as :meth:`reset`.
+        """
+        self.actions.append(action.copy())
+        try:
+            observation, _, terminated, truncated, info = self.env.step(self.spec.action.to_env(action))
+            rewards = _rewards(self.spec, info)
+            self.returns += rewards
+            completion = float(info.get("completion", float("nan")))
+            return Step(_observation(self.spec, observation), rewards, bool(terminated), bool(truncated), completion)
+        except Exception as error:
+            raise self._failure(error) from error
+
+    def state_dict(self) -> dict[str, Any]:
+        """θ, its id, the episode's seed and the actions (length, A)."""
+        actions = np.array(self.actions, np.float32).reshape(len(self.actions), self.spec.action.dim)
+        return {"theta": self.theta, "theta_id": self.theta_id, "seed": self.seed, "actions": actions}
+
+    def rebuild(self, state: dict[str, Any]) -> Step:
+        """Play the saved episode again up to where it was; its last step."""
+        step = self.reset(np.asarray(state["theta"], np.float64), int(state["theta_id"]), int(state["seed"]))
+        for action in state["actions"]:
+            step = self.step(action)
+        return step
+
+    def _failure(self, error: Exception) -> EnvironmentFailed:
+        reason = str(error) if isinstance(error, _Broken) else f"{type(error).__name__}: {error}"
+        return EnvironmentFailed(
+            {
+                "env": self.spec.env_id,
+                "theta": self.theta.tolist(),
+                "seed": self.seed,
+                "actions": [np.asarray(self.spec.action.to_env(a)).tolist() for a in self.actions],
+                "reason": " ".join(reason.split()),
+                "traceback": traceback.format_exc(),
+            }
+        )
+
+
+class _Broken(Exception):
+    """What an environment returned is not what it promised."""
+
+
+def _observation(spec: EnvSpec, observation: Any) -> dict[str, NDArray[Any]]:
+    """The observation by key, in the spec's dtypes."""
+    if isinstance(observation, Mapping):
+        missing = [k.name for k in spec.observation if k.name not in observation]
+        if missing:
+            raise _Broken(f"the observation has no {missing[0]!r}, only {', '.join(map(str, observation))}")
+        return {k.name: _entry(k, observation[k.name]) for k in spec.observation}
+    if len(spec.observation) != 1:
+        raise _Broken(f"the observation is a {type(observation).__name__}, not a dict of {len(spec.observation)} keys")
+    return {spec.observation[0].name: _entry(spec.observation[0], observation)}
+
+
+def _entry(key: ObservationKey, value: Any) -> NDArray[Any]:
+    array = np.asarray(value)
+    # A Discrete observation is a scalar, which the spec holds as one variable.
+    shape = (1,) if array.ndim == 0 and key.kind == "categorical" else array.shape
+    if shape != key.shape:
+        raise _Broken(f"observation {key.name!r} has shape {shape} instead of {key.shape}")
+    if array.dtype.kind not in _KINDS[key.kind]:
+        raise _Broken(f"observation {key.name!r} has dtype {array.dtype}, and {key.kind} observations cannot")
+    if key.kind == "vector" and not np.isfinite(array).all():
+        raise _Broken(f"observation {key.name!r} is not finite")
+    if key.kind == "categorical":
+        flat = array.reshape(-1)
+        if (flat < 0).any() or (flat >= key.classes).any():
+            at = int(np.flatnonzero((flat < 0) | (flat >= key.classes))[0])
+            raise _Broken(f"observation {key.name!r}[{at}] is {flat[at]}, of {key.classes[at]} classes")
+    elif key.kind == "image" and array.dtype != np.uint8:
+        raise _Broken(f"observation {key.name!r} has dtype {array.dtype} instead of uint8")
+    return array.reshape(key.shape).astype(key.dtype, copy=False)
+
+
+def _rewards(spec: EnvSpec, info: dict[str, Any]) -> NDArray[np.float32]:
+    if "task_rewards" not in info:
+        raise _Broken("info has no 'task_rewards'")
+    rewards = np.asarray(info["task_rewards"], np.float32)
+    if rewards.shape != (len(spec.tasks),):
+        raise _Broken(f"info['task_rewards'] has shape {rewards.shape} instead of ({len(spec.tasks)},)")
+    if not np.isfinite(rewards).all():
+        raise _Broken(f"info['task_rewards'] is not finite: {rewards.tolist()}")
+    return rewards
