@@ -39,7 +39,7 @@ def meta_agent(config: Config, key: ObservationKey, *, discrete: bool, after: bo
     """An agent on the meta device."""
     action = ActionSpec(4, True) if discrete else ActionSpec(6, False, (-1.0,) * 6, (1.0,) * 6)
     spec = EnvSpec("waker/Meta-v0", (key,), action, tuple(f"task{k}" for k in range(tasks)))
-    train = replace(config.train, task_policies="after" if after else "online")
+    train = replace(config.train, task_policies="after" if after else "online", adapt_heads=0)
     config = replace(config, explorer=replace(config.explorer, heads=heads), train=train)
     with torch.device("meta"):
         return Agent(spec, config, "meta")

@@ -1,7 +1,7 @@
 """One training step against the authors' implementation: ``python -m tests.reference_step FILE …``.
 
-A reference file holds one deterministic step of the published code (samples replaced by modes) at a tiny size: its
-configuration, batch, every weight before and after, the forward pass, losses and gradient norms. Here the model is built
+A reference file holds one deterministic step of the published code (samples replaced by modes) at a tiny size:
+its configuration, batch, every weight before and after, the forward pass, losses and gradient norms. Here the model is built
 from the file's configuration alone, the weights are copied in, one :meth:`Agent.update` is made, and everything is
 compared. Exit code 1 past the bounds.
 

@@ -131,7 +131,7 @@ def test_records_are_the_episodes_played_by_hand() -> None:
             assert row["length"] == stop - start - 1
             assert row["return_high"] == pytest.approx(total[0], abs=1e-12)
             assert row["return_low"] == pytest.approx(total[1], abs=1e-12)
-            assert row["completion"] == completion
+            assert row["completion_high"] == row["completion_low"] == completion
             assert (row["theta_deck"], row["theta_luck"]) == tuple(space.points[row["theta_id"]])
     assert seen == len(rows) > 10
     assert collector.step == 3 * 40 - data["is_first"].sum()
@@ -175,7 +175,7 @@ def test_the_curriculum_hears_of_every_episode(monkeypatch: pytest.MonkeyPatch) 
         assert tuple(theta) == (row["theta_deck"], row["theta_luck"])
         assert stats["length"] == row["length"]
         assert stats["return_high"] == row["return_high"]
-        assert stats["completion"] == row["completion"]
+        assert stats["completion_high"] == row["completion_high"]
 
 
 @pytest.mark.parametrize("cut", [1, 2, 9, 17])

@@ -45,7 +45,7 @@ def tiny_config(recipe: str = "tiny", *, after: bool = False, heads: int = 3) ->
     )
     behaviour = replace(base.behaviour, horizon=4, starts=0, actor_units=small, critic_units=small)
     explorer = replace(base.explorer, heads=heads, units=small)
-    train = replace(base.train, task_policies="after" if after else "online")
+    train = replace(base.train, task_policies="after" if after else "online", adapt_heads=0)
     return replace(base, model=model, behaviour=behaviour, explorer=explorer, train=train)
 
 

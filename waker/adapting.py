@@ -74,7 +74,7 @@ class Adaptation:
         self.rng = np.random.default_rng(seed_for(config.seed, "replay", _STREAM))
         torch.manual_seed(seed_for(config.seed, "torch", _STREAM))
         self.adapter = adapter_for(loaded, self.names)
-        self.feed = Feed(replay, self.rng, config.train.batch, config.train.length, config.device)
+        self.feed = Feed(replay, self.rng, config.train.adapt_batch, config.train.length, config.device)
         self.checkpoints = Checkpoints(self.folder / "checkpoints", config.train.keep)
         self.updates = 0
 

@@ -147,5 +147,7 @@ class Agent:
         self.ensemble.load_state_dict(state["ensemble"])
         self.ensemble_optimizer.load_state_dict(state["ensemble_optimizer"])
         self.learner.load_state_dict(state["learner"])
-        if state["adapter"] is not None:
+        if state["adapter"] is None:
+            self.adapter = None
+        else:
             self.start_adaptation().load_state_dict(state["adapter"])

@@ -38,7 +38,7 @@ class Collector:
         envs: number of slots.
         streams: ``episodes`` draws episode seeds, ``actions`` the random actions.
         on_episode: receives a row for each finished episode: step, slot, theta_id, theta_<name>…, episode_seed,
-            length, return_<task>…, completion (NaN where the environment reports none).
+            length, return_<task>…, and completion_<task>… where the environment reports it.
 
     Attributes:
         step: agent steps (``env.step`` calls) made so far.
@@ -185,8 +185,9 @@ class Collector:
     def _report(self, i: int, slot: Slot, step: Step) -> None:
         returns = {f"return_{t}": float(r) for t, r in zip(self.spec.tasks, slot.returns, strict=True)}
         stats = {"length": float(len(slot.actions)), "terminated": float(step.terminated), **returns}
-        if not np.isnan(step.completion):
-            stats["completion"] = step.completion
+        done = np.full(len(self.spec.tasks), np.nan) if step.completion is None else step.completion
+        completion = {f"completion_{t}": float(c) for t, c in zip(self.spec.tasks, done, strict=True) if np.isfinite(c)}
+        stats |= completion
         self.curriculum.episode_done(slot.theta, slot.theta_id, stats)
         theta = {f"theta_{n}": float(v) for n, v in zip(self.space.names, slot.theta, strict=True)}
         self._on_episode(
@@ -198,6 +199,6 @@ class Collector:
                 "episode_seed": slot.seed,
                 "length": len(slot.actions),
                 **returns,
-                "completion": step.completion,
+                **completion,
             }
         )

@@ -57,7 +57,9 @@ class ModelConfig:
     decoder_units: tuple[int, ...] = (400, 400, 400, 400)
     """Hidden layers of the vector and categorical decoder."""
     head_units: tuple[int, ...] = (400, 400, 400, 400)
-    """Hidden layers of the reward and continue heads."""
+    """Hidden layers of the reward heads."""
+    continue_units: tuple[int, ...] = (400, 400, 400, 400)
+    """Hidden layers of the continue head."""
     act: Literal["elu", "silu"] = "silu"
     """Activation everywhere."""
     norm: Literal["none", "rms", "layer"] = "rms"
@@ -179,6 +181,10 @@ class TrainConfig:
     """Train task policies alongside, or afterwards from the last checkpoint and its replay."""
     adapt_updates: int = 0
     """With `after`: updates of the task policies once exploration has ended (also `waker adapt`)."""
+    adapt_batch: int = 16
+    """Sequences of a batch while only task policies are trained: the frozen model filters them cheaply."""
+    adapt_heads: int = 0
+    """The first so many of those updates train the reward heads alone: a policy of a wrong reward is work lost."""
     save_every: int = 10_000
     """Agent steps between checkpoints."""
     keep: int = 2

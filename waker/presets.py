@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from waker.config import (
     BehaviourConfig,
@@ -16,7 +17,9 @@ from waker.config import (
 from waker.curriculum.config import CurriculumConfig
 from waker.errors import unknown
 
-_AUTHORS_ADAM = {"eps": 1e-5, "clip": 100.0, "decay": 1e-6, "keras": True}
+
+def _authors_adam(lr: float) -> OptimizerConfig:
+    return OptimizerConfig(lr=lr, eps=1e-5, clip=100.0, decay=1e-6, keras=True)
 
 
 def paper() -> Config:
@@ -39,7 +42,7 @@ def paper() -> Config:
             kl_rep=0.2,
             free_nats=1.0,
             continue_scale=0.0,
-            optimizer=OptimizerConfig(lr=3e-4, **_AUTHORS_ADAM),
+            optimizer=_authors_adam(3e-4),
         ),
         behaviour=BehaviourConfig(
             critic="gaussian",
@@ -52,10 +55,10 @@ def paper() -> Config:
             slow_rate=1.0,
             slow_regulariser=0.0,
             baseline="authors",
-            actor_optimizer=OptimizerConfig(lr=1e-4, **_AUTHORS_ADAM),
-            critic_optimizer=OptimizerConfig(lr=1e-4, **_AUTHORS_ADAM),
+            actor_optimizer=_authors_adam(1e-4),
+            critic_optimizer=_authors_adam(1e-4),
         ),
-        explorer=ExplorerConfig(target="feature", scale=50.0, optimizer=OptimizerConfig(lr=3e-4, **_AUTHORS_ADAM)),
+        explorer=ExplorerConfig(target="feature", scale=50.0, optimizer=_authors_adam(3e-4)),
         train=TrainConfig(steps=5_000_000, prefill=100_000, train_every=8.0, replay=2_000_000),
     )
 
@@ -63,24 +66,18 @@ def paper() -> Config:
 def authors() -> Config:
     """``paper`` with the authors' switches: the action that led into a state, the first imagined entry credited."""
     base = paper()
-    explorer = ExplorerConfig(
-        target="feature", scale=50.0, action="authors", credit_first=True, optimizer=base.explorer.optimizer
-    )
-    return _replace(base, explorer=explorer)
+    explorer = replace(base.explorer, action="authors", credit_first=True)
+    return replace(base, explorer=explorer)
 
 
 def default() -> Config:
     """The later, more robust recipe (DreamerV3) at a middle size."""
-    return Config(
-        explorer=ExplorerConfig(target="deter"),
-        behaviour=BehaviourConfig(),
-    )
+    return Config(explorer=ExplorerConfig(target="deter"))
 
 
 def laptop() -> Config:
     """The recipe for grids on one core: small nets, few free nats, short memory of the error estimates."""
     units = (128, 128)
-    adam = {"eps": 1e-8, "clip": 100.0}
     return Config(
         model=ModelConfig(
             deter=128,
@@ -91,13 +88,14 @@ def laptop() -> Config:
             norm="layer",
             encoder_units=(128, 128),
             decoder_units=(128, 128),
-            head_units=(128,),
+            head_units=(128, 128),
+            continue_units=(64,),
             bins=41,
             bins_limit=4.0,
             kl_dyn=0.5,
             kl_rep=0.1,
             free_nats=0.1,
-            optimizer=OptimizerConfig(lr=2e-3, warmup=100, anneal=4000, **adam),
+            optimizer=OptimizerConfig(lr=2e-3, warmup=100, anneal=4000),
         ),
         behaviour=BehaviourConfig(
             horizon=15,
@@ -105,12 +103,10 @@ def laptop() -> Config:
             discount=0.97,
             actor_units=units,
             critic_units=units,
-            actor_optimizer=OptimizerConfig(lr=1e-3, warmup=50, **adam),
-            critic_optimizer=OptimizerConfig(lr=1e-3, warmup=50, **adam),
+            actor_optimizer=OptimizerConfig(lr=1e-3, warmup=50),
+            critic_optimizer=OptimizerConfig(lr=1e-3, warmup=50),
         ),
-        explorer=ExplorerConfig(
-            heads=5, units=(128,), target="deter", optimizer=OptimizerConfig(lr=1e-3, warmup=50, **adam)
-        ),
+        explorer=ExplorerConfig(heads=5, units=(128,), target="deter", optimizer=OptimizerConfig(lr=1e-3, warmup=50)),
         curriculum=CurriculumConfig(memory_updates=50.0, reduction_interval=500, reduction_start=2_000),
         train=TrainConfig(
             steps=25_000,
@@ -142,6 +138,7 @@ def tiny() -> Config:
             encoder_units=small,
             decoder_units=small,
             head_units=small,
+            continue_units=small,
             bins=11,
             bins_limit=3.0,
         ),
@@ -183,9 +180,3 @@ def preset(name: str) -> Config:
     if name not in PRESETS:
         raise unknown("preset", name, PRESETS)
     return PRESETS[name]()
-
-
-def _replace(config: Config, **sections: object) -> Config:
-    from dataclasses import replace
-
-    return replace(config, **sections)  # type: ignore[arg-type]

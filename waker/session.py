@@ -86,6 +86,7 @@ class Session:
         torch.manual_seed(seed_for(self.config.seed, "torch"))
         self.agent = parts.make_agent()
         self.feed = Feed(self.replay, self.streams.replay, train.batch, train.length, self.config.device)
+        self.adapt_feed = Feed(self.replay, self.streams.replay, train.adapt_batch, train.length, self.config.device)
         self.tables = {name: Table(run.path / f"{name}.parquet") for name in TABLES}
         with saving(f"metrics in {run.path}"):
             self.sink = make_sink(self.config.sinks, run.path, run.name, plain(self.config))
@@ -153,7 +154,7 @@ class Session:
 
     def adapt(self) -> None:
         """One update of the task policies alone."""
-        self.means.add({f"adapt/{k}": v for k, v in self.agent.adapt_update(self.feed.next()).items()})
+        self.means.add({f"adapt/{k}": v for k, v in self.agent.adapt_update(self.adapt_feed.next()).items()})
         self.adapted += 1
         if self.adapted % self.config.train.log_every == 0 or not self.adapting:
             self._log()

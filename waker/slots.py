@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waker.errors import UserError
-from waker.spaces import EnvSpec, ObservationKey
+from waker.spaces import EnvSpec, ObservationKey, completion_of
 
 MakeEnv = Callable[[], gym.Env[Any, Any]]
 _KINDS = {"image": "u", "categorical": "iu", "vector": "fiub"}
@@ -45,13 +45,13 @@ class EnvironmentFailed(UserError):
 
 
 class Step(NamedTuple):
-    """A checked step: observation by key, task rewards (K,), both ends, and ``completion`` (NaN if none)."""
+    """A checked step: observation by key, task rewards (K,), both ends, and ``completion`` (K,), None at a reset."""
 
     observation: dict[str, NDArray[Any]]
     rewards: NDArray[np.float32]
     terminated: bool = False
     truncated: bool = False
-    completion: float = float("nan")
+    completion: NDArray[np.float64] | None = None
 
 
 @dataclass
@@ -92,7 +92,7 @@ class Slot:
             observation, _, terminated, truncated, info = self.env.step(self.spec.action.to_env(action))
             rewards = _rewards(self.spec, info)
             self.returns += rewards
-            completion = float(info.get("completion", float("nan")))
+            completion = completion_of(info, self.spec.tasks)
             return Step(_observation(self.spec, observation), rewards, bool(terminated), bool(truncated), completion)
         except Exception as error:
             raise self._failure(error) from error

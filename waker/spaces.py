@@ -57,7 +57,8 @@ class ActionSpec:
         if self.discrete:
             return int(vector.argmax())
         low, high = np.asarray(self.low, np.float32), np.asarray(self.high, np.float32)
-        return (low + (np.clip(vector, -1.0, 1.0) + 1.0) * 0.5 * (high - low)).astype(np.float32)
+        scaled = low + (np.clip(vector, -1.0, 1.0) + 1.0) * 0.5 * (high - low)
+        return np.clip(scaled, low, high).astype(np.float32)  # rounding may have stepped over a bound
 
     def random(self, rng: np.random.Generator, n: int) -> NDArray[np.float32]:
         """n uniform actions as vectors, (n, A)."""
@@ -83,6 +84,10 @@ class EnvSpec:
         return {k.name: np.asarray(observation[k.name], k.dtype).reshape(k.shape) for k in self.observation}
 
 
+def _one_line(space: gym.Space[Any]) -> str:
+    return " ".join(str(space).split())  # arrays print over several lines
+
+
 def _key(name: str, space: gym.Space[Any], weight: float) -> ObservationKey:
     if isinstance(space, gym.spaces.Box):
         if space.dtype == np.uint8 and len(space.shape) == 3:
@@ -96,7 +101,7 @@ def _key(name: str, space: gym.Space[Any], weight: float) -> ObservationKey:
         dtype = "uint8" if space.n <= 256 else "int32"
         return ObservationKey(name, "categorical", (1,), dtype, (int(space.n),), weight)
     raise UserError(
-        f"observation {name!r} is a {space}; the learner takes Box (uint8 H×W×C images or floats), "
+        f"observation {name!r} is a {_one_line(space)}; the learner takes Box (uint8 H×W×C images or floats), "
         "MultiDiscrete and Discrete from 0, and a flat Dict of these"
     )
 
@@ -106,7 +111,9 @@ def _action(space: gym.Space[Any]) -> ActionSpec:
         return ActionSpec(int(space.n), discrete=True)
     if isinstance(space, gym.spaces.Box) and len(space.shape) == 1 and np.isfinite([space.low, space.high]).all():
         return ActionSpec(space.shape[0], False, tuple(map(float, space.low)), tuple(map(float, space.high)))
-    raise UserError(f"the action space is {space}; the learner takes Discrete from 0 and bounded one-dimensional Box")
+    raise UserError(
+        f"the action space is {_one_line(space)}; the learner takes Discrete from 0 and bounded one-dimensional Box"
+    )
 
 
 def spec_of(env: gym.Env[Any, Any]) -> EnvSpec:
@@ -126,3 +133,12 @@ def spec_of(env: gym.Env[Any, Any]) -> EnvSpec:
         keys = (_key(name, space, weights.get(name, 1.0)),)
     env_id = env.spec.id if env.spec is not None else type(inner).__name__
     return EnvSpec(env_id, keys, _action(env.action_space), tuple(inner.tasks))
+
+
+def completion_of(info: Mapping[str, Any], tasks: tuple[str, ...]) -> NDArray[np.float64]:
+    """How far each task is done at this step, (K,) in [0, 1]; NaN where the environment reports none.
+
+    ``info["completion"]`` may be one number, the same for every task, or one a task: a reward-free episode is
+    scored for all of them.
+    """
+    return np.broadcast_to(np.asarray(info.get("completion", np.nan), np.float64), (len(tasks),)).copy()

@@ -64,6 +64,24 @@ def test_reward_heads_learn_the_rewards_of_the_batch(model: WorldModel) -> None:
     assert (losses[-1] < losses[0] - 0.1).all()
 
 
+def test_reward_heads_go_first_where_asked(model: WorldModel) -> None:
+    config = tiny_config()
+    waiting = replace(config, train=replace(config.train, adapt_heads=2))
+    adapted = TaskAdapter(model, tiny_spec(), waiting, ("task0", "new"))
+    policies, batch = copy.deepcopy(adapted.learner.policies.state_dict()), tiny_batch(tiny_spec())
+    for _ in range(2):
+        heads = copy.deepcopy(adapted.heads.state_dict())
+        assert set(adapted.update(batch)) == {"reward_loss"}
+        assert all(not torch.equal(p, heads[name]) for name, p in adapted.heads.state_dict().items())
+    unchanged = adapted.learner.policies.state_dict()
+    assert all(torch.equal(p, unchanged[name]) for name, p in policies.items())
+    resumed = TaskAdapter(model, tiny_spec(), waiting, ("task0", "new"))
+    resumed.load_state_dict(copy.deepcopy(adapted.state_dict()))
+    for each in (adapted, resumed):
+        assert "actor_loss" in each.update(batch)
+        assert not torch.equal(each.learner.policies.actor.out.bias, policies["actor.out.bias"])
+
+
 def test_the_adapted_player_knows_its_tasks(model: WorldModel) -> None:
     assert adapter(model, ("new", "task0")).player().names == ("new", "task0")
 

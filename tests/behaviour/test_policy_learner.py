@@ -141,7 +141,7 @@ class Scene:
         return torch.einsum("hmnf,mf->hmn", trajectory.feature, self.probe)
 
 
-VARIANTS = {
+VARIANTS: dict[str, tuple[bool, dict[str, Any]]] = {
     "reinforce": (True, {}),
     "reinforce, authors' baseline": (True, {"baseline": "authors"}),
     "reinforce, slow target": (True, {"slow_target": True, "slow_regulariser": 0.0}),

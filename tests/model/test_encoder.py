@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
 from tests.tiny_learner import ALL_KINDS, CATEGORICAL, IMAGE, VECTOR, tiny_batch, tiny_config, tiny_spec
+from waker.errors import UserError
 from waker.model.distributions import symlog
 from waker.model.encoder import Encoder, ImageEncoder, conv_output, image_to_float
 
@@ -28,7 +30,7 @@ def test_conv_output_is_torch_s_own(size: int, kernels: tuple[int, ...]) -> None
 
 
 @pytest.mark.parametrize("norm", ["none", "rms", "layer"])
-def test_an_image_encoder_is_its_convolutions_flattened_channel_last(norm: str) -> None:
+def test_an_image_encoder_is_its_convolutions_flattened_channel_last(norm: Any) -> None:
     key = replace(IMAGE, shape=(12, 10, 3))
     encoder = ImageEncoder(key, replace(CONFIG, norm=norm, encoder_kernels=(4,)))
     image = torch.randint(256, (2, 12, 10, 3), dtype=torch.uint8)
@@ -40,7 +42,7 @@ def test_an_image_encoder_is_its_convolutions_flattened_channel_last(norm: str) 
 
 
 def test_an_image_too_small_for_the_kernels_is_refused() -> None:
-    with pytest.raises(ValueError, match="8×8 image is too small for kernels"):
+    with pytest.raises(UserError, match=r"'image': 8×8 is too small for model\.encoder_kernels \(4, 4, 4\)"):
         ImageEncoder(replace(IMAGE, shape=(8, 8, 3)), replace(CONFIG, encoder_kernels=(4, 4, 4)))
 
 

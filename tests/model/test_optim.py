@@ -52,9 +52,8 @@ def test_the_published_formulas_in_numpy(keras: bool) -> None:
     for t in range(1, 6):
         grads = [g.double() for g in gradients(t, ours)]
         for i, g in enumerate(grads):
-            g = g.numpy()
-            m[i] = 0.9 * m[i] + 0.1 * g
-            v[i] = 0.999 * v[i] + 0.001 * g * g
+            m[i] = 0.9 * m[i] + 0.1 * g.numpy()
+            v[i] = 0.999 * v[i] + 0.001 * g.numpy() ** 2
             root = np.sqrt(1 - 0.999**t)
             step = root / (1 - 0.9**t) * m[i] / (np.sqrt(v[i]) + (1e-2 if keras else 1e-2 * root))
             w[i] = w[i] * (1 - 1e-3) - 1e-2 * step

@@ -125,7 +125,8 @@ class ActorCriticStack(nn.Module):
     @torch.no_grad()
     def refresh_slow(self, rate: Tensor) -> None:
         """Move the slow critics towards the live ones by ``rate`` (0-dim; 0 leaves them, 1 copies)."""
-        slow, live = list(self.slow.parameters()), list(self.critic.parameters())
-        difference = torch._foreach_sub(live, slow)
+        slow: list[Tensor] = list(self.slow.parameters())
+        live: list[Tensor] = list(self.critic.parameters())
+        difference = list(torch._foreach_sub(live, slow))
         torch._foreach_mul_(difference, rate)
         torch._foreach_add_(slow, difference)

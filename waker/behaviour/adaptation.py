@@ -1,7 +1,7 @@
 """Task policies after exploration: from a frozen world model and the replay, with no environment.
 
-The promise of reward-free exploration as an object. The tasks may be the environment's own or new ones, defined after the
-run by relabelling the replay; their reward heads are trained here on frozen features.
+The promise of reward-free exploration as an object. The tasks may be the environment's own or new ones, defined after
+the run by relabelling the replay; their reward heads are trained here on frozen features.
 """
 
 from __future__ import annotations
@@ -43,9 +43,13 @@ class TaskAdapter:
         policies = ActorCriticStack(tasks, features, spec.action, config.behaviour, config.model)
         self.learner = PolicyLearner(policies.to(device), config.behaviour)
         self.heads_optimizer = Adam(self.heads.parameters(), config.model.optimizer, len(tasks))
+        self.updates = 0
 
     def update(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """One step of reward heads, actors and critics; metrics are (K,) tensors."""
+        """One step of reward heads, actors and critics; metrics are (K,) tensors.
+
+        The first ``train.adapt_heads`` steps are the heads' alone.
+        """
         with torch.no_grad():
             posterior = self.model.observe(batch)
         feature = posterior.state.feature
@@ -53,6 +57,9 @@ class TaskAdapter:
         target = batch["task_rewards"].flatten(0, 1).T  # b t k -> k (b t)
         reward_loss = self.heads.nll(self.heads(flat), target).mean(-1)
         self.heads_optimizer.step(reward_loss.sum())
+        self.updates += 1
+        if self.updates <= self.config.train.adapt_heads:
+            return {"reward_loss": reward_loss.detach()}
         starts = start_states(posterior.state, batch, self.config.behaviour.starts)
         _, metrics = self.learner.update(self.model, starts, self._rewards)
         return {"reward_loss": reward_loss.detach(), **metrics}
@@ -70,6 +77,7 @@ class TaskAdapter:
             "heads": self.heads.state_dict(),
             "heads_optimizer": self.heads_optimizer.state_dict(),
             "learner": self.learner.state_dict(),
+            "updates": self.updates,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -77,6 +85,7 @@ class TaskAdapter:
         self.heads.load_state_dict(state["heads"])
         self.heads_optimizer.load_state_dict(state["heads_optimizer"])
         self.learner.load_state_dict(state["learner"])
+        self.updates = state["updates"]
 
 
 @torch.no_grad()

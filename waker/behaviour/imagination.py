@@ -25,9 +25,7 @@ class Trajectory(NamedTuple):
     policy: Tensor
 
 
-def imagine(
-    rssm: RSSM, policies: ActorCriticStack, start: State, horizon: int, mode: bool = False
-) -> Trajectory:
+def imagine(rssm: RSSM, policies: ActorCriticStack, start: State, horizon: int, mode: bool = False) -> Trajectory:
     """Let every policy act in the model for ``horizon`` steps from the same start states.
 
     Args:

@@ -20,7 +20,7 @@ from waker.config import EvalConfig
 from waker.errors import unknown
 from waker.evaluation.failures import failed, split_finite
 from waker.evaluation.plan import Episode, plan_episodes, theta_columns
-from waker.spaces import EnvSpec
+from waker.spaces import EnvSpec, completion_of
 from waker_envs.api import ParametricEnv, ThetaSpace
 
 Row = dict[str, Any]
@@ -192,7 +192,7 @@ def _row(slot: _Slot, episode: Episode, task: str, info: Mapping[str, Any], spac
         **theta_columns(space, episode.theta),
         "episode_seed": episode.seed,
         "return": slot.total,
-        "completion": float(info.get("completion", np.nan)),
+        "completion": float(completion_of(info, env.tasks)[env.tasks.index(task)]) if task in env.tasks else np.nan,
         "optimal_return": float(env.optimal_return(episode.theta, task, episode.seed)) if exact else np.nan,
         "length": slot.length,
     }

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.table import Table
 
 from waker.errors import UserError
 from waker.evaluation.metrics import Episodes, cvar, cvar_selected
@@ -148,45 +147,6 @@ def best(summary: pd.DataFrame, quantity: str, task: str) -> tuple[str, ...] | N
         return None
     at = rows["mean"].idxmin() if quantity in LOWER_IS_BETTER else rows["mean"].idxmax()
     return tuple(rows.loc[at, GROUP])
-
-
-def rich_table(summary: pd.DataFrame, tasks: Sequence[str] | None = None) -> Table:
-    """A table for the terminal: one row for each sampler and task, best means in bold.
-
-    Args:
-        summary: from :func:`compare`.
-        tasks: to show; None = all of them, with the numbers over all tasks first.
-
-    Raises:
-        UserError: there is nothing to show.
-    """
-    if summary.empty:
-        raise UserError("nothing to compare: the runs have no evaluation rows yet; run `waker evaluate` first")
-    shown = list(tasks) if tasks is not None else task_order(summary)
-    columns = quantities(summary)
-    several = summary["seeds"].max() > 1
-    table = Table(caption="mean over seeds [95 % bootstrap interval]" if several else "one seed: no interval")
-    table.add_column("sampler")
-    table.add_column("task")
-    for quantity in columns:
-        table.add_column(title(quantity), justify="right")
-    many = summary["explorer"].nunique() > 1
-    for key, group in summary.groupby(GROUP, sort=False):
-        for task in shown:
-            rows = group[group["task"] == task].set_index("quantity")
-            if rows.empty:
-                continue
-            cells = []
-            for quantity in columns:
-                if quantity not in rows.index:
-                    cells.append("–")
-                    continue
-                row = rows.loc[quantity]
-                text = cell(quantity, row["mean"], row["low"], row["high"])
-                cells.append(f"[bold]{text}[/bold]" if best(summary, quantity, task) == key else text)
-            table.add_row(f"{key[1]} ({key[2]})" if many else key[1], task, *cells)
-        table.add_section()
-    return table
 
 
 def task_order(summary: pd.DataFrame) -> list[str]:

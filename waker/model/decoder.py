@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from waker.config import ModelConfig
+from waker.errors import UserError
 from waker.model.categorical_keys import CategoricalLayout
 from waker.model.distributions import gaussian_nll, symexp, symlog
 from waker.model.encoder import image_to_float
-from waker.model.nets import ACTIVATIONS, MLP, Linear, Norm, glorot_
+from waker.model.nets import ACTIVATIONS, MLP, Linear, Norm, glorot_convolution_
 from waker.spaces import ObservationKey
 
 
@@ -26,17 +27,16 @@ class ImageDecoder(nn.Module):
         for kernel in kernels:
             side = 2 * (side - 1) + kernel
         if (height, width) != (side, side):
-            raise ValueError(f"decoder kernels {kernels} make {side}×{side} pictures, the key has {height}×{width}")
+            raise UserError(
+                f"image {key.name!r} is {height}×{width}, but model.decoder_kernels {kernels} make {side}×{side}"
+            )
         sizes = [32 * depth, *(depth * 2**i for i in reversed(range(len(kernels) - 1))), channels]
         self.project = Linear(feature_dim, sizes[0])
-        self.convs = nn.ModuleList(
-            nn.ConvTranspose2d(i, o, k, stride=2) for i, o, k in zip(sizes, sizes[1:], kernels, strict=False)
-        )
+        convs = [nn.ConvTranspose2d(i, o, k, stride=2) for i, o, k in zip(sizes, sizes[1:], kernels, strict=False)]
+        for conv in convs:
+            glorot_convolution_(conv)
+        self.convs = nn.ModuleList(convs)
         self.norms = nn.ModuleList(Norm(config.norm, (o,)) for o in sizes[1:-1])
-        for conv in self.convs:
-            area = conv.kernel_size[0] * conv.kernel_size[1]
-            glorot_(conv.weight, area * conv.in_channels, area * conv.out_channels)
-            nn.init.zeros_(conv.bias)
         self.act = ACTIVATIONS[config.act]
 
     def forward(self, feature: Tensor) -> Tensor:
@@ -57,20 +57,16 @@ class Decoder(nn.Module):
         super().__init__()
         self.keys, self.symlog = keys, config.symlog
         flat = [k for k in keys if k.kind != "image"]
-        self.images = nn.ModuleDict(
-            {k.name: ImageDecoder(k, config, feature_dim) for k in keys if k.kind == "image"}
-        )
+        self.images = nn.ModuleDict({k.name: ImageDecoder(k, config, feature_dim) for k in keys if k.kind == "image"})
         self.layouts = nn.ModuleDict({k.name: CategoricalLayout(k.classes) for k in keys if k.kind == "categorical"})
         self.mlp = MLP(feature_dim, config.decoder_units, None, config.act, config.norm) if flat else None
         hidden = self.mlp.out_features if self.mlp is not None else 0
         self.outs = nn.ModuleDict({k.name: Linear(hidden, k.size) for k in flat})
 
     def forward(self, feature: Tensor) -> dict[str, Tensor]:
-        """Feature (…, F) → per key: image mean (…, h, w, c), vector mean (…, size) in the model's scale, or flat logits."""
+        """Per key, for features (…, F): image or vector mean in the model's scale, (…, *shape), or flat logits."""
         lead = feature.shape[:-1]
-        decoded = {
-            name: decoder(feature.flatten(0, -2)).unflatten(0, lead) for name, decoder in self.images.items()
-        }
+        decoded = {name: decoder(feature.flatten(0, -2)).unflatten(0, lead) for name, decoder in self.images.items()}
         if self.mlp is not None:
             hidden = self.mlp(feature)
             decoded |= {name: out(hidden) for name, out in self.outs.items()}

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from waker.config import ModelConfig
+from waker.errors import UserError
 from waker.model.categorical_keys import CategoricalLayout
 from waker.model.distributions import symlog
-from waker.model.nets import ACTIVATIONS, MLP, Norm, glorot_
+from waker.model.nets import ACTIVATIONS, MLP, Norm, glorot_convolution_
 from waker.spaces import ObservationKey
 
 
@@ -33,18 +34,18 @@ class ImageEncoder(nn.Module):
         super().__init__()
         height, width, channels = key.shape
         sizes = [channels, *(config.cnn_depth * 2**i for i in range(len(config.encoder_kernels)))]
-        self.convs = nn.ModuleList(
-            nn.Conv2d(i, o, k, stride=2) for i, o, k in zip(sizes, sizes[1:], config.encoder_kernels, strict=False)
-        )
+        kernels = config.encoder_kernels
+        convs = [nn.Conv2d(i, o, k, stride=2) for i, o, k in zip(sizes, sizes[1:], kernels, strict=False)]
+        for conv in convs:
+            glorot_convolution_(conv)
+        self.convs = nn.ModuleList(convs)
         self.norms = nn.ModuleList(Norm(config.norm, (o,)) for o in sizes[1:])
-        for conv in self.convs:
-            area = conv.kernel_size[0] * conv.kernel_size[1]
-            glorot_(conv.weight, area * conv.in_channels, area * conv.out_channels)
-            nn.init.zeros_(conv.bias)
         self.act = ACTIVATIONS[config.act]
         rows, columns = conv_output(height, config.encoder_kernels), conv_output(width, config.encoder_kernels)
         if rows < 1 or columns < 1:
-            raise ValueError(f"a {height}×{width} image is too small for kernels {config.encoder_kernels}")
+            raise UserError(
+                f"image {key.name!r}: {height}×{width} is too small for model.encoder_kernels {config.encoder_kernels}"
+            )
         self.out_features = rows * columns * sizes[-1]
 
     def forward(self, image: Tensor) -> Tensor:
@@ -64,11 +65,12 @@ class Encoder(nn.Module):
     def __init__(self, keys: tuple[ObservationKey, ...], config: ModelConfig) -> None:
         super().__init__()
         self.keys, self.symlog = keys, config.symlog
-        self.images = nn.ModuleDict({k.name: ImageEncoder(k, config) for k in keys if k.kind == "image"})
+        images = {k.name: ImageEncoder(k, config) for k in keys if k.kind == "image"}
+        self.images = nn.ModuleDict(images)
         self.layouts = nn.ModuleDict({k.name: CategoricalLayout(k.classes) for k in keys if k.kind == "categorical"})
         flat = sum(k.size for k in keys if k.kind != "image")
         self.mlp = MLP(flat, config.encoder_units, None, config.act, config.norm) if flat else None
-        self.out_features = sum(e.out_features for e in self.images.values())
+        self.out_features = sum(e.out_features for e in images.values())
         self.out_features += self.mlp.out_features if self.mlp is not None else 0
 
     def forward(self, observation: Mapping[str, Tensor]) -> Tensor:

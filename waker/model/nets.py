@@ -26,6 +26,14 @@ def glorot_(weight: Tensor, fan_in: int, fan_out: int) -> None:
         weight.uniform_(-limit, limit)
 
 
+def glorot_convolution_(conv: nn.Conv2d | nn.ConvTranspose2d) -> None:
+    """Glorot-uniform kernel and zero bias of a convolution, in place."""
+    area = math.prod(conv.kernel_size)
+    glorot_(conv.weight, area * conv.in_channels, area * conv.out_channels)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+
+
 class Linear(nn.Linear):
     """A linear layer with Glorot-uniform weights and zero bias (the initialisation of both presets)."""
 
@@ -52,9 +60,14 @@ class Norm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.kind == "none":
             return x
+        shape = x.shape[-1:]
+        if self.scale.dim() == 1:  # one kernel for a single network
+            if self.kind == "rms":
+                return F.rms_norm(x, shape, self.scale, _NORM_EPS["rms"])
+            return F.layer_norm(x, shape, self.scale, self.offset, _NORM_EPS["layer"])
         if self.kind == "rms":
-            return F.rms_norm(x, x.shape[-1:], eps=_NORM_EPS["rms"]) * self.scale
-        return F.layer_norm(x, x.shape[-1:], eps=_NORM_EPS["layer"]) * self.scale + self.offset
+            return F.rms_norm(x, shape, eps=_NORM_EPS["rms"]) * self.scale
+        return F.layer_norm(x, shape, eps=_NORM_EPS["layer"]) * self.scale + self.offset
 
 
 class MLP(nn.Module):

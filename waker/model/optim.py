@@ -1,7 +1,7 @@
 """Adam for whole modules and for stacks: one set of fused tensor operations, whatever the number of members.
 
-Each member of a stack is clipped by its own gradient norm, as if it had an optimiser of its own. The step count lives on
-the parameters' device and the learning rate is computed there: nothing is read back to the host, so a step can be
+Each member of a stack is clipped by its own gradient norm, as if it had an optimiser of its own. The step count lives
+on the parameters' device and the learning rate is computed there: nothing is read back to the host, so a step can be
 captured in a CUDA graph.
 """
 

@@ -42,7 +42,7 @@ class WorldModel(nn.Module):
         self.decoder = Decoder(spec.observation, config, features)
         self.rewards = reward_heads(len(spec.tasks), features, config)
         has_continue = config.continue_scale > 0
-        self.continues = MLP(features, config.head_units, 1, config.act, config.norm) if has_continue else None
+        self.continues = MLP(features, config.continue_units, 1, config.act, config.norm) if has_continue else None
 
     def observe(self, batch: Mapping[str, Tensor], mode: bool = False) -> Posterior:
         """The posterior over a batch of sequences, (B, T, ...)."""
@@ -91,9 +91,7 @@ class WorldModel(nn.Module):
 def reward_heads(tasks: int, features: int, config: ModelConfig) -> ScalarStack:
     """A stack of ``tasks`` reward heads on features of size ``features``."""
     c = config
-    return ScalarStack(
-        tasks, features, c.head_units, c.act, c.norm, c.reward, c.bins, c.bins_limit, c.zero_heads
-    )
+    return ScalarStack(tasks, features, c.head_units, c.act, c.norm, c.reward, c.bins, c.bins_limit, c.zero_heads)
 
 
 def kl_losses(posterior: Tensor, prior: Tensor, config: ModelConfig) -> tuple[Tensor, Tensor]:

@@ -63,6 +63,7 @@ FILM_LEAD = (
     "actions really taken. Symbolic pictures mix colours by probability: blurred is unsure; sharp and different "
     "from the real row is wrong."
 )
+FILM = "Above: what happened. Below: what the model expected to see."
 CURVES = (
     "Training metrics. Thin lines are seeds, thick ones their mean. credit: the mean imagined disagreement that a "
     "batch credits to its θ."

@@ -75,7 +75,7 @@ def error_curves(model_error: pd.DataFrame) -> Figure:
                 _draw(panel, rows.reset_index(), kind, palette, look)
             panel.set_title(metric.replace("_", " "))
             panel.set_ylim(bottom=min(0.0, panel.get_ylim()[0]))
-            steps_axis(panel, "")
+            steps_axis(panel)
         legend(figure, palette, **{"mean over θ": {"ls": "-"}, "worst θ": {"ls": "--"}})
         return figure
 
@@ -96,7 +96,7 @@ def rank_curves(ranks: pd.DataFrame) -> Figure:
             panel.axhline(0, color="#9aa5b1", lw=0.8)
             panel.set_ylim(-1.05, 1.05)
             panel.set_title(metric.replace("_", " "))
-            steps_axis(panel, "")
+            steps_axis(panel)
         legend(figure, palette)
         return figure
 

@@ -182,7 +182,7 @@ def _film(runs: Sequence[RunData]) -> Section | None:
             shown.setdefault(f"{run.sampler} ({run.explorer})", run)
     if not shown:
         return None
-    figures = [Picture.of(film_strip(run.film), f"{run.label}.", run.label, kind="png") for run in shown.values()]
+    figures = [Picture.of(film_strip(run.film), captions.FILM, run.label, kind="png") for run in shown.values()]
     return Section("futures", "Imagined futures", captions.FILM_LEAD, figures=figures)
 
 

@@ -47,7 +47,6 @@ class GridHazards(ParametricEnv):
 
     `obs="symbolic"`: `Dict` with
     - `agent`: `MultiDiscrete([n, n])`, the agent's row and column, n = the largest size;
-    - `under`: `Discrete(C)`, the class of the cell the agent stands on (which `cells` and `agent` imply);
     - `cells`: `MultiDiscrete([C] * n²)`, the class of each cell row by row, without the agent: one floor class for
       each slip level, then wall, hazard, green, blue, red. It is constant through an episode, and shows the
       slip level.
@@ -101,9 +100,8 @@ class GridHazards(ParametricEnv):
     """
 
     tasks: tuple[str, ...] = ("green", "blue", "red")
-    # Dozens of cells that never change would otherwise drown what moves. `under` is worth its own key because reward
-    # heads see the latent state without shaping it: from position and room alone they learn "on a tile" too late.
-    observation_weights = {"agent": 3.0, "under": 3.0, "cells": 0.3}
+    # Dozens of cells that never change would otherwise drown the one thing that moves.
+    observation_weights = {"agent": 3.0, "cells": 0.3}
 
     def __init__(
         self,
@@ -141,7 +139,6 @@ class GridHazards(ParametricEnv):
         else:
             self.observation_space = spaces.Dict(
                 agent=spaces.MultiDiscrete([self.frame, self.frame]),
-                under=spaces.Discrete(self.n_classes),
                 cells=spaces.MultiDiscrete([self.n_classes] * self.frame**2),
             )
 
@@ -219,11 +216,7 @@ class GridHazards(ParametricEnv):
     def _observation(self) -> Any:
         if self.obs_kind == "pixels":
             return framed(self._picture(PIXELS // self.frame), PIXELS)
-        return {
-            "agent": np.array(divmod(self._cell, self.frame)),
-            "under": self._cells[self._cell],
-            "cells": self._cells.copy(),
-        }
+        return {"agent": np.array(divmod(self._cell, self.frame)), "cells": self._cells.copy()}
 
     def _picture(self, tile: int) -> Picture:
         cells = self._cells.reshape(self.frame, self.frame)

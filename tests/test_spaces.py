@@ -1,0 +1,170 @@
+"""What the learner reads off an environment, and what it refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from waker.errors import UserError
+from waker.spaces import ActionSpec, ObservationKey, spec_of
+
+
+class Shell(gym.Env[Any, Any]):
+    """An environment that is nothing but its spaces and tasks."""
+
+    tasks = ("walk", "run")
+
+    def __init__(
+        self, observation: spaces.Space[Any], action: spaces.Space[Any] | None = None, **weights: float
+    ) -> None:
+        self.observation_space = observation
+        self.action_space = spaces.Discrete(3) if action is None else action
+        self.observation_weights = weights
+
+
+PICTURE = spaces.Box(0, 255, (8, 6, 3), np.uint8)
+FLOATS = spaces.Box(-np.inf, np.inf, (2, 3), np.float64)
+CELLS = spaces.MultiDiscrete([7, 2, 300])
+
+
+def key_of(space: spaces.Space[Any]) -> ObservationKey:
+    (key,) = spec_of(Shell(space)).observation
+    return key
+
+
+@pytest.mark.parametrize(
+    ("space", "expected", "size"),
+    [
+        (PICTURE, ObservationKey("image", "image", (8, 6, 3), "uint8"), 144),
+        (FLOATS, ObservationKey("observation", "vector", (2, 3), "float32"), 6),
+        (spaces.Box(0, 255, (5,), np.uint8), ObservationKey("observation", "vector", (5,), "float32"), 5),
+        (spaces.Box(0, 1, (), np.float32), ObservationKey("observation", "vector", (), "float32"), 1),
+        (CELLS, ObservationKey("observation", "categorical", (3,), "int32", (7, 2, 300)), 309),
+        (spaces.MultiDiscrete([256]), ObservationKey("observation", "categorical", (1,), "uint8", (256,)), 256),
+        (spaces.Discrete(5), ObservationKey("observation", "categorical", (1,), "uint8", (5,)), 5),
+        (spaces.Discrete(257), ObservationKey("observation", "categorical", (1,), "int32", (257,)), 257),
+    ],
+)
+def test_every_kind_of_space(space: spaces.Space[Any], expected: ObservationKey, size: int) -> None:
+    assert key_of(space) == expected
+    assert expected.size == size
+
+
+def test_a_dict_keeps_its_keys_and_the_environment_s_weights() -> None:
+    space = spaces.Dict({"camera": PICTURE, "speed": FLOATS, "cells": CELLS})
+    spec = spec_of(Shell(space, camera=0.5, cells=3.0))
+    assert [k.name for k in spec.observation] == list(space.spaces)
+    assert {(k.name, k.kind, k.weight) for k in spec.observation} == {
+        ("camera", "image", 0.5),
+        ("speed", "vector", 1.0),
+        ("cells", "categorical", 3.0),
+    }
+    assert spec.tasks == ("walk", "run")
+    assert spec.env_id == "Shell"
+
+
+def test_a_registered_environment_is_known_by_its_id() -> None:
+    import waker_envs  # noqa: F401
+
+    env = gym.make("waker/GridHazards-v0")
+    spec = spec_of(env)
+    assert spec.env_id == "waker/GridHazards-v0"
+    assert spec.action.discrete
+    observation, _ = env.reset(seed=0)
+    arrays = spec.split(observation)
+    for key in spec.observation:
+        assert arrays[key.name].shape == key.shape
+        assert arrays[key.name].dtype == key.dtype
+        if key.kind == "categorical":
+            assert (arrays[key.name] < np.array(key.classes)).all()
+    env.close()
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.MultiBinary(3),
+        spaces.MultiDiscrete(np.full((2, 2), 3)),
+        spaces.MultiDiscrete([3, 3], start=[1, 0]),
+        spaces.Discrete(3, start=1),
+        spaces.Text(5),
+        spaces.Dict({"inner": spaces.Dict({"x": FLOATS})}),
+    ],
+)
+def test_other_observations_are_refused_in_one_line(space: spaces.Space[Any]) -> None:
+    with pytest.raises(UserError, match=r"the learner takes Box \(uint8 H×W×C images or floats\)") as told:
+        spec_of(Shell(space))
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Discrete(3, start=1),
+        spaces.MultiDiscrete([2, 2]),
+        spaces.Box(-np.inf, np.inf, (2,), np.float32),
+        spaces.Box(-1.0, 1.0, (2, 2), np.float32),
+    ],
+)
+def test_other_actions_are_refused_in_one_line(space: spaces.Space[Any]) -> None:
+    with pytest.raises(UserError, match="the learner takes Discrete from 0 and bounded one-dimensional Box") as told:
+        spec_of(Shell(FLOATS, space))
+    assert "\n" not in str(told.value)
+
+
+def test_splitting_gives_arrays_of_the_keys_types() -> None:
+    several = spec_of(Shell(spaces.Dict({"speed": FLOATS, "cells": CELLS})))
+    arrays = several.split({"speed": [[1, 2, 3], [4, 5, 6]], "cells": [6, 1, 299], "other": 5})
+    assert arrays.keys() == {"speed", "cells"}
+    assert arrays["speed"].dtype == np.float32
+    assert arrays["cells"].dtype == np.int32
+    single = spec_of(Shell(spaces.Discrete(5))).split(3)
+    assert single["observation"].tolist() == [3]
+    assert single["observation"].dtype == np.uint8
+
+
+# Actions ------------------------------------------------------------------------------------------------------
+
+
+def test_a_discrete_action_is_the_largest_entry() -> None:
+    spec = spec_of(Shell(FLOATS)).action
+    assert spec == ActionSpec(3, True)
+    action = spec.to_env(np.array([0.0, 1.0, 0.0], np.float32))
+    assert action == 1
+    assert isinstance(action, int)
+
+
+def test_a_continuous_action_is_scaled_to_the_bounds_and_clipped() -> None:
+    box = spaces.Box(np.array([-2.0, 0.0], np.float32), np.array([2.0, 10.0], np.float32))
+    spec = spec_of(Shell(FLOATS, box)).action
+    assert (spec.dim, spec.low, spec.high) == (2, (-2.0, 0.0), (2.0, 10.0))
+    assert spec.to_env(np.array([-1.0, -1.0], np.float32)).tolist() == [-2.0, 0.0]
+    assert spec.to_env(np.array([0.5, 0.0], np.float32)).tolist() == [1.0, 5.0]
+    assert spec.to_env(np.array([7.0, -9.0], np.float32)).tolist() == [2.0, 0.0]
+
+
+@given(hnp.arrays(np.float32, 3, elements=st.floats(-100, 100, width=32)))
+def test_every_vector_becomes_an_action_inside_the_space(vector: np.ndarray[Any, np.dtype[np.float32]]) -> None:
+    low, high = np.array([-1.3, 0.1, -7.0], np.float32), np.array([0.7, 0.3, 1e3], np.float32)
+    spec = ActionSpec(3, False, tuple(map(float, low)), tuple(map(float, high)))
+    assert spaces.Box(low, high).contains(spec.to_env(vector))
+
+
+def test_random_actions_are_uniform() -> None:
+    rng = np.random.default_rng(0)
+    onehots = ActionSpec(4, True).random(rng, 4_000)
+    assert onehots.dtype == np.float32
+    assert (onehots.sum(1) == 1.0).all()
+    assert np.abs(onehots.mean(0) - 0.25).max() < 0.03
+    values = ActionSpec(2, False, (0.0, 0.0), (9.0, 9.0)).random(rng, 4_000)
+    assert values.shape == (4_000, 2)
+    assert np.abs(values).max() <= 1.0
+    assert np.abs(values.mean(0)).max() < 0.05
+    assert np.abs(values.std(0) - 3**-0.5).max() < 0.03
