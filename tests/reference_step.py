@@ -1,9 +1,9 @@
 """One training step against the authors' implementation: ``python -m tests.reference_step FILE …``.
 
 A reference file holds one deterministic step of the published code (samples replaced by modes) at a tiny size:
-its configuration, batch, every weight before and after, the forward pass, losses and gradient norms. Here the model is built
-from the file's configuration alone, the weights are copied in, one :meth:`Agent.update` is made, and everything is
-compared. Exit code 1 past the bounds.
+its configuration, batch, every weight before and after, the forward pass, losses and gradient norms. Here the model
+is built from the file's configuration alone, the weights are copied in, one :meth:`Agent.update` is made, and
+everything is compared. Exit code 1 past the bounds.
 
 Bounds: forward pass, exploration rollout and losses 1e-5 and gradient norms 1e-4, relative to the largest entry of
 the quantity (a loss or a norm is one entry); weight changes 1e-3 of the learning rate in every entry.
@@ -63,8 +63,15 @@ class Comparison:
 
 
 def config_of(reference: Mapping[str, Any], widths: Mapping[str, tuple[int, ...]]) -> Config:
-    """Our configuration for the file's; widths of MLPs are read off its weights."""
+    """Our configuration for the file's; widths of MLPs are read off its weights.
+
+    Raises:
+        ValueError: the file asks for something that has one form only in our code.
+    """
     c = reference
+    for name, only in {"sampling": "mode (straight-through kept)", "disagreement_offset": 1}.items():
+        if c[name] != only:
+            raise ValueError(f"{name} = {c[name]!r} is not supported, only {only!r}")
     adam = {"eps": c["adam_eps"], "clip": float(c["grad_clip"]), "decay": c["weight_decay"], "keras": True}
     balance = c["kl_balance"]
     return Config(
@@ -80,6 +87,8 @@ def config_of(reference: Mapping[str, Any], widths: Mapping[str, tuple[int, ...]
             decoder_units=tuple(c["decoder_mlp"]),
             head_units=widths["reward"],
             act=c["activation"],
+            gru_norm_eps=c["gru_norm_eps"],
+            gru_update_bias=float(c["gru_update_bias"]),
             norm="none",
             unimix=0.0,
             symlog=False,
@@ -102,6 +111,7 @@ def config_of(reference: Mapping[str, Any], widths: Mapping[str, tuple[int, ...]
             critic_units=widths["critic"],
             critic="gaussian",
             gradient=c["actor_grad"],
+            min_scale=c["actor_min_std"],
             actor_unimix=0.0,
             entropy=c["actor_entropy"],
             explorer_entropy=c["actor_entropy"],

@@ -64,6 +64,10 @@ class ModelConfig:
     """Activation everywhere."""
     norm: Literal["none", "rms", "layer"] = "rms"
     """Normalisation of hidden layers (the GRU always normalises its pre-activations)."""
+    gru_norm_eps: float = 1e-3
+    """Epsilon of the GRU's layer norm."""
+    gru_update_bias: float = -1.0
+    """Added to the GRU's update gate: below 0 the state changes slowly at first."""
     unimix: float = 0.01
     """Share of the uniform distribution mixed into every latent's categorical."""
     symlog: bool = True
@@ -113,6 +117,8 @@ class BehaviourConfig:
     """Distribution of the critic."""
     gradient: Literal["auto", "dynamics", "reinforce"] = "auto"
     """How the actor learns: through the dynamics, by REINFORCE, or auto (dynamics if continuous)."""
+    min_scale: float = 0.1
+    """Smallest scale of a continuous actor's distribution."""
     actor_unimix: float = 0.01
     """Uniform share of a discrete actor's distribution."""
     entropy: float = 3e-4

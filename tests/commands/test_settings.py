@@ -62,3 +62,10 @@ def test_numbers_out_of_range_are_refused(field: str, value: float) -> None:
     config = Config()
     with pytest.raises(UserError, match=rf"train\.{field} = "):
         checked(dataclasses.replace(config, train=dataclasses.replace(config.train, **{field: value})))
+
+
+@pytest.mark.parametrize("form", [["--sampler", "waker-r"], ["--sampler=waker-r"]])
+def test_short_names_stand_for_full_ones(form: list[str]) -> None:
+    full = ["--curriculum.sampler", "waker-r", "--train.task-policies", "online", "--train.steps", "777"]
+    short = [*form, "--task-policies", "online", "--steps", "777"]
+    assert parse_settings(short, "train").config == parse_settings(full, "train").config

@@ -24,7 +24,6 @@ from waker.spaces import ActionSpec
 
 EXPLORER = "explorer"
 """The name of the exploration policy among the members of a stack."""
-_MIN_SCALE = 0.1
 
 
 class ActorCriticStack(nn.Module):
@@ -50,7 +49,7 @@ class ActorCriticStack(nn.Module):
         super().__init__()
         self.names, self.members = tuple(names), len(names)
         self.action_dim, self.discrete = action.dim, action.discrete
-        self.unimix = config.actor_unimix
+        self.unimix, self.min_scale = config.actor_unimix, config.min_scale
         outputs = action.dim if action.discrete else 2 * action.dim
         self.actor = StackedMLP(self.members, feature_dim, config.actor_units, outputs, model.act, model.norm)
         self.critic = self._critic(feature_dim, config, model)
@@ -77,7 +76,7 @@ class ActorCriticStack(nn.Module):
 
     def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         loc, scale = parameters.chunk(2, -1)
-        return torch.tanh(loc), 2.0 * torch.sigmoid(scale / 2.0) + _MIN_SCALE
+        return torch.tanh(loc), 2.0 * torch.sigmoid(scale / 2.0) + self.min_scale
 
     def _log_probs(self, logits: Tensor) -> Tensor:
         return log_probabilities(logits, self.unimix)

@@ -18,13 +18,21 @@ from waker.errors import UserError, unknown
 from waker.presets import PRESETS
 
 DEFAULT_PRESET = "laptop"
+SHORT = {
+    "--sampler": "--curriculum.sampler",
+    "--explorer": "--explorer.name",
+    "--steps": "--train.steps",
+    "--task-policies": "--train.task-policies",
+}
+"""Short names of the options that comparisons change most."""
 
 
 @dataclass(frozen=True)
 class TrainArgs:
     """Explore without reward, learn a world model, let the curriculum choose environments, imagine policies.
 
-    The same command goes on where it was stopped, and skips what is finished.
+    The same command goes on where it was stopped, and skips what is finished. Short for --curriculum.sampler,
+    --explorer.name, --train.steps and --train.task-policies: --sampler, --explorer, --steps and --task-policies.
     """
 
     preset: str = DEFAULT_PRESET
@@ -43,6 +51,12 @@ def _option(argv: Sequence[str], name: str) -> str | None:
         elif word.startswith(f"{name}="):
             value = word.split("=", 1)[1]
     return value
+
+
+def _long(argv: Sequence[str]) -> list[str]:
+    """Options under their full names."""
+    words = (word.partition("=") for word in argv)
+    return [SHORT.get(name, name) + equals + value for name, equals, value in words]
 
 
 def _pairs(argv: Sequence[str]) -> list[str]:
@@ -74,6 +88,7 @@ def parse_settings(argv: Sequence[str], verb: str) -> TrainArgs:
         UserError: an unknown preset, option, environment or sampler, with the nearest valid one; a value out of range.
         UnknownEnvError: likewise for the environment.
     """
+    argv = _long(argv)
     preset = _option(argv, "--preset") or DEFAULT_PRESET
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)

@@ -15,9 +15,6 @@ from waker.config import ModelConfig
 from waker.model.distributions import log_probabilities, sample_onehot
 from waker.model.nets import ACTIVATIONS, Linear, Norm
 
-_GRU_NORM_EPS = 1e-3
-_UPDATE_BIAS = -1.0
-
 
 class State(NamedTuple):
     """A latent state: ``stoch`` (..., S·C) one-hot samples, flat, and ``deter`` (..., D)."""
@@ -45,14 +42,14 @@ class RSSM(nn.Module):
     def __init__(self, config: ModelConfig, embed_dim: int, action_dim: int) -> None:
         super().__init__()
         self.latents, self.classes, self.deter_dim = config.stoch, config.classes, config.deter
-        self.unimix = config.unimix
+        self.unimix, self.update_bias = config.unimix, config.gru_update_bias
         self.stoch_dim = config.stoch * config.classes
         self.feature_dim = self.stoch_dim + config.deter
         self.act = ACTIVATIONS[config.act]
         hidden = config.hidden
         self.img_in, self.img_in_norm = Linear(self.stoch_dim + action_dim, hidden), Norm(config.norm, (hidden,))
         self.gru = Linear(hidden + config.deter, 3 * config.deter)
-        self.gru_norm = nn.LayerNorm(3 * config.deter, eps=_GRU_NORM_EPS)
+        self.gru_norm = nn.LayerNorm(3 * config.deter, eps=config.gru_norm_eps)
         self.img_out, self.img_out_norm = Linear(config.deter, hidden), Norm(config.norm, (hidden,))
         self.img_dist = Linear(hidden, self.stoch_dim)
         self.obs_out, self.obs_out_norm = Linear(config.deter + embed_dim, hidden), Norm(config.norm, (hidden,))
@@ -69,7 +66,7 @@ class RSSM(nn.Module):
         gates = self.gru_norm(self.gru(torch.cat([x, state.deter], -1)))
         reset, candidate, update = gates.chunk(3, -1)
         candidate = torch.tanh(torch.sigmoid(reset) * candidate)
-        update = torch.sigmoid(update + _UPDATE_BIAS)
+        update = torch.sigmoid(update + self.update_bias)
         return state.deter + update * (candidate - state.deter)
 
     def prior(self, deter: Tensor) -> Tensor:

@@ -112,7 +112,7 @@ class GridHazards(ParametricEnv):
         sizes: Sequence[int] = (3, 4, 5),
         densities: Sequence[float] = (0.0, 0.1, 0.2),
         slips: Sequence[float] = (0.0, 0.25),
-        n_layouts: int | None = 4,
+        n_layouts: int | None = 2,
     ) -> None:
         super().__init__(task, render_mode)
         if obs not in ("symbolic", "pixels"):
