@@ -25,15 +25,22 @@ class Progress:
     Args:
         label: the run's name.
         total: agent steps of the whole run.
+        updates: all updates of the run, adaptation included: what the time left is counted in once they begin.
         console: None = standard error.
         every: seconds between two plain lines.
         quiet: show nothing but notes.
     """
 
     def __init__(
-        self, label: str, total: int, console: Console | None = None, every: float = 10.0, quiet: bool = False
+        self,
+        label: str,
+        total: int,
+        console: Console | None = None,
+        every: float = 10.0,
+        quiet: bool = False,
+        updates: int = 0,
     ) -> None:
-        self.label, self.total, self.quiet = label, total, quiet
+        self.label, self.total, self.quiet, self.updates = label, total, quiet, updates
         self.console = console or Console(stderr=True)
         self._live = self.console.is_terminal and not quiet
         self._every = 0.25 if self._live else every
@@ -74,7 +81,9 @@ class Progress:
         parts = [self.label, f"{phase} " * bool(phase) + f"step {step:,}/{self.total:,}", f"{updates:,} updates"]
         if seconds > 0:
             parts.append(f"{(updates - old_updates) / seconds:.1f}/s")
-            if step > old_step:
+            if self.updates and updates > old_updates:
+                parts.append(f"{_clock(max(0, self.updates - updates) * seconds / (updates - old_updates))} left")
+            elif step > old_step:
                 parts.append(f"{_clock((self.total - step) * seconds / (step - old_step))} left")
         known = [k for k in SHOWN if k in self._metrics] or [k for k in self._metrics if "loss" in k][: len(SHOWN)]
         parts += [f"{k.replace('_', ' ')} {self._metrics[k]:.3g}" for k in known]

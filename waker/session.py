@@ -104,6 +104,8 @@ class Session:
         self.explorer = self.agent.explorer()
         # No window of T steps can be drawn before every slot has them.
         self.update_clock = Ratio(train.train_every, max(train.prefill, train.envs * train.length))
+        adapts = train.adapt_updates if train.task_policies == "after" else 0
+        progress.updates = self.update_clock.allowed(train.steps) + adapts
         self.save_clock, self.evaluate_clock = Every(train.save_every), Every(self.config.evaluation.every)
         # While adapting there are no steps: save as often, counted in updates.
         self.adapt_clock = Every(max(1, int(train.save_every / train.train_every)))
@@ -287,7 +289,7 @@ class Session:
     def _show(self, phase: str) -> None:
         theta = self.collector.theta
         self.progress.update(
-            self.step, self.updates, lambda: self.parts.space.format(theta) if len(theta) else "", phase
+            self.step, self.updates + self.adapted, lambda: self.parts.space.format(theta) if len(theta) else "", phase
         )
 
 

@@ -1,0 +1,93 @@
+"""The README's picture and table, from the runs of ``make demo``.
+
+    make demo && python -m experiments.demo
+
+Writes ``results/demo/``: ``picture.png`` (rooms of GridHazards; where WAKER-M collected its data; the true model error of
+both samplers there), ``comparison.csv`` (the table of ``waker compare``) and ``settings.yaml`` (what was run).
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+import waker_envs
+from waker.tables import read_rows
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "results" / "demo"
+METRIC = "open_loop_tv_10"
+
+
+def montage(sizes: list[float], densities: list[float]) -> np.ndarray:
+    """Rooms for every (hazards, size), slippery in the right half of each pair, as one picture."""
+    env = waker_envs.make("waker/GridHazards-v0", render_mode="rgb_array")
+    rows = []
+    for density in reversed(densities):
+        rooms = []
+        for size in sizes:
+            env.reset(seed=1, options={"theta": [size, density, 0.0]})
+            rooms.append(env.render())
+        rows.append(np.concatenate(rooms, 1))
+    return np.concatenate(rows, 0)
+
+
+def table(rows: pd.DataFrame, value: str, how: str) -> pd.DataFrame:
+    """``value`` by hazards (down, largest first) and size (across), slip summed or averaged over."""
+    wide = rows.pivot_table(index="theta_hazards", columns="theta_size", values=value, aggfunc=how)
+    return wide.sort_index(ascending=False)
+
+
+def heat(axes: Axes, wide: pd.DataFrame, title: str, limits: tuple[float, float], form: str, cmap: str) -> None:
+    """One annotated heat map."""
+    axes.imshow(wide.to_numpy(), cmap=cmap, vmin=limits[0], vmax=limits[1])
+    axes.set_xticks(range(len(wide.columns)), [f"{s:g}" for s in wide.columns])
+    axes.set_yticks(range(len(wide.index)), [f"{d:g}" for d in wide.index])
+    axes.set(title=title, xlabel="size", ylabel="hazards")
+    for (i, j), number in np.ndenumerate(wide.to_numpy()):
+        dark = number > sum(limits) / 2
+        axes.text(j, i, format(number, form), ha="center", va="center", color="white" if dark else "black")
+
+
+def draw(runs: dict[str, Path], path: Path) -> None:
+    """Four panels: rooms, share of WAKER-M's episodes, true error of DR, true error of WAKER-M."""
+    episodes = read_rows(runs["waker-m"] / "episodes.parquet")
+    share = episodes.groupby(["theta_size", "theta_hazards"]).size().rename("share").reset_index()
+    share["share"] /= share["share"].sum()
+    errors = {}
+    for name, folder in runs.items():
+        rows = read_rows(folder / "model_error.parquet")
+        errors[name] = table(rows[(rows["metric"] == METRIC) & (rows["step"] == rows["step"].max())], "value", "mean")
+    worst = max(e.to_numpy().max() for e in errors.values())
+    sizes, densities = sorted(share["theta_size"].unique()), sorted(share["theta_hazards"].unique())
+    figure, axes = plt.subplots(1, 4, figsize=(14, 3.7), layout="constrained")
+    axes[0].imshow(montage(sizes, densities))
+    axes[0].set(title="rooms of GridHazards", xticks=[], yticks=[], xlabel="size →", ylabel="hazards →")
+    shares = table(share, "share", "sum")
+    heat(axes[1], shares, "WAKER-M: share of episodes", (0, shares.to_numpy().max()), ".0%", "Greens")
+    heat(axes[2], errors["dr"], "model error after DR", (0, worst), ".2f", "Reds")
+    heat(axes[3], errors["waker-m"], "model error after WAKER-M", (0, worst), ".2f", "Reds")
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    """Rebuild ``results/demo`` from the runs of the demo."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs")
+    args = parser.parse_args()
+    domain = args.runs / "gridhazards"
+    runs = {name: domain / name / "plan2explore" / "seed-0" for name in ("dr", "waker-m")}
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    draw(runs, RESULTS / "picture.png")
+    shutil.copy(args.runs / "comparison.csv", RESULTS / "comparison.csv")
+    shutil.copy(runs["waker-m"] / "config.yaml", RESULTS / "settings.yaml")
+
+
+if __name__ == "__main__":
+    main()
