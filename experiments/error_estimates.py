@@ -91,7 +91,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--targets", nargs="+", default=["feature", "deter", "latent"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=18_000, help="agent steps of a run")
+    parser.add_argument("--steps", type=int, default=30_000, help="agent steps of a run")
     parser.add_argument("--workers", type=int, default=2, help="runs trained at a time")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "error_estimates")
     args = parser.parse_args()

@@ -1,6 +1,6 @@
 """How near do imagined policies come to the exact optimum with more time, and what limits them?
 
-    python -m experiments.near_optimum [--seed 0] [--steps 100000]
+    python -m experiments.near_optimum [--seed 0] [--steps 150000]
 
 Trains one long run (WAKER-M, task policies alongside, so that there is a curve) on GridHazards and evaluates it through
 training. At the end every learned part in turn is replaced by the truth (:mod:`experiments.planning`). Writes
@@ -40,7 +40,7 @@ def group_of(row: pd.Series) -> str:
 
 def arguments(seed: int, steps: int, runs: Path) -> list[str]:
     """Arguments of ``waker train`` for the long run."""
-    updates = round(steps / 13)
+    updates = round(steps / 21.5)
     return [
         *("--preset", "laptop", "--sampler", "waker-m", "--seed", str(seed), "--runs", str(runs)),
         *("--task-policies", "online", "--steps", str(steps), "--evaluation.every", str(steps // 10)),
@@ -104,7 +104,7 @@ def main() -> None:
     """Train (or go on training) the run, then rebuild rows and figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=100_000, help="agent steps of the run")
+    parser.add_argument("--steps", type=int, default=150_000, help="agent steps of the run")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "near_optimum")
     args = parser.parse_args()
     train_all({f"seed-{args.seed}": arguments(args.seed, args.steps, args.runs)}, 1, args.runs / "logs")

@@ -273,7 +273,7 @@ def test_envs_lists_and_describes(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_envs_values_an_episode(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["envs", "GridHazards", "--theta", "5", "0.2", "0.25", "--seed", "3"]) == 0
+    assert main(["envs", "GridHazards", "--theta", "5", "0.2", "0.1", "--seed", "3"]) == 0
     shown = capsys.readouterr().out
     assert "id 17" in shown
     assert "hard, by an expert" in shown

@@ -63,7 +63,7 @@ class GridHazards(ParametricEnv):
     |---|---------|------------------|------------------------------------------------------------------|
     | 0 | size    | 3, 4, 5          | side of the room in cells; the rest of the n × n frame is wall   |
     | 1 | hazards | 0, 0.1, 0.2      | share of the cells that are hazards, at least one when positive  |
-    | 2 | slip    | 0, 0.25          | probability that the chosen action is replaced by a random one   |
+    | 2 | slip    | 0, 0.1           | probability that the chosen action is replaced by a random one   |
 
     DR is uniform over all combinations. `hardest` is the largest value of each; `hard` are the rooms of the largest
     size with hazards of which density or slip is at its largest: the longest ways, with most to lose on them.
@@ -111,7 +111,7 @@ class GridHazards(ParametricEnv):
         obs: Literal["symbolic", "pixels"] = "symbolic",
         sizes: Sequence[int] = (3, 4, 5),
         densities: Sequence[float] = (0.0, 0.1, 0.2),
-        slips: Sequence[float] = (0.0, 0.25),
+        slips: Sequence[float] = (0.0, 0.1),
         n_layouts: int | None = 2,
     ) -> None:
         super().__init__(task, render_mode)

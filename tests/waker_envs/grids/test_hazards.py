@@ -27,8 +27,8 @@ def test_there_are_18_theta_drawn_uniformly() -> None:
     assert space.size == 18
     np.testing.assert_allclose(space.weights, 1 / 18)
     assert space.hardest is not None
-    assert space.hardest.tolist() == [5, 0.2, 0.25]
-    assert space.hard.tolist() == [[5, 0.1, 0.25], [5, 0.2, 0], [5, 0.2, 0.25]]
+    assert space.hardest.tolist() == [5, 0.2, 0.1]
+    assert space.hard.tolist() == [[5, 0.1, 0.1], [5, 0.2, 0], [5, 0.2, 0.1]]
 
 
 def test_the_room_shows_size_hazards_and_slip() -> None:
@@ -41,13 +41,13 @@ def test_the_room_shows_size_hazards_and_slip() -> None:
         assert (room == "wall").sum() == 25 - size**2
         assert (room == "hazard").sum() == hazards[theta[1]][size]
         assert (room == f"floor (slip {theta[2]:g})").sum() >= 1
-        assert (room == f"floor (slip {0.25 - theta[2]:g})").sum() == 0
+        assert (room == f"floor (slip {0.1 - theta[2]:g})").sum() == 0
 
 
 def test_rooms_that_differ_only_in_slip_share_layout_and_start() -> None:
     env = GridHazards()
     for seed in range(10):
-        dry, wet = start(env, [4, 0.2, 0], seed), start(env, [4, 0.2, 0.25], seed)
+        dry, wet = start(env, [4, 0.2, 0], seed), start(env, [4, 0.2, 0.1], seed)
         np.testing.assert_array_equal(dry["agent"], wet["agent"])
         other = dry["cells"] != wet["cells"]
         assert (dry["cells"][other] == 0).all()
@@ -118,7 +118,7 @@ def test_a_hazard_ends_the_episode_without_reward() -> None:
 @pytest.mark.parametrize("size", [3, 4, 5])
 def test_an_episode_is_cut_after_four_times_the_size(size: int) -> None:
     env = GridHazards()
-    start(env, [size, 0, 0.25])
+    start(env, [size, 0, 0.1])
     cuts = [env.step(STAY)[3] for _ in range(4 * size)]
     assert cuts == [False] * (4 * size - 1) + [True]
 
@@ -137,13 +137,13 @@ def test_slip_replaces_a_quarter_of_the_moves_by_any_of_the_five() -> None:
     env = GridHazards(n_layouts=1)
     left = trials = 0
     for seed in range(1500):
-        before = start(env, [5, 0, 0.25], seed)["agent"]
+        before = start(env, [5, 0, 0.1], seed)["agent"]
         if not 0 < before[0] < 4 or not 0 < before[1] < 4:
             continue  # away from walls each replaced move but `stay` is seen
         after = env.step(STAY)[0]["agent"]
         left += bool((after != before).any())
         trials += 1
-    expected = 0.25 * 4 / 5
+    expected = 0.1 * 4 / 5
     assert trials > 400
     assert abs(left / trials - expected) < 2.576 * np.sqrt(expected * (1 - expected) / trials)
 
@@ -158,7 +158,7 @@ def test_actions_outside_are_refused() -> None:
 
 def test_the_picture_moves_with_the_agent_alone() -> None:
     env = GridHazards(obs="pixels")
-    before: Any = start(env, [5, 0.2, 0.25], seed=1)
+    before: Any = start(env, [5, 0.2, 0.1], seed=1)
     cell = env._cell
     for action in (UP, RIGHT, DOWN, LEFT):
         after, *_ = env.step(action)
@@ -172,7 +172,7 @@ def test_the_picture_moves_with_the_agent_alone() -> None:
 def test_slip_is_seen_in_the_picture() -> None:
     env = GridHazards(obs="pixels")
     dry: Any = start(env, [4, 0.1, 0], seed=2)
-    wet: Any = start(env, [4, 0.1, 0.25], seed=2)
+    wet: Any = start(env, [4, 0.1, 0.1], seed=2)
     assert (dry != wet).any()
 
 
@@ -180,7 +180,7 @@ def test_suites_are_fresh_layouts_and_denser_rooms() -> None:
     space = GridHazards().theta_space
     assert space.suites["fresh"].env_kwargs == {"n_layouts": None}
     np.testing.assert_array_equal(space.suites["fresh"].thetas, space.points)
-    assert space.suites["denser"].thetas.tolist() == [[5, 0.3, 0], [5, 0.3, 0.25]]
+    assert space.suites["denser"].thetas.tolist() == [[5, 0.3, 0], [5, 0.3, 0.1]]
     env = GridHazards(**space.suites["denser"].env_kwargs)
     assert (names(env, start(env, [5, 0.3, 0])) == "hazard").sum() == 8
 
