@@ -16,12 +16,13 @@ from waker.behaviour.actor_critic import EXPLORER, ActorCriticStack
 from waker.behaviour.adaptation import TaskAdapter
 from waker.behaviour.ensemble import Ensemble
 from waker.behaviour.imagination import Trajectory, survival
-from waker.behaviour.player import ModelPlayer, Player
+from waker.behaviour.player import ModelPlayer
 from waker.behaviour.policy_learner import PolicyLearner, Rollout
 from waker.behaviour.rewards import task_rewards
 from waker.behaviour.starts import start_states
 from waker.config import Config
 from waker.errors import UserError
+from waker.learner import Player
 from waker.model.optim import Adam
 from waker.model.world_model import WorldModel
 from waker.spaces import EnvSpec

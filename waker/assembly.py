@@ -20,14 +20,13 @@ import torch
 
 import waker_envs
 from waker.agent import Agent
-from waker.behaviour.player import Player
 from waker.checkpoint import Checkpoints
 from waker.config import Config
 from waker.curriculum import Curriculum, make_curriculum
 from waker.errors import UserError
 from waker.evaluation import records
 from waker.files import saving, write_text
-from waker.learner import Learner
+from waker.learner import Learner, Player
 from waker.loop import Outcome, train
 from waker.progress import Progress
 from waker.replay import Replay, record_fields

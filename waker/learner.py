@@ -17,11 +17,11 @@ PlayerState = dict[str, Tensor]
 
 
 class Player(Protocol):
-    """Acts in n slots at once with the policies of a stack."""
+    """One or more named policies that act in n slots at once."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The stack's members: tasks, or ``("explorer",)``."""
+        """The policies, tasks or ``"explorer"``; ``member`` of :meth:`act` indexes them."""
 
     def initial(self, n: int) -> PlayerState:
         """The state of n slots before their first observation. Draws nothing."""
@@ -34,7 +34,14 @@ class Player(Protocol):
         member: NDArray[np.int64],
         deterministic: bool,
     ) -> tuple[NDArray[np.float32], PlayerState]:
-        """Actions (n, A) float32 for observations name → (n, …), flags (n,) and members (n,); and the next state."""
+        """Actions (n, A) of policy ``member[i]`` in slot i, and the next state.
+
+        Args:
+            observation: arrays by key with leading n.
+            is_first: (n,), slots at an episode's first observation.
+            member: (n,), index into :attr:`names`.
+            deterministic: take modes.
+        """
 
 
 class Credit(Protocol):

@@ -128,7 +128,7 @@ def laptop() -> Config:
             save_every=10_000,
             log_every=50,
         ),
-        evaluation=EvalConfig(episodes=180, suite_episodes=36),
+        evaluation=EvalConfig(every=10_000, episodes=180, suite_episodes=36),
     )
 
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from tests.tiny_learner import tiny_batch, tiny_config, tiny_spec
 from waker.behaviour.actor_critic import ActorCriticStack
-from waker.behaviour.player import ModelPlayer, PlayerState, RandomPlayer
+from waker.behaviour.player import ModelPlayer, RandomPlayer
+from waker.learner import PlayerState
 from waker.model.world_model import WorldModel
 from waker.spaces import EnvSpec
 

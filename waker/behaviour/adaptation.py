@@ -14,11 +14,12 @@ from torch import Tensor
 
 from waker.behaviour.actor_critic import ActorCriticStack
 from waker.behaviour.imagination import Trajectory
-from waker.behaviour.player import ModelPlayer, Player
+from waker.behaviour.player import ModelPlayer
 from waker.behaviour.policy_learner import PolicyLearner
 from waker.behaviour.rewards import task_rewards
 from waker.behaviour.starts import start_states
 from waker.config import Config
+from waker.learner import Player
 from waker.model.heads import ScalarStack
 from waker.model.optim import Adam
 from waker.model.world_model import WorldModel, reward_heads

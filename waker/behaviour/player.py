@@ -1,56 +1,23 @@
 """Policies that act in environments: filter observations with the world model, then ask the actor.
 
-Collectors and evaluations see only the :class:`Player` protocol; observations and actions are numpy arrays.
+Collectors and evaluations see only the :class:`waker.learner.Player` protocol; observations and actions are numpy
+arrays.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from waker.behaviour.actor_critic import ActorCriticStack
+from waker.learner import PlayerState
 from waker.model.rssm import State
 from waker.model.world_model import WorldModel
 from waker.spaces import ActionSpec
-
-PlayerState = dict[str, Tensor]
-"""Recurrent state, every tensor with leading n."""
-
-
-class Player(Protocol):
-    """One or more named policies that act on batches of environments."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The policies; ``member`` of :meth:`act` indexes them."""
-        ...
-
-    def initial(self, n: int) -> PlayerState:
-        """The state of n slots before their first observation."""
-        ...
-
-    def act(
-        self,
-        observation: Mapping[str, NDArray[Any]],
-        is_first: NDArray[np.bool_],
-        state: PlayerState,
-        member: NDArray[np.int64],
-        deterministic: bool,
-    ) -> tuple[NDArray[np.float32], PlayerState]:
-        """Actions (n, A) of policy ``member[i]`` in slot i, and the next state.
-
-        Args:
-            observation: arrays by key with leading n.
-            is_first: (n,), slots at an episode's first observation.
-            member: (n,), index into :attr:`names`.
-            deterministic: take modes; draws no random number.
-        """
-        ...
 
 
 class ModelPlayer:

@@ -28,12 +28,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from waker.behaviour.player import Player, RandomPlayer
+from waker.behaviour.player import RandomPlayer
 from waker.config import EvalConfig
 from waker.evaluation.open_loop import Model, Prediction, predict
 from waker.evaluation.plan import Episode, dr_thetas, episode_seeds, stream, theta_columns
 from waker.evaluation.rollouts import MakeEnv, Row, torch_seed
 from waker.evaluation.trajectories import Trajectory, as_batch, collect
+from waker.learner import Player
 from waker.model.distributions import categorical_kl
 from waker.model.rssm import Posterior
 from waker.spaces import EnvSpec

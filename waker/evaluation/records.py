@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from waker.behaviour.player import Player, RandomPlayer
+from waker.behaviour.player import RandomPlayer
 from waker.config import EvalConfig
 from waker.evaluation import model_error
 from waker.evaluation.filmstrip import film
@@ -25,6 +25,7 @@ from waker.evaluation.open_loop import Model
 from waker.evaluation.plan import stream
 from waker.evaluation.rollouts import MakeEnv, RewardFunction, Row, evaluate
 from waker.files import atomic, write_text
+from waker.learner import Player
 from waker.spaces import EnvSpec
 from waker.tables import read_rows, write_rows
 from waker_envs.api import FiniteThetaSpace, ThetaSpace

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from waker.behaviour.player import Player
 from waker.config import EvalConfig
 from waker.errors import unknown
 from waker.evaluation.failures import failed, split_finite
 from waker.evaluation.plan import Episode, plan_episodes, theta_columns
+from waker.learner import Player
 from waker.spaces import EnvSpec, completion_of
 from waker_envs.api import ParametricEnv, ThetaSpace
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from waker.behaviour.actor_critic import EXPLORER
-from waker.behaviour.player import Player
 from waker.evaluation.failures import failed, split_finite
 from waker.evaluation.plan import Episode
+from waker.learner import Player
 from waker.spaces import EnvSpec
 from waker_envs.api import ParametricEnv
 

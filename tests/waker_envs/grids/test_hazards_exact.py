@@ -125,9 +125,7 @@ def table(actions: np.ndarray) -> Policy:
     return lambda t, cell: int(actions[t, cell])
 
 
-@pytest.mark.parametrize(
-    ("theta", "task"), [([5, 0.2, 0.1], "green"), ([4, 0.1, 0.1], "red"), ([3, 0.2, 0.1], "blue")]
-)
+@pytest.mark.parametrize(("theta", "task"), [([5, 0.2, 0.1], "green"), ([4, 0.1, 0.1], "red"), ([3, 0.2, 0.1], "blue")])
 def test_the_optimal_policy_earns_the_optimal_return(theta: list[float], task: str) -> None:
     mean, half = surplus(theta, task, lambda env, seed: table(env.optimal_policy(theta, task, seed)))
     assert abs(mean) < half
