@@ -2,8 +2,8 @@
 
     make demo && python -m experiments.demo
 
-Writes ``results/demo/``: ``picture.png`` (rooms of GridHazards; where WAKER-M collected its data; the true model error of
-both samplers there), ``comparison.csv`` (the table of ``waker compare``) and ``settings.yaml`` (what was run).
+Writes ``results/demo/``: ``picture.png`` (rooms of GridHazards; where WAKER-M collected its data; the true model error
+of both samplers there), ``comparison.csv`` (the table of ``waker compare``) and ``settings.yaml`` (what was run).
 """
 
 from __future__ import annotations

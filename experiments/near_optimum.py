@@ -2,10 +2,10 @@
 
     python -m experiments.near_optimum [--seed 0] [--steps 150000]
 
-Trains one long run (WAKER-M, task policies alongside, so that there is a curve) on GridHazards and evaluates it through
-training. At the end every learned part in turn is replaced by the truth (:mod:`experiments.planning`). Writes
-``results/near_optimum/``: ``curve.csv`` (share of the exact optimum by group of θ and step), ``limits.csv`` (share of the
-optimum of each of the four policies, by group) and ``figure.png``.
+Trains one long run (WAKER-M, task policies alongside, so that there is a curve) on GridHazards and evaluates it
+through training. At the end every learned part in turn is replaced by the truth (:mod:`experiments.planning`). Writes
+``results/near_optimum/``: ``curve.csv`` (share of the exact optimum by group of θ and step), ``limits.csv`` (share of
+the optimum of each of the four policies, by group) and ``figure.png``.
 
 One process of one thread: about 30 minutes.
 """
