@@ -145,12 +145,12 @@ def test_errors_are_credited_to_the_theta_of_their_start_and_ends_to_nobody() ->
     assert not credit.theta_id.is_floating_point()
 
 
-@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize(("first", "steps"), [(False, 0), (True, 0), (False, 1), (True, 2)])
 def test_the_credit_is_the_mean_disagreement_of_the_explorer_s_rollout(
-    first: bool, monkeypatch: pytest.MonkeyPatch
+    first: bool, steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec, config = tiny_spec(), tiny_config("paper")
-    agent = make(spec, replace(config, explorer=replace(config.explorer, credit_first=first)))
+    agent = make(spec, replace(config, explorer=replace(config.explorer, credit_first=first, credit_steps=steps)))
     ensemble, learn, rollouts = copy.deepcopy(agent.ensemble), agent.learner.update, list[Rollout]()
 
     def keep(*args: Any) -> Any:
@@ -162,7 +162,8 @@ def test_the_credit_is_the_mean_disagreement_of_the_explorer_s_rollout(
     credit, metrics = agent.update(tiny_batch(spec))
     trajectory = rollouts[0].trajectory
     error = ensemble.intrinsic_reward(trajectory.feature[:, -1], trajectory.action[:, -1])  # (H+1, N); entry 0 is zero
-    expected = error.mean(0) if first else error[1:].mean(0)
+    credited = error[: 1 + steps] if steps else error
+    expected = credited.mean(0) if first else credited[1:].mean(0)
     alive = credit.theta_id >= 0
     assert alive.sum() == 17
     torch.testing.assert_close(credit.error[alive], expected.detach()[alive])

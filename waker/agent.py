@@ -103,11 +103,12 @@ class Agent:
         return torch.cat([task_rewards(self.model.rewards, feature[:, :-1]), intrinsic], 1)
 
     def _errors(self, rollout: Rollout) -> Tensor:
-        """Mean imagined disagreement of each start state while its episode lives, (N,)."""
+        """Mean disagreement of each start state over the credited steps while its episode lives, (N,)."""
         error, goes_on = rollout.reward[:, -1].detach(), rollout.goes_on[:, -1].detach()  # (H+1, N)
-        alive = survival(goes_on)
-        if not self.config.explorer.credit_first:
-            error, alive = error[1:], alive[1:]
+        explorer = self.config.explorer
+        first = 0 if explorer.credit_first else 1
+        last = 1 + (explorer.credit_steps or self.config.behaviour.horizon)
+        error, alive = error[first:last], survival(goes_on)[first:last]
         return (alive * error).sum(0) / alive.sum(0).clamp_min(1e-8)
 
     # Acting -------------------------------------------------------------------------------------------------------

@@ -110,7 +110,11 @@ def laptop() -> Config:
             critic_optimizer=OptimizerConfig(lr=4e-3, eps=1e-8, warmup=50),
         ),
         explorer=ExplorerConfig(
-            heads=5, units=(64,), target="deter", optimizer=OptimizerConfig(lr=1e-3, eps=1e-8, warmup=50)
+            heads=5,
+            units=(64,),
+            target="deter",
+            credit_steps=1,
+            optimizer=OptimizerConfig(lr=1e-3, eps=1e-8, warmup=50),
         ),
         curriculum=CurriculumConfig(memory_updates=50.0, reduction_interval=1_000, reduction_start=3_000),
         train=TrainConfig(
