@@ -137,8 +137,8 @@ class BehaviourConfig:
     """Share of the live critic in a refresh; 1 = copy."""
     slow_regulariser: float = 1.0
     """Weight of the critic's pull towards its slow copy."""
-    baseline: Literal["one-step", "authors"] = "one-step"
-    """REINFORCE's advantage: r_t + γ·c_t·V_{t+1} − v_t, or the authors' V_{t+1} − v_t."""
+    baseline: Literal["lambda", "authors"] = "lambda"
+    """REINFORCE's advantage at t: V_t − v_t, or the authors' V_{t+1} − v_t (whose return leaves out r_t)."""
     actor_optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(lr=1e-4))
     critic_optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(lr=1e-4))
 

@@ -116,7 +116,7 @@ def laptop() -> Config:
             credit_steps=1,
             optimizer=OptimizerConfig(lr=1e-3, eps=1e-8, warmup=50),
         ),
-        curriculum=CurriculumConfig(memory_updates=50.0, reduction_interval=1_000, reduction_start=3_000),
+        curriculum=CurriculumConfig(memory_updates=20.0, reduction_interval=1_000, reduction_start=3_000),
         train=TrainConfig(
             steps=40_000,
             prefill=1_000,
