@@ -129,6 +129,7 @@ def config_of(reference: Mapping[str, Any], widths: Mapping[str, tuple[int, ...]
             units=widths["ensemble"],
             target={"feat": "feature", "deter": "deter"}[c["disagreement_target"]],
             action={"arriving": "authors", "taken": "taken"}[c["ensemble_action"]],
+            across_ends=True,
             scale=c["intrinsic_scale"],
             credit_first=True,
             optimizer=OptimizerConfig(lr=c["ensemble_lr"], **adam),

@@ -158,6 +158,9 @@ class ExplorerConfig:
     categorical latents, whose disagreement is a Jensen–Shannon divergence in nats."""
     action: Literal["taken", "authors"] = "taken"
     """The action members see: the one taken at t, or (authors) the one that led into t."""
+    across_ends: bool = False
+    """Keep pairs of states across an episode's end in the ensemble's loss. The published loss leaves nothing out, as
+    its sequences never cross an end; ours do, so this is for comparisons with it alone."""
     scale: float = 1.0
     """Intrinsic reward = scale × disagreement."""
     credit_steps: int = 0

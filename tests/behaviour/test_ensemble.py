@@ -22,11 +22,13 @@ Target = Literal["feature", "deter", "latent"]
 SPEC = tiny_spec()
 
 
-def build(target: Target, action: Literal["taken", "authors"] = "taken") -> tuple[WorldModel, Ensemble]:
+def build(
+    target: Target, action: Literal["taken", "authors"] = "taken", across: bool = False
+) -> tuple[WorldModel, Ensemble]:
     torch.manual_seed(0)
     config = tiny_config("paper")
     model = WorldModel(SPEC, config.model)
-    explorer: ExplorerConfig = replace(config.explorer, target=target, action=action, scale=2.0)
+    explorer: ExplorerConfig = replace(config.explorer, target=target, action=action, across_ends=across, scale=2.0)
     return model, Ensemble(model.rssm, SPEC.action.dim, explorer, config.model)
 
 
@@ -121,7 +123,7 @@ def plain_loss(ensemble: Ensemble, posterior: Posterior, batch: dict[str, Tensor
     feature, total, count = posterior.state.feature, 0.0, 0
     for b in range(3):
         for t in range(5):
-            if batch["is_first"][b, t + 1] and not led_into:
+            if batch["is_first"][b, t + 1] and not ensemble.config.across_ends:
                 continue
             action = batch["action"][b, t if led_into else t + 1]
             predictions = ensemble.predict(feature[b, t].unsqueeze(0), action.unsqueeze(0))[:, 0]
@@ -138,12 +140,13 @@ def plain_loss(ensemble: Ensemble, posterior: Posterior, batch: dict[str, Tensor
     return total / count
 
 
+@pytest.mark.parametrize("across", [False, True])
 @pytest.mark.parametrize("action", ["taken", "authors"])
 @pytest.mark.parametrize("target", ["feature", "deter", "latent"])
 def test_the_loss_is_the_mean_over_transitions_of_the_sum_over_heads(
-    target: Target, action: Literal["taken", "authors"]
+    target: Target, action: Literal["taken", "authors"], across: bool
 ) -> None:
-    model, ensemble = build(target, action)
+    model, ensemble = build(target, action, across)
     posterior, batch = posterior_of(model)
     expected = plain_loss(ensemble, posterior, batch, action == "authors")
     assert ensemble.loss(posterior, batch).item() == pytest.approx(expected, rel=1e-5)
