@@ -4,7 +4,8 @@ The family is small enough to ask the world model about every (cell, action) of 
 answers with, and to evaluate any memoryless policy exactly in the true dynamics. Four policies, each with one learned
 part more replaced by the truth:
 
-- ``actor on the true state``: the learned policy, filtering nothing but the current observation;
+- ``actor without memory``: the learned policy on a fresh filter at every step, so on the true state alone (the room is
+  seen whole); what it loses against the actor of an evaluation is its habit of a filter that has seen the episode;
 - ``plan in the learned model``: dynamic programming over the learned dynamics, rewards and ends;
 - ``plan with the true dynamics``: the same with the true dynamics and ends, only rewards learned;
 - ``optimum``: everything true.
@@ -128,7 +129,7 @@ def decompose(
     rows: list[dict[str, float | str]] = []
     for k, task in enumerate(GridHazards.tasks):
         chosen = {
-            "actor on the true state": actor_policy(model, policies, room, k),
+            "actor without memory": actor_policy(model, policies, room, k),
             "plan in the learned model": plan(learned, room.length, k),
             "plan with the true dynamics": plan(mixed, room.length, k),
             "optimum": plan(room.true, room.length, k),
