@@ -85,7 +85,7 @@ def main() -> None:
     runs = {name: domain / name / "plan2explore" / "seed-0" for name in ("dr", "waker-m")}
     RESULTS.mkdir(parents=True, exist_ok=True)
     draw(runs, RESULTS / "picture.png")
-    shutil.copy(args.runs / "comparison.csv", RESULTS / "comparison.csv")
+    shutil.copy(domain / "comparison.csv", RESULTS / "comparison.csv")
     shutil.copy(runs["waker-m"] / "config.yaml", RESULTS / "settings.yaml")
 
 

@@ -52,8 +52,8 @@ class Prediction:
     """The k-th step from each of n start states, averaged over samples.
 
     Attributes:
-        joint: for each key asked for, the joint distribution over its variables, (n, Π classes); an episode that
-            the model believes to have ended stays where it ended.
+        joint: for each key asked for, the joint distribution over its variables by each half of the samples,
+            (n, 2, Π classes); an episode that the model believes to have ended stays where it ended.
         latent: marginal prior probabilities of each latent, (n, latents, classes).
         nll: −ln of the mean over samples of the likelihood of the true observation, (n,), all keys together.
         mean: mean decoded observation of each image and vector key, (n, ...).
@@ -155,12 +155,13 @@ def _spread(value: Tensor, samples: int) -> Tensor:
 
 
 def _joint(probabilities: Tensor, classes: tuple[int, ...], share: Tensor) -> Tensor:
-    """The mean over samples of the variables' product distribution: (n, S, V, widest), (n, S) → (n, Π classes).
+    """The mean over each half of the samples of the variables' product: (n, S, V, widest), (n, S) → (n, 2, Π classes).
 
-    Variables are independent given a latent state; their mixture over samples is not.
+    Variables are independent given a latent state; their mixture over samples is not. The halves tell how far chance
+    alone carries a distance from the truth.
     """
     product = share.unsqueeze(-1)  # (n, S, 1)
     for variable, count in enumerate(classes):
         factor = probabilities[..., variable, :count]
         product = (product.unsqueeze(-1) * factor.unsqueeze(-2)).flatten(-2)
-    return product.mean(1)
+    return torch.stack([half.mean(1) for half in product.chunk(2, 1)], 1)
