@@ -78,7 +78,7 @@ class DummyAgent:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        metrics = {"loss/model": loss, "weight": self.net.weight.detach().reshape(-1)}
+        metrics = {"loss/model": loss, "reward_loss": self.net.weight.detach().reshape(-1)}
         return Credit(batch["theta_id"].reshape(-1), error.detach().reshape(-1)), metrics
 
     def adapt_update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from waker.agent import Agent
-from waker.behaviour.actor_critic import EXPLORER
+from waker.learner import EXPLORER
 from waker.model.decoder import ImageDecoder
 from waker.model.encoder import ImageEncoder
 from waker.model.nets import MLP, StackedMLP

@@ -10,9 +10,10 @@ import torch
 
 import waker_envs
 from tests.tiny import RUN
-from waker.adapting import Adaptation, load_adapted
+from waker.adapting import Adaptation, load_adapted, name_of
 from waker.assembly import LoadedRun, load_run
 from waker.cli import main
+from waker.commands.adapt import chosen_tasks
 from waker.loop import Outcome
 from waker.progress import Progress
 from waker.relabel import load_task
@@ -108,6 +109,19 @@ def test_the_command_and_its_evaluation(folder: Path, capsys: pytest.CaptureFixt
     assert new["return"].between(0, new["length"]).all()
     assert new["optimal_return"].isna().all()
     assert set(rows.loc[rows["policy"] == "learned", "task"]) == {"green", "blue", "red", "top_row"}
+
+
+def test_new_tasks_may_be_chosen_by_name(folder: Path) -> None:
+    source = f"{folder.parent / 'tasks.py'}:top_row"
+    for names, expected in {
+        (): ["top_row"],
+        ("top_row",): ["top_row"],
+        ("green",): ["green", "top_row"],
+        ("top_row", "green"): ["top_row", "green"],
+    }.items():
+        assert list(map(name_of, chosen_tasks(names, (source,), ("green", "blue")))) == expected
+    assert main(["adapt", str(folder), "--tasks", "top_row", "--task-module", source, "--updates", "1"]) == 0
+    assert (folder / "adapted" / "top_row" / "tasks.yaml").is_file()
 
 
 @pytest.mark.parametrize(

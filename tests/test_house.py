@@ -79,6 +79,11 @@ def test_help_does_not_wait_for_torch() -> None:
     assert done.stdout.splitlines()[-1] == "False", done.stderr
 
 
+def test_the_explorer_is_named_in_one_place() -> None:
+    found = [p.name for p in (ROOT / "waker").rglob("*.py") if "\nEXPLORER = " in p.read_text(encoding="utf-8")]
+    assert found == ["learner.py"]
+
+
 def test_files_are_small_and_say_what_they_are_for() -> None:
     for file in [*(ROOT / "waker").rglob("*.py"), *(ROOT / "envs").rglob("*.py")]:
         text = file.read_text(encoding="utf-8")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from waker.tables import Table, read_rows, write_rows
 
 
 def test_means_are_means_since_the_last_row() -> None:
-    means = Means({2: ("walk", "run")})
+    means = Means(lambda key: ("walk", "run"))
     for i in range(4):
         means.add({"loss": torch.tensor(float(i)), "return": torch.tensor([i, 2.0 * i]), "three": torch.ones(3)})
         if i % 2:
@@ -93,6 +95,22 @@ def test_a_torn_last_line_is_cut_as_well(tmp_path: Path) -> None:
     again.write({"step": 2, "updates": 2})
     again.close()
     assert [r["step"] for r in read(path)] == [1, 2]
+
+
+def test_a_file_shorter_than_its_checkpoint_is_not_filled_up(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    sink = JsonlSink(path)
+    for step in (1, 2):
+        sink.write({"step": step, "updates": step})
+    state = sink.sync()
+    sink.close()
+    for left, kept in ((path.read_bytes()[:-5], [1]), (b"", [])):
+        path.write_bytes(left)
+        again = JsonlSink(path)
+        assert "lacks rows from before the checkpoint" in again.restore(state)
+        again.write({"step": 3, "updates": 3})
+        again.close()
+        assert [r["step"] for r in read(path)] == [*kept, 3]
 
 
 def test_tensorboard_hides_what_a_resume_repeats(tmp_path: Path) -> None:
@@ -171,7 +189,7 @@ def test_tables_are_cut_back_to_a_checkpoint(tmp_path: Path) -> None:
         counts.append(table.save())
     (folder / ".tmp-part-0000000006-0000000008.parquet").write_bytes(b"torn")
     again = Table(folder)
-    again.restore(counts[1])
+    assert again.restore(counts[1], 0) == 0
     again.append([{"row": 40}])
     again.save()
     assert read_rows(folder)["row"].tolist() == [0, 1, 2, 3, 40]
@@ -199,6 +217,71 @@ def test_written_rows_replace_a_table(tmp_path: Path) -> None:
     write_rows(folder, [])
     assert read_rows(folder).empty
     assert read_rows(tmp_path / "absent").empty
+
+
+def test_a_full_disk_keeps_the_table_that_was_to_be_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, single = tmp_path / "t.parquet", tmp_path / "f.parquet"
+    write_rows(folder, [{"a": v} for v in range(10)])
+    pd.DataFrame({"a": range(10)}).to_parquet(single)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    for path in (folder, single):
+        with pytest.raises(OSError):
+            write_rows(path, [{"a": 1}])
+        assert read_rows(path)["a"].tolist() == list(range(10))
+
+
+def test_a_kill_while_a_table_is_replaced_neither_loses_nor_doubles_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "t.parquet"
+    table = Table(folder)
+    for value in range(3):
+        table.append([{"a": value}])
+        table.save()
+
+    class Killed(BaseException):
+        pass
+
+    unlink, left = Path.unlink, 1
+
+    def kill(path: Path, missing_ok: bool = False) -> None:
+        nonlocal left
+        if not left:
+            raise Killed
+        left -= 1
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", kill)
+    with pytest.raises(Killed):
+        write_rows(folder, [{"a": 7}, {"a": 8}])
+    monkeypatch.undo()
+    assert len(list(folder.glob("part-*"))) == 3
+    assert read_rows(folder)["a"].tolist() == [7, 8]
+    write_rows(folder, [{"a": 9}])
+    assert read_rows(folder)["a"].tolist() == pd.read_parquet(folder)["a"].tolist() == [9]
+
+
+def test_a_table_written_anew_is_cut_by_step_and_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "t.parquet"
+    write_rows(folder, [{"step": step} for step in (10, 10, 20, 20, 30)])
+    write_rows(folder, [{"step": step} for step in (10, 20, 20, 30)])  # one of a checkpoint's five rows is gone
+    table = Table(folder)
+    assert table.restore(3, 20) == 1
+    table.append([{"step": 20}, {"step": 40}])
+    assert table.save() == 5
+    table.append([{"step": 20}])
+    table.forget(20)
+    assert table.save() == 2
+    assert read_rows(folder)["step"].tolist() == pd.read_parquet(folder)["step"].tolist() == [10, 40]
+    again = Table(folder)
+    assert again.restore(2, 40) == 0
+    again.append([{"step": 50}])
+    again.save()
+    assert read_rows(folder)["step"].tolist() == [10, 40, 50]
 
 
 def test_progress_draws_plain_lines_at_its_own_pace(monkeypatch: pytest.MonkeyPatch) -> None:

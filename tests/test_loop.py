@@ -22,8 +22,9 @@ from waker.files import SaveFailed
 from waker.interrupts import Interrupted, StopSignals
 from waker.loop import Outcome
 from waker.rundir import RunFolder, run_folder
+from waker.session import Session
 from waker.slots import EnvironmentFailed
-from waker.tables import read_rows
+from waker.tables import read_rows, write_rows
 from waker_envs.testing import FailingEnv
 
 
@@ -72,9 +73,8 @@ def test_a_run_makes_its_steps_updates_rows_and_files(tmp_path: Path) -> None:
     assert state["finished"]
     logged = rows(path)
     assert [r["updates"] for r in logged] == list(range(3, state["updates"] + 1, 3))
-    assert {"loss/model", "weight/left", "weight/right", "episode/length", "episode/return_right"} <= set().union(
-        *logged
-    )
+    named = {"loss/model", "reward_loss/left", "reward_loss/right", "episode/length", "episode/return_right"}
+    assert named <= set().union(*logged)
     episodes = read_rows(path / "episodes.parquet")
     assert (episodes["length"] == 20).all()
     assert (episodes["theta_complexity"] == episodes["theta_id"]).all()
@@ -96,6 +96,158 @@ def test_a_finished_run_is_skipped(tmp_path: Path) -> None:
     assert dummies.run(tmp_path, dummies.config(), progress)[1] is Outcome.SKIPPED
     assert "finished before" in progress.notes[-1]
     assert {p: p.read_bytes() for p in path.rglob("*") if p.is_file()} == before
+
+
+def test_the_last_step_is_measured_once(tmp_path: Path) -> None:
+    """With one slot a multiple of 150 is the last step, and one more update is to come: the end's evaluation is it."""
+    measured: list[int] = []
+
+    def evaluate(agent: Any, curriculum: Any) -> Any:
+        measured.append(1)
+        return dummies.evaluate(agent, curriculum)
+
+    path, _ = dummies.run(tmp_path, dummies.config(envs=1, steps=450), evaluate=evaluate)
+    evaluation = read_rows(path / "evaluation.parquet")
+    checkpoints = Checkpoints(path / "checkpoints")
+    assert evaluation["step"].tolist() == [150, 300, 450]
+    assert len(measured) == 3
+    assert evaluation["updates"].iloc[-1] == checkpoints.load(checkpoints.paths()[0])["updates"]
+
+
+def test_a_signal_in_the_last_evaluation_does_not_unfinish_the_run(tmp_path: Path) -> None:
+    config = dummies.config()
+
+    def interrupted(agent: Any, curriculum: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return dummies.evaluate(agent, curriculum)
+
+    progress = dummies.Quiet()
+    config = replace(config, evaluation=replace(config.evaluation, every=0))
+    assert dummies.run(tmp_path, config, progress, evaluate=interrupted)[1] is Outcome.FINISHED
+    assert not any("stopped" in note for note in progress.notes)
+
+
+@pytest.mark.parametrize("tasks", [1, 3])
+def test_vectors_are_labelled_by_what_they_are_of(tmp_path: Path, tasks: int) -> None:
+    """However many they are: one task has as many entries as a stack of the explorer alone."""
+    config = dummies.config(task_policies="after" if tasks == 1 else "online", adapt_updates=3)
+    names = tuple(f"task{k}" for k in range(tasks))
+    members = ("explorer",) if tasks == 1 else (*names, "explorer")
+    made = dummies.parts(config)
+
+    class Named(dummies.DummyPlayer):
+        @property
+        def names(self) -> tuple[str, ...]:
+            return members
+
+    class Vectors(dummies.DummyAgent):
+        def explorer(self) -> Any:
+            return Named(self)
+
+        def update(self, batch: Any) -> Any:
+            credit, _ = super().update(batch)
+            return credit, {"reward_loss": torch.ones(tasks), "actor_loss": torch.ones(len(members))}
+
+        def adapt_update(self, batch: Any) -> Any:
+            return {"actor_loss": torch.ones(tasks)}
+
+    run = RunFolder(tmp_path, config)
+    session = Session(replace(made, spec=replace(made.spec, tasks=names)), run, dummies.Quiet())
+    session.explorer = Vectors(made.spec).explorer()
+    session.means.add(Vectors(made.spec).update(batch_of(made.spec))[1])
+    session.means.add({f"adapt/{k}": v for k, v in Vectors(made.spec).adapt_update({}).items()})
+    assert list(session.means.take()) == [
+        *(f"reward_loss/{name}" for name in names),
+        *(f"actor_loss/{name}" for name in members),
+        *(f"adapt/actor_loss/{name}" for name in names),
+    ]
+    session.close()
+
+
+def batch_of(spec: Any) -> dict[str, torch.Tensor]:
+    """One window of one record."""
+    return {
+        "observation": torch.zeros(1, 1, 2),
+        "task_rewards": torch.zeros(1, 1, 2),
+        "theta_id": torch.zeros(1, 1, dtype=torch.int64),
+    }
+
+
+def measured_elsewhere(path: Path, step: int, values: list[float]) -> None:
+    """What `waker evaluate` does: rows of a checkpoint's step replace those there are of that step."""
+    before = read_rows(path / "evaluation.parquet")
+    kept = [] if before.empty else before[before["step"] != step].to_dict("records")
+    new = [{"step": step, "updates": 0, "task": "left", "return": value} for value in values]
+    write_rows(path / "evaluation.parquet", [*kept, *new])
+
+
+def test_a_finished_run_keeps_rows_measured_afterwards(tmp_path: Path) -> None:
+    path, _ = dummies.run(tmp_path, dummies.config())
+    last = int(read_rows(path / "evaluation.parquet")["step"].max())
+    measured_elsewhere(path, last, [1.0, 2.0])
+    before = read_rows(path / "evaluation.parquet")
+    with (path / "metrics.jsonl").open("a") as file:
+        file.write("{}\n")
+    assert dummies.run(tmp_path, dummies.config())[1] is Outcome.SKIPPED
+    assert read_rows(path / "evaluation.parquet").equals(before)
+    assert (path / "metrics.jsonl").read_text().endswith("{}\n")
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+def test_rows_measured_on_a_stopped_run_are_neither_lost_nor_doubled(tmp_path: Path, offset: int) -> None:
+    """Rows of the checkpoint stay; those of a step that the run has yet to make again are dropped with a note."""
+
+    def stop(step: int, updates: int) -> None:
+        if step == 200:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    config = dummies.config(envs=1)
+    with pytest.raises(Interrupted):
+        dummies.run(tmp_path, config, dummies.Quiet(stop))
+    path = run_folder(tmp_path, config)
+    assert read_rows(path / "evaluation.parquet")["step"].tolist() == [150]
+    measured_elsewhere(path, 200 + offset, [1.0, 2.0, 3.0])
+    progress = dummies.Quiet()
+    assert dummies.run(tmp_path, config, progress)[1] is Outcome.FINISHED
+    steps = read_rows(path / "evaluation.parquet")["step"].tolist()
+    assert steps == ([150, 200, 200, 200, 300, 400] if offset == 0 else [150, 300, 400])
+    assert [n for n in progress.notes if "dropping" in n] == (
+        ["dropping rows measured after step 200, from which the run goes on: 3 of evaluation"] if offset else []
+    )
+
+
+def test_an_evaluation_replaces_rows_measured_on_its_checkpoint(tmp_path: Path) -> None:
+    """A run killed in an evaluation has a checkpoint just before it; `waker evaluate` then measures the same step."""
+
+    class Killed(BaseException):
+        pass
+
+    def killed(agent: Any, curriculum: Any) -> Any:
+        raise Killed
+
+    config = dummies.config(envs=1)
+    with pytest.raises(Killed):
+        dummies.run(tmp_path, config, evaluate=killed)
+    path = run_folder(tmp_path, config)
+    measured_elsewhere(path, 150, [1.0, 2.0])
+    dummies.run(tmp_path, config)
+    assert read_rows(path / "evaluation.parquet")["step"].tolist() == [150, 300, 400]
+
+
+def test_missing_metric_rows_are_told(tmp_path: Path) -> None:
+    def stop(step: int, updates: int) -> None:
+        if step == 200:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    config = dummies.config(envs=1)
+    with pytest.raises(Interrupted):
+        dummies.run(tmp_path, config, dummies.Quiet(stop))
+    path = run_folder(tmp_path, config)
+    (path / "metrics.jsonl").unlink()
+    progress = dummies.Quiet()
+    dummies.run(tmp_path, config, progress)
+    assert any("metrics.jsonl lacks rows from before the checkpoint" in note for note in progress.notes)
+    assert rows(path)[0]["step"] > 200
 
 
 def test_updates_wait_for_a_whole_window(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 
 from tests.dispatch_count import CELLS, IMAGE, meta_agent
-from waker.behaviour.actor_critic import EXPLORER
 from waker.config import Config, OptimizerConfig
 from waker.errors import UserError
+from waker.learner import EXPLORER
 from waker.presets import PRESETS, authors, default, laptop, paper, preset
 
 AUTHORS_ADAM = {"eps": 1e-5, "clip": 100.0, "decay": 1e-6, "keras": True}

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -120,6 +121,22 @@ def test_feed_gives_tensors_of_the_native_dtypes() -> None:
         assert np.array_equal(batch[name].numpy(), expected[name])
 
 
+def test_a_batch_is_on_the_device_before_its_buffers_are_filled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing reads an adaptation's update back, so only a blocking copy is done when the next batch is drawn."""
+    asynchronous: list[bool] = []
+    to = torch.Tensor.to
+
+    def spy(tensor: torch.Tensor, *args: Any, non_blocking: bool = False, **kwargs: Any) -> torch.Tensor:
+        asynchronous.append(non_blocking)
+        return to(tensor, *args, **kwargs)
+
+    replay, _ = filled(23, 3, 7)
+    feed = Feed(replay, np.random.default_rng(1), 5, 4, "cpu")
+    monkeypatch.setattr(torch.Tensor, "to", spy)
+    feed.next()
+    assert asynchronous == [False] * len(FIELDS)
+
+
 def test_a_replay_must_hold_a_step_of_each_slot() -> None:
     with pytest.raises(UserError, match="at least one step of each of the 4 environments, not 3"):
         Replay(FIELDS, 4, 3)
@@ -203,16 +220,27 @@ def test_chunks_out_of_the_ring_leave_the_disk_unless_a_checkpoint_names_them(tm
     assert again.read(7, 12)["theta_id"].tolist() == [[70, 80, 90, 100, 110]]
 
 
-@pytest.mark.parametrize("harm", ["missing", "short", "flipped"])
-def test_damaged_chunks_are_found(tmp_path: Path, harm: str) -> None:
+@pytest.mark.parametrize("harm", ["missing", "short", "flipped", "compression", "encrypted", "folder"])
+@pytest.mark.parametrize("known", [True, False], ids=["with SHA-256", "saved before there was one"])
+def test_damaged_chunks_are_found(tmp_path: Path, harm: str, known: bool) -> None:
     replay, _ = filled(20, 2, 100)
     state = ReplayStore(tmp_path, replay).save()
     (path,) = tmp_path.iterdir()
+    if not known:
+        del state["chunks"][0]["sha256"]
     content = bytearray(path.read_bytes())
     if harm == "missing":
         path.unlink()
     elif harm == "short":
         path.write_bytes(content[: len(content) // 2])
+    elif harm == "folder":
+        path.unlink()
+        path.mkdir()
+        state["chunks"][0]["bytes"] = path.stat().st_size
+    elif harm in ("compression", "encrypted"):
+        entry = content.rindex(b"PK\x01\x02")  # the zip directory's last entry: its flags at 8, its method at 10
+        content[entry + (10 if harm == "compression" else 8)] ^= 0x61
+        path.write_bytes(content)
     else:
         content[len(content) // 3] ^= 0x10
         path.write_bytes(content)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -80,6 +82,30 @@ def test_unknown_settings_name_the_nearest() -> None:
 
 
 @pytest.mark.parametrize(
+    ("data", "key"),
+    [
+        ({"env": 3}, "env"),
+        ({"seed": 1.5}, "seed"),
+        ({"seed": True}, "seed"),
+        ({"train": {"steps": "many"}}, "train.steps"),
+        ({"train": {"train_every": None}}, "train.train_every"),
+        ({"model": {"head_units": [8, "x"]}}, "model.head_units"),
+        ({"model": {"symlog": 1}}, "model.symlog"),
+        ({"model": {"act": "relu"}}, "model.act"),
+        ({"env_kwargs": {"obs": [1]}}, "env_kwargs"),
+        ({"sinks": "jsonl"}, "sinks"),
+    ],
+)
+def test_values_of_another_type_are_named(data: dict[str, Any], key: str) -> None:
+    with pytest.raises(UserError, match=rf"setting '{key}' cannot be .*another type"):
+        config_from(data)
+
+
+def test_a_whole_number_is_a_float_too() -> None:
+    assert config_from({"train": {"train_every": 8}, "curriculum": {"temperature": 1}}).train.train_every == 8
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [(None, "is not a run folder"), ("a: [", "cannot be read"), ("- 1", "no section 'config'"), ("a: 1", "no section")],
 )
@@ -122,6 +148,18 @@ def test_a_commit_is_told_only_of_tracked_sources(tmp_path: Path) -> None:
     assert git_commit(tmp_path) == sha
     (tmp_path / "rundir.py").write_text("2")
     assert git_commit(tmp_path) == sha + "+changes"
+
+
+def test_looking_for_the_commit_does_not_touch_the_index(tmp_path: Path) -> None:
+    for words in (["init"], ["add", "rundir.py"], ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-m", "one"]):
+        (tmp_path / "rundir.py").write_text("1")
+        subprocess.run(["git", *words], cwd=tmp_path, capture_output=True, check=True)
+    # Newer than the index says, with the same content: `git status` would take the lock and write that down.
+    os.utime(tmp_path / "rundir.py", (0, 0))
+    before = (tmp_path / ".git" / "index").read_bytes()
+    commit = git_commit(tmp_path)
+    assert commit is not None and not commit.endswith("+changes")
+    assert (tmp_path / ".git" / "index").read_bytes() == before
 
 
 def test_rows_begin_with_what_identifies_the_run(tmp_path: Path) -> None:

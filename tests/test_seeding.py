@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from waker.seeding import Streams, generator_for, isolated_torch, seed_for
+from waker.seeding import Streams, generator_for, preserved_torch, seed_for
 
 
 def test_streams_are_those_of_numpys_seed_sequences() -> None:
@@ -37,12 +37,11 @@ def test_seeds_differ_by_run_purpose_and_part() -> None:
     assert seed_for(3, "torch") == seed_for(3, "torch")
 
 
-def test_isolated_torch_has_its_own_stream_and_leaves_the_other() -> None:
+def test_preserved_torch_leaves_the_stream_and_brings_no_seed_of_its_own() -> None:
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
-    with isolated_torch(1):
-        first = torch.rand(3)
-    with isolated_torch(1):
-        assert torch.equal(torch.rand(3), first)
+    with preserved_torch():
+        assert torch.equal(torch.rand(3), expected)
+        torch.manual_seed(1)
     assert torch.equal(torch.rand(3), expected)

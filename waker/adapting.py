@@ -21,7 +21,7 @@ from waker.behaviour.adaptation import TaskAdapter
 from waker.checkpoint import Checkpoints
 from waker.errors import UserError
 from waker.feed import Feed
-from waker.files import saving, sha256, write_text
+from waker.files import reading, saving, sha256, write_text
 from waker.interrupts import Interrupted, StopSignals
 from waker.loggers import JsonlSink, Means
 from waker.loop import Outcome
@@ -116,7 +116,7 @@ class Adaptation:
         return Outcome.FINISHED
 
     def _train(self, updates: int, sink: JsonlSink) -> None:
-        means = Means({len(self.names): self.names})
+        means = Means(lambda key: self.names)
         log_every = self.loaded.config.train.log_every
         self.progress.start()
         with StopSignals() as stop:
@@ -138,8 +138,11 @@ class Adaptation:
     def _claim(self) -> None:
         """Write what the folder belongs to; policies of another model or another function are given up."""
         file = self.folder / "tasks.yaml"
-        if file.is_file() and yaml.safe_load(file.read_text()) == self.record:
-            return
+        if file.is_file():
+            with reading(file):
+                same = yaml.safe_load(file.read_text(encoding="utf-8")) == self.record
+            if same:
+                return
         if file.is_file():
             self.progress.note("the model or a task has changed since these policies were trained: starting anew")
             shutil.rmtree(self.checkpoints.folder, ignore_errors=True)
@@ -162,7 +165,9 @@ class Adaptation:
         self.updates = int(state["updates"])
         self.rng.bit_generator.state = state["replay"]
         load_torch_state(state["torch"])
-        sink.restore(state["sink"])
+        missing = sink.restore(state["sink"])
+        if missing:
+            self.progress.note(missing)
         return True
 
 
@@ -174,10 +179,8 @@ def adapted_sets(run: Path) -> list[tuple[Path, dict[str, Any]]]:
     """
     found = []
     for file in sorted(run.glob("adapted/*/tasks.yaml"), key=lambda path: path.stat().st_mtime):
-        try:
-            record = yaml.safe_load(file.read_text())
-        except yaml.YAMLError as error:
-            raise UserError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
+        with reading(file):
+            record = yaml.safe_load(file.read_text(encoding="utf-8"))
         if not isinstance(record, dict) or not {"tasks", "functions", "model"} <= set(record):
             raise UserError(f"{file} cannot be read: it lacks tasks, functions or model")
         found.append((file.parent, record))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from waker.behaviour.actor_critic import EXPLORER, ActorCriticStack
+from waker.behaviour.actor_critic import ActorCriticStack
 from waker.behaviour.adaptation import TaskAdapter
 from waker.behaviour.ensemble import Ensemble
 from waker.behaviour.imagination import Trajectory, survival
@@ -22,7 +22,7 @@ from waker.behaviour.rewards import task_rewards
 from waker.behaviour.starts import start_states
 from waker.config import Config
 from waker.errors import UserError
-from waker.learner import Player
+from waker.learner import EXPLORER, Player
 from waker.model.optim import Adam
 from waker.model.world_model import WorldModel
 from waker.spaces import EnvSpec

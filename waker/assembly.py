@@ -27,6 +27,7 @@ from waker.errors import UserError
 from waker.evaluation import records
 from waker.files import saving, write_text
 from waker.learner import Learner, Player
+from waker.loggers import check_sinks
 from waker.loop import Outcome, train
 from waker.progress import Progress
 from waker.replay import Replay, record_fields
@@ -46,7 +47,10 @@ def use_threads(device: str) -> None:
     the same places as those of the uninterrupted one.
     """
     if torch.device(device).type == "cpu":
-        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 1))
+        asked = (os.environ.get("OMP_NUM_THREADS") or "1").split(",")[0].strip()  # a list: the outermost level first
+        if not asked.isdecimal() or int(asked) < 1:
+            raise UserError(f"OMP_NUM_THREADS is {asked!r}; it must be a number of threads, or not be set")
+        torch.set_num_threads(int(asked))
 
 
 def checked_device(name: str) -> str:
@@ -69,12 +73,15 @@ def environment(config: Config) -> MakeEnv:
     """The factory of a run's environments; arguments given to it go before those of ``config.env_kwargs``.
 
     Raises:
-        UserError: an argument that the environment's constructor does not take, or a value it refuses.
+        UserError: an argument that the environment's constructor does not take, or a constructor that fails.
         UnknownEnvError: no such environment.
     """
     entry = gym.spec(waker_envs.resolve_id(config.env)).entry_point
-    loaded = gym.envs.registration.load_env_creator(entry) if isinstance(entry, str) else entry
-    parameters = inspect.signature(cast(Callable[..., Any], loaded)).parameters
+    try:
+        loaded = gym.envs.registration.load_env_creator(entry) if isinstance(entry, str) else entry
+        parameters = inspect.signature(cast(Callable[..., Any], loaded)).parameters
+    except Exception as error:  # a module of somebody else's
+        raise UserError(f"{config.env} cannot be imported: {type(error).__name__}: {error}") from error
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         for name in config.env_kwargs:
             if name not in parameters:
@@ -87,10 +94,11 @@ def environment(config: Config) -> MakeEnv:
 
     try:
         make().close()
-    except (TypeError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{config.env} cannot be made with {dict(config.env_kwargs)}: {error}") from error
+    except (UserError, waker_envs.UnknownEnvError):
+        raise
+    except Exception as error:  # somebody else's code
+        given = f" with {dict(config.env_kwargs)}" if config.env_kwargs else ""
+        raise UserError(f"{config.env} cannot be made{given}: {type(error).__name__}: {error}") from error
     return make
 
 
@@ -115,6 +123,41 @@ class Family:
         space = env.theta_space
         env.close()
         return cls(make, spec, space)
+
+    @property
+    def spaces(self) -> dict[str, str]:
+        """Observation keys and actions in one line each: what weights and replay of a run are shaped by."""
+        kinds = {
+            k.name: f"{k.kind} {'×'.join(map(str, k.shape))} {list(k.classes) or k.dtype}"
+            for k in self.spec.observation
+        }
+        action = self.spec.action
+        range_ = "" if action.discrete else f", {list(action.low)} to {list(action.high)}"
+        return {**kinds, "action": f"{'discrete' if action.discrete else 'continuous'} {action.dim}{range_}"}
+
+    def check_unchanged(self, folder: Path) -> None:
+        """Compare with what a run folder was made with.
+
+        Raises:
+            UserError: tasks, θ or spaces have changed since; the message has the first difference.
+        """
+        record = read_record(folder)
+        for what, now in (("tasks", self.spec.tasks), ("theta", self.space.names)):
+            then = record.get(what)
+            if isinstance(then, list) and then != list(now):
+                name = "θ" if what == "theta" else what
+                raise UserError(
+                    f"{folder} was trained with {name} {', '.join(map(str, then))}; {self.spec.env_id} now has "
+                    f"{', '.join(now)}"
+                )
+        spaces = record.get("spaces")
+        if isinstance(spaces, dict) and spaces:
+            for key in [*self.spaces, *(k for k in spaces if k not in self.spaces)]:
+                if spaces.get(key) != self.spaces.get(key):
+                    raise UserError(
+                        f"{folder} was trained with {key} = {spaces.get(key, 'nothing')}; {self.spec.env_id} now has "
+                        f"{self.spaces.get(key, 'nothing')}"
+                    )
 
 
 def curriculum_of(config: Config, space: ThetaSpace, rng: np.random.Generator) -> Curriculum:
@@ -177,12 +220,14 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
         UserError: settings that do not go together, a folder of other settings, an environment that fails, …
     """
     checked_device(config.device)
+    check_sinks(config.sinks)
     use_threads(config.device)
     family = Family.of(config)
     folder = run_folder(runs, config)
     if not (folder / "config.yaml").is_file():
         check_buildable(config, family)
-    run = RunFolder.open(folder, config, family.space.names, family.spec.tasks)
+    run = RunFolder.open(folder, config, family.space.names, family.spec.tasks, family.spaces)
+    family.check_unchanged(folder)
     with saving(f"the θ space in {run.path}"):
         described = records.describe_space(family.space, family.spec.tasks)
         write_text(run.path / records.SPACE_FILE, json.dumps(described, indent=1, ensure_ascii=False))
@@ -253,15 +298,7 @@ def load_run(folder: Path, note: Callable[[str], None], device: str | None = Non
     config = dataclasses.replace(config, device=checked_device(device or config.device))
     use_threads(config.device)
     family = Family.of(config)
-    record = read_record(folder)
-    for what, then, now in (
-        ("tasks", record.get("tasks"), family.spec.tasks),
-        ("θ", record.get("theta"), family.space.names),
-    ):
-        if then is not None and list(then) != list(now):
-            raise UserError(
-                f"{folder} was trained with {what} {', '.join(then)}; {config.env} now has {', '.join(now)}"
-            )
+    family.check_unchanged(folder)
     agent = Agent(family.spec, config)
 
     def use(state: dict[str, Any]) -> dict[str, Any]:

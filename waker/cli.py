@@ -78,13 +78,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         say), told in one line; 1 a file could not be written; 130 and 143 stopped by Ctrl-C and SIGTERM.
     """
     # waker_envs raises its own ValueErrors (it never imports waker); both kinds are the user's business.
+    from waker.files import SaveFailed
     from waker_envs import ThetaError, UnknownEnvError, UnknownTaskError
 
     try:
         return _dispatch(sys.argv[1:] if argv is None else argv)
     except (UserError, ThetaError, UnknownEnvError, UnknownTaskError) as error:
         print(f"waker: {_line(error)}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, SaveFailed) else 2
     except SystemExit as asked:  # --help, or a run that was asked to stop and has saved
         return asked.code if isinstance(asked.code, int) else int(asked.code is not None)
     except KeyboardInterrupt:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from waker.curriculum import Curriculum
 from waker.errors import UserError
-from waker.learner import Player, PlayerState
+from waker.learner import EXPLORER, Player, PlayerState
 from waker.replay import Replay, record_fields
 from waker.seeding import Streams
 from waker.slots import EnvironmentFailed, MakeEnv, Slot, Step
@@ -23,8 +23,6 @@ from waker.spaces import EnvSpec
 from waker_envs.api import ThetaSpace
 
 Row = dict[str, Any]
-EXPLORER = "explorer"
-"""The member of a stack that collects data."""
 
 
 class Collector:

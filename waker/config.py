@@ -1,7 +1,8 @@
 """The one typed configuration: frozen dataclasses that are also the command line and its help.
 
 A *preset* (:mod:`waker.presets`) is a function that returns a :class:`Config`; the command line overrides single
-fields; the resolved result is written beside every run. Unknown keys are errors.
+fields; the resolved result is written beside every run. Unknown keys are errors, and so are numbers out of range: every
+``__post_init__`` raises :class:`~waker.errors.UserError` for them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from waker.curriculum.config import CurriculumConfig
+from waker.ranges import COUNT, FINITE, NOT_NEGATIVE, POSITIVE, SEVERAL, SHARE, Range, require
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,10 @@ class OptimizerConfig:
     """Update at which a cosine has brought the rate to `anneal_to` × lr; 0 = constant."""
     anneal_to: float = 0.1
     """Share of the rate left at the end of the cosine."""
+
+    def __post_init__(self) -> None:
+        require(self, "optimizer.", NOT_NEGATIVE, "lr", "eps", "clip", "warmup", "anneal")
+        require(self, "optimizer.", SHARE, "decay", "anneal_to")
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,17 @@ class ModelConfig:
     """Let reward heads shape the latent state (the reward-free setting does not)."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
+    def __post_init__(self) -> None:
+        require(self, "model.", COUNT, "deter", "hidden", "stoch", "cnn_depth", "encoder_kernels", "decoder_kernels")
+        require(self, "model.", COUNT, "encoder_units", "decoder_units", "head_units", "continue_units")
+        require(self, "model.", SEVERAL, "classes")
+        # symexp-spaced bins are symmetric, with one at zero.
+        require(self, "model.", Range("an odd number from 3", lambda x: x >= 3 and x % 2 == 1), "bins")
+        require(self, "model.", POSITIVE, "bins_limit", "gru_norm_eps")
+        require(self, "model.", FINITE, "gru_update_bias")
+        require(self, "model.", SHARE, "unimix")
+        require(self, "model.", NOT_NEGATIVE, "kl_dyn", "kl_rep", "kl_scale", "free_nats", "continue_scale")
+
 
 @dataclass(frozen=True)
 class BehaviourConfig:
@@ -142,6 +159,12 @@ class BehaviourConfig:
     actor_optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(lr=1e-4))
     critic_optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(lr=1e-4))
 
+    def __post_init__(self) -> None:
+        require(self, "behaviour.", COUNT, "horizon", "actor_units", "critic_units", "slow_every")
+        require(self, "behaviour.", SHARE, "discount", "lambda_", "actor_unimix", "slow_rate")
+        require(self, "behaviour.", POSITIVE, "min_scale", "return_floor")
+        require(self, "behaviour.", NOT_NEGATIVE, "starts", "entropy", "explorer_entropy", "slow_regulariser")
+
 
 @dataclass(frozen=True)
 class ExplorerConfig:
@@ -169,6 +192,11 @@ class ExplorerConfig:
     credit_first: bool = False
     """Include the first imagined entry, whose action is zero, in the credit (authors)."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+
+    def __post_init__(self) -> None:
+        require(self, "explorer.", SEVERAL, "heads")  # one member disagrees with nobody
+        require(self, "explorer.", COUNT, "units")
+        require(self, "explorer.", NOT_NEGATIVE, "scale", "credit_steps")
 
 
 @dataclass(frozen=True)
@@ -204,6 +232,12 @@ class TrainConfig:
     log_every: int = 250
     """Updates between metric rows."""
 
+    def __post_init__(self) -> None:
+        require(self, "train.", COUNT, "steps", "envs", "batch", "length", "replay", "adapt_batch")
+        require(self, "train.", COUNT, "save_every", "keep", "log_every")
+        require(self, "train.", POSITIVE, "train_every")
+        require(self, "train.", NOT_NEGATIVE, "prefill", "adapt_updates", "adapt_heads")
+
 
 @dataclass(frozen=True)
 class EvalConfig:
@@ -221,6 +255,10 @@ class EvalConfig:
     """Open-loop steps k of the k-step model error."""
     samples: int = 128
     """Latent samples behind a predicted distribution (few samples bias total variation upwards)."""
+
+    def __post_init__(self) -> None:
+        require(self, "evaluation.", COUNT, "episodes", "suite_episodes", "model_episodes", "horizon", "samples")
+        require(self, "evaluation.", NOT_NEGATIVE, "every")
 
 
 @dataclass(frozen=True)
@@ -243,3 +281,6 @@ class Config:
     evaluation: EvalConfig = field(default_factory=EvalConfig)
     sinks: tuple[Literal["jsonl", "wandb", "tensorboard"], ...] = ("jsonl",)
     """Where metrics go, besides the progress line."""
+
+    def __post_init__(self) -> None:
+        require(self, "", NOT_NEGATIVE, "seed")

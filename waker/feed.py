@@ -34,5 +34,5 @@ class Feed:
             UserError: the replay does not hold T records of each slot yet.
         """
         self.replay.sample(self.rng, self.batch, self.length, out=self._views)
-        # Asynchronous copies are safe: every update's credit is read on the host before the buffers are filled again.
-        return {name: tensor.to(self.device, non_blocking=True) for name, tensor in self._host.items()}
+        # Blocking: the next call fills the same buffers, and nothing else makes the host wait for an update.
+        return {name: tensor.to(self.device) for name, tensor in self._host.items()}

@@ -1,4 +1,4 @@
-"""Writing files so that a kill, a full disk or a torn write never leaves half of one behind.
+"""Writing files so that a kill, a full disk or a torn write never leaves half of one behind; reading damaged ones.
 
 Everything a run saves (checkpoints, replay chunks, table parts, the configuration) goes through :func:`atomic`;
 whoever saves wraps the whole act in :func:`saving`, which turns the operating system's complaint into one line.
@@ -70,6 +70,18 @@ def saving(what: str, hint: str = "") -> Iterator[None]:
         reason = "no space left" if error.errno in NO_SPACE else (error.strerror or str(error))
         where = f" ({error.filename})" if error.filename else ""
         raise SaveFailed(f"cannot save {what}: {reason}{where}{hint}") from error
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged file makes its reader raise in the block into a ``UserError`` of one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # readers of Parquet, archives and YAML have many ways to fail
+        what = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} cannot be read: {type(error).__name__}: {what}") from error
 
 
 def sha256(path: Path) -> str:

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+EXPLORER = "explorer"
+"""The name of the exploration policy among the members of a stack."""
 PlayerState = dict[str, Tensor]
 """What a player remembers of each slot's episode: tensors with leading n."""
 

@@ -6,17 +6,20 @@ vector to the host when a row is due. W&B and TensorBoard are imported only by t
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import netrc
 import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+from waker.errors import UserError
 
 Metrics = Mapping[str, float | int | str]
 
@@ -28,11 +31,12 @@ class Means:
     addition, and no synchronisation. The entries of a metric that is itself a vector become ``key/<label>``.
 
     Args:
-        labels: for vectors of n entries, what the entries are called (n → names); else they are numbered.
+        labels: what the entries of a metric are called, asked by the metric's key; where it names another number of
+            them than there are, they are numbered.
     """
 
-    def __init__(self, labels: Mapping[int, Sequence[str]] | None = None) -> None:
-        self._labels = dict(labels or {})
+    def __init__(self, labels: Callable[[str], Sequence[str]] = lambda key: ()) -> None:
+        self._labels = labels
         self._sums: dict[tuple[str, ...], tuple[Tensor, int]] = {}
 
     def add(self, metrics: Mapping[str, Tensor | float]) -> None:
@@ -43,12 +47,15 @@ class Means:
         parts: list[Tensor] = []
         for key, value in metrics.items():
             tensor = value.detach() if isinstance(value, Tensor) else torch.tensor(float(value))
-            n = tensor.numel()
-            keys += [key] if tensor.ndim == 0 else [f"{key}/{i}" for i in self._labels.get(n, range(n))]
+            keys += [key] if tensor.ndim == 0 else self._keys(key, tensor.numel())
             parts.append(tensor.reshape(-1).to(torch.float32))
         vector = torch.cat(parts)
         total, count = self._sums.get(tuple(keys), (torch.zeros_like(vector), 0))
         self._sums[tuple(keys)] = (total.to(vector.device) + vector, count + 1)
+
+    def _keys(self, key: str, n: int) -> list[str]:
+        names = self._labels(key)
+        return [f"{key}/{entry}" for entry in (names if len(names) == n else range(n))]
 
     def take(self) -> dict[str, float]:
         """The means, on the host; then start anew."""
@@ -76,8 +83,12 @@ class Sink(Protocol):
     def sync(self) -> dict[str, Any]:
         """Make what was written durable; the state that a checkpoint keeps."""
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Forget rows after the checkpoint that ``state`` belongs to (empty = all rows)."""
+    def restore(self, state: Mapping[str, Any]) -> str:
+        """Forget rows after the checkpoint that ``state`` belongs to (empty = all rows).
+
+        Returns:
+            One line about rows before it that are missing; empty where none are.
+        """
 
     def close(self) -> None:
         """Let go of files and connections."""
@@ -101,8 +112,14 @@ class JsonlSink:
         os.fsync(self._file.fileno())
         return {"bytes": os.fstat(self._file.fileno()).st_size}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        self._file.truncate(int(state.get("bytes", 0)))
+    def restore(self, state: Mapping[str, Any]) -> str:
+        wanted, found = int(state.get("bytes", 0)), os.fstat(self._file.fileno()).st_size
+        if wanted <= found:
+            self._file.truncate(wanted)
+            return ""
+        # Truncating to more than there is would fill up with NULs. What is left may end within a row.
+        self._file.truncate(self.path.read_bytes().rfind(b"\n") + 1)
+        return f"{self.path} lacks rows from before the checkpoint ({found:,} of {wanted:,} bytes are there)"
 
     def close(self) -> None:
         self._file.close()
@@ -155,8 +172,8 @@ class WandbSink:
     def sync(self) -> dict[str, Any]:
         return {}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """W&B drops repeated steps by itself."""
+    def restore(self, state: Mapping[str, Any]) -> str:
+        return ""  # W&B drops repeated steps by itself
 
     def close(self) -> None:
         self._run.finish()
@@ -186,9 +203,10 @@ class TensorBoardSink:
             self._writer.flush()
         return {"updates": self._last}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> str:
         self._last = int(state.get("updates", 0))
         self._purge = self._last + 1
+        return ""
 
     def close(self) -> None:
         if self._writer is not None:
@@ -208,13 +226,27 @@ class MultiSink:
     def sync(self) -> dict[str, Any]:
         return {name: sink.sync() for name, sink in self.sinks.items()}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        for name, sink in self.sinks.items():
-            sink.restore(state.get(name, {}))
+    def restore(self, state: Mapping[str, Any]) -> str:
+        told = [sink.restore(state.get(name, {})) for name, sink in self.sinks.items()]
+        return "; ".join(filter(None, told))
 
     def close(self) -> None:
         for sink in self.sinks.values():
             sink.close()
+
+
+def check_sinks(names: Sequence[str]) -> None:
+    """Look whether the packages of sinks are there, before anything is written.
+
+    Raises:
+        UserError: one is not installed.
+    """
+    for name in names:
+        if name == "jsonl":
+            continue
+        found = importlib.util.find_spec(name)  # sinks are called as their packages are
+        if found is None or found.origin is None:  # nothing, or a mere folder of that name
+            raise UserError(f"sink {name!r} needs the package {name!r}, which is not installed; 'jsonl' needs none")
 
 
 def make_sink(names: Sequence[str], folder: Path, run: str, config: Mapping[str, Any]) -> MultiSink:

@@ -51,7 +51,7 @@ def train(parts: Parts, run: RunFolder, progress: Progress | None = None) -> Out
                 return Outcome.SKIPPED
             progress.start()
             _run(session, stop)
-            if stop.number is not None:
+            if stop.number is not None and not session.finished:
                 session.save()
                 progress.note(f"stopped and saved at step {session.step:,}; the same command goes on from here")
                 raise Interrupted(stop.number)
@@ -66,7 +66,7 @@ def _run(session: Session, stop: StopSignals) -> None:
     """Until the run is finished or asked to stop."""
     while (session.exploring or session.adapting) and not stop.requested:
         # Evaluate.
-        if session.evaluate_clock.due(session.step):
+        if session.evaluation_due:
             session.evaluate()
 
         # Collect: only when every update that the data so far allows has been made.

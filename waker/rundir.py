@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import json
+import os
 import subprocess
 import types
 import typing
@@ -23,10 +24,14 @@ import yaml
 
 from waker.config import Config
 from waker.errors import UserError, unknown
-from waker.files import saving, write_text
+from waker.files import reading, saving, write_text
 
 FREE_KEYS = ("device", "sinks", "train.save_every", "train.keep")
 """Settings that do not change what a run computes, only where or how it is kept: they may differ on a resume."""
+SPACE_FILE = "theta_space.json"
+"""In a run folder: θ's names and units, points, DR weights and the experts' hard set."""
+FILM_FILE = "filmstrip.npz"
+"""In a run folder: real and imagined pictures."""
 _PACKAGES = ("waker", "torch", "numpy", "gymnasium", "minigrid")
 T = TypeVar("T")
 
@@ -50,7 +55,8 @@ def config_from(data: Mapping[str, Any], kind: type[T] = Config, prefix: str = "
     """The inverse of :func:`plain`.
 
     Raises:
-        UserError: a key that ``kind`` does not have, with the nearest one, or a section that is not a mapping.
+        UserError: a key that ``kind`` does not have, with the nearest one, a section that is not a mapping, or a value
+            of another type.
     """
     hints = typing.get_type_hints(kind)
     values: dict[str, Any] = {}
@@ -64,8 +70,26 @@ def config_from(data: Mapping[str, Any], kind: type[T] = Config, prefix: str = "
             value = config_from(value, hint, f"{prefix}{key}.")  # type: ignore[arg-type]
         elif isinstance(value, list) and _is_tuple(hint):
             value = tuple(value)
+        if not dataclasses.is_dataclass(hint) and not _fits(value, hint):
+            raise UserError(f"setting {prefix + key!r} cannot be {value!r}: it is of another type")
         values[key] = value
     return kind(**values)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value read from YAML is of a setting's type; a whole number is a float too."""
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, option) for option in options)
+    if origin is typing.Literal:
+        return value in options
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_fits(item, options[0]) for item in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(_fits(k, options[0]) and _fits(v, options[1]) for k, v in value.items())
+    if hint is bool or isinstance(value, bool):
+        return hint is bool and isinstance(value, bool)
+    return isinstance(value, (int, float) if hint is float else hint)
 
 
 def _is_tuple(hint: Any) -> bool:
@@ -82,8 +106,11 @@ def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
 def git_commit(folder: Path = Path(__file__).parent) -> str | None:
     """The commit of the source tree, with ``+changes`` where it was edited; None outside its repository."""
 
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # looking must not get in the way of somebody's commit
+
     def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+        done = subprocess.run(["git", *words], cwd=folder, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
 
     try:
         git("ls-files", "--error-unmatch", Path(__file__).name)  # not some repository that an installed copy lies in
@@ -124,8 +151,20 @@ class RunFolder:
         self.path, self.config = path, config
 
     @classmethod
-    def open(cls, path: Path, config: Config, theta_names: tuple[str, ...], tasks: tuple[str, ...]) -> RunFolder:
+    def open(
+        cls,
+        path: Path,
+        config: Config,
+        theta_names: tuple[str, ...],
+        tasks: tuple[str, ...],
+        spaces: Mapping[str, Any] | None = None,
+    ) -> RunFolder:
         """Make the folder, or take the one that is there if it belongs to the same settings.
+
+        Args:
+            path: the folder.
+            config: the run's settings.
+            theta_names, tasks, spaces: of its environments; kept to tell when they have changed since.
 
         Raises:
             UserError: it belongs to other settings; the message names the first that differs.
@@ -142,6 +181,7 @@ class RunFolder:
             "versions": versions(),
             "theta": list(theta_names),
             "tasks": list(tasks),
+            "spaces": dict(spaces or {}),
         }
         with saving(f"settings in {path}"):
             path.mkdir(parents=True, exist_ok=True)
@@ -182,7 +222,7 @@ class RunFolder:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """``config.yaml`` of a run folder: ``config``, ``git``, ``versions``, ``theta``, ``tasks``.
+    """``config.yaml`` of a run folder: ``config``, ``git``, ``versions``, ``theta``, ``tasks``, ``spaces``.
 
     Raises:
         UserError: no run folder, or a file that cannot be read.
@@ -190,12 +230,14 @@ def read_record(path: Path) -> dict[str, Any]:
     file = path / "config.yaml"
     if not file.is_file():
         raise UserError(f"{path} is not a run folder: it has no config.yaml")
-    try:
-        record = yaml.safe_load(file.read_text())
-    except yaml.YAMLError as error:
-        raise UserError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
+    with reading(file):
+        record = yaml.safe_load(file.read_text(encoding="utf-8"))
     if not isinstance(record, dict) or not isinstance(record.get("config"), dict):
         raise UserError(f"{file} cannot be read: it has no section 'config'")
+    for key in ("theta", "tasks"):
+        names = record.get(key, [])
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise UserError(f"{file} cannot be read: {key!r} is no list of names")
     return record
 
 
@@ -205,4 +247,8 @@ def read_config(path: Path) -> Config:
     Raises:
         UserError: see :func:`read_record`; or a setting that does not exist.
     """
-    return config_from(read_record(path)["config"])
+    try:
+        return config_from(read_record(path)["config"])
+    except UserError as error:
+        where = "" if str(path) in str(error) else f"{path / 'config.yaml'}: "
+        raise UserError(f"{where}{error}") from error

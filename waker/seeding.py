@@ -75,10 +75,9 @@ def load_torch_state(state: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def isolated_torch(seed: int) -> Iterator[None]:
-    """Run the block on its own torch stream, so that (say) an evaluation leaves training's stream as it was."""
+def preserved_torch() -> Iterator[None]:
+    """Put torch's streams back after the block, so that (say) an evaluation leaves training's as they were."""
     before = torch_state()
-    torch.manual_seed(seed)
     try:
         yield
     finally:

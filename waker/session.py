@@ -29,7 +29,7 @@ from waker.progress import Progress
 from waker.replay import Replay, record_fields
 from waker.replay_store import ReplayStore
 from waker.rundir import RunFolder, plain
-from waker.seeding import Streams, isolated_torch, load_torch_state, seed_for, torch_state
+from waker.seeding import Streams, load_torch_state, preserved_torch, seed_for, torch_state
 from waker.slots import EnvironmentFailed, MakeEnv
 from waker.spaces import EnvSpec
 from waker.tables import Table
@@ -37,7 +37,8 @@ from waker_envs.api import ThetaSpace
 
 Row = Mapping[str, Any]
 Evaluate = Callable[[Learner, Curriculum], Mapping[str, Sequence[Row]]]
-"""Measures an agent: rows by table (``evaluation``, ``model_error``). Training's random streams are kept from it."""
+"""Measures an agent: rows by table (``evaluation``, ``model_error``). It seeds its chance itself; what it draws is kept
+from training."""
 TABLES = ("episodes", "curriculum", "evaluation", "model_error")
 
 
@@ -90,7 +91,7 @@ class Session:
         self.tables = {name: Table(run.path / f"{name}.parquet") for name in TABLES}
         with saving(f"metrics in {run.path}"):
             self.sink = make_sink(self.config.sinks, run.path, run.name, plain(self.config))
-        self.means = Means({len(parts.spec.tasks): parts.spec.tasks, **_members(self.agent)})
+        self.means = Means(self._entries)
         self.collector = Collector(
             parts.make_env,
             parts.spec,
@@ -134,6 +135,11 @@ class Session:
         return not self.exploring and train.task_policies == "after" and self.adapted < train.adapt_updates
 
     @property
+    def evaluation_due(self) -> bool:
+        """Whether it is time to measure the agent; the last evaluation is the end's, after every update."""
+        return self.step < self.config.train.steps and self.evaluate_clock.due(self.step)
+
+    @property
     def save_due(self) -> bool:
         """Whether it is time for a checkpoint."""
         return self.save_clock.due(self.step) or self.adapt_clock.due(self.adapted)
@@ -163,11 +169,15 @@ class Session:
         self._show(f"adapt {self.adapted:,}/{self.config.train.adapt_updates:,}")
 
     def evaluate(self) -> None:
-        """Measure the agent, on random streams of its own. Saves first: an evaluation may take long, or fail."""
+        """Measure the agent; training's streams stay as they were. Saves first: it may take long, or fail."""
         self.save()
         self.progress.note(f"evaluating at step {self.step:,}")
-        with isolated_torch(seed_for(self.config.seed, "evaluation", self.step)):
+        with preserved_torch():
             tables = self.parts.evaluate(self.agent, self.curriculum)
+        with saving(f"the evaluation at step {self.step:,}"):
+            # `waker evaluate` may have measured the checkpoint that a resume went on from.
+            for name in ("evaluation", "model_error"):
+                self.tables[name].forget(self.step)
         for name, rows in tables.items():
             self._table(name, rows)
         self.evaluate_clock.mark(self.step)
@@ -222,7 +232,7 @@ class Session:
         if self.checkpoints.newest(self._restore, self.progress.note) is None:
             self.store.clear()
             for table in self.tables.values():
-                table.restore(0)
+                table.restore(0, -1)
             self.sink.restore({})
             return False
         if not self.finished:
@@ -258,12 +268,25 @@ class Session:
         self.adapt_clock.mark(self.adapted)
         self.streams.load_state_dict(state["streams"])
         self.means.load_state_dict(state["means"])
-        for name, table in self.tables.items():
-            table.restore(state["logs"]["tables"].get(name, 0))
-        self.sink.restore(state["logs"]["sinks"])
+        if not self.finished:  # what a finished run's folder has beyond that is of `waker evaluate`, and stays
+            self._restore_logs(state["logs"])
         load_torch_state(state["torch"])
         self.store.prune(m["replay"] for m in self.checkpoints.manifests())
         return True
+
+    def _restore_logs(self, logs: Mapping[str, Any]) -> None:
+        dropped = {name: table.restore(logs["tables"].get(name, 0), self.step) for name, table in self.tables.items()}
+        if any(dropped.values()):
+            told = ", ".join(f"{rows} of {name}" for name, rows in dropped.items() if rows)
+            self.progress.note(f"dropping rows measured after step {self.step:,}, from which the run goes on: {told}")
+        missing = self.sink.restore(logs["sinks"])
+        if missing:
+            self.progress.note(missing)
+
+    def _entries(self, metric: str) -> Sequence[str]:
+        """What a metric's entries are called: tasks for reward heads and adapted policies, else the stack's members."""
+        by_task = metric == "reward_loss" or metric.startswith("adapt/")
+        return self.parts.spec.tasks if by_task else self.explorer.names
 
     def _episode(self, row: dict[str, Any]) -> None:
         self.tables["episodes"].append([{**self.run.columns, "updates": self.updates, **row}])
@@ -291,9 +314,3 @@ class Session:
         self.progress.update(
             self.step, self.updates + self.adapted, lambda: self.parts.space.format(theta) if len(theta) else "", phase
         )
-
-
-def _members(agent: Learner) -> dict[int, tuple[str, ...]]:
-    """What the entries of a metric with one value a policy are called."""
-    names = agent.explorer().names
-    return {len(names): names} if len(names) > 1 else {}

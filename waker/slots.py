@@ -77,7 +77,7 @@ class Slot:
         self.returns = np.zeros(len(self.spec.tasks))
         try:
             observation, _ = self.env.reset(seed=seed, options={"theta": theta.copy()})
-            return Step(_observation(self.spec, observation), np.zeros(len(self.spec.tasks), np.float32))
+            return Step(checked_observation(self.spec, observation), np.zeros(len(self.spec.tasks), np.float32))
         except Exception as error:  # somebody else's code: whatever it raises is reported with what reproduces it
             raise self._failure(error) from error
 
@@ -90,10 +90,12 @@ class Slot:
         self.actions.append(action.copy())
         try:
             observation, _, terminated, truncated, info = self.env.step(self.spec.action.to_env(action))
-            rewards = _rewards(self.spec, info)
+            rewards = checked_rewards(self.spec, info)
             self.returns += rewards
             completion = completion_of(info, self.spec.tasks)
-            return Step(_observation(self.spec, observation), rewards, bool(terminated), bool(truncated), completion)
+            return Step(
+                checked_observation(self.spec, observation), rewards, bool(terminated), bool(truncated), completion
+            )
         except Exception as error:
             raise self._failure(error) from error
 
@@ -110,32 +112,43 @@ class Slot:
         return step
 
     def _failure(self, error: Exception) -> EnvironmentFailed:
-        reason = str(error) if isinstance(error, _Broken) else f"{type(error).__name__}: {error}"
         return EnvironmentFailed(
             {
                 "env": self.spec.env_id,
                 "theta": self.theta.tolist(),
                 "seed": self.seed,
                 "actions": [np.asarray(self.spec.action.to_env(a)).tolist() for a in self.actions],
-                "reason": " ".join(reason.split()),
+                "reason": reason_of(error),
                 "traceback": traceback.format_exc(),
             }
         )
 
 
-class _Broken(Exception):
+class BrokenPromise(Exception):
     """What an environment returned is not what it promised."""
 
 
-def _observation(spec: EnvSpec, observation: Any) -> dict[str, NDArray[Any]]:
-    """The observation by key, in the spec's dtypes."""
+def reason_of(error: Exception) -> str:
+    """What went wrong in an environment, in one line."""
+    reason = str(error) if isinstance(error, BrokenPromise) else f"{type(error).__name__}: {error}"
+    return " ".join(reason.split())
+
+
+def checked_observation(spec: EnvSpec, observation: Any) -> dict[str, NDArray[Any]]:
+    """The observation by key, in the spec's dtypes.
+
+    Raises:
+        BrokenPromise: another shape, dtype or class than the spec's, or numbers that are not finite.
+    """
     if isinstance(observation, Mapping):
         missing = [k.name for k in spec.observation if k.name not in observation]
         if missing:
-            raise _Broken(f"the observation has no {missing[0]!r}, only {', '.join(map(str, observation))}")
+            raise BrokenPromise(f"the observation has no {missing[0]!r}, only {', '.join(map(str, observation))}")
         return {k.name: _entry(k, observation[k.name]) for k in spec.observation}
     if len(spec.observation) != 1:
-        raise _Broken(f"the observation is a {type(observation).__name__}, not a dict of {len(spec.observation)} keys")
+        raise BrokenPromise(
+            f"the observation is a {type(observation).__name__}, not a dict of {len(spec.observation)} keys"
+        )
     return {spec.observation[0].name: _entry(spec.observation[0], observation)}
 
 
@@ -144,27 +157,32 @@ def _entry(key: ObservationKey, value: Any) -> NDArray[Any]:
     # A Discrete observation is a scalar, which the spec holds as one variable.
     shape = (1,) if array.ndim == 0 and key.kind == "categorical" else array.shape
     if shape != key.shape:
-        raise _Broken(f"observation {key.name!r} has shape {shape} instead of {key.shape}")
+        raise BrokenPromise(f"observation {key.name!r} has shape {shape} instead of {key.shape}")
     if array.dtype.kind not in _KINDS[key.kind]:
-        raise _Broken(f"observation {key.name!r} has dtype {array.dtype}, and {key.kind} observations cannot")
+        raise BrokenPromise(f"observation {key.name!r} has dtype {array.dtype}, and {key.kind} observations cannot")
     if key.kind == "vector" and not np.isfinite(array).all():
-        raise _Broken(f"observation {key.name!r} is not finite")
+        raise BrokenPromise(f"observation {key.name!r} is not finite")
     if key.kind == "categorical":
         flat = array.reshape(-1)
         if (flat < 0).any() or (flat >= key.classes).any():
             at = int(np.flatnonzero((flat < 0) | (flat >= key.classes))[0])
-            raise _Broken(f"observation {key.name!r}[{at}] is {flat[at]}, of {key.classes[at]} classes")
+            raise BrokenPromise(f"observation {key.name!r}[{at}] is {flat[at]}, of {key.classes[at]} classes")
     elif key.kind == "image" and array.dtype != np.uint8:
-        raise _Broken(f"observation {key.name!r} has dtype {array.dtype} instead of uint8")
+        raise BrokenPromise(f"observation {key.name!r} has dtype {array.dtype} instead of uint8")
     return array.reshape(key.shape).astype(key.dtype, copy=False)
 
 
-def _rewards(spec: EnvSpec, info: dict[str, Any]) -> NDArray[np.float32]:
+def checked_rewards(spec: EnvSpec, info: Mapping[str, Any]) -> NDArray[np.float32]:
+    """The tasks' rewards (K,).
+
+    Raises:
+        BrokenPromise: there are none, another number of them, or some are not finite.
+    """
     if "task_rewards" not in info:
-        raise _Broken("info has no 'task_rewards'")
+        raise BrokenPromise("info has no 'task_rewards'")
     rewards = np.asarray(info["task_rewards"], np.float32)
     if rewards.shape != (len(spec.tasks),):
-        raise _Broken(f"info['task_rewards'] has shape {rewards.shape} instead of ({len(spec.tasks)},)")
+        raise BrokenPromise(f"info['task_rewards'] has shape {rewards.shape} instead of ({len(spec.tasks)},)")
     if not np.isfinite(rewards).all():
-        raise _Broken(f"info['task_rewards'] is not finite: {rewards.tolist()}")
+        raise BrokenPromise(f"info['task_rewards'] is not finite: {rewards.tolist()}")
     return rewards

@@ -1,16 +1,20 @@
 """Tidy rows on disk: one folder of Parquet parts per table, appended to at every checkpoint.
 
 ``episodes.parquet/part-<first row>-<stop>.parquet``: a part is never touched again, so that a save costs only what
-is new, and a resume cuts a table back to the rows that belong to its checkpoint by removing later parts.
-``pandas.read_parquet("…/episodes.parquet")`` reads a folder as it reads a file; :func:`read_rows` reads either.
+is new, and a resume cuts a table back to the rows that belong to its checkpoint by removing later parts. A table that
+is written anew (``waker evaluate`` merges rows) has parts of a new generation, ``part-…-<generation>.parquet``; only
+the newest generation counts, so that a kill between writing it and removing the older one neither loses rows nor
+doubles them. ``pandas.read_parquet("…/episodes.parquet")`` reads a folder as it reads a file; :func:`read_rows` reads
+either.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -30,6 +34,7 @@ class Table:
         self.folder = folder
         self._new: list[Row] = []
         self._saved = 0
+        self._generation = 0
 
     def append(self, rows: Sequence[Row]) -> None:
         """Add rows; all rows of a table have the same columns."""
@@ -47,43 +52,124 @@ class Table:
         if self._new:
             self.folder.mkdir(parents=True, exist_ok=True)
             stop = self._saved + len(self._new)
-            _write_part(self.folder, self._saved, stop, self._new)
+            _write_part(self.folder, self._saved, pd.DataFrame(self._new), self._generation)
             self._saved, self._new = stop, []
         return self._saved
 
-    def restore(self, rows: int) -> None:
-        """Cut the table back to its first ``rows`` rows, which a checkpoint counted."""
-        self._new, self._saved = [], rows
-        for path in [*self.folder.glob("part-*.parquet"), *self.folder.glob(TEMPORARY + "*")]:
-            if path.name.startswith(TEMPORARY) or int(path.stem.split("-")[1]) >= rows:
-                path.unlink()
+    def restore(self, rows: int, step: int) -> int:
+        """Cut the table back to the first ``rows`` rows, which a checkpoint at ``step`` counted.
+
+        Where the table has been written anew since, its parts do not end there; then the rows up to ``step`` are kept,
+        those measured on the checkpoint itself included.
+
+        Returns:
+            The number of rows given up although the checkpoint's own were among others in one part.
+        """
+        self._new = []
+        parts = _tidy(self.folder)
+        whole = [p for p in parts if p.stop <= rows]
+        self._generation = parts[0].generation if parts else 0
+        if not any(p.start < rows < p.stop for p in parts) and sum(p.stop - p.start for p in whole) == rows:
+            for part in parts:
+                if part not in whole:
+                    part.path.unlink()
+            self._saved = rows
+            return 0
+        return self._keep(lambda frame: frame["step"] <= step)
+
+    def forget(self, step: int) -> None:
+        """Remove the rows of ``step``: they are about to be measured again."""
+        self._new = [row for row in self._new if row["step"] != step]
+        if self.folder.is_dir():
+            self._keep(lambda frame: frame["step"] != step)
+
+    def _keep(self, wanted: Callable[[pd.DataFrame], pd.Series]) -> int:
+        """Keep the saved rows that are ``wanted``; how many were removed."""
+        frame = read_rows(self.folder)
+        kept = frame if frame.empty else frame[wanted(frame)]
+        self._saved = len(kept)
+        if len(kept) < len(frame):
+            self._generation = _replace(self.folder, kept)
+        return len(frame) - len(kept)
 
 
 def write_rows(folder: Path, rows: Sequence[Row]) -> None:
-    """Replace a whole table by ``rows`` (a file of that name as well)."""
-    if folder.is_file():
-        folder.unlink()
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.glob("part-*.parquet"):
-        path.unlink()
-    if rows:
-        _write_part(folder, 0, len(rows), rows)
+    """Replace a whole table by ``rows`` (a file of that name as well).
+
+    Raises:
+        OSError: the table is as it was before.
+    """
+    _replace(folder, pd.DataFrame(list(rows)))
 
 
 def read_rows(path: Path) -> pd.DataFrame:
     """A table's rows in the order they were added; empty where there are none."""
     if path.is_file():
         return pd.read_parquet(path)
-    parts = sorted(path.glob("part-*.parquet"))
-    return pd.concat([pd.read_parquet(p) for p in parts], ignore_index=True) if parts else pd.DataFrame()
+    parts = _parts(path)
+    return pd.concat([pd.read_parquet(p.path) for p in parts], ignore_index=True) if parts else pd.DataFrame()
 
 
-def _write_part(folder: Path, start: int, stop: int, rows: Sequence[Row]) -> None:
-    frame = pd.DataFrame(list(rows))
+class _Part(NamedTuple):
+    """One file of a table, with its rows ``start`` … ``stop``."""
+
+    start: int
+    stop: int
+    generation: int
+    path: Path
+
+
+def _every_part(folder: Path) -> list[_Part]:
+    """All parts, those of older generations included, in the order of their rows."""
+    found = []
+    for path in folder.glob("part-*.parquet"):
+        start, stop, *generation = map(int, path.stem.split("-")[1:])
+        found.append(_Part(start, stop, generation[0] if generation else 0, path))
+    return sorted(found)
+
+
+def _parts(folder: Path) -> list[_Part]:
+    """The parts of the newest generation."""
+    every = _every_part(folder)
+    newest = max((p.generation for p in every), default=0)
+    return [p for p in every if p.generation == newest]
+
+
+def _tidy(folder: Path) -> list[_Part]:
+    """Remove what a kill left behind; the parts that count."""
+    parts = _parts(folder)
+    for path in [*(p.path for p in _every_part(folder) if p not in parts), *folder.glob(TEMPORARY + "*")]:
+        path.unlink()
+    return parts
+
+
+def _replace(folder: Path, frame: pd.DataFrame) -> int:
+    """Replace all rows by those of ``frame``; the table's new generation."""
+    if folder.is_file():  # it becomes the first part of a table, which is then replaced like any other
+        aside, count = folder.with_name(TEMPORARY + folder.name), len(pd.read_parquet(folder))
+        os.replace(folder, aside)
+        folder.mkdir()
+        os.replace(aside, folder / _name(0, count, 0))
+    folder.mkdir(parents=True, exist_ok=True)
+    before = _every_part(folder)
+    generation = max((p.generation for p in before), default=-1) + 1
+    if len(frame):
+        _write_part(folder, 0, frame, generation)
+    for part in before:
+        part.path.unlink()
+    return generation
+
+
+def _name(start: int, stop: int, generation: int) -> str:
+    return f"part-{start:010d}-{stop:010d}" + (f"-{generation}" if generation else "") + ".parquet"
+
+
+def _write_part(folder: Path, start: int, frame: pd.DataFrame, generation: int) -> None:
+    frame = frame.copy()
     # A column of nothing but None has no type of its own; numbers are what goes missing in these tables.
     for name in frame.columns[frame.isna().all()]:
         frame[name] = frame[name].astype("float64")
     buffer = io.BytesIO()  # through memory, so that a full disk is an OSError and nothing else
     frame.to_parquet(buffer, index=False)
-    with atomic(folder / f"part-{start:010d}-{stop:010d}.parquet") as file:
+    with atomic(folder / _name(start, start + len(frame), generation)) as file:
         file.write(buffer.getbuffer())

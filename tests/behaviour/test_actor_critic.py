@@ -11,8 +11,9 @@ from scipy import stats
 from torch import Tensor
 
 from tests.tiny_learner import tiny_config
-from waker.behaviour.actor_critic import EXPLORER, ActorCriticStack
+from waker.behaviour.actor_critic import ActorCriticStack
 from waker.behaviour.rewards import task_rewards
+from waker.learner import EXPLORER
 from waker.model.distributions import truncated_normal_entropy, truncated_normal_log_prob
 from waker.model.heads import ScalarStack
 from waker.spaces import ActionSpec

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from tests.behaviour.fakes import Table
 from tests.tiny_learner import tiny_batch, tiny_config, tiny_spec
-from waker.behaviour.actor_critic import EXPLORER, ActorCriticStack
+from waker.behaviour.actor_critic import ActorCriticStack
 from waker.behaviour.imagination import Trajectory
 from waker.behaviour.policy_learner import PolicyLearner, Rollout
 from waker.behaviour.starts import Starts, start_states
 from waker.config import BehaviourConfig, OptimizerConfig
+from waker.learner import EXPLORER
 from waker.model.world_model import WorldModel
 from waker.spaces import ActionSpec
 

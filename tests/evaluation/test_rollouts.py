@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ast
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,10 +19,13 @@ import waker_envs
 from waker.behaviour.player import RandomPlayer
 from waker.config import EvalConfig
 from waker.errors import UserError
-from waker.evaluation.plan import plan_episodes, stream, systematic
+from waker.evaluation.failures import failed
+from waker.evaluation.plan import Episode, plan_episodes, stream, systematic
 from waker.evaluation.rollouts import evaluate
+from waker.evaluation.trajectories import collect
 from waker.spaces import spec_of
 from waker_envs.api import ParametricEnv
+from waker_envs.grids.hazards import GridHazards
 from waker_envs.testing import FailingEnv, HardTheta
 
 CONFIG = EvalConfig(episodes=11, suite_episodes=3)
@@ -140,18 +145,82 @@ def _middle_return(seed: int) -> float:
 
 @pytest.mark.parametrize("failure", ["raise", "nan", "nan-reward", "shape"])
 def test_a_failing_environment_is_named_in_one_line(failure: Any) -> None:
-    with pytest.raises(UserError, match=r"θ = \(\d\), episode seed \d+, step 9 \(") as caught:
-        evaluate(
-            Scripted(),
-            lambda: FailingEnv(failure=failure, at_step=9),
-            SPEC,
-            ENV.theta_space,
-            CONFIG,
-            0,
-            ("left",),
-            slots=1,
-        )
+    line = _failure(lambda: FailingEnv(failure=failure, at_step=9))
+    assert line.startswith("environment ")
+    found = re.search(r"in evaluation at step 9 of .*reset\(seed=(\d+), options=(.*)\) and the actions (.*)$", line)
+    assert found
+    seed, options, actions = map(ast.literal_eval, found.groups())
+    again = FailingEnv(failure="raise", at_step=9)
+    again.reset(seed=seed, options=options)
+    for taken in actions[:-1]:
+        again.step(np.array(taken, np.float32))
+    with pytest.raises(RuntimeError, match="told to fail at step 9"):
+        again.step(np.array(actions[-1], np.float32))
+
+
+def _failure(make: Callable[[], HardTheta]) -> str:
+    with pytest.raises(UserError) as caught:
+        evaluate(Scripted(), make, SPEC, ENV.theta_space, CONFIG, 0, ("left",), slots=1)
     assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+class _Answers(HardTheta):
+    """Every step returns these."""
+
+    def __init__(self, observation: Any, rewards: Any) -> None:
+        super().__init__()
+        self.answer = (observation, rewards)
+
+    def step(self, action: Any) -> Any:
+        observation, reward, terminated, truncated, info = super().step(action)
+        mine, rewards = self.answer
+        info = info if rewards is None else {**info, "task_rewards": rewards}
+        return (observation if mine is None else mine), reward, terminated, truncated, info
+
+
+@pytest.mark.parametrize(
+    ("observation", "rewards", "told"),
+    [
+        (np.zeros((2, 1), np.float32), None, "shape (2, 1) instead of (2,)"),
+        (np.array(["a", "b"]), None, "dtype <U1"),
+        (None, [0.0, 0.0, 0.0], "['task_rewards'] has shape (3,) instead of (2,)"),
+        (None, [np.inf, 0.0], "['task_rewards'] is not finite"),
+    ],
+)
+def test_evaluation_checks_what_training_checks(observation: Any, rewards: Any, told: str) -> None:
+    line = _failure(lambda: _Answers(observation, rewards))
+    assert told in line
+    assert "at step 1 of an episode" in line
+    episode = plan_episodes(ENV.theta_space, CONFIG, 0)[0]
+    with pytest.raises(UserError, match=re.escape(told)):
+        collect(
+            RandomPlayer(SPEC.action, np.random.default_rng(0)),
+            [_Answers(observation, rewards)],
+            SPEC,
+            [episode],
+            longest=3,
+        )
+
+
+def test_a_class_that_does_not_exist_is_refused() -> None:
+    class Wrong(GridHazards):
+        def step(self, action: Any) -> Any:
+            observation, *rest = super().step(action)
+            return ({**observation, "agent": np.full_like(observation["agent"], 99)}, *rest)
+
+    env = Wrong()
+    episode = plan_episodes(env.theta_space, CONFIG, 0)[0]
+    spec = spec_of(env)
+    with pytest.raises(UserError, match=r"observation 'agent'\[0\] is 99, of \d+ classes"):
+        collect(RandomPlayer(spec.action, np.random.default_rng(0)), [env], spec, [episode], longest=3)
+
+
+def test_a_failure_tells_all_digits_and_the_suite_s_arguments() -> None:
+    episode = Episode("dr", np.array([0.1234567890123, 2.0]), -1, 7, {"slip": True})
+    line = str(failed(SPEC, episode, (), RuntimeError("no\nlight")))
+    assert "made with {'slip': True} failed in evaluation at reset of an episode: RuntimeError: no light;" in line
+    assert "reset(seed=7, options={'theta': [0.1234567890123, 2.0]}) and no action" in line
 
 
 def test_unknown_tasks_are_refused_with_the_nearest() -> None:

@@ -22,9 +22,6 @@ from waker.model.heads import ScalarStack
 from waker.model.nets import StackedMLP
 from waker.spaces import ActionSpec
 
-EXPLORER = "explorer"
-"""The name of the exploration policy among the members of a stack."""
-
 
 class ActorCriticStack(nn.Module):
     """Actors, critics and slow critics of the named policies.

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from waker.behaviour.actor_critic import EXPLORER, ActorCriticStack
+from waker.behaviour.actor_critic import ActorCriticStack
 from waker.behaviour.imagination import Trajectory, imagine, lambda_return, survival
 from waker.behaviour.starts import Starts
 from waker.config import BehaviourConfig
+from waker.learner import EXPLORER
 from waker.model.optim import Adam
 from waker.model.world_model import WorldModel
 

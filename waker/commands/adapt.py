@@ -27,7 +27,7 @@ class AdaptArgs:
     run: Annotated[Path, tyro.conf.Positional]
     """Run folder."""
     tasks: tuple[str, ...] = ()
-    """Tasks of the environment; none = all of them, or only the new ones where there are some."""
+    """Tasks of the environment or of --task-module; none = all of the environment, or only the new ones if any."""
     task_module: tuple[str, ...] = ()
     """New tasks, each file.py:function; the function's name becomes the task's. The file is run."""
     updates: int | None = None
@@ -40,7 +40,7 @@ def chosen_tasks(names: tuple[str, ...], modules: tuple[str, ...], known: tuple[
     """The tasks asked for.
 
     Args:
-        names: of the environment's tasks.
+        names: of the environment's tasks, or of the functions.
         modules: ``file.py:function``.
         known: all tasks of the environment.
 
@@ -49,20 +49,20 @@ def chosen_tasks(names: tuple[str, ...], modules: tuple[str, ...], known: tuple[
     """
     from waker.relabel import load_task
 
-    for name in names:
-        if name not in known:
-            raise unknown("task", name, known)
-    new = [load_task(module) for module in modules]
-    tasks: list[Task] = [*(names if names or new else known), *new]
-    seen: set[str] = set()
-    for name in [*names, *(task.name for task in new)]:
-        if name in seen:
-            raise UserError(f"task {name!r} is named twice")
-        seen.add(name)
-    for task in new:
+    new: dict[str, Task] = {}
+    for task in map(load_task, modules):
         if task.name in known:
             raise UserError(f"{task.source} has the name of a task of the environment; give the function another one")
-    return tasks
+        if task.name in new:
+            raise UserError(f"task {task.name!r} is named twice")
+        new[task.name] = task
+    for at, name in enumerate(names):
+        if name not in known and name not in new:
+            raise unknown("task", name, [*known, *new])
+        if name in names[:at]:
+            raise UserError(f"task {name!r} is named twice")
+    chosen = names if names or new else known
+    return [*(new.get(name, name) for name in chosen), *(task for name, task in new.items() if name not in chosen)]
 
 
 def command(argv: list[str]) -> int:
@@ -76,8 +76,8 @@ def command(argv: list[str]) -> int:
     from waker.progress import Progress
     from waker.rundir import RunFolder, read_config, read_record
 
-    tasks = chosen_tasks(args.tasks, args.task_module, tuple(read_record(args.run).get("tasks", ())))
     config = read_config(args.run)
+    tasks = chosen_tasks(args.tasks, args.task_module, tuple(read_record(args.run).get("tasks", ())))
     updates = args.updates or config.train.adapt_updates or DEFAULT_UPDATES
     names = ", ".join(map(name_of, tasks))
     progress = Progress(f"{RunFolder(args.run, config).name}, {names}", updates)

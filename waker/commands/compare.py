@@ -12,6 +12,7 @@ from rich.console import Console
 
 from waker.commands.arguments import parse
 from waker.errors import UserError, unknown
+from waker.files import saving
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +86,8 @@ def show(
         The CSV file.
 
     Raises:
-        UserError: no runs, or none of them evaluated.
+        UserError: no runs, or none of them evaluated, or two that cannot be told apart.
+        SaveFailed: the file cannot be written.
     """
     from waker.commands.tables import comparison
     from waker.report.data import load_runs
@@ -100,8 +102,9 @@ def show(
         console.print(f"[bold]{domain}[/bold]")
         console.print(comparison(rows, only))
     target = csv if csv is not None else Path(folders[0]) / "comparison.csv"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    summary.to_csv(target, index=False)
+    with saving(f"the numbers in {target}"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        summary.to_csv(target, index=False)
     console.print(f"Numbers: {target}", soft_wrap=True)
     return target
 

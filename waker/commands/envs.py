@@ -5,12 +5,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from waker.commands.arguments import parse
 from waker.errors import UserError
+
+if TYPE_CHECKING:
+    from waker_envs.api import ParametricEnv
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,33 @@ def listing() -> str:
 
     rows = []
     for env_id in waker_envs.registered_ids():
-        env = waker_envs.make(env_id)
-        space = env.theta_space
-        many = "continuous θ" if space.size is None else f"{space.size} θ"
-        rows.append((env_id, f"{many} ({', '.join(space.names)})", ", ".join(env.tasks)))
-        env.close()
+        try:
+            env = _make(env_id)
+            space = env.theta_space
+            many = "continuous θ" if space.size is None else f"{space.size} θ"
+            rows.append((env_id, f"{many} ({', '.join(space.names)})", f"tasks: {', '.join(env.tasks)}"))
+            env.close()
+        except Exception as error:  # noqa: BLE001 — a broken plug-in must not hide the others
+            rows.append((env_id, "", " ".join(str(error).split())))
     widths = [max(len(row[i]) for row in rows) for i in range(2)]
-    return "\n".join(f"{a:<{widths[0]}}  {b:<{widths[1]}}  tasks: {c}" for a, b, c in rows)
+    return "\n".join(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}" for a, b, c in rows)
+
+
+def _make(env_id: str) -> ParametricEnv:
+    """The environment with its default arguments.
+
+    Raises:
+        UnknownEnvError: no such environment.
+        UserError: its constructor fails; the message says how.
+    """
+    import waker_envs
+
+    try:
+        return waker_envs.make(env_id)
+    except waker_envs.UnknownEnvError:
+        raise
+    except Exception as error:  # somebody else's code
+        raise UserError(f"{env_id} cannot be made: {type(error).__name__}: {error}") from error
 
 
 def description(env_id: str) -> str:
@@ -49,7 +72,7 @@ def description(env_id: str) -> str:
     import waker_envs
 
     env_id = waker_envs.resolve_id(env_id)
-    env = waker_envs.make(env_id)
+    env = _make(env_id)
     space = env.theta_space
     lines = [env_id, "", inspect.getdoc(type(env)) or "", "", space.describe()]
     if space.hardest is not None:
@@ -79,7 +102,7 @@ def point(env_id: str, theta: Sequence[float], seed: int) -> str:
 
     import waker_envs
 
-    env = waker_envs.make(env_id)
+    env = _make(env_id)
     space = env.theta_space
     _, info = env.reset(seed=seed, options={"theta": np.asarray(theta)})
     at = space.index(info["theta"])

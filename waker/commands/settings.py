@@ -114,13 +114,6 @@ def checked(config: Config) -> Config:
     if config.curriculum.sampler not in curriculum_names():
         raise unknown("sampler", config.curriculum.sampler, curriculum_names())
     train = config.train
-    for name in ("steps", "envs", "batch", "length", "replay", "save_every", "keep", "log_every"):
-        if getattr(train, name) < 1:
-            raise UserError(f"train.{name} = {getattr(train, name)} must be at least 1")
-    if config.seed < 0:
-        raise UserError(f"seed = {config.seed} must be at least 0")
-    if train.train_every <= 0:
-        raise UserError(f"train.train_every = {train.train_every:g} must be above 0")
     if train.replay < train.envs * train.length:
         raise UserError(
             f"train.replay = {train.replay} holds fewer than {train.length} steps for each of {train.envs} slots; "

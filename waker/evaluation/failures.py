@@ -1,38 +1,36 @@
 """What an evaluation says when an environment fails: one line that reproduces it.
 
-Called by :mod:`waker.evaluation.rollouts` and :mod:`waker.evaluation.trajectories`.
+Called by :mod:`waker.evaluation.rollouts` and :mod:`waker.evaluation.trajectories`; what an environment returns is
+checked as strictly as while training (:mod:`waker.slots`).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from waker.errors import UserError
 from waker.evaluation.plan import Episode
+from waker.slots import reason_of
 from waker.spaces import EnvSpec
 
 
-def split_finite(spec: EnvSpec, observation: Any) -> dict[str, NDArray[Any]]:
-    """The observation by key.
+def failed(spec: EnvSpec, episode: Episode, actions: Sequence[NDArray[np.float32]], error: Exception) -> UserError:
+    """The error to raise: what happened, and the constructor's arguments, reset and actions that lead there.
 
-    Raises:
-        ValueError: another shape than the spec's, or floats that are not finite.
+    Args:
+        spec, episode: whose they are.
+        actions: the agent's vectors (A,) since the reset; the last one failed, none if the reset did.
+        error: what the environment or a check of it raised.
     """
-    arrays = spec.split(observation)
-    for name, array in arrays.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ValueError(f"observation {name!r} is not finite")
-    return arrays
-
-
-def failed(spec: EnvSpec, episode: Episode, step: int, error: Exception) -> UserError:
-    """The error to raise: environment, θ, episode seed and step, and what happened there."""
-    what = " ".join(str(error).split()) or "no message"
-    theta = ", ".join(f"{v:g}" for v in episode.theta)
+    given = dict(episode.env_kwargs)
+    made = f" made with {given}" if given else ""
+    where = f"at step {len(actions)}" if actions else "at reset"
+    taken = [np.asarray(spec.action.to_env(action)).tolist() for action in actions]
     return UserError(
-        f"{spec.env_id} failed in evaluation: θ = ({theta}), episode seed {episode.seed}, step {step} "
-        f"({type(error).__name__}: {what})"
+        f"environment {spec.env_id}{made} failed in evaluation {where} of an episode: {reason_of(error)}; "
+        f"reproduce it with reset(seed={episode.seed}, options={{'theta': {episode.theta.tolist()}}}) and "
+        + (f"the actions {taken}" if taken else "no action")
     )

@@ -26,6 +26,7 @@ from waker.evaluation.plan import stream
 from waker.evaluation.rollouts import MakeEnv, RewardFunction, Row, evaluate
 from waker.files import atomic, write_text
 from waker.learner import Player
+from waker.rundir import FILM_FILE, SPACE_FILE
 from waker.spaces import EnvSpec
 from waker.tables import read_rows, write_rows
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
@@ -33,8 +34,6 @@ from waker_envs.api import FiniteThetaSpace, ThetaSpace
 SEED = 0
 """Seed of evaluations: the same for all runs, so that all meet the same episodes. Their seeds come from streams
 of their own over 2³¹ values: held out from training but for a negligible chance."""
-SPACE_FILE = "theta_space.json"
-FILM_FILE = "filmstrip.npz"
 
 
 @dataclass(frozen=True)

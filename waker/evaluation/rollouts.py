@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from waker.config import EvalConfig
 from waker.errors import unknown
-from waker.evaluation.failures import failed, split_finite
+from waker.evaluation.failures import failed
 from waker.evaluation.plan import Episode, plan_episodes, theta_columns
 from waker.learner import Player
+from waker.slots import checked_observation, checked_rewards
 from waker.spaces import EnvSpec, completion_of
 from waker_envs.api import ParametricEnv, ThetaSpace
 
@@ -47,8 +48,13 @@ class _Slot:
     observation: dict[str, NDArray[Any]] = field(default_factory=dict)
     first: bool = True
     total: float = 0.0
-    length: int = 0
+    actions: list[NDArray[np.float32]] = field(default_factory=list)
     seen: list[dict[str, NDArray[Any]]] = field(default_factory=list)
+
+    @property
+    def length(self) -> int:
+        """Agent steps of the episode so far."""
+        return len(self.actions)
 
 
 def evaluate(
@@ -154,27 +160,26 @@ def _play(
 def _begin(slot: _Slot, job: int, jobs: Sequence[tuple[Episode, str]], spec: EnvSpec) -> None:
     episode, _ = jobs[job]
     try:
-        observation, _ = slot.env.reset(seed=episode.seed, options={"theta": episode.theta})
-        slot.observation = split_finite(spec, observation)
+        observation, _ = slot.env.reset(seed=episode.seed, options={"theta": episode.theta.copy()})
+        slot.observation = checked_observation(spec, observation)
     except Exception as error:  # environments are other people's code: any exception may come
-        raise failed(spec, episode, 0, error) from error
-    slot.job, slot.first, slot.total, slot.length, slot.seen = job, True, 0.0, 0, []
+        raise failed(spec, episode, (), error) from error
+    slot.job, slot.first, slot.total, slot.actions, slot.seen = job, True, 0.0, [], []
 
 
 def _step(
     slot: _Slot, action: NDArray[np.float32], spec: EnvSpec, episode: Episode, task: str
 ) -> tuple[dict[str, Any], bool]:
     """One step of one slot; its info and whether the episode ended."""
+    slot.actions.append(action.copy())
     try:
         observation, _, terminated, truncated, info = slot.env.step(spec.action.to_env(action))
-        slot.observation = split_finite(spec, observation)
+        slot.observation = checked_observation(spec, observation)
+        checked_rewards(spec, info)
         received = np.asarray(info["task_rewards"], np.float64)
-        if not np.isfinite(received).all():
-            raise ValueError(f"task rewards {received.tolist()} are not finite")
     except Exception as error:
-        raise failed(spec, episode, slot.length + 1, error) from error
+        raise failed(spec, episode, slot.actions, error) from error
     slot.first = False
-    slot.length += 1
     slot.seen.append(slot.observation)
     if task in spec.tasks:
         slot.total += float(received[spec.tasks.index(task)])

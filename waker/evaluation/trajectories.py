@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from waker.behaviour.actor_critic import EXPLORER
-from waker.evaluation.failures import failed, split_finite
+from waker.evaluation.failures import failed
 from waker.evaluation.plan import Episode
-from waker.learner import Player
+from waker.learner import EXPLORER, Player
+from waker.slots import checked_observation, checked_rewards
 from waker.spaces import EnvSpec
 from waker_envs.api import ParametricEnv
 
@@ -62,7 +62,7 @@ def collect(
         longest: steps after which an episode is cut.
 
     Raises:
-        UserError: an environment that raises, or gives an observation of another shape or not finite.
+        UserError: an environment that raises, or returns what it must not.
     """
     n = len(episodes)
     begun = [_reset(env, spec, episode) for env, episode in zip(envs, episodes, strict=False)]
@@ -70,17 +70,17 @@ def collect(
     actions = [[np.zeros(spec.action.dim, np.float32)] for _ in episodes]
     running, terminated = np.ones(n, bool), np.zeros(n, bool)
     state, first, members = player.initial(n), np.ones(n, bool), np.full(n, member(player), np.int64)
-    for number in range(1, longest + 1):
+    for _ in range(longest):
         if not running.any():
             break
         batch = {k.name: np.stack([seen[-1][k.name] for seen in split]) for k in spec.observation}
         chosen, state = player.act(batch, first, state, members, False)
         first = np.zeros(n, bool)
         for i in np.flatnonzero(running).tolist():
-            observation, arrays, ended, cut = _step(envs[i], spec, episodes[i], chosen[i], number)
+            actions[i].append(chosen[i])
+            observation, arrays, ended, cut = _step(envs[i], spec, episodes[i], actions[i][1:])
             raw[i].append(observation)
             split[i].append(arrays)
-            actions[i].append(chosen[i])
             running[i], terminated[i] = not (ended or cut), ended
     return [
         Trajectory(
@@ -115,17 +115,19 @@ def as_batch(trajectories: Sequence[Trajectory], device: torch.device) -> dict[s
 
 def _reset(env: ParametricEnv, spec: EnvSpec, episode: Episode) -> tuple[Any, dict[str, NDArray[Any]]]:
     try:
-        observation, _ = env.reset(seed=episode.seed, options={"theta": episode.theta})
-        return observation, split_finite(spec, observation)
+        observation, _ = env.reset(seed=episode.seed, options={"theta": episode.theta.copy()})
+        return observation, checked_observation(spec, observation)
     except Exception as error:  # environments are other people's code: any exception may come
-        raise failed(spec, episode, 0, error) from error
+        raise failed(spec, episode, (), error) from error
 
 
 def _step(
-    env: ParametricEnv, spec: EnvSpec, episode: Episode, action: NDArray[np.float32], number: int
+    env: ParametricEnv, spec: EnvSpec, episode: Episode, actions: Sequence[NDArray[np.float32]]
 ) -> tuple[Any, dict[str, NDArray[Any]], bool, bool]:
+    """One step with the last of ``actions``."""
     try:
-        observation, _, terminated, truncated, _ = env.step(spec.action.to_env(action))
-        return observation, split_finite(spec, observation), terminated, truncated
+        observation, _, terminated, truncated, info = env.step(spec.action.to_env(actions[-1]))
+        checked_rewards(spec, info)
+        return observation, checked_observation(spec, observation), terminated, truncated
     except Exception as error:
-        raise failed(spec, episode, number, error) from error
+        raise failed(spec, episode, actions, error) from error

@@ -17,12 +17,9 @@ import pandas as pd
 import yaml
 
 from waker.errors import UserError
+from waker.files import reading
+from waker.rundir import FILM_FILE, SPACE_FILE
 from waker.tables import read_rows
-
-SPACE_FILE = "theta_space.json"
-"""Written by the evaluation: θ's names and units, points, DR weights and the experts' hard set."""
-FILM_FILE = "filmstrip.npz"
-"""Written by the evaluation: real and imagined pictures."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,7 @@ def load_runs(folders: Sequence[Path | str]) -> list[RunData]:
     for given in map(Path, folders):
         if not given.is_dir():
             raise UserError(f"no run folder {given}{_nearby(given)}")
-        inside = [given] if _is_run(given) else sorted(p for p in given.rglob("*") if p.is_dir() and _is_run(p))
+        inside = [given] if _is_run(given) else _runs_below(given)
         if not inside:
             raise UserError(f"{given} holds no run: expected config.yaml or metrics.jsonl in it or below it")
         found.update(dict.fromkeys(p.resolve() for p in inside))
@@ -96,18 +93,23 @@ def load_run(folder: Path) -> RunData:
         tables[stem] = _table(folder, stem)
         if tables[stem].empty:
             notes.append(what)
-    identity = _identity(folder, config, tables)
+    with reading(folder / "config.yaml"):
+        identity = _identity(folder, config, tables)
     film, space = folder / FILM_FILE, folder / SPACE_FILE
     pictures: dict[str, np.ndarray[Any, Any]] = {}
     if film.exists():
-        with np.load(film, allow_pickle=False) as archive:
+        with reading(film), np.load(film, allow_pickle=False) as archive:
             pictures = {k: archive[k] for k in archive.files}
     else:
         notes.append("no film strip")
+    described: dict[str, Any] = {}
+    if space.exists():
+        with reading(space):
+            described = dict(json.loads(space.read_text(encoding="utf-8")))
     return RunData(
         folder=folder,
         config=config,
-        space=json.loads(space.read_text()) if space.exists() else {},
+        space=described,
         film=pictures,
         notes=tuple(notes),
         **identity,
@@ -128,7 +130,18 @@ def stack(runs: Sequence[RunData], table: str) -> pd.DataFrame:
     """One table of all runs with columns ``sampler``, ``explorer``, ``seed`` and ``group`` set from the run.
 
     ``group`` names what the seeds of a comparison share: the sampler, and the explorer where runs differ in it.
+
+    Raises:
+        UserError: two runs of the same domain, sampler, explorer and seed, whose rows nothing would tell apart.
     """
+    known: dict[tuple[str, str, str, int], Path] = {}
+    for run in runs:
+        other = known.setdefault((run.domain, run.sampler, run.explorer, run.seed), run.folder)
+        if other != run.folder:
+            raise UserError(
+                f"{other} and {run.folder} are both {run.domain}, {run.sampler}, {run.explorer}, seed {run.seed}: "
+                "their rows cannot be told apart; name only one of them"
+            )
     many = len({r.explorer for r in runs}) > 1
     parts = []
     for run in runs:
@@ -151,6 +164,15 @@ def latest(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["step"] == rows.groupby(keys)["step"].transform("max")]
 
 
+def _runs_below(folder: Path) -> list[Path]:
+    """Every run folder below; not what a run keeps in itself (adapted policies, a logger's files)."""
+    found: list[Path] = []
+    for path in sorted(p for p in folder.rglob("*") if p.is_dir() and _is_run(p)):  # a folder before what is in it
+        if not any(run in path.parents for run in found):
+            found.append(path)
+    return found
+
+
 def _is_run(folder: Path) -> bool:
     return (folder / "config.yaml").exists() or (folder / "metrics.jsonl").exists()
 
@@ -166,21 +188,17 @@ def _nearby(path: Path) -> str:
 def _yaml(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
-    try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    with reading(path):
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     return content if isinstance(content, dict) else {}
 
 
 def _table(folder: Path, stem: str) -> pd.DataFrame:
     """``stem``.parquet, .jsonl or .csv, whichever is there; empty if none is."""
-    if (path := folder / f"{stem}.parquet").exists():
-        return read_rows(path)
-    if (path := folder / f"{stem}.jsonl").exists():
-        return pd.DataFrame(_json_lines(path))
-    if (path := folder / f"{stem}.csv").exists():
-        return pd.read_csv(path)
+    for ending, read in ((".parquet", read_rows), (".jsonl", _json_lines), (".csv", pd.read_csv)):
+        if (path := folder / f"{stem}{ending}").exists():
+            with reading(path):
+                return pd.DataFrame(read(path))
     return pd.DataFrame()
 
 
