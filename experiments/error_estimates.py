@@ -1,6 +1,6 @@
 """Can the error estimate be trusted? Its rank correlation with the true held-out error over θ, on DR runs.
 
-    python -m experiments.error_estimates [--variants feature deter latent deter-horizon] [--seeds 0 1 2] [--workers 2]
+    python -m experiments.error_estimates [--variants feature deter latent deter-horizon] [--seeds 1 2 3] [--workers 2]
 
 Trains a run for each disagreement target (and for the preset's, credited over the whole imagined horizon as
 published instead of its first step) and seed under domain randomisation (a curriculum that works equalises what
@@ -9,7 +9,8 @@ estimate the curriculum held at that moment. Writes ``results/error_estimates/``
 seed, step, metric and subset of θ: all, without slip, with slip), ``summary.csv`` (means over seeds and steps with
 bootstrap intervals) and ``figure.png``.
 
-Two processes of one thread: about 25 minutes.
+Runs have the preset's full length, as the estimate is worst at the end. Seed 0 is left out: the preset's credit and
+memory were chosen on it.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ VARIANTS = {
     "latent": ("--explorer.target", "latent"),
     "deter-horizon": ("--explorer.target", "deter", "--explorer.credit-steps", "0"),
 }
-MEASUREMENTS = 4
-"""Through a run; the first comes after a quarter of it."""
+MEASUREMENTS = 8
+"""Through a run; the first comes after an eighth of it."""
 
 
 def arguments(variant: str, seed: int, steps: int, runs: Path) -> list[str]:
@@ -109,8 +110,8 @@ def main() -> None:
     """Train what is missing, then rebuild rows, summary and figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=24_000, help="agent steps of a run")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    parser.add_argument("--steps", type=int, default=40_000, help="agent steps of a run")
     parser.add_argument("--workers", type=int, default=2, help="runs trained at a time")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "error_estimates")
     args = parser.parse_args()

@@ -187,8 +187,8 @@ class ExplorerConfig:
     scale: float = 1.0
     """Intrinsic reward = scale × disagreement."""
     credit_steps: int = 0
-    """Imagined steps whose disagreement is credited to the start state's θ; 0 = the whole horizon (as published). A
-    young model forgets θ within a few imagined steps, and what it then disagrees about is nobody's."""
+    """Imagined steps whose disagreement is credited to the start state's θ; 0 = the whole horizon (as published).
+    Imagined states drift away from the θ they started in, most of all early in training."""
     credit_first: bool = False
     """Include the first imagined entry, whose action is zero, in the credit (authors)."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
