@@ -119,22 +119,3 @@ def test_a_missing_column_is_named() -> None:
 
 def test_no_optimum_to_be_a_fraction_of() -> None:
     assert math.isnan(regret.fraction_of_optimum([row(0, 0.0, 0.0)]))
-
-
-def test_summary_groups_rows(rows: Any) -> None:
-    frame = pd.concat(
-        [
-            pd.DataFrame(rows).assign(sampler="dr", suite="dr"),
-            pd.DataFrame(rows).assign(sampler="waker-m", suite="dr", **{"return": 9.0, "optimal_return": 10.0}),
-            pd.DataFrame([row(-1, 1.0, None, sampler="dr", suite="far")]),  # no optimum
-        ]
-    )
-    summary = regret.regret_summary(frame, by=("sampler", "suite", "absent"))
-    assert [(r["sampler"], r["suite"], r["episodes"]) for r in summary] == [("dr", "dr", 6), ("waker-m", "dr", 6)]
-    first, second = summary
-    assert first["mean_regret"] == pytest.approx(19 / 6)
-    assert (first["worst_regret"], first["worst_theta_id"]) == (pytest.approx(14 / 3), 1)
-    assert first["cross_fit_worst_regret"] == pytest.approx(4.5)
-    assert second["mean_regret"] == second["worst_regret"] == second["cross_fit_worst_regret"] == 1.0
-    assert second["fraction_of_optimum"] == pytest.approx(0.9)
-    assert math.isnan(regret.regret_summary([row(0, 1.0)])[0]["cross_fit_worst_regret"])

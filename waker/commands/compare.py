@@ -30,6 +30,8 @@ class CompareArgs:
     """Only these samplers."""
     seeds: tuple[int, ...] = ()
     """Only these seeds."""
+    baseline: str = "dr"
+    """The sampler whose runs the others must beat, for the probability of improvement (from two seeds each)."""
     csv: Path | None = None
     """Where the numbers go; default: comparison.csv in the first folder."""
 
@@ -50,18 +52,31 @@ def select(runs: Sequence[RunData], samplers: Sequence[str] = (), seeds: Sequenc
     return [r for r in runs if (not samplers or r.sampler in samplers) and (not seeds or r.seed in seeds)]
 
 
-def summary_of(runs: Sequence[RunData]) -> pd.DataFrame:
-    """The comparison's numbers, every domain with its own hard θ: see :func:`waker.evaluation.summary.compare`."""
+def check_baseline(args: CompareArgs) -> None:
+    """Refuse a baseline that no run has (the default may be absent: then nothing is compared with it).
+
+    Raises:
+        UserError: naming the nearest.
+    """
+    from waker.report.data import load_runs
+
+    present = {run.sampler for run in load_runs(args.runs)}
+    if args.baseline != CompareArgs.baseline and args.baseline not in present:
+        raise unknown("baseline among these runs:", args.baseline, present)
+
+
+def numbers_of(runs: Sequence[RunData]) -> pd.DataFrame:
+    """Each run's numbers, every domain with its own hard θ: see :func:`waker.evaluation.summary.run_numbers`."""
     import pandas as pd
 
-    from waker.evaluation.summary import compare
+    from waker.evaluation.summary import run_numbers
     from waker.report.data import stack
 
     parts = []
     for domain in dict.fromkeys(run.domain for run in runs):
         here = [run for run in runs if run.domain == domain]
         hard = next((run.space["hard_ids"] for run in here if run.space.get("hard_ids")), ())
-        parts.append(compare(stack(here, "evaluation"), stack(here, "model_error"), stack(here, "episodes"), hard))
+        parts.append(run_numbers(stack(here, "evaluation"), stack(here, "model_error"), stack(here, "episodes"), hard))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -72,8 +87,9 @@ def show(
     seeds: Sequence[int] = (),
     csv: Path | None = None,
     only: Sequence[str] | None = None,
+    baseline: str = "dr",
 ) -> Path:
-    """Print the table of each domain and write the numbers.
+    """Print the tables of each domain and write the numbers.
 
     Args:
         folders: run folders, or folders that hold some.
@@ -81,6 +97,7 @@ def show(
         samplers, seeds: only these; none = all.
         csv: the file; None = ``comparison.csv`` in the first folder.
         only: quantities to print; None = all, task by task. The file has all of them.
+        baseline: the sampler that the probability of improvement is over.
 
     Returns:
         The CSV file.
@@ -89,18 +106,23 @@ def show(
         UserError: no runs, or none of them evaluated, or two that cannot be told apart.
         SaveFailed: the file cannot be written.
     """
-    from waker.commands.tables import comparison
+    from waker.commands.tables import comparison, improvement
+    from waker.evaluation.improvement import improvements
+    from waker.evaluation.summary import summarise
     from waker.report.data import load_runs
 
     runs = select(load_runs(folders), samplers, seeds)
     if not runs:
         raise UserError("no run has both one of these samplers and one of these seeds")
-    summary = summary_of(runs)
+    numbers = numbers_of(runs)
+    summary, better = summarise(numbers), improvements(numbers, baseline)
     if summary.empty:
         raise UserError("nothing to compare: the runs have no evaluation rows yet; run `waker evaluate` first")
     for domain, rows in summary.groupby("domain", sort=False):
         console.print(f"[bold]{domain}[/bold]")
         console.print(comparison(rows, only))
+        if len(here := better[better["domain"] == domain]):
+            console.print(improvement(here, baseline))
     target = csv if csv is not None else Path(folders[0]) / "comparison.csv"
     with saving(f"the numbers in {target}"):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -112,5 +134,6 @@ def show(
 def command(argv: list[str]) -> int:
     """Run ``waker compare``."""
     args = parse(CompareArgs, argv, verb="compare")
-    show(args.runs, Console(), args.samplers, args.seeds, args.csv)
+    check_baseline(args)
+    show(args.runs, Console(), args.samplers, args.seeds, args.csv, baseline=args.baseline)
     return 0

@@ -1,6 +1,4 @@
-"""The comparison as a table that fits a terminal, quantities down and samplers across, for ``compare`` and
-``quickstart``.
-"""
+"""Comparisons as tables that fit a terminal, for ``compare`` and ``quickstart``."""
 
 from __future__ import annotations
 
@@ -44,6 +42,29 @@ def comparison(summary: pd.DataFrame, only: Sequence[str] | None = None) -> Tabl
             lead = [] if only is not None else [("" if at else "all tasks" if task == ALL else task)]
             table.add_row(*lead, title(quantity), *cells)
         table.add_section()
+    return table
+
+
+def improvement(better: pd.DataFrame, baseline: str) -> Table:
+    """Probability of improvement over the baseline, one row a sampler (and explorer), one column a quantity.
+
+    Args:
+        better: one domain's rows of :func:`waker.evaluation.improvement.improvements`.
+        baseline: the sampler beaten.
+    """
+    explorers = better["explorer"].nunique() > 1
+    table = Table(caption=f"probability that a run beats one of {baseline}, mean over tasks [95 % bootstrap interval]")
+    table.add_column("")
+    shown = list(dict.fromkeys(better["quantity"]))
+    for quantity in shown:
+        table.add_column(title(quantity), justify="right")
+    for (sampler, explorer), rows in better.groupby(["sampler", "explorer"], sort=False):
+        by_quantity = rows.set_index("quantity")[["probability", "low", "high"]]
+        cells = [
+            "{:.2f} [{:.2f}, {:.2f}]".format(*by_quantity.loc[quantity]) if quantity in by_quantity.index else "–"
+            for quantity in shown
+        ]
+        table.add_row(f"{sampler} ({explorer})" if explorers else str(sampler), *cells)
     return table
 
 

@@ -11,7 +11,7 @@ nothing is clipped, or the mean would be biased upwards. Rows without an optimum
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -147,45 +147,3 @@ def cross_fit_worst_regret(rows: Rows) -> float:
         fresh = theta_means(table.group[scorer], table.regret[scorer])
         scores.append(float(fresh.mean[fresh.theta_id == group][0]))
     return float(np.mean(scores))
-
-
-def regret_summary(
-    rows: Rows, by: Sequence[str] = ("sampler", "explorer", "seed", "task", "suite")
-) -> list[dict[str, Any]]:
-    """One row a group, for tables: its keys, ``episodes``, ``mean_regret``, ``worst_regret``, ``worst_theta_id``,
-    ``cross_fit_worst_regret`` (NaN where no θ has two seeds) and ``fraction_of_optimum``.
-
-    Args:
-        rows: all rows; groups without an optimum (suites, other families) are left out.
-        by: the columns that define a group; those the rows do not have are ignored.
-
-    Raises:
-        UserError: no group has an optimum, or a column is missing.
-    """
-    _table(rows)
-    columns = _columns(rows)
-    keys = [key for key in by if key in columns]
-    groups: dict[tuple[Hashable, ...], list[dict[str, Any]]] = {}
-    for values in zip(*columns.values(), strict=True):
-        row = dict(zip(columns, values, strict=True))
-        if row["optimal_return"] is not None and not np.isnan(row["optimal_return"]):
-            groups.setdefault(tuple(row[key] for key in keys), []).append(row)
-    summary = []
-    for key, members in groups.items():
-        worst = worst_theta_regret(members)
-        try:
-            cross_fit = cross_fit_worst_regret(members)
-        except UserError:
-            cross_fit = float("nan")
-        summary.append(
-            {
-                **dict(zip(keys, key, strict=True)),
-                "episodes": len(members),
-                "mean_regret": mean_regret(members),
-                "worst_regret": worst.value,
-                "worst_theta_id": worst.theta_id,
-                "cross_fit_worst_regret": cross_fit,
-                "fraction_of_optimum": fraction_of_optimum(members),
-            }
-        )
-    return summary
