@@ -24,6 +24,11 @@ BUILT_IN = {
     "waker/MultiRoom-v0": "waker_envs.grids.minigrids:MultiRoom",
     "waker/LavaCrossing-v0": "waker_envs.grids.minigrids:LavaCrossing",
     "waker/DoorKey-v0": "waker_envs.grids.minigrids:DoorKey",
+    "waker/CleanUp-v0": "waker_envs.cleanup.point:CleanUp",
+    "waker/CarCleanUp-v0": "waker_envs.cleanup.car:CarCleanUp",
+    "waker/TerrainWalker-v0": "waker_envs.terrain.walker:TerrainWalker",
+    "waker/TerrainHopper-v0": "waker_envs.terrain.hopper:TerrainHopper",
+    "waker/Combined-v0": "waker_envs.combined:Combined",
 }
 
 _registered: dict[str, None] = {}  # an ordered set of ids

@@ -11,43 +11,20 @@ from gymnasium import spaces
 from minigrid.core.world_object import Box, Floor, Wall, WorldObj
 from numpy.typing import ArrayLike, NDArray
 
-from waker_envs.api import FiniteThetaSpace, Parameter, ParametricEnv, Theta, Transition
+from waker_envs.api import ParametricEnv, Theta, Transition
+from waker_envs.cleanup.arena import ARENAS, cleanup_theta_space
 from waker_envs.grids.pictures import PIXELS, Picture, TileSet, framed
 from waker_envs.grids.pushing import N_ACTIONS, move
 
 GREEN, BLUE = 1, 2
 """Colours of blocks."""
 _FLOOR, _WALL, _GREEN_GOAL, _BLUE_GOAL = range(4)
-_ARENAS = 5
 _FRAME = 7
 
 
 def arena_side(arena: int) -> int:
     """Side of an arena's floor in cells: 3 … 7; arena 5, the out-of-distribution one, is as large as arena 4."""
-    return 3 + min(arena, _ARENAS - 1)
-
-
-def _space() -> FiniteThetaSpace:
-    """All θ of CleanUp and their probabilities under its generative process."""
-    points, weights = [], []
-    for arena in range(_ARENAS):
-        for total in range(arena + 1):
-            for green in range(total + 1):
-                points.append((arena, green, total - green))
-                # Arena uniform, then the number of blocks uniform in 0 … a, then the green ones in 0 … n.
-                weights.append(1 / _ARENAS / (arena + 1) / (total + 1))
-    return FiniteThetaSpace(
-        [
-            Parameter("arena", "size of the arena: 3 + arena cells a side"),
-            Parameter("n_green", "green blocks", "blocks"),
-            Parameter("n_blue", "blue blocks", "blocks"),
-        ],
-        points,
-        weights,
-        hard=[(4, green, 4 - green) for green in range(5)],
-        hardest=(4, 2, 2),
-        suites={"5-blocks": [(5, green, 5 - green) for green in range(6)]},
-    )
+    return 3 + min(arena, ARENAS - 1)
 
 
 @lru_cache(maxsize=8)
@@ -129,7 +106,7 @@ class GridCleanUp(ParametricEnv):
     """
 
     tasks: tuple[str, ...] = ("sort", "sort-reversed", "push")
-    theta_space = _space()
+    theta_space = cleanup_theta_space("size of the arena: 3 + arena cells a side")
     observation_weights = {"agent": 3.0, "blocks": 1.0, "cells": 0.1}
 
     PER_CELL = 4.0

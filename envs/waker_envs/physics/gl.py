@@ -1,0 +1,103 @@
+"""Which OpenGL draws without a screen: EGL, else OSMesa; called by :mod:`waker_envs.physics.camera`.
+
+MuJoCo's own default on Linux is GLFW, which needs a display. Here the first backend that works is taken, and
+``MUJOCO_GL=egl`` or ``MUJOCO_GL=osmesa`` takes that one or fails. PyOpenGL binds itself to a platform at its first
+import, for the life of the process, so libraries are probed with ctypes before it is touched.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+PACKAGES = {"egl": "libegl1 libgl1-mesa-dri", "osmesa": "libosmesa6"}
+"""Debian packages that bring each backend."""
+
+
+class NoRendererError(RuntimeError):
+    """No OpenGL works here; the message names the Debian packages."""
+
+
+def _egl_works() -> bool:
+    """Whether some EGL device can be initialised (extensions EGL_EXT_device_enumeration and _platform_device)."""
+    try:
+        egl = ctypes.CDLL("libEGL.so.1")
+    except OSError:
+        return False
+    address = egl.eglGetProcAddress
+    address.restype, address.argtypes = ctypes.c_void_p, [ctypes.c_char_p]
+    query, display = address(b"eglQueryDevicesEXT"), address(b"eglGetPlatformDisplayEXT")
+    if not query or not display:
+        return False
+    number, device = ctypes.c_int32(), ctypes.c_void_p
+    query_devices = ctypes.CFUNCTYPE(ctypes.c_uint, ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p)(query)
+    get_display = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_uint, ctypes.c_void_p, ctypes.c_void_p)(display)
+    devices = (device * 16)()
+    if not query_devices(16, devices, ctypes.byref(number)):
+        return False
+    egl.eglInitialize.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
+    platform_device = 0x313F  # EGL_PLATFORM_DEVICE_EXT
+    displays = (get_display(platform_device, devices[i], None) for i in range(number.value))
+    return any(found and egl.eglInitialize(found, None, None) for found in displays)
+
+
+def _osmesa_works() -> bool:
+    for name in ("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so"):
+        try:
+            ctypes.CDLL(name)
+        except OSError:
+            continue
+        return True
+    return False
+
+
+PROBES: dict[str, Callable[[], bool]] = {"egl": _egl_works, "osmesa": _osmesa_works}
+
+
+def backend() -> str:
+    """``egl``, ``osmesa``, or ``cgl`` on macOS: what :func:`context` will use.
+
+    ``MUJOCO_GL`` may force ``egl`` or ``osmesa``; its other values need a screen or draw nothing, and are passed over.
+
+    Raises:
+        NoRendererError: nothing works, or what was forced does not.
+    """
+    if sys.platform == "darwin":
+        return "cgl"
+    forced = os.environ.get("MUJOCO_GL", "").lower()
+    wanted = (forced,) if forced in PROBES else tuple(PROBES)
+    for name in wanted:
+        if PROBES[name]():
+            return name
+    tried = f"MUJOCO_GL={forced} does not work here" if forced in PROBES else "neither EGL nor OSMesa works here"
+    packages = " or ".join(f"apt-get install {PACKAGES[name]}" for name in wanted)
+    raise NoRendererError(f'no renderer for pictures: {tried}; {packages}, or use obs="proprio", which needs none')
+
+
+_contexts: dict[int, Any] = {}  # process id → its GL context: a forked child must not use its parent's
+
+
+def context() -> Any:
+    """The GL context of this process, made at the first call. Not to be shared between threads.
+
+    Raises:
+        NoRendererError: no OpenGL works here.
+    """
+    process = os.getpid()
+    if process not in _contexts:
+        # Mesa's software renderer would start threads of its own: slower for small pictures, and one more crowd of
+        # threads in every environment process.
+        os.environ.setdefault("LP_NUM_THREADS", "0")
+        name = backend()
+        try:
+            module = importlib.import_module(f"mujoco.{name}")
+            _contexts[process] = module.GLContext(1024, 1024)
+        except Exception as error:  # what drivers and bindings raise has no common type
+            packages = PACKAGES.get(name, "")
+            hint = f"; apt-get install {packages}" if packages else ""
+            raise NoRendererError(f"{name} cannot make an OpenGL context ({error}){hint}") from error
+    return _contexts[process]
