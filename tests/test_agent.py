@@ -186,6 +186,32 @@ def _rollout(feature: Tensor, reward: Tensor, goes_on: Tensor) -> Rollout:
     return Rollout(Trajectory(feature, feature, feature[1:]), reward, goes_on)
 
 
+def test_next_step_credit_is_taken_at_every_posterior_state_though_few_are_imagined_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spec, config = tiny_spec(), tiny_config()
+    explorer = replace(config.explorer, credit_steps=1, scale=3.0)
+    agent = make(spec, replace(config, behaviour=replace(config.behaviour, starts=5), explorer=explorer))
+    asked = list[tuple[Tensor, Tensor]]()
+    disagreement = agent.ensemble.disagreement
+
+    def note(feature: Tensor, action: Tensor) -> Tensor:
+        found = disagreement(feature, action)
+        asked.append((feature, found))
+        return found
+
+    monkeypatch.setattr(agent.ensemble, "disagreement", note)
+    credit, metrics = agent.update(tiny_batch(spec))
+    expected = np.repeat([0, 1, 2], 6)
+    expected[2] = -1  # sequence 0 ended its episode at step 2
+    assert credit.theta_id.tolist() == expected.tolist()
+    feature, found = asked[-1]
+    assert feature.shape[0] == 18  # B·T
+    torch.testing.assert_close(credit.error, 3.0 * found)
+    torch.testing.assert_close(metrics["credit"], credit.error.mean())
+    assert not credit.error.requires_grad
+
+
 def test_drawn_starts_are_credited_to_their_own_theta() -> None:
     spec, config = tiny_spec(), tiny_config()
     agent = make(spec, replace(config, behaviour=replace(config.behaviour, starts=5)))

@@ -79,10 +79,24 @@ class Agent:
         loss = self.ensemble.loss(output.posterior, batch)
         metrics["ensemble_loss"] = loss.detach()
         metrics["ensemble_grad_norm"] = self.ensemble_optimizer.step(loss)
-        error = self._errors(rollout)
+        if self.credits_everywhere(self.config):
+            starts = start_states(output.posterior.state, batch, 0)
+            error = self._next_step_errors(starts.state.feature)
+        else:
+            error = self._errors(rollout)
         metrics["credit"] = error.mean()
         # A state that ended its episode has no future to be wrong about.
         return Credit(torch.where(starts.goes_on > 0, starts.theta_id, -1), error), metrics
+
+    @staticmethod
+    def credits_everywhere(config: Config) -> bool:
+        """Whether all B·T posterior states are credited, not the imagined starts alone.
+
+        So where starts are drawn and only the next step counts: that needs no imagination, costs next to nothing, and
+        an estimate from several times as many states is that much less noisy.
+        """
+        explorer = config.explorer
+        return config.behaviour.starts > 0 and explorer.credit_steps == 1 and not explorer.credit_first
 
     def adapt_update(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """One update of the task policies alone, from the frozen world model (``task_policies = "after"``)."""
@@ -110,6 +124,13 @@ class Agent:
         last = 1 + (explorer.credit_steps or self.config.behaviour.horizon)
         error, alive = error[first:last], survival(goes_on)[first:last]
         return (alive * error).sum(0) / alive.sum(0).clamp_min(1e-8)
+
+    @torch.no_grad()
+    def _next_step_errors(self, feature: Tensor) -> Tensor:
+        """Disagreement about the next state under the explorer's action: features (N, F) → (N,)."""
+        policies = self.learner.policies
+        action = policies.sample(policies.actor(feature.unsqueeze(0)))[-1]  # the explorer is the last member
+        return self.config.explorer.scale * self.ensemble.disagreement(feature, action)
 
     # Acting -------------------------------------------------------------------------------------------------------
 
