@@ -136,6 +136,61 @@ def laptop() -> Config:
     )
 
 
+def control() -> Config:
+    """DreamerV3's recipe for vector observations and continuous actions on one core: an hour or two.
+
+    For the MuJoCo families with ``obs="proprio+scan"``. Task policies are trained afterwards from the frozen model.
+    """
+    units = (128, 128)
+    return Config(
+        env="waker/TerrainWalker-v0",
+        env_kwargs={"obs": "proprio+scan"},
+        model=ModelConfig(
+            deter=128,
+            hidden=128,
+            stoch=16,
+            classes=8,
+            cnn_depth=8,
+            encoder_units=units,
+            decoder_units=units,
+            head_units=units,
+            continue_scale=0.0,
+            optimizer=OptimizerConfig(lr=1e-3, eps=1e-8, warmup=200),
+        ),
+        behaviour=BehaviourConfig(
+            starts=64,
+            discount=0.99,
+            actor_units=units,
+            critic_units=units,
+            actor_optimizer=OptimizerConfig(lr=3e-4, eps=1e-8, warmup=100),
+            critic_optimizer=OptimizerConfig(lr=3e-4, eps=1e-8, warmup=100),
+        ),
+        explorer=ExplorerConfig(
+            heads=5,
+            units=units,
+            target="deter",
+            optimizer=OptimizerConfig(lr=3e-4, eps=1e-8, warmup=100),
+        ),
+        curriculum=CurriculumConfig(memory_updates=200.0, reduction_interval=5_000, reduction_start=20_000),
+        train=TrainConfig(
+            steps=80_000,
+            prefill=4_000,
+            envs=8,
+            train_every=8.0,
+            batch=16,
+            length=16,
+            replay=500_000,
+            task_policies="after",
+            adapt_updates=4_000,
+            adapt_batch=16,
+            adapt_heads=300,
+            save_every=20_000,
+            log_every=100,
+        ),
+        evaluation=EvalConfig(every=20_000, episodes=60, suite_episodes=20, model_episodes=1),
+    )
+
+
 def tiny() -> Config:
     """The smallest working learner, for tests and for trying things out: seconds, and nothing to be learned."""
     small = (16,)
@@ -177,6 +232,7 @@ PRESETS: dict[str, Callable[[], Config]] = {
     "paper": paper,
     "authors": authors,
     "laptop": laptop,
+    "control": control,
     "tiny": tiny,
 }
 """Name → preset, as `--preset` takes it."""
