@@ -36,7 +36,8 @@ class Collector:
         envs: number of slots.
         streams: ``episodes`` draws episode seeds, ``actions`` the random actions.
         on_episode: receives a row for each finished episode: step, slot, theta_id, theta_<name>…, episode_seed,
-            length, return_<task>…, and completion_<task>… where the environment reports it.
+            length, return_<task>… of the tasks that exist there, and completion_<task>… where the environment
+            reports it.
 
     Attributes:
         step: agent steps (``env.step`` calls) made so far.
@@ -181,7 +182,13 @@ class Collector:
         record["is_terminal"][i] = step.terminated
 
     def _report(self, i: int, slot: Slot, step: Step) -> None:
-        returns = {f"return_{t}": float(r) for t, r in zip(self.spec.tasks, slot.returns, strict=True)}
+        groups = self.space.groups
+        here = None if groups is None or slot.theta_id < 0 else int(groups[slot.theta_id])
+        returns = {
+            f"return_{t}": float(r)
+            for t, r in zip(self.spec.tasks, slot.returns, strict=True)
+            if here is None or self.spec.domain_of(t) in (None, here)  # tasks of other domains earn nothing here
+        }
         stats = {"length": float(len(slot.actions)), "terminated": float(step.terminated), **returns}
         done = np.full(len(self.spec.tasks), np.nan) if step.completion is None else step.completion
         completion = {f"completion_{t}": float(c) for t, c in zip(self.spec.tasks, done, strict=True) if np.isfinite(c)}

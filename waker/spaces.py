@@ -69,12 +69,23 @@ class ActionSpec:
 
 @dataclass(frozen=True)
 class EnvSpec:
-    """Everything of an environment that shapes the learner's arrays."""
+    """Everything of an environment that shapes the learner's arrays.
+
+    Attributes:
+        task_groups: the domain of each task, in a family of several; None = every task exists for every θ.
+    """
 
     env_id: str
     observation: tuple[ObservationKey, ...]
     action: ActionSpec
     tasks: tuple[str, ...]
+    task_groups: tuple[int, ...] | None = None
+
+    def domain_of(self, task: str) -> int | None:
+        """The one domain a task exists in; None = all of them (so also for a task defined outside the environment)."""
+        if self.task_groups is None or task not in self.tasks:
+            return None
+        return self.task_groups[self.tasks.index(task)]
 
     def split(self, observation: Any) -> dict[str, NDArray[Any]]:
         """An environment's observation as a dict by key; a space that is not a Dict has the one key of its kind."""
@@ -132,13 +143,18 @@ def spec_of(env: gym.Env[Any, Any]) -> EnvSpec:
         name = "image" if single.kind == "image" else "observation"
         keys = (_key(name, space, weights.get(name, 1.0)),)
     env_id = env.spec.id if env.spec is not None else type(inner).__name__
-    return EnvSpec(env_id, keys, _action(env.action_space), tuple(inner.tasks))
+    groups = getattr(inner, "task_groups", None)
+    tasks = tuple(inner.tasks)
+    return EnvSpec(env_id, keys, _action(env.action_space), tasks, None if groups is None else tuple(groups))
 
 
 def completion_of(info: Mapping[str, Any], tasks: tuple[str, ...]) -> NDArray[np.float64]:
     """How far each task is done at this step, (K,) in [0, 1]; NaN where the environment reports none.
 
-    ``info["completion"]`` may be one number, the same for every task, or one a task: a reward-free episode is
-    scored for all of them.
+    ``info["completion"]`` may be one number, the same for every task, or one a task, as an array or by name: a
+    reward-free episode is scored for all of them.
     """
-    return np.broadcast_to(np.asarray(info.get("completion", np.nan), np.float64), (len(tasks),)).copy()
+    given = info.get("completion", np.nan)
+    if isinstance(given, Mapping):
+        return np.array([given.get(task, np.nan) for task in tasks], np.float64)
+    return np.broadcast_to(np.asarray(given, np.float64), (len(tasks),)).copy()

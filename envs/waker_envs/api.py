@@ -52,7 +52,7 @@ class Transition:
         terminated: a true end of the episode: nothing can be earned after it.
         truncated: the time limit; the world would go on.
         info: extra keys for ``info``; the evaluation knows ``completion``, shape (K,): how far each task is
-            done, in [0, 1].
+            done, in [0, 1], or a mapping from task to that number where only some tasks have one.
     """
 
     observation: Any
@@ -75,6 +75,9 @@ class ParametricEnv(gym.Env[Any, Any]):
     Attributes:
         theta_space: the family's parameters. May be set in ``__init__`` when it depends on arguments.
         tasks: the names of the K tasks.
+        task_groups: for a family of several domains (``theta_space.groups``), the domain of each task, in the order
+            of ``tasks``; None = every task exists for every θ. In another domain a task's reward is 0 and
+            it has no completion; its policy is evaluated in its own domain only.
         observation_weights: how much each key of a Dict observation counts in a world model's
             reconstruction loss; keys not named count 1. A hint for learners, nothing more.
 
@@ -88,6 +91,7 @@ class ParametricEnv(gym.Env[Any, Any]):
 
     theta_space: ThetaSpace
     tasks: tuple[str, ...]
+    task_groups: tuple[int, ...] | None = None
     observation_weights: Mapping[str, float] = {}
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}
 

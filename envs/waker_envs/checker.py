@@ -62,6 +62,7 @@ def check_parametric_env(env: str | ParametricEnv | Callable[..., ParametricEnv]
     thetas = _probes(first.theta_space)
     _check_distribution(first.theta_space)
     episodes = [_play(first, theta, _SEED) for theta in thetas]
+    _check_foreign_tasks(first, thetas, episodes)
     _check_episode_fixed(make, first, thetas, episodes)
     _check_theta_matters(first, thetas, episodes)
     _check_outside_refused(first)
@@ -96,12 +97,30 @@ def _check_attributes(env: Any) -> None:
     tasks = getattr(env, "tasks", ())
     if not isinstance(tasks, tuple) or not tasks or len(set(tasks)) < len(tasks):
         raise EnvCheckError(f"{name}.tasks must be a tuple of different names, at least one, got {tasks!r}")
+    space, groups = env.theta_space, env.task_groups
+    if groups is None:
+        return
+    if space.groups is None:
+        raise EnvCheckError(
+            f"{name} has task_groups but its θ space has no groups; give the space the domain of each θ, or leave "
+            "task_groups None"
+        )
+    if len(groups) != len(tasks) or any(group not in range(len(space.group_names)) for group in groups):
+        raise EnvCheckError(
+            f"{name}.task_groups must give each of the {len(tasks)} tasks one of the {len(space.group_names)} domains "
+            f"{space.group_names} by number, got {groups!r}"
+        )
 
 
 def _probes(space: ThetaSpace) -> list[Theta]:
-    """Some θ that span the space: evenly picked points, or draws from DR, and the hardest."""
+    """Some θ that span the space: evenly picked points (of each domain), or draws from DR, and the hardest."""
     rng = np.random.default_rng(_SEED)
-    if isinstance(space, FiniteThetaSpace):
+    if isinstance(space, FiniteThetaSpace) and space.groups is not None:
+        picked = []
+        for group in range(len(space.group_names)):
+            points = space.points[space.groups == group]
+            picked += list(points[np.unique(np.linspace(0, len(points) - 1, 3).round().astype(int))])
+    elif isinstance(space, FiniteThetaSpace):
         picked = list(space.points[np.unique(np.linspace(0, space.size - 1, 6).round().astype(int))])
     else:
         picked = list(space.sample(rng, 6))
@@ -236,6 +255,21 @@ def _check_episode_fixed(
                 f"{where}: a newly made environment plays another episode; __init__ and earlier episodes must not "
                 "leave chance behind: draw it in begin() from self.np_random"
             )
+
+
+def _check_foreign_tasks(env: ParametricEnv, thetas: list[Theta], episodes: list[Episode]) -> None:
+    """In a family of several domains, the tasks of the others earn nothing."""
+    space, task_groups = env.theta_space, env.task_groups
+    if task_groups is None or space.groups is None:
+        return
+    for theta, episode in zip(thetas, episodes, strict=True):
+        here = space.groups[space.index(theta)]
+        for k, task in enumerate(env.tasks):
+            if task_groups[k] != here and np.any([rewards[k] for rewards in episode.task_rewards]):
+                raise EnvCheckError(
+                    f"task {task!r} belongs to domain {space.group_names[task_groups[k]]!r} but earns something at "
+                    f"θ = ({space.format(theta)}) of {space.group_names[here]!r}; its reward must be 0 there"
+                )
 
 
 def _alike(make: Callable[..., ParametricEnv], env: ParametricEnv) -> ParametricEnv:

@@ -38,10 +38,13 @@ class Suite:
         thetas: shape (n, D); may lie outside the space.
         env_kwargs: constructor arguments that differ from the training environment's
             (for example a fresh layout every episode); empty when only θ differs.
+        group: the domain its θ belong to; to be given in a space of several, see ``groups`` of
+            :class:`ThetaSpace`.
     """
 
     thetas: NDArray[np.float64]
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    group: int | None = None
 
     def __len__(self) -> int:
         return len(self.thetas)
@@ -57,12 +60,18 @@ class ThetaSpace(ABC):
         suites: name → :class:`Suite`: the evaluation suites beyond DR (out-of-distribution cases).
             Suites may lie outside the space: they are never sampled for training. Constructors also take
             plain θ arrays (n, D) for suites that need no constructor arguments.
+        groups: for a finite space that joins several domains under one world model, the domain of each point,
+            shape (M,), numbers into ``group_names``; None = one domain. Curricula then normalise scores inside
+            each domain and give each the same total weight; evaluations and reports keep domains apart.
+        group_names: the domains' names; empty where ``groups`` is None.
     """
 
     parameters: tuple[Parameter, ...]
     hard: NDArray[np.float64]
     hardest: Theta | None
     suites: Mapping[str, Suite]
+    groups: NDArray[np.int64] | None = None
+    group_names: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -120,8 +129,8 @@ def _suites(given: Mapping[str, ArrayLike | Suite] | None, dim: int) -> dict[str
     """Every value as a :class:`Suite` with an (n, dim) array."""
     suites = {}
     for name, value in (given or {}).items():
-        thetas, kwargs = (value.thetas, value.env_kwargs) if isinstance(value, Suite) else (value, {})
-        suites[name] = Suite(_points(thetas, dim, f"suite {name!r}"), dict(kwargs))
+        suite = value if isinstance(value, Suite) else Suite(np.asarray(value, np.float64))
+        suites[name] = Suite(_points(suite.thetas, dim, f"suite {name!r}"), dict(suite.env_kwargs), suite.group)
     return suites
 
 
@@ -141,9 +150,11 @@ class FiniteThetaSpace(ThetaSpace):
         points: shape (M, D), all different.
         weights: shape (M,), not negative; normalised here. None = uniform.
         hard, hardest, suites: see :class:`ThetaSpace`.
+        groups: shape (M,), the domain of each point; None = one domain.
+        group_names: the domains' names, each with at least one point.
 
     Neighbours of θ are the points that differ from it in one coordinate, to the next value that coordinate
-    takes anywhere in the space, where such a point exists.
+    takes anywhere in θ's domain, where such a point exists.
     """
 
     def __init__(
@@ -155,6 +166,8 @@ class FiniteThetaSpace(ThetaSpace):
         hard: ArrayLike | None = None,
         hardest: ArrayLike | None = None,
         suites: Mapping[str, ArrayLike | Suite] | None = None,
+        groups: ArrayLike | None = None,
+        group_names: Sequence[str] = (),
     ) -> None:
         self.parameters = tuple(parameters)
         self.points = _points(points, self.dim, "points")
@@ -172,6 +185,28 @@ class FiniteThetaSpace(ThetaSpace):
         for theta in members:
             if not self.contains(theta):
                 raise ThetaError(f"hard θ {theta.tolist()} is not a point of the space")
+        self.groups, self.group_names = self._domains(groups, tuple(group_names))
+
+    def _domains(
+        self, groups: ArrayLike | None, names: tuple[str, ...]
+    ) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
+        """The domain of each point and the domains' names, checked."""
+        if groups is None:
+            if names:
+                raise ThetaError("group_names need groups: the domain of each point")
+            return None, ()
+        ids = np.asarray(groups)
+        if ids.shape != (len(self.points),) or ids.dtype.kind not in "iu":
+            raise ThetaError(f"groups must be one integer for each of {len(self.points)} points, got shape {ids.shape}")
+        if len(set(names)) < len(names) or set(ids.tolist()) != set(range(len(names))):
+            raise ThetaError(
+                f"groups must number the {len(names)} domains in group_names, all different, from 0 on and use each, "
+                f"got {sorted(set(ids.tolist()))} for {names}"
+            )
+        for name, suite in self.suites.items():
+            if suite.group not in range(len(names)):
+                raise ThetaError(f"suite {name!r} belongs to domain {suite.group}, but there are {len(names)}")
+        return ids.astype(np.int64), names
 
     @staticmethod
     def _key(theta: NDArray[np.float64]) -> tuple[float, ...]:
@@ -197,8 +232,9 @@ class FiniteThetaSpace(ThetaSpace):
         if not self.contains(origin):
             raise ThetaError(f"θ = {origin.tolist()} is not a point of the space")
         found: list[Theta] = []
+        points = self.points if self.groups is None else self.points[self.groups == self.groups[self.index(origin)]]
         for d in range(self.dim):
-            values = np.unique(self.points[:, d])
+            values = np.unique(points[:, d])
             at = int(np.argmin(abs(values - origin[d])))
             for other in (at - 1, at + 1):
                 if 0 <= other < len(values):
@@ -216,6 +252,11 @@ class FiniteThetaSpace(ThetaSpace):
 
     def describe(self) -> str:
         lines = [f"{self.size} θ of {self.dim} parameters"]
+        if self.groups is not None:
+            for group, name in enumerate(self.group_names):
+                here = self.groups == group
+                share = f"{100 * self.weights[here].sum():.3g} % of domain randomisation"
+                lines.append(f"  domain {name}: {np.count_nonzero(here)} θ, {share}")
         for d, p in enumerate(self.parameters):
             values = np.unique(self.points[:, d])
             shown = ", ".join(f"{v:g}" for v in values) if len(values) <= 8 else f"{values[0]:g} … {values[-1]:g}"

@@ -17,6 +17,21 @@ def finite_space(experts: bool = True) -> FiniteThetaSpace:
     return FiniteThetaSpace(PARAMETERS, POINTS, WEIGHTS, **hard)
 
 
+def joint_space(sizes: tuple[int, ...] = (777, 35)) -> FiniteThetaSpace:
+    """Two domains of the paper's sizes, each with half of DR; the first three θ of each are hard."""
+    domain = np.repeat(np.arange(len(sizes)), sizes)
+    number = np.concatenate([np.arange(size) for size in sizes])
+    points = np.stack([domain, number], 1)
+    return FiniteThetaSpace(
+        [Parameter("domain", "0 or 1"), Parameter("number", "of the θ")],
+        points,
+        1.0 / np.array(sizes)[domain],
+        hard=points[number < 3],
+        groups=domain,
+        group_names=[f"domain-{d}" for d in range(len(sizes))],
+    )
+
+
 def box_space(experts: bool = True) -> BoxThetaSpace:
     """A continuous box with the same experts' sets."""
     hard = {"hard": POINTS[[5, 3]], "hardest": POINTS[5]} if experts else {}

@@ -32,7 +32,7 @@ def point(name: str, value: str) -> EntryPoint:
 
 def test_all_families_are_listed_and_made() -> None:
     ids = waker_envs.registered_ids()
-    assert ids[:5] == tuple(registry.BUILT_IN)
+    assert ids[: len(registry.BUILT_IN)] == tuple(registry.BUILT_IN)
     for env_id in ids:
         env = waker_envs.make(env_id)
         assert env.unwrapped is env

@@ -66,13 +66,16 @@ def check_baseline(args: CompareArgs) -> None:
 
 
 def numbers_of(runs: Sequence[RunData]) -> pd.DataFrame:
-    """Each run's numbers, every domain with its own hard θ: see :func:`waker.evaluation.summary.run_numbers`."""
+    """Each run's numbers, every domain by itself and with its own hard θ.
+
+    See :func:`waker.evaluation.summary.run_numbers` and :func:`waker.report.data.by_domain`.
+    """
     import pandas as pd
 
     from waker.evaluation.summary import run_numbers
-    from waker.report.data import stack
+    from waker.report.data import by_domain, stack
 
-    parts = []
+    runs, parts = by_domain(runs), []
     for domain in dict.fromkeys(run.domain for run in runs):
         here = [run for run in runs if run.domain == domain]
         hard = next((run.space["hard_ids"] for run in here if run.space.get("hard_ids")), ())

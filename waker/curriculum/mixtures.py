@@ -5,11 +5,12 @@ Used by :class:`waker.curriculum.composed.ComposedCurriculum`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from waker.curriculum.api import Floats, Ints
+from waker.curriculum.priorities import Groups, each_domain_alike
 
 
 @dataclass(frozen=True)
@@ -20,10 +21,12 @@ class Mixture:
         dr: share of domain randomisation.
         staleness: ρ of level replay (PLR, Jiang et al. 2021, arXiv 2010.03934): p_stale ∝ the number of
             episodes since a θ was last sampled, over the θ that the priority may choose.
+        groups: the domain of each θ, (M,); p_stale then gives each domain the same share. None = one domain.
     """
 
     dr: float = 0.2
     staleness: float = 0.0
+    groups: Groups = field(default=None, compare=False)
 
     def mix(self, target: Floats | None, weights: Floats, age: Ints) -> Floats:
         """The distribution of the next θ.
@@ -39,8 +42,8 @@ class Mixture:
         if target is None:
             return weights.copy()
         if self.staleness > 0:
-            stale = np.where(target > 0, age, 0).astype(np.float64)
-            if stale.sum() > 0:
-                target = (1.0 - self.staleness) * target + self.staleness * stale / stale.sum()
+            stale = each_domain_alike(np.where(target > 0, age, 0).astype(np.float64), self.groups)
+            if stale is not None:
+                target = (1.0 - self.staleness) * target + self.staleness * stale
         q = self.dr * weights + (1.0 - self.dr) * target
         return np.asarray(q / q.sum())

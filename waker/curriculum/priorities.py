@@ -2,11 +2,15 @@
 
 Used by :class:`waker.curriculum.composed.ComposedCurriculum`. All give probability 0 to a θ without a score
 (NaN), and None where no θ has one: the curriculum then falls back to domain randomisation.
+
+``groups``, (M,) integers, are the domains of a θ space that has several (``ThetaSpace.groups``); None = one domain. A
+priority then works inside each domain as if there were no other, and each domain in which some θ may be chosen gets the
+same total probability, however many θ it has (arXiv 2306.09205).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +19,8 @@ from numpy.typing import NDArray
 from waker.curriculum.api import Floats
 
 Normalise = Literal["zscore", "mean-abs"]
+Groups = NDArray[np.integer[Any]] | None
+"""The domain of each θ, (M,); None = one domain."""
 
 
 def zscore(scores: Floats) -> Floats:
@@ -31,38 +37,45 @@ def mean_abs(scores: Floats) -> Floats:
 _NORMALISERS: dict[str, Callable[[Floats], Floats]] = {"zscore": zscore, "mean-abs": mean_abs}
 
 
+def each_domain_alike(weights: Floats, groups: Groups) -> Floats | None:
+    """Weights (M,) ≥ 0 as a distribution that gives each domain with any weight the same share; None if all are 0."""
+    ids = np.zeros(len(weights), np.int64) if groups is None else groups
+    totals = np.bincount(ids, weights=weights)
+    present = np.count_nonzero(totals)
+    if not present:
+        return None
+    return np.asarray(weights / np.where(totals > 0, totals, 1.0)[ids] / present)
+
+
+def _domains(scores: Floats, groups: Groups) -> Iterator[NDArray[np.int64]]:
+    """The ids of the scored θ of each domain that has some."""
+    known = np.flatnonzero(~np.isnan(scores))
+    ids = np.zeros(len(scores), np.int64) if groups is None else groups
+    for group in np.unique(ids[known]):
+        yield known[ids[known] == group]
+
+
 class Boltzmann:
     """p ∝ exp(z/η) over the θ that have a score.
 
     Args:
         eta: temperature η > 0.
-        normalise: how z is made from the scores.
-        groups: one integer a θ, shape (M,), the domain it belongs to. z is then computed inside each domain and each
-            domain with at least one scored θ gets the same total probability, however many θ it has.
-            None = one domain.
+        normalise: how z is made from the scores, inside each domain.
+        groups: the domain of each θ, (M,).
     """
 
-    def __init__(
-        self, eta: float, normalise: Normalise = "zscore", groups: NDArray[np.integer[Any]] | None = None
-    ) -> None:
+    def __init__(self, eta: float, normalise: Normalise = "zscore", groups: Groups = None) -> None:
         self.eta = eta
         self.groups = groups
         self._normalise = _NORMALISERS[normalise]
 
     def distribution(self, scores: Floats) -> Floats | None:
         """See :class:`waker.curriculum.api.Priority`."""
-        known = ~np.isnan(scores)
-        if not known.any():
-            return None
-        groups = np.zeros(len(scores), np.int64) if self.groups is None else self.groups
-        present = np.unique(groups[known])
-        p = np.zeros(len(scores))
-        for group in present:
-            members = known & (groups == group)
+        weights = np.zeros(len(scores))
+        for members in _domains(scores, self.groups):
             logits = self._normalise(scores[members]) / self.eta
-            weights = np.exp(logits - logits.max())  # the largest becomes 1: no overflow at small η
-            p[members] = weights / (weights.sum() * len(present))
-        return p
+            weights[members] = np.exp(logits - logits.max())  # the largest becomes 1: no overflow at small η
+        return each_domain_alike(weights, self.groups)
 
 
 class Rank:
@@ -70,42 +83,38 @@ class Rank:
 
     Args:
         beta: temperature β > 0. Equal scores are ranked by θ's id, lower first.
+        groups: the domain of each θ, (M,); ranks are counted inside each.
     """
 
-    def __init__(self, beta: float) -> None:
-        self.beta = beta
+    def __init__(self, beta: float, groups: Groups = None) -> None:
+        self.beta, self.groups = beta, groups
 
     def distribution(self, scores: Floats) -> Floats | None:
         """See :class:`waker.curriculum.api.Priority`."""
-        known = np.flatnonzero(~np.isnan(scores))
-        if not len(known):
-            return None
-        best_first = known[np.argsort(-scores[known], kind="stable")]
-        weights = np.arange(1, len(known) + 1, dtype=np.float64) ** (-1.0 / self.beta)
-        p = np.zeros(len(scores))
-        p[best_first] = weights / weights.sum()
-        return p
+        weights = np.zeros(len(scores))
+        for members in _domains(scores, self.groups):
+            best_first = members[np.argsort(-scores[members], kind="stable")]
+            weights[best_first] = np.arange(1, len(members) + 1, dtype=np.float64) ** (-1.0 / self.beta)
+        return each_domain_alike(weights, self.groups)
 
 
 class TopK:
     """Uniform over the k highest scores (over all scored θ where they are fewer).
 
     Args:
-        k: at least 1. Equal scores are ranked by θ's id, lower first.
+        k: at least 1, of each domain. Equal scores are ranked by θ's id, lower first.
+        groups: the domain of each θ, (M,).
     """
 
-    def __init__(self, k: int) -> None:
-        self.k = k
+    def __init__(self, k: int, groups: Groups = None) -> None:
+        self.k, self.groups = k, groups
 
     def distribution(self, scores: Floats) -> Floats | None:
         """See :class:`waker.curriculum.api.Priority`."""
-        known = np.flatnonzero(~np.isnan(scores))
-        if not len(known):
-            return None
-        chosen = known[np.argsort(-scores[known], kind="stable")[: self.k]]
-        p = np.zeros(len(scores))
-        p[chosen] = 1.0 / len(chosen)
-        return p
+        weights = np.zeros(len(scores))
+        for members in _domains(scores, self.groups):
+            weights[members[np.argsort(-scores[members], kind="stable")[: self.k]]] = 1.0
+        return each_domain_alike(weights, self.groups)
 
 
 class Restrict:
@@ -115,16 +124,15 @@ class Restrict:
 
     Args:
         weights: shape (M,), not negative.
+        groups: the domain of each θ, (M,).
     """
 
-    def __init__(self, weights: Floats) -> None:
-        self.weights = weights
+    def __init__(self, weights: Floats, groups: Groups = None) -> None:
+        self.weights, self.groups = weights, groups
 
     def distribution(self, scores: Floats) -> Floats | None:
         """See :class:`waker.curriculum.api.Priority`; None also where the scored θ have no weight."""
-        p: Floats = np.where(np.isnan(scores), 0.0, self.weights)
-        total = float(p.sum())
-        return p / total if total > 0 else None
+        return each_domain_alike(np.where(np.isnan(scores), 0.0, self.weights), self.groups)
 
 
 class Fixed:

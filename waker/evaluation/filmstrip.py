@@ -17,7 +17,7 @@ from torch import Tensor
 from waker.behaviour.player import RandomPlayer
 from waker.evaluation.model_error import SUITE
 from waker.evaluation.open_loop import Model, start_states
-from waker.evaluation.plan import Episode, episode_seeds, stream
+from waker.evaluation.plan import Episode, episode_seeds, spread, stream
 from waker.evaluation.rollouts import MakeEnv, torch_seed
 from waker.evaluation.trajectories import Trajectory, as_batch, collect
 from waker.learner import Player
@@ -171,8 +171,7 @@ def _colours(weights: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _spread(space: ThetaSpace, clips: int, rng: np.random.Generator) -> NDArray[np.float64]:
     if isinstance(space, FiniteThetaSpace):
-        at = np.unique(np.linspace(0, space.size - 1, min(clips, space.size)).round().astype(int))
-        thetas = space.points[at]
+        thetas = space.points[spread(space, clips)]
     else:
         thetas = space.sample(rng, clips)
     if space.hardest is not None and not (thetas == space.hardest).all(1).any():

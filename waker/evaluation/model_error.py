@@ -31,7 +31,7 @@ from torch import Tensor
 from waker.behaviour.player import RandomPlayer
 from waker.config import EvalConfig
 from waker.evaluation.open_loop import Model, Prediction, predict
-from waker.evaluation.plan import Episode, dr_thetas, episode_seeds, stream, theta_columns
+from waker.evaluation.plan import Episode, dr_thetas, episode_seeds, spread, stream, theta_columns
 from waker.evaluation.rollouts import MakeEnv, Row, torch_seed
 from waker.evaluation.trajectories import Trajectory, as_batch, collect
 from waker.learner import Player
@@ -42,7 +42,7 @@ from waker_envs.api import FiniteThetaSpace, ParametricEnv, ThetaSpace
 
 SUITE = "model error"
 MOST_THETA = 200
-"""θ measured at most (evenly spaced in a larger space)."""
+"""θ measured at most (evenly spaced in a larger space; shared alike by the domains of one that has several)."""
 CONTINUOUS_THETA = 64
 """θ drawn from a continuous space."""
 LONGEST = 256
@@ -55,11 +55,10 @@ _LARGEST_JOINT = 4096
 
 
 def held_out_episodes(space: ThetaSpace, config: EvalConfig, seed: int) -> list[Episode]:
-    """``model_episodes`` episodes of every θ (at most :data:`MOST_THETA`), with seeds of their own."""
+    """``model_episodes`` episodes of every θ (at most :data:`MOST_THETA`, as many of each domain), seeds their own."""
     rng = stream(seed, SUITE)
     if isinstance(space, FiniteThetaSpace):
-        chosen = np.unique(np.linspace(0, space.size - 1, min(space.size, MOST_THETA)).round().astype(int))
-        thetas = space.points[chosen]
+        thetas = space.points[spread(space, MOST_THETA)]
     else:
         thetas = dr_thetas(space, CONTINUOUS_THETA, rng)
     repeated = np.repeat(thetas, config.model_episodes, axis=0)

@@ -57,26 +57,43 @@ def episode_seeds(rng: np.random.Generator, n: int) -> list[int]:
     return [int(s) for s in rng.integers(2**31, size=n)]
 
 
-def dr_thetas(space: ThetaSpace, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """n θ of the DR distribution, (n, D): spread evenly by weight over a finite space, drawn from a continuous one."""
+def dr_thetas(space: ThetaSpace, n: int, rng: np.random.Generator, group: int | None = None) -> NDArray[np.float64]:
+    """n θ of the DR distribution, (n, D): spread evenly by weight over a finite space, drawn from a continuous one.
+
+    ``group`` restricts it to one domain of a finite space that has several.
+    """
     if isinstance(space, FiniteThetaSpace):
-        return space.points[systematic(space.weights, n, float(rng.uniform()))]
+        weights = space.weights if group is None else np.where(space.groups == group, space.weights, 0.0)
+        return space.points[systematic(weights / weights.sum(), n, float(rng.uniform()))]
     return space.sample(rng, n)
 
 
-def plan_episodes(space: ThetaSpace, config: EvalConfig, seed: int) -> list[Episode]:
+def spread(space: FiniteThetaSpace, most: int) -> NDArray[np.int64]:
+    """Ids of at most ``most`` θ, evenly spaced over a space, or over each of its domains for an equal share."""
+    domains = [np.arange(space.size)]
+    if space.groups is not None:
+        domains = [np.flatnonzero(space.groups == group) for group in range(len(space.group_names))]
+    most = max(1, most // len(domains))
+    places = [np.linspace(0, len(ids) - 1, min(len(ids), most)).round().astype(int) for ids in domains]
+    return np.concatenate([ids[np.unique(at)] for ids, at in zip(domains, places, strict=True)])
+
+
+def plan_episodes(space: ThetaSpace, config: EvalConfig, seed: int, group: int | None = None) -> list[Episode]:
     """All episodes of an evaluation: the DR suite, then every suite of the family.
 
     Args:
         space: the family's parameters, with its suites.
         config: ``episodes`` of the DR suite and ``suite_episodes`` of each other one.
         seed: fixes θ and episode seeds.
+        group: only this domain of a space that has several: DR restricted to it, and its own suites.
     """
     rng = stream(seed, DR_SUITE)
-    thetas = dr_thetas(space, config.episodes, rng)
+    thetas = dr_thetas(space, config.episodes, rng, group)
     seeds = episode_seeds(rng, config.episodes)
     plan = [Episode(DR_SUITE, t, space.index(t), s) for t, s in zip(thetas, seeds, strict=True)]
     for name, suite in space.suites.items():
+        if group is not None and suite.group != group:
+            continue
         n = config.suite_episodes
         rng = stream(seed, name)
         points = suite.thetas

@@ -50,7 +50,8 @@ def describe_space(space: ThetaSpace, tasks: Sequence[str]) -> dict[str, Any]:
     """What a report must know of a family that is not in the rows, as JSON.
 
     names, units, descriptions (D each); tasks; suites; and for finite spaces points (M, D), weights (M,), hard_ids
-    and hardest (id or None).
+    and hardest (id or None); for a space of several domains also groups (M,), group_names, and suite_groups: the
+    domain of each suite by number.
     """
     described: dict[str, Any] = {
         "names": list(space.names),
@@ -63,6 +64,12 @@ def describe_space(space: ThetaSpace, tasks: Sequence[str]) -> dict[str, Any]:
     }
     if isinstance(space, FiniteThetaSpace):
         described |= {"points": space.points.tolist(), "weights": space.weights.tolist()}
+    if space.groups is not None:
+        described |= {
+            "groups": space.groups.tolist(),
+            "group_names": list(space.group_names),
+            "suite_groups": [suite.group for suite in space.suites.values()],
+        }
     return described
 
 

@@ -72,6 +72,8 @@ def evaluate(
 ) -> list[Row]:
     """Play the DR suite and every other suite with every task's deterministic policy.
 
+    In a family of several domains a task is played in its own alone: on DR restricted to it, and on its suites.
+
     Args:
         player: its ``names`` must hold every task.
         make_env: makes an environment, ``make_env(**env_kwargs)`` with a suite's own arguments.
@@ -98,14 +100,16 @@ def evaluate(
             raise unknown("task", task, player.names)
         if task not in spec.tasks and task not in rewards:
             raise unknown("task", task, [*spec.tasks, *rewards])
-    groups: dict[str, list[Episode]] = {}
-    for episode in plan_episodes(space, config, seed):
-        groups.setdefault(repr(sorted(episode.env_kwargs.items())), []).append(episode)
+    alike: dict[str, list[tuple[Episode, str]]] = {}  # jobs by what their environments are made with
+    for domain in dict.fromkeys(map(spec.domain_of, tasks)):
+        of_domain = [task for task in tasks if spec.domain_of(task) == domain]
+        for episode in plan_episodes(space, config, seed, domain):
+            made = alike.setdefault(repr(sorted(episode.env_kwargs.items())), [])
+            made += [(episode, task) for task in of_domain]
     rows: list[Row] = []
     with torch_seed(seed):
-        for episodes in groups.values():
-            jobs = [(episode, task) for episode in episodes for task in tasks]
-            envs = [make_env(**episodes[0].env_kwargs) for _ in range(min(slots, len(jobs)))]
+        for jobs in alike.values():
+            envs = [make_env(**jobs[0][0].env_kwargs) for _ in range(min(slots, len(jobs)))]
             try:
                 rows += _play(player, envs, spec, space, jobs, rewards, policy)
             finally:

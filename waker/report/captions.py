@@ -36,7 +36,7 @@ TRUE_ERROR = (
     "The model's true error on held-out trajectories ({metric}). Where the estimate is right, the dark cells of "
     "both maps agree."
 )
-DATA = "Share of all agent steps that were spent in each θ, prefill included."
+DATA = "Share of the domain's agent steps that were spent in each θ, prefill included."
 HARD = "Probability that the next episode is one of the {count} θ that experts call hard."
 SUITES = (
     "Mean return in each suite: dr is what the curriculum trained on, the others are out of distribution. "

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import yaml
+from numpy.typing import NDArray
 
 from waker.errors import UserError
 from waker.files import reading
@@ -115,6 +116,55 @@ def load_run(folder: Path) -> RunData:
         **identity,
         **tables,
     )
+
+
+def by_domain(runs: Sequence[RunData]) -> list[RunData]:
+    """The runs with each domain by itself, so that no table or figure mixes domains whose numbers have other scales.
+
+    A run whose one world model serves several domains (``groups`` in its θ space) becomes one run for each of them,
+    called ``<domain>-<name>``, with the rows of its own θ and suites and with the parameters that vary in it; what
+    belongs to all of them, the learner's metrics and the film, stays in a last one of the run's own name. Other runs
+    stay as they are.
+    """
+    return [part for run in runs for part in (_parts(run) if run.space.get("groups") else [run])]
+
+
+def _parts(run: RunData) -> list[RunData]:
+    space, empty = run.space, pd.DataFrame()
+    groups, points = np.asarray(space["groups"]), np.asarray(space["points"], np.float64)
+    suites = dict(zip(space["suites"], space["suite_groups"], strict=True))
+    parts = []
+    for group, name in enumerate(space["group_names"]):
+        varies = np.ptp(points[groups == group], axis=0) > 0
+        own = [n for n, v in zip(space["names"], varies, strict=True) if v] or space["names"][:1]
+        parts.append(
+            replace(
+                run,
+                domain=f"{run.domain}-{name}",
+                metrics=empty,
+                film={},
+                notes=(),
+                space={"names": own, "hard_ids": [i for i in space.get("hard_ids", ()) if groups[i] == group]},
+                **{
+                    table: _of_domain(getattr(run, table), groups, suites, group, own)
+                    for table in ("curriculum", "evaluation", "model_error", "episodes")
+                },
+            )
+        )
+    return [*parts, replace(run, curriculum=empty, evaluation=empty, model_error=empty, episodes=empty)]
+
+
+def _of_domain(
+    rows: pd.DataFrame, groups: NDArray[np.int64], suites: dict[str, int], group: int, names: Sequence[str]
+) -> pd.DataFrame:
+    """The rows of one domain, by their θ or else their suite, without the parameters of the others."""
+    if rows.empty:
+        return rows
+    ids = rows["theta_id"].to_numpy(int)
+    of_suite = rows["suite"].map(suites).fillna(-1).to_numpy(int) if "suite" in rows else np.full(len(rows), -1)
+    here = np.where(ids >= 0, groups[ids], of_suite) == group
+    foreign = [c for c in rows if c.startswith("theta_") and c.removeprefix("theta_") not in (*names, "id")]
+    return rows[here].drop(columns=foreign).reset_index(drop=True)
 
 
 def theta_names(*tables: pd.DataFrame) -> list[str]:

@@ -15,7 +15,7 @@ import yaml
 from waker.errors import UserError
 from waker.files import atomic
 from waker.report.blocks import Cell, HtmlTable
-from waker.report.data import RunData, load_runs
+from waker.report.data import RunData, by_domain, load_runs
 from waker.report.sections import domain_sections
 from waker.report.style import colours
 
@@ -48,10 +48,12 @@ def write_report(folders: Sequence[Path | str], out: Path | str) -> Path:
 def render(runs: Sequence[RunData]) -> str:
     """The page of these runs as HTML."""
     domains = list(dict.fromkeys(r.domain for r in runs))
+    parts = by_domain(runs)
+    apart = list(dict.fromkeys(part.domain for part in parts))
     content = []
-    for domain in domains:
-        prefix = domain if len(domains) > 1 else ""
-        content.append({"sections": domain_sections([r for r in runs if r.domain == domain], prefix)})
+    for domain in apart:
+        prefix = domain if len(apart) > 1 else ""
+        content.append({"sections": domain_sections([part for part in parts if part.domain == domain], prefix)})
     samplers = list(dict.fromkeys(r.sampler for r in runs))
     seeds = sorted({r.seed for r in runs})
     environment = jinja2.Environment(

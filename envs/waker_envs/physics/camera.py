@@ -27,7 +27,8 @@ _HIDDEN_GROUPS = (4, 5)
 
 def prepare(spec: mujoco.MjSpec, look: Look) -> None:
     """Set what a look needs to be known before a model is compiled: samples, shadow map, polygons, buffer size."""
-    spec.visual.global_.offwidth = spec.visual.global_.offheight = LARGEST
+    # A camera gives its buffer its own size; this one is only what every camera starts from.
+    spec.visual.global_.offwidth = spec.visual.global_.offheight = 64
     quality = spec.visual.quality
     if look == "fast":
         quality.offsamples, quality.shadowsize = 0, 0
@@ -63,7 +64,6 @@ class Camera:
         self._gl.make_current()
         self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50)
         mujoco.mjr_resizeOffscreen(width, height, self._context)
-        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._scene = mujoco.MjvScene(model, _GEOMS)
         if look == "fast":
             for flag in _COSTLY:
@@ -78,6 +78,8 @@ class Camera:
     def picture(self, data: mujoco.MjData) -> NDArray[np.uint8]:
         """The state ``data`` as (height, width, 3); the caller's own array."""
         self._gl.make_current()
+        # Which buffer is drawn into belongs to the GL context that all cameras share: another may have drawn since.
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         everything = mujoco.mjtCatBit.mjCAT_ALL
         mujoco.mjv_updateScene(self._model, data, self._options, None, self._view, everything, self._scene)
         mujoco.mjr_render(self._window, self._scene, self._context)

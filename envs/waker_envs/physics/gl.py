@@ -7,6 +7,7 @@ import, for the life of the process, so libraries are probed with ctypes before 
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import importlib
 import os
@@ -81,6 +82,12 @@ def backend() -> str:
 _contexts: dict[int, Any] = {}  # process id → its GL context: a forked child must not use its parent's
 
 
+def _release(process: int) -> None:
+    # While the bindings still live: a context deleted with the interpreter complains of missing functions.
+    if process == os.getpid() and (made := _contexts.pop(process, None)) is not None:
+        made.free()
+
+
 def context() -> Any:
     """The GL context of this process, made at the first call. Not to be shared between threads.
 
@@ -100,4 +107,5 @@ def context() -> Any:
             packages = PACKAGES.get(name, "")
             hint = f"; apt-get install {packages}" if packages else ""
             raise NoRendererError(f"{name} cannot make an OpenGL context ({error}){hint}") from error
+        atexit.register(_release, process)
     return _contexts[process]

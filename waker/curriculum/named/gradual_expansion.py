@@ -25,7 +25,7 @@ def make_gradual_expansion(
         points,
         tracker=Magnitude(points.size, resolve_decay(config, points.size, samples_per_update)),
         score=Visits(points.size),
-        priority=Restrict(points.weights),
-        mixture=Mixture(config.dr_share, config.staleness),
+        priority=Restrict(points.weights, points.groups),
+        mixture=Mixture(config.dr_share, config.staleness, points.groups),
         rng=rng,
     )

@@ -13,7 +13,7 @@ from waker.curriculum.composed import ComposedCurriculum
 from waker.curriculum.config import CurriculumConfig, resolve_decay
 from waker.curriculum.continuous import ContinuousCurriculum
 from waker.curriculum.mixtures import Mixture
-from waker.curriculum.priorities import Fixed
+from waker.curriculum.priorities import Fixed, each_domain_alike
 from waker.curriculum.registry import register_curriculum
 from waker.curriculum.scores import Magnitude
 from waker.errors import UserError
@@ -38,14 +38,14 @@ def make_hardest_oracle(
 def make_reweighting_oracle(
     space: ThetaSpace, config: CurriculumConfig, rng: np.random.Generator, samples_per_update: int
 ) -> Curriculum:
-    """With probability 1 − ``dr_share`` uniform over the set of hard θ, else DR.
+    """With probability 1 − ``dr_share`` uniform over the set of hard θ (each domain with the same share), else DR.
 
     Raises:
         UserError: the space names no hard θ.
     """
     if not len(space.hard):
         raise UserError("sampler 'reweighting-oracle' needs a θ space that names its hard θ; choose 'dr' for this one")
-    mixture = Mixture(config.dr_share, config.staleness)
+    mixture = Mixture(config.dr_share, config.staleness, space.groups)
     return _expert("reweighting-oracle", space, space.hard, mixture, config, rng, samples_per_update)
 
 
@@ -58,12 +58,13 @@ def _expert(
     rng: np.random.Generator,
     samples_per_update: int,
 ) -> Curriculum:
-    """A sampler uniform over ``points`` (n, D), of which a repeated one counts once."""
+    """A sampler uniform over ``points`` (n, D) of each domain, of which a repeated one counts once."""
     points = np.unique(points, axis=0)
     if not isinstance(space, FiniteThetaSpace):
         return ContinuousCurriculum(name, space, points, mixture.dr, rng)
     weights = np.zeros(space.size)
     weights[[space.index(theta) for theta in points]] = 1.0
+    weights = np.asarray(each_domain_alike(weights, space.groups))  # never None: there are points
     tracker = Magnitude(space.size, resolve_decay(config, space.size, samples_per_update))
     return ComposedCurriculum(
         name, space, tracker=tracker, score=tracker, priority=Fixed(weights), mixture=mixture, rng=rng

@@ -1,6 +1,7 @@
 """``waker-m`` and ``waker-r``: weighted acquisition of knowledge across environments.
 
-Rigter et al. 2024, arXiv 2306.09205. Both fall back to domain randomisation until some θ has a score.
+Rigter et al. 2024, arXiv 2306.09205. Both fall back to domain randomisation until some θ has a score. In a space of
+several domains scores are normalised inside each, and each domain gets the same total weight.
 """
 
 from __future__ import annotations
@@ -11,18 +12,18 @@ from waker.curriculum.api import Curriculum, Priority
 from waker.curriculum.composed import ComposedCurriculum
 from waker.curriculum.config import CurriculumConfig, resolve_decay
 from waker.curriculum.mixtures import Mixture
-from waker.curriculum.priorities import Boltzmann, Normalise, Rank, TopK
+from waker.curriculum.priorities import Boltzmann, Groups, Normalise, Rank, TopK
 from waker.curriculum.registry import finite, register_curriculum
 from waker.curriculum.scores import Magnitude, Reduction
 from waker_envs.api import ThetaSpace
 
 
-def _priority(config: CurriculumConfig, temperature: float, normalise: Normalise) -> Priority:
+def _priority(config: CurriculumConfig, temperature: float, normalise: Normalise, groups: Groups) -> Priority:
     if config.priority == "rank":
-        return Rank(config.rank_temperature)
+        return Rank(config.rank_temperature, groups)
     if config.priority == "top-k":
-        return TopK(config.top_k)
-    return Boltzmann(temperature if config.temperature is None else config.temperature, normalise)
+        return TopK(config.top_k, groups)
+    return Boltzmann(temperature if config.temperature is None else config.temperature, normalise, groups)
 
 
 @register_curriculum("waker-m")
@@ -37,8 +38,8 @@ def make_waker_m(
         points,
         tracker=tracker,
         score=tracker,
-        priority=_priority(config, 1.0, "zscore"),
-        mixture=Mixture(config.dr_share, config.staleness),
+        priority=_priority(config, 1.0, "zscore", points.groups),
+        mixture=Mixture(config.dr_share, config.staleness, points.groups),
         rng=rng,
     )
 
@@ -55,7 +56,7 @@ def make_waker_r(
         points,
         tracker=tracker,
         score=Reduction(tracker, config.reduction_interval, config.reduction_start, config.reduction_rate),
-        priority=_priority(config, 0.5, "mean-abs"),
-        mixture=Mixture(config.dr_share, config.staleness),
+        priority=_priority(config, 0.5, "mean-abs", points.groups),
+        mixture=Mixture(config.dr_share, config.staleness, points.groups),
         rng=rng,
     )
