@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ import waker_envs.testing
 from waker_envs.checker import check_parametric_env
 from waker_envs.registry import BUILT_IN
 
+SHORT = {f"waker/{name}-v0": 40 for name in ("TerrainWalker", "TerrainHopper", "CleanUp", "CarCleanUp", "Combined")}
+"""``length`` of families on MuJoCo: their episodes of 1000 control steps would keep our checker for minutes."""
 GOOD = [env_id for env_id in waker_envs.registered_ids() if env_id != "waker/test-Failing-v0"]
 
 
@@ -31,7 +35,10 @@ def test_gymnasium_is_content_with_pictures(env_id: str) -> None:
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("env_id", GOOD)
 def test_our_checker_is_content(env_id: str) -> None:
-    check_parametric_env(env_id)
+    if env_id in SHORT:
+        check_parametric_env(functools.partial(waker_envs.make, env_id, length=SHORT[env_id]))
+    else:
+        check_parametric_env(env_id)
 
 
 @pytest.mark.parametrize("env_id", BUILT_IN)
@@ -47,12 +54,14 @@ def test_pixels_are_64_square_and_render_is_for_people(env_id: str) -> None:
     assert isinstance(picture, np.ndarray)
     assert picture.dtype == np.uint8
     assert min(picture.shape[:2]) >= 256
-    assert waker_envs.make(env_id).render() is None
+    silent = waker_envs.make(env_id)
+    silent.reset(seed=0)
+    assert silent.render() is None
 
 
 @pytest.mark.parametrize("env_id", BUILT_IN)
 def test_a_wrong_kind_of_observation_is_refused(env_id: str) -> None:
-    with pytest.raises(ValueError, match="'symbolic' or 'pixels', got 'text'"):
+    with pytest.raises(ValueError, match="'pixels'.*got 'text'"):
         waker_envs.make(env_id, obs="text")
 
 
