@@ -173,7 +173,7 @@ def control() -> Config:
         ),
         curriculum=CurriculumConfig(memory_updates=200.0, reduction_interval=5_000, reduction_start=20_000),
         train=TrainConfig(
-            steps=80_000,
+            steps=40_000,
             prefill=4_000,
             envs=8,
             train_every=8.0,
@@ -181,7 +181,7 @@ def control() -> Config:
             length=16,
             replay=500_000,
             task_policies="after",
-            adapt_updates=4_000,
+            adapt_updates=3_000,
             adapt_batch=16,
             adapt_heads=300,
             save_every=20_000,
