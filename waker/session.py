@@ -111,6 +111,7 @@ class Session:
         # While adapting there are no steps: save as often, counted in updates.
         self.adapt_clock = Every(max(1, int(train.save_every / train.train_every)))
         self._seconds, self._since = 0.0, time.monotonic()
+        self._cpu, self._cpu_since = 0.0, time.process_time()
         self._logged = (0, self._since)  # updates and time of the newest metric row
 
     @property
@@ -172,8 +173,10 @@ class Session:
         """Measure the agent; training's streams stay as they were. Saves first: it may take long, or fail."""
         self.save()
         self.progress.note(f"evaluating at step {self.step:,}")
+        began = time.process_time()
         with preserved_torch():
             tables = self.parts.evaluate(self.agent, self.curriculum)
+        self._cpu_since += time.process_time() - began  # not part of what training costs
         with saving(f"the evaluation at step {self.step:,}"):
             # `waker evaluate` may have measured the checkpoint that a resume went on from.
             for name in ("evaluation", "model_error"):
@@ -210,6 +213,7 @@ class Session:
             "adapted": self.adapted,
             "finished": self.finished,
             "seconds": self._seconds + time.monotonic() - self._since,
+            "cpu_seconds": self._cpu + time.process_time() - self._cpu_since,
             "evaluations": self.evaluate_clock.passed,
             "agent": self.agent.state_dict(),
             "curriculum": self.curriculum.state_dict(),
@@ -258,6 +262,7 @@ class Session:
         self.store.restore(state["replay"])  # first: it may find damage, and nothing else has changed yet
         self.updates, self.adapted, self.finished = state["updates"], state["adapted"], state["finished"]
         self._seconds, self._since = state["seconds"], time.monotonic()
+        self._cpu, self._cpu_since = state.get("cpu_seconds", 0.0), time.process_time()
         self._logged = (self.updates + self.adapted, self._since)
         self.evaluate_clock.passed = state["evaluations"]
         self.agent.load_state_dict(state["agent"])
@@ -303,7 +308,11 @@ class Session:
         if lost:
             self.progress.note(f"{lost[0]} is not finite at update {done:,}: training may have diverged")
         speed = (done - self._logged[0]) / max(now - self._logged[1], 1e-9)
-        times = {"time/seconds": self._seconds + now - self._since, "time/updates_per_second": speed}
+        times = {
+            "time/seconds": self._seconds + now - self._since,
+            "time/cpu_seconds": self._cpu + time.process_time() - self._cpu_since,
+            "time/updates_per_second": speed,
+        }
         self._logged = (done, now)
         with saving(f"metrics in {self.run.path}"):
             self.sink.write({"step": self.step, "updates": done, "replay/steps": len(self.replay), **means, **times})
