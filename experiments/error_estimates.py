@@ -1,6 +1,6 @@
 """Can the error estimate be trusted? Its rank correlation with the true held-out error over θ, on DR runs.
 
-    python -m experiments.error_estimates [--variants feature deter latent deter-horizon] [--seeds 1 2 3] [--workers 2]
+    python -m experiments.error_estimates [--variants latent feature deter latent-horizon] [--seeds 1 2 3] [--workers 2]
 
 Trains a run for each disagreement target (and for the preset's, credited over the whole imagined horizon as
 published instead of its first step) and seed under domain randomisation (a curriculum that works equalises what
@@ -9,8 +9,12 @@ estimate the curriculum held at that moment. Writes ``results/error_estimates/``
 seed, step, metric and subset of θ: all, without slip, with slip), ``summary.csv`` (means over seeds and steps with
 bootstrap intervals) and ``figure.png``.
 
-Runs have the preset's full length, as the estimate is worst at the end. Seed 0 is left out: the preset's credit and
-memory were chosen on it.
+Runs have the preset's full length, as the estimate is worst at the end. Seed 0 is left out: the preset's latents,
+target, credit and memory were chosen on it.
+
+What bounds it is computed beside it (variant ``bound``): the correlation that an estimate would have which knew each
+run's true errors but for how much larger they are, on average, with slip than without. The ensemble's members are of the
+model's own form, so they cannot disagree about what that form cannot express: joint outcomes of a slip.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.training import train_all
-from waker.evaluation.metrics import bootstrap_interval
+from waker.evaluation.metrics import bootstrap_interval, spearman
 from waker.evaluation.ranking import rank_correlation
 from waker.tables import read_rows
 
@@ -31,11 +35,13 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "error_estimates"
 METRICS = ("one_step_tv", "open_loop_tv_10")
 VARIANTS = {
+    "latent": ("--explorer.target", "latent"),
     "feature": ("--explorer.target", "feature"),
     "deter": ("--explorer.target", "deter"),
-    "latent": ("--explorer.target", "latent"),
-    "deter-horizon": ("--explorer.target", "deter", "--explorer.credit-steps", "0"),
+    "latent-horizon": ("--explorer.target", "latent", "--explorer.credit-steps", "0"),
 }
+DEFAULT = "latent"
+"""The preset's own."""
 MEASUREMENTS = 8
 """Through a run; the first comes after an eighth of it."""
 
@@ -59,9 +65,21 @@ def correlations(variant: str, seed: int, runs: Path) -> pd.DataFrame:
         "no slip": errors[errors["theta_slip"] == 0],
         "slip": errors[errors["theta_slip"] > 0],
     }
-    found = [rank_correlation(curriculum, rows).assign(subset=name) for name, rows in subsets.items()]
+    found = [rank_correlation(curriculum, rows).assign(variant=variant, subset=n) for n, rows in subsets.items()]
+    if variant == DEFAULT:
+        found.append(slip_blind(errors).assign(variant="bound", subset="all", seed=seed))
     columns = ["variant", "subset", "seed", "step", "metric", "spearman", "theta"]
-    return pd.concat(found).assign(variant=variant)[columns]
+    return pd.concat(found)[columns]
+
+
+def slip_blind(errors: pd.DataFrame) -> pd.DataFrame:
+    """Rank correlation of the true error with itself after the means with and without slip have been made equal."""
+    found = []
+    for (step, metric), group in errors.groupby(["step", "metric"]):
+        value = group["value"] - group.groupby(group["theta_slip"] > 0)["value"].transform("mean")
+        correlation = spearman(value.to_numpy(), group["value"].to_numpy())
+        found.append({"step": step, "metric": metric, "spearman": correlation, "theta": len(group)})
+    return pd.DataFrame(found)
 
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:
