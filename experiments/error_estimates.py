@@ -13,8 +13,8 @@ Runs have the preset's full length, as the estimate is worst at the end. Seed 0 
 target, credit and memory were chosen on it.
 
 What bounds it is computed beside it (variant ``bound``): the correlation that an estimate would have which knew each
-run's true errors but for how much larger they are, on average, with slip than without. The ensemble's members are of the
-model's own form, so they cannot disagree about what that form cannot express: joint outcomes of a slip.
+run's true errors but for how much larger they are, on average, with slip than without. The ensemble's members are of
+the model's own form, so they cannot disagree about what that form cannot express: joint outcomes of a slip.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from waker_envs.theta import BoxThetaSpace, FiniteThetaSpace, Parameter, Suite, Theta, ThetaError, ThetaSpace
 
@@ -66,7 +66,8 @@ class ParametricEnv(gym.Env[Any, Any]):
     """A gymnasium environment whose episodes are fixed by (seed, θ).
 
     An author writes the class attributes, ``observation_space``, ``action_space``, :meth:`begin` and
-    :meth:`advance`; this class does the rest (θ from ``options``, the chosen task's reward, ``info``).
+    :meth:`advance`, and :meth:`picture` for people to watch; this class does the rest (θ from ``options``, the chosen
+    task's reward, ``info``, ``render``).
 
     ``reset(seed=…, options={"theta": θ})`` starts an episode; without a θ one is drawn from DR by the episode's
     generator. ``info["theta"]`` is the θ in force, shape (D,) float64; ``info["task_rewards"]`` a float32 vector
@@ -140,6 +141,26 @@ class ParametricEnv(gym.Env[Any, Any]):
         reward = 0.0 if self.task is None else float(rewards[self.tasks.index(self.task)])
         info = {"theta": self.theta.copy(), "task_rewards": rewards, **t.info}
         return t.observation, reward, bool(t.terminated), bool(t.truncated), info
+
+    def picture(self) -> NDArray[np.uint8]:
+        """The current state for people, shape (height, width, 3); what :meth:`render` shows. Called within an episode.
+
+        Raises:
+            NotImplementedError: the family has no pictures.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no pictures: it has no method picture()")
+
+    def render(self) -> Any:
+        """The current state as a picture, (height, width, 3) uint8, or None without a render mode.
+
+        Raises:
+            gymnasium.error.ResetNeeded: before the first reset.
+        """
+        if self.render_mode is None:
+            return None
+        if self.theta is None:
+            raise gym.error.ResetNeeded("call reset() before render(): there is nothing to show yet")
+        return self.picture()
 
     def _checked(self, given: ArrayLike) -> Theta:
         theta = np.asarray(given, np.float64)

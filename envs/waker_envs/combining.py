@@ -141,17 +141,10 @@ class CombinedEnv(ParametricEnv):
             info = {**info, "completion": named}
         return Transition(self._filled(step.observation), rewards, step.terminated, step.truncated, info)
 
-    def render(self) -> Any:
-        """The present domain's picture, or None without a render mode.
-
-        Raises:
-            gymnasium.error.ResetNeeded: before the first reset.
-        """
-        if self.render_mode is None:
-            return None
-        if self.theta is None:
-            raise gym.error.ResetNeeded("call reset() before render()")
-        return self._member().render()
+    def picture(self) -> NDArray[np.uint8]:
+        """The present domain's picture."""
+        picture: NDArray[np.uint8] = self._member().render()  # which members may override instead of picture()
+        return picture
 
     def close(self) -> None:
         """Close all members that have been made."""

@@ -56,10 +56,8 @@ class HardTheta(ParametricEnv):
     def _observation(self) -> NDArray[np.float32]:
         return np.array([self._x, self._c / 4], np.float32)
 
-    def render(self) -> Any:
-        """A strip with the point on it, shape (16, 64, 3), or None without a render mode."""
-        if self.render_mode is None:
-            return None
+    def picture(self) -> NDArray[np.uint8]:
+        """A strip with the point on it, shape (16, 64, 3)."""
         picture = np.zeros((16, 64, 3), np.uint8)
         column = int((self._x + 1) / 2 * 60)
         picture[4:12, column : column + 4] = 255
@@ -156,9 +154,9 @@ class PictureEnv(ParametricEnv):
         picture[24 : 24 + self.SQUARE, self._column : self._column + self.SQUARE] = tint
         return picture
 
-    def render(self) -> Any:
-        """The observation, or None without a render mode."""
-        return None if self.render_mode is None else self._picture()
+    def picture(self) -> NDArray[np.uint8]:
+        """The observation."""
+        return self._picture()
 
 
 register_family("waker/test-Hard-v0", HardTheta)

@@ -50,7 +50,7 @@ class Corridor(ParametricEnv):
         rewards = [self.cell == 0, self.cell == self.length - 1]
         return Transition(self._observation(), rewards, truncated=self.steps == 12)
 
-    def render(self) -> NDArray[np.uint8]:
+    def picture(self) -> NDArray[np.uint8]:
         """The corridor as one row of 16-pixel cells."""
         cells = np.full((1, self.length, 3), 200, np.uint8)
         cells[0, self.cell] = (220, 40, 40)

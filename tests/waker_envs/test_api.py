@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from waker_envs import ThetaError, UnknownTaskError
+from waker_envs import ParametricEnv, ThetaError, UnknownTaskError
 from waker_envs.testing import HardTheta
 
 
@@ -81,3 +81,44 @@ def test_stepping_needs_an_episode_under_way() -> None:
         env.step(np.zeros(1))
     with pytest.raises(gym.error.ResetNeeded):
         env.step(np.zeros(1))
+
+
+class Blind(HardTheta):
+    """A family that never wrote ``picture``."""
+
+    picture = ParametricEnv.picture
+
+
+class OwnRender(HardTheta):
+    """A family that renders in its own way."""
+
+    picture = ParametricEnv.picture
+
+    def render(self) -> str:  # type: ignore[override]
+        return "mine"
+
+
+def test_render_is_the_picture_of_an_episode() -> None:
+    env = HardTheta(render_mode="rgb_array")
+    with pytest.raises(gym.error.ResetNeeded, match=r"reset\(\) before render\(\)"):
+        env.render()
+    env.reset(seed=0)
+    np.testing.assert_array_equal(env.render(), env.picture())
+    for _ in range(HardTheta.LENGTH):
+        env.step(np.ones(1))
+    assert env.render() is not None  # the last state can be looked at
+
+
+def test_render_is_none_without_a_render_mode_even_before_reset() -> None:
+    assert HardTheta().render() is None
+
+
+def test_a_family_without_pictures_says_so() -> None:
+    env = Blind(render_mode="rgb_array")
+    env.reset(seed=0)
+    with pytest.raises(NotImplementedError, match="Blind has no pictures"):
+        env.render()
+
+
+def test_a_family_that_overrides_render_keeps_its_own() -> None:
+    assert OwnRender().render() == "mine"

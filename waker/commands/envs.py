@@ -1,11 +1,12 @@
-"""``waker envs``: which environments there are, and what the parameters θ of one mean."""
+"""``waker envs``: which environments there are, what the parameters θ of one mean, and what an episode looks like."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EnvsArgs:
-    """List the environments, or describe one: its θ space, tasks, spaces and suites."""
+    """List the environments, or describe one: its θ space, tasks, spaces and suites.
+
+    `waker envs show ID` writes a film of an episode (see `waker envs show --help`).
+    """
 
     env: Annotated[str, tyro.conf.Positional] = ""
     """Environment id, short names too (GridHazards); none = list all."""
@@ -26,6 +30,53 @@ class EnvsArgs:
     """One point θ: its place in the space, and the best possible returns of one of its episodes."""
     seed: int = 0
     """Seed of that episode."""
+
+
+@dataclass(frozen=True)
+class ShowArgs:
+    """Write a film of one episode of random actions, as an animated GIF."""
+
+    env: Annotated[str, tyro.conf.Positional]
+    """Environment id, short names too (TerrainWalker)."""
+    theta: tuple[float, ...] = ()
+    """The point θ; none = one from domain randomisation."""
+    seed: int = 0
+    """Seed of the episode and of the actions."""
+    steps: int = 100
+    """Agent steps at most."""
+    out: Path | None = None
+    """The file; default: ID.gif in the current folder."""
+
+
+def show(args: ShowArgs) -> str:
+    """Write the film and say where it is, and of which θ.
+
+    Raises:
+        UnknownEnvError: no such environment.
+        ThetaError: θ is outside the space; the message names the nearest.
+        UserError: no pictures of this family, or none can be drawn here; or ``steps`` below 1.
+        SaveFailed: the file cannot be written.
+    """
+    import waker_envs
+    from waker.files import atomic, saving
+    from waker_envs.films import film, write_gif
+
+    if args.steps < 1:
+        raise UserError(f"--steps {args.steps} must be at least 1")
+    env_id = waker_envs.resolve_id(args.env)
+    env = _make(env_id, render_mode="rgb_array")
+    try:
+        pictures, theta = film(env, args.theta or None, args.seed, args.steps)
+    except waker_envs.ThetaError:
+        raise
+    except Exception as error:  # somebody else's code, or no renderer
+        raise UserError(f"{env_id} cannot be shown: {' '.join(str(error).split()) or type(error).__name__}") from error
+    finally:
+        env.close()
+    path = args.out or Path(f"{env_id.split('/')[-1]}.gif")
+    with saving(f"the film {path}"), atomic(path) as file:
+        write_gif(file, pictures, env.metadata["render_fps"])
+    return f"{path}: {len(pictures)} pictures of θ = ({env.theta_space.format(theta)}), seed {args.seed}"
 
 
 def listing() -> str:
@@ -46,8 +97,8 @@ def listing() -> str:
     return "\n".join(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}" for a, b, c in rows)
 
 
-def _make(env_id: str) -> ParametricEnv:
-    """The environment with its default arguments.
+def _make(env_id: str, **kwargs: Any) -> ParametricEnv:
+    """The environment with its default arguments but for ``kwargs``.
 
     Raises:
         UnknownEnvError: no such environment.
@@ -56,7 +107,7 @@ def _make(env_id: str) -> ParametricEnv:
     import waker_envs
 
     try:
-        return waker_envs.make(env_id)
+        return waker_envs.make(env_id, **kwargs)
     except waker_envs.UnknownEnvError:
         raise
     except Exception as error:  # somebody else's code
@@ -121,6 +172,9 @@ def point(env_id: str, theta: Sequence[float], seed: int) -> str:
 
 def command(argv: list[str]) -> int:
     """Run ``waker envs``."""
+    if argv[:1] == ["show"]:
+        print(show(parse(ShowArgs, argv[1:], verb="envs show")))
+        return 0
     args = parse(EnvsArgs, argv, verb="envs")
     if args.theta and not args.env:
         raise UserError("--theta needs the environment it belongs to: waker envs ID --theta …")

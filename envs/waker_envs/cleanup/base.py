@@ -5,8 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any, ClassVar, Literal
 
-import gymnasium as gym
-import mujoco
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
@@ -26,6 +24,7 @@ from waker_envs.cleanup.layout import draw_layout
 from waker_envs.cleanup.models import CAMERA, Arena, Robot
 from waker_envs.physics.camera import Camera, Look
 from waker_envs.physics.control import checked_action
+from waker_envs.physics.simulator import mujoco
 
 SUBSTEPS = 10
 """Timesteps of the physics in one control step."""
@@ -150,17 +149,12 @@ class CleanUpEnv(ParametricEnv):
             self._cameras[pixels] = Camera(self.arena.model, pixels, pixels, CAMERA, self.look)
         return self._cameras[pixels].picture(self.arena.data)
 
-    def render(self) -> Any:
-        """The arena at 480 × 480 pixels, or None without a render mode.
+    def picture(self) -> NDArray[np.uint8]:
+        """The arena at 480 × 480 pixels.
 
         Raises:
-            gymnasium.error.ResetNeeded: before the first reset.
             NoRendererError: no OpenGL is at hand.
         """
-        if self.render_mode is None:
-            return None
-        if self.theta is None:
-            raise gym.error.ResetNeeded("call reset() before render()")
         return self._picture(_LARGE)
 
     def close(self) -> None:

@@ -25,12 +25,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from waker_envs.cleanup.arena import GOAL_WIDTH, MAX_BLOCKS, goal_x, half_size
 from waker_envs.physics.camera import Look, prepare
+from waker_envs.physics.simulator import mujoco
 
 Colour = tuple[float, float, float]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
-import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX, STATE_TO_IDX
@@ -112,16 +111,8 @@ class MiniGridFamily(ParametricEnv):
         column, row = self._env.agent_pos
         return np.asarray(self._env.grid.render(tile, (int(column), int(row)), self._env.agent_dir), np.uint8)
 
-    def render(self) -> Any:
-        """The whole grid at 32 pixels a cell, in a frame as large as the largest grid; None without a render mode.
-
-        Raises:
-            gymnasium.error.ResetNeeded: before the first reset.
-        """
-        if self.render_mode is None:
-            return None
-        if self.theta is None:
-            raise gym.error.ResetNeeded("call reset() before render()")
+    def picture(self) -> Picture:
+        """The whole grid at 32 pixels a cell, in a frame as large as the largest grid."""
         return framed(self._picture(32), 32 * max(self.rows, self.columns))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Literal
 
-import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from minigrid.core.world_object import Box, Floor, Wall, WorldObj
@@ -185,16 +184,8 @@ class GridCleanUp(ParametricEnv):
         row, column = divmod(self._agent, _FRAME)
         return _tiles(tile).compose(cells, (row, column))
 
-    def render(self) -> Any:
-        """The room at 48 pixels a cell, or None without a render mode.
-
-        Raises:
-            gymnasium.error.ResetNeeded: before the first reset.
-        """
-        if self.render_mode is None:
-            return None
-        if self.theta is None:
-            raise gym.error.ResetNeeded("call reset() before render()")
+    def picture(self) -> Picture:
+        """The room at 48 pixels a cell."""
         return framed(self._picture(48), 48 * _FRAME + 32)
 
     def predict(

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
-import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from gymnasium.utils import seeding
@@ -223,16 +222,8 @@ class GridHazards(ParametricEnv):
         row, column = divmod(self._cell, self.frame)
         return _tiles(len(self.slips), tile).compose(cells, (row, column))
 
-    def render(self) -> Any:
-        """The room at 48 pixels a cell with a rim of wall, or None without a render mode.
-
-        Raises:
-            gymnasium.error.ResetNeeded: before the first reset.
-        """
-        if self.render_mode is None:
-            return None
-        if self.theta is None:
-            raise gym.error.ResetNeeded("call reset() before render()")
+    def picture(self) -> Picture:
+        """The room at 48 pixels a cell with a rim of wall."""
         return framed(self._picture(48), 48 * self.frame + 32)
 
     # --- exact solutions -----------------------------------------------------------------------------------

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from waker_envs.physics import gl
+from waker_envs.physics.simulator import mujoco
 
 Look = Literal["fast", "paper"]
 
@@ -52,7 +52,7 @@ class Camera:
     """
 
     def __init__(self, model: mujoco.MjModel, height: int, width: int, camera: str, look: Look = "fast") -> None:
-        if not 0 < max(height, width) <= LARGEST:
+        if not 0 < min(height, width) <= max(height, width) <= LARGEST:
             raise ValueError(f"a picture may have up to {LARGEST} pixels a side, not {height} × {width}")
         self._view = mujoco.MjvCamera()
         self._view.type = mujoco.mjtCamera.mjCAMERA_FIXED
@@ -76,7 +76,14 @@ class Camera:
         self._upside_down = np.empty(self._shape, np.uint8)
 
     def picture(self, data: mujoco.MjData) -> NDArray[np.uint8]:
-        """The state ``data`` as (height, width, 3); the caller's own array."""
+        """The state ``data`` as (height, width, 3); the caller's own array.
+
+        Raises:
+            RuntimeError: the camera was closed, or another thread drew the first picture of this process.
+        """
+        if self._context is None:
+            raise RuntimeError("this camera was closed")
+        gl.check_thread()
         self._gl.make_current()
         # Which buffer is drawn into belongs to the GL context that all cameras share: another may have drawn since.
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)

@@ -12,6 +12,7 @@ import ctypes
 import importlib
 import os
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -59,6 +60,12 @@ def _osmesa_works() -> bool:
 PROBES: dict[str, Callable[[], bool]] = {"egl": _egl_works, "osmesa": _osmesa_works}
 
 
+def importable() -> bool:
+    """Whether ``import mujoco`` survives ``MUJOCO_GL``: it loads the backend named there, and fails without it."""
+    forced = os.environ.get("MUJOCO_GL", "").lower()
+    return forced not in PROBES or PROBES[forced]()
+
+
 def backend() -> str:
     """``egl``, ``osmesa``, or ``cgl`` on macOS: what :func:`context` will use.
 
@@ -79,33 +86,75 @@ def backend() -> str:
     raise NoRendererError(f'no renderer for pictures: {tried}; {packages}, or use obs="proprio", which needs none')
 
 
-_contexts: dict[int, Any] = {}  # process id → its GL context: a forked child must not use its parent's
-
-
-def _release(process: int) -> None:
-    # While the bindings still live: a context deleted with the interpreter complains of missing functions.
-    if process == os.getpid() and (made := _contexts.pop(process, None)) is not None:
-        made.free()
+_made: Any = None
+_thread = 0
+"""The one GL context of this process, and the thread that made it."""
 
 
 def context() -> Any:
-    """The GL context of this process, made at the first call. Not to be shared between threads.
+    """The GL context of this process, made at the first call.
 
     Raises:
         NoRendererError: no OpenGL works here.
+        RuntimeError: asked for in another thread than the first call's: a context belongs to one.
     """
-    process = os.getpid()
-    if process not in _contexts:
+    global _made, _thread
+    if _made is None:
         # Mesa's software renderer would start threads of its own: slower for small pictures, and one more crowd of
         # threads in every environment process.
         os.environ.setdefault("LP_NUM_THREADS", "0")
         name = backend()
         try:
-            module = importlib.import_module(f"mujoco.{name}")
-            _contexts[process] = module.GLContext(1024, 1024)
+            _made = importlib.import_module(f"mujoco.{name}").GLContext(64, 64)
         except Exception as error:  # what drivers and bindings raise has no common type
-            packages = PACKAGES.get(name, "")
-            hint = f"; apt-get install {packages}" if packages else ""
-            raise NoRendererError(f"{name} cannot make an OpenGL context ({error}){hint}") from error
-        atexit.register(_release, process)
-    return _contexts[process]
+            raise NoRendererError(f"{name} cannot make an OpenGL context: {error}") from error
+        _thread = threading.get_ident()
+        if _forked:
+            _keep_for_ever(_made)
+        else:
+            atexit.register(_release)
+    check_thread()
+    return _made
+
+
+def check_thread() -> None:
+    """Refuse another thread than the one that made the context.
+
+    Raises:
+        RuntimeError: it is another.
+    """
+    if threading.get_ident() != _thread:
+        raise RuntimeError("pictures are drawn in the thread that drew the first one: use that thread, or processes")
+
+
+def _release() -> None:
+    # While the bindings still live: a context deleted with the interpreter complains of missing functions.
+    global _made
+    if _made is not None:
+        _made.free()
+        _made = None
+
+
+# After a fork the child has its parent's context, whose server side it does not have: freeing it hangs, and so does
+# ending the display it came from. The child forgets it without freeing, and leaves its own to the operating system.
+
+_forked = False
+
+
+def _keep_for_ever(made: Any) -> None:
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(made))
+
+
+def _in_child() -> None:
+    global _made, _forked
+    _forked = True
+    if _made is not None:
+        _keep_for_ever(_made)
+        _made = None
+        atexit.unregister(_release)
+    if (egl := sys.modules.get("mujoco.egl")) is not None:
+        atexit.unregister(egl.EGL.eglTerminate)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

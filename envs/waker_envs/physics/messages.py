@@ -1,6 +1,6 @@
 """MuJoCo's warnings go to Python's ``logging``; left alone it writes them to a file in whatever folder one is in.
 
-Called when this package is imported, which every module that makes a model does.
+Called by :mod:`waker_envs.physics.simulator`.
 """
 
 from __future__ import annotations
@@ -16,4 +16,3 @@ def to_logging() -> None:
     """Send MuJoCo's warnings to the logger ``waker_envs.physics``, unless the program has a handler of its own."""
     if mujoco.get_mju_user_warning() is None:
         mujoco.set_mju_user_warning(_LOGGER.warning)
-

@@ -6,7 +6,6 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
-import mujoco
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from waker_envs.api import FiniteThetaSpace, Parameter, ParametricEnv, Suite, Theta, Transition
 from waker_envs.physics.camera import Camera, Look
 from waker_envs.physics.control import checked_action
+from waker_envs.physics.simulator import mujoco
 from waker_envs.terrain.ground import SCAN_POINTS, Ground, Kind
 from waker_envs.terrain.models import Robot, build, view_cells
 
@@ -25,6 +25,9 @@ FOR_PEOPLE = 480
 
 _LIFT = 0.015
 """Gap between robot and ground at the start, m."""
+
+_START_TIME = 1.0
+"""The simulation's clock at the start, s. MuJoCo sets a simulation that diverged back to 0, which is how it is told."""
 
 
 def terrain_space(lengths: Sequence[float], steep: Theta, **others: Theta) -> FiniteThetaSpace:
@@ -100,6 +103,8 @@ class TerrainEnv(ParametricEnv):
         self._ground = Ground(self.PEAK, authors)
         self._model = model = build(self.ROBOT, self._ground, look)
         self._data = mujoco.MjData(model)
+        seconds = model.opt.timestep * self.SUBSTEPS * action_repeat
+        self.metadata = {**type(self).metadata, "render_fps": round(1 / seconds, 3)}
         self._cameras: dict[int, tuple[Camera, list[int]]] = {}
         self._find_parts()
 
@@ -144,6 +149,7 @@ class TerrainEnv(ParametricEnv):
         # All rows are alike; MuJoCo's own copy is float32, shares of the elevation, row by row.
         m.hfield("ground").data[:] = self._ground.profile
         mujoco.mj_resetData(m, d)
+        d.time = _START_TIME
         self._qpos[self._limited] = self.np_random.uniform(self._ranges[:, 0], self._ranges[:, 1])
         self._qpos[self._rooty] = self.np_random.uniform(-np.pi, np.pi)
         if not self.authors:
@@ -169,7 +175,7 @@ class TerrainEnv(ParametricEnv):
             for k, reward in enumerate(self._rewards()):
                 totals[k] += reward
         self._t += repeats
-        if d.time < before + 0.5 * m.opt.timestep * self.SUBSTEPS * repeats:
+        if d.time < before + m.opt.timestep * (self.SUBSTEPS * repeats - 0.5):
             # The simulation diverged, and MuJoCo started it anew from its own initial state: no part of this episode.
             nothing = [0.0] * len(self.tasks)
             return Transition(self._last.copy(), nothing, truncated=True, info={"diverged": True})
@@ -210,7 +216,7 @@ class TerrainEnv(ParametricEnv):
     def _move_view(self, camera: Camera, shown: list[int]) -> None:
         """Keep the drawn stretch of ground under the camera. ``shown``: version and first cell of its last upload."""
         m, d, ground = self._model, self._data, self._ground
-        tile, cells = view_cells(ground)
+        tile, cells = view_cells(ground.spacing)
         # Whole tiles, so that the pattern stands still while its window moves.
         middle = round((d.cam_xpos[self._camera_id, 0] + ground.half) / (tile * ground.spacing)) * tile
         first = middle - cells // 2

@@ -36,6 +36,8 @@ _REACH = 1.6
 """No part of a robot is farther than this from its root, m (a walker's stretched leg: 1.47)."""
 _FINE = 4
 """Samples for each cell of the height field when clearance is measured."""
+_RIM = np.sin(np.linspace(-np.pi / 2, np.pi / 2, 41)) * (1 - 1e-9)
+"""Points across a disc of radius 1, at equal angles: dense where its edge is steep."""
 SCAN_POINTS = 31
 """Heights in a scan."""
 SCAN_SPACING = 200.0 / (POINTS - 1)
@@ -61,7 +63,7 @@ class Ground:
         self.half = 100.0 if authors else 50.0
         self.spacing = 2 * self.half / (POINTS - 1)
         self.version = 0
-        self._along = np.arange(POINTS) * self.spacing  # from the left end
+        self._along: Floats = np.arange(POINTS, dtype=np.float64) * np.float64(self.spacing)  # from the left end
         x = self._along - self.half
         self._weight = np.clip((self.half - abs(x)) / _BLEND, 0.0, 1.0)
         self._stride = round(SCAN_SPACING / self.spacing)
@@ -125,7 +127,11 @@ class Ground:
         """
         fine = self.spacing / _FINE
         first = int((root - _REACH + self.half) / self.spacing) * _FINE  # so that every corner is among the samples
-        x = np.arange(first, first + int(2 * _REACH / fine) + 2 * _FINE) * fine - self.half  # (m,)
+        samples = np.arange(first, first + int(2 * _REACH / fine) + 2 * _FINE, dtype=np.float64)
+        grid = samples * np.float64(fine) - np.float64(self.half)
+        # Beside a slope the nearest point may be on a rim, where the capsule's edge is too steep for an even grid.
+        rims = ends[:, :, :1] + radii[:, None, None] * _RIM  # (n, 2, points)
+        x = np.concatenate([grid, rims.ravel()])  # (m,)
         under = _lower_edge(x, ends, radii)  # (m,)
         return float((under - self.height(x)).min())
 

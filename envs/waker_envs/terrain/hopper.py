@@ -47,8 +47,8 @@ class TerrainHopper(TerrainEnv):
 
     Of a control step, in [0, 1]; the reward of an agent step is their sum over its `action_repeat` control steps.
     Standing is 1 while the torso's centre is 0.6 … 2 m above the foot's, else 0.
-    - `hop`: standing · move, where move is 1 from 2 m/s of the centre of mass along x on, linear below, 0.5 at 1 m/s and
-      0 at rest;
+    - `hop`: standing · move, where move is 1 from 2 m/s of the centre of mass along x on, linear below, 0.5 at 1 m/s
+      and 0 at rest;
     - `stand`: standing · the mean of 1 − a² over the four actions a;
     - `hop-backward`: as `hop`, for −2 m/s.
 
@@ -60,8 +60,9 @@ class TerrainHopper(TerrainEnv):
     | 1 | length_scale | 0.15, 0.2, … 1.5 m  | distance between the noise's lattice points          |
 
     DR: uniform over the 588 pairs. `hardest` is (1.0, 0.2); `hard` has amplitude 0.8 … 1 and length_scale 0.2 … 0.4.
-    Suites: `steep`, θ = (0.8, 0.1125); `max`, θ = (1.0, 0.15); `stairs`, up and down in steps 0.4 m long and 0.3 m high,
-    made with `ground="stairs"`, for which θ means nothing: it carries (1, 1), and the episode's seed chooses the start.
+    Suites: `steep`, θ = (0.8, 0.1125); `max`, θ = (1.0, 0.15); `stairs`, up and down in steps 0.4 m long and 0.3 m
+    high, made with `ground="stairs"`, for which θ means nothing: it carries (1, 1), and the episode's seed chooses the
+    start.
 
     ## Starting state
 

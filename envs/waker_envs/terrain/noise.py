@@ -1,4 +1,4 @@
-"""Profiles of ground as functions of the distance: value noise and staircases. Used by :mod:`waker_envs.terrain.ground`.
+"""Profiles of ground as functions of distance: value noise and staircases. Used by :mod:`waker_envs.terrain.ground`.
 
 All heights here are shares of a height field's elevation: 0 its lowest, 1 its highest.
 """

@@ -52,8 +52,8 @@ class TerrainWalker(TerrainEnv):
     Of a control step, in [0, 1]; the reward of an agent step is their sum over its `action_repeat` control steps.
     - `stand`: (3·standing + upright) / 4, where standing is 1 from a height of 1.2 m of the torso over the *right foot*
       and falls off as a Gaussian to 0.1 at 0.6 m, and upright is 1 for a vertical torso, 0 for one upside down;
-    - `walk`, `run`, `walk-backward`: stand · (5·move + 1) / 6, where move grows linearly with the velocity of the centre
-      of mass along x to 1 at 1, 8 and −1 m/s;
+    - `walk`, `run`, `walk-backward`: stand · (5·move + 1) / 6, where move grows linearly with the velocity of the
+      centre of mass along x to 1 at 1, 8 and −1 m/s;
     - `flip`: the angular momentum of the robot about its centre of mass, around y, growing linearly from 0 to 1 at
       5 kg·m²/s.
 

@@ -1,0 +1,74 @@
+"""``waker envs show``: a film of the right episode, and one line where there can be none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import waker_envs
+from waker.cli import main
+
+
+def frames(path: Path) -> list[Image.Image]:
+    with Image.open(path) as film:
+        pictures = []
+        for number in range(film.n_frames):
+            film.seek(number)
+            pictures.append(film.convert("RGB"))
+    return pictures
+
+
+def test_a_film_begins_where_the_episode_begins(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "film.gif"
+    command = ["envs", "show", "GridHazards", "--theta", "5", "0.2", "0", "--seed", "3", "--steps", "4"]
+    assert main([*command, "--out", str(path)]) == 0
+    assert "size=5, hazards=0.2, slip=0" in capsys.readouterr().out
+    env = waker_envs.make("GridHazards", render_mode="rgb_array")
+    env.reset(seed=3, options={"theta": (5, 0.2, 0)})
+    first = frames(path)[0]
+    np.testing.assert_allclose(np.asarray(first, float), np.asarray(env.render(), float), atol=40)  # 128 colours
+    assert 2 <= len(frames(path)) <= 5
+
+
+def test_without_theta_or_name_one_is_drawn_and_one_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["envs", "show", "GridHazards", "--steps", "2"]) == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["GridHazards-v0.gif"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["Terain"], "did you mean 'waker/TerrainWalker-v0'?"),
+        (["GridHazards", "--theta", "9", "0", "0"], "outside the space; the nearest is"),
+        (["GridHazards", "--steps", "0"], "--steps 0 must be at least 1"),
+        (["GridHazards", "--out", "/nonexistent/film.gif"], "cannot save the film"),
+        ([], "Missing from waker envs show"),
+    ],
+)
+def test_what_cannot_be_shown_is_told_in_one_line(
+    arguments: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["envs", "show", *arguments]) != 0
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_renderer_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from waker_envs.physics import gl
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(gl, "_made", None)
+    monkeypatch.setattr(gl, "PROBES", {"egl": lambda: False, "osmesa": lambda: False})
+    assert main(["envs", "show", "CleanUp", "--steps", "1"]) != 0
+    error = capsys.readouterr().err
+    assert "apt-get install libegl1" in error
+    assert error.count("\n") == 1

@@ -1,0 +1,158 @@
+"""Which renderer is taken, what is said where there is none, and that a process gets its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from waker_envs.physics import gl
+
+PICTURE = """
+import mujoco, sys
+from waker_envs.physics import gl
+from waker_envs.physics.camera import Camera
+model = mujoco.MjModel.from_xml_string('''<mujoco><worldbody><camera name="c" pos="0 0 3"/><light pos="0 0 3"/>
+<geom type="box" size=".5 .5 .5" rgba="1 0 0 1"/></worldbody></mujoco>''')
+data = mujoco.MjData(model)
+mujoco.mj_forward(model, data)
+print(gl.backend(), Camera(model, 32, 32, "c").picture(data)[16, 16].argmax())
+"""
+PROPRIO = """
+import sys, waker_envs
+env = waker_envs.make("TerrainWalker", obs="proprio+scan")
+env.reset(seed=0)
+env.step(env.action_space.sample())
+print([name for name in sys.modules if name.split(".")[0] == "OpenGL" or name in ("mujoco.egl", "mujoco.osmesa")])
+"""
+
+
+def fresh(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run ``code`` in an interpreter whose MUJOCO_GL and PYOPENGL_PLATFORM are as given and nothing else."""
+    clean = {k: v for k, v in os.environ.items() if k not in ("MUJOCO_GL", "PYOPENGL_PLATFORM")}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(
+        command, env={**clean, **environment}, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+@pytest.fixture
+def probes(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
+    """Which backends work, to be set by the test; nothing is forced, and the platform is Linux."""
+    works = {"egl": True, "osmesa": True}
+    monkeypatch.setattr(gl, "PROBES", {name: lambda name=name: works[name] for name in works})
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    return works
+
+
+def test_egl_comes_first_then_osmesa(probes: dict[str, bool]) -> None:
+    assert gl.backend() == "egl"
+    probes["egl"] = False
+    assert gl.backend() == "osmesa"
+
+
+@pytest.mark.parametrize("forced", ["egl", "osmesa", "OSMesa"])
+def test_what_is_forced_is_taken_or_fails(
+    forced: str, probes: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUJOCO_GL", forced)
+    name = forced.lower()
+    assert gl.backend() == name
+    probes[name] = False
+    with pytest.raises(gl.NoRendererError, match=f"MUJOCO_GL={name} does not work here") as caught:
+        gl.backend()
+    assert f"apt-get install {gl.PACKAGES[name]}" in str(caught.value)
+    assert all(package not in str(caught.value) for other, package in gl.PACKAGES.items() if other != name)
+
+
+@pytest.mark.parametrize("other", ["glfw", "disabled", ""])
+def test_other_values_are_passed_over(other: str, probes: dict[str, bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUJOCO_GL", other)
+    assert gl.backend() == "egl"
+
+
+def test_where_nothing_works_one_line_names_the_packages(
+    probes: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probes.update(egl=False, osmesa=False)
+    monkeypatch.setattr(gl, "_made", None)
+    with pytest.raises(gl.NoRendererError) as caught:
+        gl.context()
+    told = str(caught.value)
+    assert "\n" not in told
+    assert all(part in told for part in (*gl.PACKAGES.values(), "neither EGL nor OSMesa", 'obs="proprio"'))
+
+
+def test_a_process_has_one_context() -> None:
+    assert gl.context() is gl.context()
+
+
+def test_a_picture_needs_no_setting_and_says_nothing_at_exit() -> None:
+    done = fresh(PICTURE)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split()[1] == "0"
+
+
+@pytest.mark.parametrize("name", ["egl", "osmesa"])
+def test_each_backend_draws(name: str) -> None:
+    if not gl.PROBES[name]():
+        pytest.skip(f"{gl.PACKAGES[name]} is not installed")
+    done = fresh(PICTURE, MUJOCO_GL=name)
+    assert done.stdout.split() == [name, "0"], done.stderr
+
+
+def test_runs_without_pictures_load_no_opengl() -> None:
+    done = fresh(PROPRIO)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_a_forced_backend_that_is_missing_is_no_hindrance_without_pictures() -> None:
+    """MuJoCo itself cannot be imported then."""
+    if gl.PROBES["osmesa"]():
+        pytest.skip("OSMesa is installed")
+    done = fresh(PROPRIO, MUJOCO_GL="osmesa")
+    assert done.returncode == 0, done.stderr
+
+
+FORK = """
+import os, sys
+exec(sys.argv[1])
+child = os.fork()
+if child == 0:
+    if sys.argv[2] == "draws":
+        print(Camera(model, 32, 32, "c").picture(data)[16, 16].argmax(), flush=True)
+    sys.exit(0)
+print(os.waitpid(child, 0)[1])
+"""
+
+
+@pytest.mark.parametrize("child", ["idles", "draws"])
+def test_a_forked_child_draws_for_itself_and_ends(child: str) -> None:
+    """It must not free what its parent made: that hangs."""
+    command = [sys.executable, "-c", FORK, PICTURE, child]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout.splitlines()[1:] == (["0"] if child == "idles" else ["0", "0"]), done.stderr
+
+
+THREAD = """
+import threading
+exec(__import__("sys").argv[1])
+camera = Camera(model, 32, 32, "c")
+def draw():
+    try:
+        camera.picture(data)
+    except RuntimeError as error:
+        print(error)
+thread = threading.Thread(target=draw)
+thread.start()
+thread.join()
+"""
+
+
+def test_another_thread_is_told() -> None:
+    command = [sys.executable, "-c", THREAD, PICTURE]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert "in the thread that drew the first one" in done.stdout, done.stderr
