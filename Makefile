@@ -11,7 +11,7 @@ WORKERS ?= 2
 export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format types report clean
+.PHONY: help install demo test bench lint format types report clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -29,6 +29,9 @@ demo: $(STAMP)  ## WAKER-M and DR side by side on GridHazards: table and HTML re
 
 test: $(STAMP)  ## every test, ruff and mypy among them (two workers; < 10 minutes)
 	$(BIN)/python -m pytest -n $(WORKERS) -q $(PYTEST_ARGS)
+
+bench: $(STAMP)  ## time updates and compare with this kind of machine's stored figures (3 minutes; SAVE=1 stores them)
+	$(BIN)/waker bench --config quick --against results/learner_speed/baseline.json $(if $(SAVE),--save)
 
 lint: $(STAMP)  ## ruff and mypy
 	$(BIN)/ruff check .

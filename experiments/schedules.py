@@ -27,15 +27,15 @@ import pandas as pd
 
 from experiments.training import train_all
 from waker.evaluation.regret import fraction_of_optimum
+from waker.presets import laptop
 from waker.tables import read_rows
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "schedules"
-STEPS = 40_000
-BUDGETS = (5_000, 10_000, 20_000, 40_000)
+STEPS = 20_000
+"""Agent steps of the online runs: half the laptop preset's, as the published schedule's updates are dear."""
+BUDGETS = (2_500, 5_000, 10_000, 20_000)
 """Agent steps of the deferred runs."""
-ADAPT = 1_500
-"""Adaptation updates of the longest one, the laptop preset's."""
 ONLINE = {
     "authors": ("--task-policies", "online", "--behaviour.starts", "0", "--behaviour.horizon", "15"),
     "online": ("--task-policies", "online"),
@@ -48,10 +48,11 @@ def job(schedule: str, seed: int, steps: int, runs: Path) -> tuple[list[str], Pa
     folder = runs / f"{schedule}-{steps}"
     arguments = ["--preset", "laptop", "--sampler", "dr", "--seed", str(seed), "--runs", str(folder)]
     if schedule == "deferred":
-        adapt = max(150, ADAPT * steps // STEPS)
+        whole = laptop().train  # in proportion, but for the reward heads, which come first
+        adapt = whole.adapt_heads + (whole.adapt_updates - whole.adapt_heads) * steps // whole.steps
         arguments += ["--steps", str(steps), "--train.adapt-updates", str(adapt), "--evaluation.every", "0"]
     else:
-        arguments += [*ONLINE[schedule], "--steps", str(steps), "--evaluation.every", "5000"]
+        arguments += [*ONLINE[schedule], "--steps", str(steps), "--evaluation.every", "4000"]
     arguments += ["--evaluation.model-episodes", "1", "--evaluation.suite-episodes", "1"]
     return arguments, folder / "gridhazards" / "dr" / "plan2explore" / f"seed-{seed}"
 

@@ -11,28 +11,16 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.tiny_learner import tiny_batch
 from waker.agent import Agent
+from waker.bench.counting import OperationCounter
 from waker.config import Config
 from waker.presets import preset
 from waker.spaces import ActionSpec, EnvSpec, ObservationKey
 
 IMAGE = ObservationKey("image", "image", (64, 64, 3), "uint8")
 CELLS = ObservationKey("cells", "categorical", (51,), "uint8", (4,) * 49 + (7, 7))
-
-
-class Counter(TorchDispatchMode):
-    """Counts the operations dispatched inside its ``with`` block, forward and backward."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.operations = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.operations += 1
-        return func(*args, **(kwargs or {}))
 
 
 def meta_agent(config: Config, key: ObservationKey, *, discrete: bool, after: bool, tasks: int, heads: int) -> Agent:
@@ -72,7 +60,7 @@ def count(
     batch = {k: v.to("meta") for k, v in tiny_batch(agent.spec, b, t).items()}
     if after:
         agent.start_adaptation()
-    with Counter() as counter:
+    with OperationCounter() as counter:
         if after:
             agent.adapt_update(batch)
         else:

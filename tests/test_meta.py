@@ -15,9 +15,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.dispatch_count import Counter, table
+from tests.dispatch_count import table
 from tests.tiny_learner import ALL_KINDS, tiny_batch, tiny_config, tiny_spec
 from waker.agent import Agent
+from waker.bench.counting import OperationCounter
 from waker.model.distributions import sample_onehot
 
 RECIPES: list[tuple[str, tuple[str, ...]]] = [
@@ -85,9 +86,9 @@ def test_the_number_of_operations_depends_on_neither_tasks_nor_heads(case: str) 
 
 def test_the_counter_sees_forward_and_backward() -> None:
     x = torch.ones(3, device="meta", requires_grad=True)
-    with Counter() as forward:
+    with OperationCounter() as forward:
         loss = x.square().sum()
-    with Counter() as backward:
+    with OperationCounter() as backward:
         torch.autograd.grad(loss, x)
     assert forward.operations >= 2
     assert backward.operations >= 2

@@ -85,7 +85,7 @@ def outcome(path: Path) -> dict[str, Any]:
     oldest = state["replay"]["ticks"] - 50
     return {
         "metrics": [{k: v for k, v in row.items() if not k.startswith("time/")} for row in metrics],
-        "state": flat({k: v for k, v in state.items() if k not in ("seconds", "replay", "logs")}),
+        "state": flat({k: v for k, v in state.items() if k not in ("seconds", "cpu_seconds", "replay", "logs")}),
         "rows": {name: read_rows(path / f"{name}.parquet") for name in TABLES},
         "replay": {k: v for k, v in replay.items() if int(k.split()[1]) >= oldest},
     }

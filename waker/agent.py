@@ -20,6 +20,7 @@ from waker.behaviour.player import ModelPlayer
 from waker.behaviour.policy_learner import PolicyLearner, Rollout
 from waker.behaviour.rewards import task_rewards
 from waker.behaviour.starts import start_states
+from waker.compiled import whole
 from waker.config import Config
 from waker.errors import UserError
 from waker.learner import EXPLORER, Player
@@ -57,6 +58,7 @@ class Agent:
         self.model_optimizer = Adam(self.model.parameters(), config.model.optimizer)
         self.ensemble_optimizer = Adam(self.ensemble.parameters(), config.explorer.optimizer)
         self.adapter: TaskAdapter | None = None
+        self._step = whole(self._update) if config.train.compile else self._update
 
     # Learning -----------------------------------------------------------------------------------------------------
 
@@ -70,6 +72,9 @@ class Agent:
         Returns:
             The credit of the N start states, and metrics: 0-dim tensors, (M,) for policies, (K,) for reward heads.
         """
+        return self._step(batch, mode)
+
+    def _update(self, batch: Mapping[str, Tensor], mode: bool) -> tuple[Credit, dict[str, Tensor]]:
         output = self.model.loss(batch, mode)
         metrics = output.metrics
         metrics["model_grad_norm"] = self.model_optimizer.step(output.loss)
@@ -111,10 +116,12 @@ class Agent:
     def _rewards(self, trajectory: Trajectory) -> Tensor:
         """Rewards (H+1, M, N): the tasks' heads for task policies, disagreement for the explorer (the last member)."""
         feature, action = trajectory.feature, trajectory.action
-        intrinsic = self.ensemble.intrinsic_reward(feature[:, -1], action[:, -1]).unsqueeze(1)
-        if feature.shape[1] == 1:
+        # Split, not sliced: the gradients of slices are padded with zeros and added.
+        tasks, explorer = feature.split([feature.shape[1] - 1, 1], 1)
+        intrinsic = self.ensemble.intrinsic_reward(explorer.squeeze(1), action[:, -1]).unsqueeze(1)
+        if not tasks.shape[1]:
             return intrinsic
-        return torch.cat([task_rewards(self.model.rewards, feature[:, :-1]), intrinsic], 1)
+        return torch.cat([task_rewards(self.model.rewards, tasks), intrinsic], 1)
 
     def _errors(self, rollout: Rollout) -> Tensor:
         """Mean disagreement of each start state over the credited steps while its episode lives, (N,)."""

@@ -279,7 +279,7 @@ class LoadedRun:
             CheckpointCorrupt: a chunk is damaged or missing.
         """
         train = self.config.train
-        replay = Replay(record_fields(self.family.spec), train.envs, train.replay)
+        replay = Replay(record_fields(self.family.spec), train.envs, train.replay, self.run.path / "replay")
         ReplayStore(self.run.path / "replay", replay).restore(self.state["replay"])
         return replay
 

@@ -122,6 +122,9 @@ class BehaviourConfig:
     """Imagined steps H."""
     starts: int = 0
     """Start states drawn from the B·T posterior states for task policies and explorer; 0 = all of them."""
+    chunk: int = 0
+    """Start states imagined and differentiated at a time; 0 = all at once. Bounds memory (and keeps the CPU's caches
+    warm) at the same result; on a GPU more chunks are more kernel launches."""
     discount: float = 0.99
     """γ."""
     lambda_: float = 0.95
@@ -163,7 +166,7 @@ class BehaviourConfig:
         require(self, "behaviour.", COUNT, "horizon", "actor_units", "critic_units", "slow_every")
         require(self, "behaviour.", SHARE, "discount", "lambda_", "actor_unimix", "slow_rate")
         require(self, "behaviour.", POSITIVE, "min_scale", "return_floor")
-        require(self, "behaviour.", NOT_NEGATIVE, "starts", "entropy", "explorer_entropy", "slow_regulariser")
+        require(self, "behaviour.", NOT_NEGATIVE, "starts", "chunk", "entropy", "explorer_entropy", "slow_regulariser")
 
 
 @dataclass(frozen=True)
@@ -225,6 +228,8 @@ class TrainConfig:
     """Sequences of a batch while only task policies are trained: the frozen model filters them cheaply."""
     adapt_heads: int = 0
     """The first so many of those updates train the reward heads alone: a policy of a wrong reward is work lost."""
+    compile: bool = False
+    """Compile the whole update with torch.compile (for GPUs: minutes at the start, and no gain on a CPU)."""
     save_every: int = 10_000
     """Agent steps between checkpoints."""
     keep: int = 2

@@ -9,6 +9,7 @@ from enum import Enum
 
 from waker.interrupts import Interrupted, StopSignals
 from waker.progress import Progress
+from waker.replay_memory import amount
 from waker.rundir import RunFolder
 from waker.session import Parts, Session
 from waker.slots import EnvironmentFailed
@@ -50,6 +51,8 @@ def train(parts: Parts, run: RunFolder, progress: Progress | None = None) -> Out
                 progress.note(f"finished before, at step {session.step:,}; nothing to do")
                 return Outcome.SKIPPED
             progress.start()
+            replay = session.replay
+            progress.note(f"replay: room for {replay.slots * replay.size:,} steps, {amount(replay.bytes)} when full")
             _run(session, stop)
             if stop.number is not None and not session.finished:
                 session.save()

@@ -45,6 +45,7 @@ def paper() -> Config:
             optimizer=_authors_adam(3e-4),
         ),
         behaviour=BehaviourConfig(
+            chunk=100,
             critic="gaussian",
             actor_unimix=0.0,
             entropy=1e-4,

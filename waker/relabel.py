@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waker.errors import UserError, unknown
-from waker.replay import Fields, Replay
+from waker.replay import Replay
+from waker.replay_memory import Fields
 from waker.spaces import EnvSpec
 
 _CHUNK = 4096

@@ -8,16 +8,15 @@ head. :mod:`waker.replay_store` keeps the ring on disk.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from waker.errors import UserError
+from waker.replay_memory import Fields, ring_arrays
 from waker.spaces import EnvSpec
-
-Fields = Mapping[str, tuple[tuple[int, ...], DTypeLike]]
-"""name → (shape of one record, dtype)."""
 
 
 def record_fields(spec: EnvSpec) -> dict[str, tuple[tuple[int, ...], DTypeLike]]:
@@ -38,29 +37,33 @@ def record_fields(spec: EnvSpec) -> dict[str, tuple[tuple[int, ...], DTypeLike]]
 class Replay:
     """A ring of the newest ``capacity // slots`` records of each slot.
 
-    Memory is taken page by page as the ring fills, and images stay uint8.
+    Memory is mapped and taken page by page as the ring fills, and images stay uint8.
 
     Args:
         fields: see :func:`record_fields`.
         slots: environment slots.
         capacity: records in all.
+        folder: where the mapped file lies (nameless, gone with the process); None = anonymous memory.
 
     Attributes:
         arrays: name → (slots, L, …), the ring itself; L = capacity // slots.
         ticks: records ever added to each slot.
     """
 
-    def __init__(self, fields: Fields, slots: int, capacity: int) -> None:
+    def __init__(self, fields: Fields, slots: int, capacity: int, folder: Path | None = None) -> None:
         if slots < 1 or capacity < slots:
             raise UserError(
                 f"the replay must hold at least one step of each of the {slots} environments, not {capacity}"
             )
         self.slots, self.size = slots, capacity // slots
-        self.arrays: dict[str, NDArray[Any]] = {
-            name: np.zeros((slots, self.size, *shape), dtype) for name, (shape, dtype) in fields.items()
-        }
+        self.arrays = ring_arrays(fields, slots, self.size, folder)
         self._flat = {name: a.reshape(slots * self.size, *a.shape[2:]) for name, a in self.arrays.items()}
         self.ticks = 0
+
+    @property
+    def bytes(self) -> int:
+        """What the ring takes when it is full."""
+        return sum(array.nbytes for array in self.arrays.values())
 
     @property
     def first(self) -> int:

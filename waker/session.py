@@ -80,7 +80,7 @@ class Session:
         train = self.config.train
         self.updates, self.adapted, self.finished = 0, 0, False
         self.streams = Streams.from_seed(self.config.seed)
-        self.replay = Replay(record_fields(parts.spec), train.envs, train.replay)
+        self.replay = Replay(record_fields(parts.spec), train.envs, train.replay, run.path / "replay")
         self.store = ReplayStore(run.path / "replay", self.replay)
         self.checkpoints = Checkpoints(run.path / "checkpoints", train.keep)
         self.curriculum = parts.make_curriculum(self.streams.curriculum)

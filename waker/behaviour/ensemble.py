@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,9 @@ _CHUNK_ROWS = 1024
 
 A number of rows, not of bytes: the number of dispatched operations must not grow with the number of heads.
 """
+
+_LEAST_DEVIATION = 1e-8
+"""Below this the heads agree: the standard deviation has no derivative at zero."""
 
 
 class Ensemble(nn.Module):
@@ -73,9 +77,8 @@ class Ensemble(nn.Module):
             log_probs = self._latent_log_probs(prediction)  # (E, n, S, C)
             mixture = log_probs.exp().mean(0).clamp_min(1e-12).log()
             return (categorical_entropy(mixture) - categorical_entropy(log_probs).mean(0)).mean(-1)
-        centred = prediction - prediction.mean(0, keepdim=True)
-        # Written out: torch.std over the leading axis costs several times the matmuls on a CPU.
-        return centred.square().mean(0).clamp_min(1e-16).sqrt().mean(-1)
+        spread: Tensor = _Deviation.apply(prediction)
+        return spread
 
     def _latent_log_probs(self, logits: Tensor) -> Tensor:
         return log_softmax(logits.unflatten(-1, (self.latents, self.classes)))
@@ -94,3 +97,24 @@ class Ensemble(nn.Module):
             return self.config.scale * self.disagreement(feature, action)
         arrived = self.disagreement(feature[:-1], action[1:])
         return self.config.scale * torch.cat([torch.zeros_like(arrived[:1]), arrived])
+
+
+class _Deviation(torch.autograd.Function):
+    """Population standard deviation over the first axis, averaged over the last: (E, n, D) → (n,).
+
+    Written out, as torch.std over the leading axis costs several times the matmuls on a CPU. The derivative is
+    (x − mean) / (E·D·std): one product, the mean's own part being zero. Where heads agree it is zero.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, prediction: Tensor) -> Tensor:
+        centred = prediction - prediction.mean(0, keepdim=True)
+        deviation = centred.square().mean(0).sqrt_().clamp_min_(_LEAST_DEVIATION)
+        ctx.save_for_backward(centred, deviation)
+        return deviation.mean(-1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        centred, deviation = ctx.saved_tensors
+        share = grads[0].unsqueeze(-1) / (deviation * centred.shape[0] * centred.shape[-1])
+        return centred * share.where(deviation > _LEAST_DEVIATION, 0.0)

@@ -18,6 +18,8 @@ class Trajectory(NamedTuple):
         feature: (H+1, M, N, F); entry 0 is the start state.
         action: (H+1, M, N, A); ``action[t]`` led into ``feature[t]``, so entry 0 is zero.
         policy: (H, M, N, P), the actor's parameters at states 0 … H−1.
+
+    In memory the members come first, so that each member's H+1 steps are one matrix for its networks, without a copy.
     """
 
     feature: Tensor
@@ -44,7 +46,7 @@ def imagine(rssm: RSSM, policies: ActorCriticStack, start: State, horizon: int, 
         features.append(feature)
         actions.append(action)
         policy.append(parameters)
-    return Trajectory(torch.stack(features), torch.stack(actions), torch.stack(policy))
+    return Trajectory(*(torch.stack(x, 1).movedim(1, 0) for x in (features, actions, policy)))
 
 
 def lambda_return(reward: Tensor, discount: Tensor, value: Tensor, lambda_: float) -> Tensor:

@@ -17,7 +17,7 @@ from waker.behaviour.imagination import Trajectory, imagine, lambda_return, surv
 from waker.behaviour.starts import Starts
 from waker.config import BehaviourConfig
 from waker.learner import EXPLORER
-from waker.model.optim import Adam
+from waker.model.optim import Adam, add_gradients, by_member
 from waker.model.world_model import WorldModel
 
 RewardFunction = Callable[[Trajectory], Tensor]
@@ -28,9 +28,38 @@ _EXPLORER_FLOOR = 1e-3
 
 
 class Rollout(NamedTuple):
-    """What the policies were trained on: the trajectory, rewards and continue probabilities (H+1, M, N)."""
+    """What the policies were trained on: the trajectory, rewards and continue probabilities (H+1, M, N).
+
+    The trajectory is None where start states went in chunks: to keep all of it is what chunks avoid.
+    """
+
+    trajectory: Trajectory | None
+    reward: Tensor
+    goes_on: Tensor
+
+
+class _Pass(NamedTuple):
+    """A rollout with its graph: values (H+1, M, N), returns (H, M, N), weights w (H+1, M, N).
+
+    ``live`` (M, (H+1)·N, outputs) are the live critic's parameters where returns bootstrap from it.
+    """
 
     trajectory: Trajectory
+    rollout: Rollout
+    value: Tensor
+    returns: Tensor
+    weight: Tensor
+    live: Tensor | None
+
+
+class _Tally(NamedTuple):
+    """What is kept of each chunk, joined along the last axis: start states N, or members M for ``losses`` (3, M)."""
+
+    losses: Tensor
+    entropy: Tensor
+    live: Tensor
+    value: Tensor
+    returns: Tensor
     reward: Tensor
     goes_on: Tensor
 
@@ -57,92 +86,119 @@ class PolicyLearner:
     ) -> tuple[Rollout, dict[str, Tensor]]:
         """One step of every actor and critic.
 
+        With ``behaviour.chunk`` the rollouts are made and differentiated for so many start states at a time and their
+        gradients added up: the same step but for the order of sums (and of random draws), in a part of the memory.
+
         Args:
             starts: N start states.
             reward_of: rewards of a trajectory.
 
         Returns:
-            The rollout (detached where it was built without gradient) and metrics, each (M,).
+            The rollout (detached where it was built without gradient, or in several chunks) and metrics, each (M,).
         """
+        n = len(starts.goes_on)
+        parts = starts.split(self.config.chunk or n)
+        known = len(parts) == 1 or not self.config.normalise_returns
+        actor, critic = list(self.policies.actor.parameters()), list(self.policies.critic.parameters())
+        objective_grads: list[Tensor] = []
+        entropy_grads: list[Tensor] = []
+        critic_grads: list[Tensor] = []
+        tallies = []
+        for part in parts:
+            one = self._roll(model, part, reward_of, mode)
+            objective, bonus, entropy = self._actor_loss(one)  # per member, (M,)
+            weight = self.policies.learns * (len(part.goes_on) / n)
+            scale = self._return_scale(one.returns) if len(parts) == 1 else torch.ones_like(self.floor)
+            loss, keep = objective / scale + bonus if known else objective, one.live is not None
+            if not known:
+                # The scale is a statistic of all chunks: until it is known the two terms stay apart.
+                entropy_grads = add_gradients(entropy_grads, (bonus * weight).sum(), actor, keep=True)
+            objective_grads = add_gradients(objective_grads, (loss * weight).sum(), actor, keep)
+            critic_loss, live = self._critic_loss(one)
+            critic_grads = add_gradients(critic_grads, (critic_loss * weight).sum(), critic)
+            losses = torch.stack([objective, bonus, critic_loss]).detach() * (len(part.goes_on) / n)
+            rollout = one.rollout
+            tallies.append(_Tally(losses, entropy, live, one.value, one.returns, rollout.reward, rollout.goes_on))
+        total = _Tally(*(torch.cat([x.detach() for x in xs], -1) for xs in zip(*tallies, strict=True)))
+        if len(parts) > 1:
+            rollout, scale = Rollout(None, total.reward, total.goes_on), self._return_scale(total.returns)
+            if not known:
+                objective_grads = list(torch._foreach_add(by_member(1.0 / scale, objective_grads), entropy_grads))
+        objective, bonus, critic_loss = total.losses.unflatten(-1, (len(parts), -1)).sum(-2)
+        metrics = {
+            "actor_loss": objective / scale + bonus,
+            "actor_grad_norm": self.actor_optimizer.apply(objective_grads),
+            "actor_ent": total.entropy.mean((0, 2)),
+            "critic_loss": critic_loss,
+            "critic_grad_norm": self.critic_optimizer.apply(critic_grads),
+            "critic": total.live.mean((0, 2)),
+            "critic_bootstrap": total.value.mean((0, 2)),
+            "critic_target": total.returns.mean((0, 2)),
+            "reward_mean": total.reward.mean((0, 2)),
+            "reward_std": total.reward.std((0, 2), correction=0),
+            "return_scale": scale,
+        }
+        self._refresh_slow()
+        return rollout, metrics
+
+    def _roll(self, model: WorldModel, starts: Starts, reward_of: RewardFunction, mode: bool) -> _Pass:
+        c, policies = self.config, self.policies
         with torch.set_grad_enabled(self.through_dynamics):
-            trajectory = imagine(model.rssm, self.policies, starts.state, self.config.horizon, mode)
+            trajectory = imagine(model.rssm, policies, starts.state, c.horizon, mode)
             reward = reward_of(trajectory)
             continues = model.continue_probability(trajectory.feature[1:])
             first = starts.goes_on.expand_as(continues[0]).unsqueeze(0)
-            rollout = Rollout(trajectory, reward, torch.cat([first, continues]))
-        metrics = self._learn(rollout)
-        return rollout, metrics
-
-    def _learn(self, rollout: Rollout) -> dict[str, Tensor]:
-        c, policies = self.config, self.policies
-        trajectory, reward, goes_on = rollout
-        discount = c.discount * goes_on  # (H+1, M, N)
-        weight = survival(discount.detach())  # (H+1, M, N)
-        with torch.set_grad_enabled(self.through_dynamics):
-            value = self._values(policies.slow if c.slow_target else policies.critic, trajectory.feature)
+            goes_on = torch.cat([first, continues])
+            flat, live = _to_members(trajectory.feature), None
+            if c.slow_target:
+                value = policies.slow.mean(policies.slow(flat))
+            else:
+                with torch.enable_grad():  # the critic's own loss uses the same pass
+                    live = policies.critic(flat)
+                value = policies.critic.mean(live if self.through_dynamics else live.detach())
+            value = _by_member(value, c.horizon + 1)
+            discount = c.discount * goes_on  # (H+1, M, N)
             returns = lambda_return(reward[:-1], discount[:-1], value, c.lambda_)  # (H, M, N)
-        scale = self._return_scale(returns)
-        actor_loss, entropy = self._actor_loss(rollout, returns, value, weight, scale)
-        actor_norm = self.actor_optimizer.step((actor_loss * policies.learns).sum())
-        target = returns.detach()
-        critic_loss, live = self._critic_loss(trajectory.feature[:-1].detach(), target, weight[:-1])
-        critic_norm = self.critic_optimizer.step((critic_loss * policies.learns).sum())
-        self._refresh_slow()
-        spread = reward.detach()
-        return {
-            "actor_loss": actor_loss.detach(),
-            "actor_grad_norm": actor_norm,
-            "actor_ent": entropy.detach().mean((0, 2)),
-            "critic_loss": critic_loss.detach(),
-            "critic_grad_norm": critic_norm,
-            "critic": live.mean((0, 2)),
-            "critic_bootstrap": value.detach().mean((0, 2)),
-            "critic_target": target.mean((0, 2)),
-            "reward_mean": spread.mean((0, 2)),
-            "reward_std": spread.std((0, 2), correction=0),
-            "return_scale": scale,
-        }
+        return _Pass(
+            trajectory, Rollout(trajectory, reward, goes_on), value, returns, survival(discount.detach()), live
+        )
 
-    def _values(self, critic: Any, feature: Tensor) -> Tensor:
-        """Critic means over a trajectory: (H+1, M, N, F) → (H+1, M, N)."""
-        return _by_member(critic.mean(critic(_to_members(feature))), feature.shape[0])
+    def _actor_loss(self, one: _Pass) -> tuple[Tensor, Tensor, Tensor]:
+        """−mean over t of w_t·objective_t and of w_t·η·entropy_t, each (M,), and the entropies (steps, M, N).
 
-    def _actor_loss(
-        self, rollout: Rollout, returns: Tensor, value: Tensor, weight: Tensor, scale: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """−mean over t of w_t·(objective_t + η·entropy_t) per member, and the entropies (steps, M, N)."""
-        c, policies, trajectory = self.config, self.policies, rollout.trajectory
-        per_member = scale.view(1, -1, 1)
+        The objective is not divided by the return scale yet.
+        """
+        c, policies, trajectory, returns = self.config, self.policies, one.trajectory, one.returns
         if self.through_dynamics:
             steps = returns.shape[0] - 1  # t = 0 … H−2: the action at t is paid by V_{t+1}
             parameters = trajectory.policy[:steps]
-            objective = returns[1:] / per_member
+            objective = returns[1:]
         else:
             authors = c.baseline == "authors"
             steps = returns.shape[0] - 1 if authors else returns.shape[0]
             feature = trajectory.feature[:steps].detach()
             parameters = policies.actor(_to_members(feature)).unflatten(1, (steps, -1)).movedim(1, 0)
-            advantage = (returns[1:] if authors else returns) - value[:steps]
+            advantage = (returns[1:] if authors else returns) - one.value[:steps]
             action = trajectory.action[1 : steps + 1].detach()
-            objective = (advantage.detach() / per_member) * policies.log_prob(parameters, action)
+            objective = advantage.detach() * policies.log_prob(parameters, action)
         entropy = policies.entropy(parameters)  # (steps, M, N)
         # An ended episode's action earns nothing, so it is not trained.
-        importance = weight[:steps] * rollout.goes_on[:steps].detach()
-        objective = objective + self.entropy_scale.view(1, -1, 1) * entropy
-        return -(importance * objective).mean((0, 2)), entropy
+        importance = one.weight[:steps] * one.rollout.goes_on[:steps].detach()
+        bonus = -self.entropy_scale * (importance * entropy).mean((0, 2))
+        return -(importance * objective).mean((0, 2)), bonus, entropy
 
-    def _critic_loss(self, feature: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    def _critic_loss(self, one: _Pass) -> tuple[Tensor, Tensor]:
         """Mean over t = 0 … H−1 of w_t·NLL(V_t) per member, and the critic's means (H, M, N)."""
-        critic, steps = self.policies.critic, feature.shape[0]
-        flat = _to_members(feature)
-        parameters = critic(flat)
-        nll = critic.nll(parameters, _to_members(target))  # (M, H·N)
+        critic, steps = self.policies.critic, one.returns.shape[0]
+        flat = _to_members(one.trajectory.feature[:-1].detach())
+        parameters = critic(flat) if one.live is None else one.live[:, : flat.shape[1]]
+        nll = critic.nll(parameters, _to_members(one.returns.detach()))  # (M, H·N)
         if self.config.slow_regulariser:
             with torch.no_grad():
                 slow = self.policies.slow
-                pull = slow.mean(slow(flat))
+                pull = _to_members(one.value[:-1].detach()) if one.live is None else slow.mean(slow(flat))
             nll = nll + self.config.slow_regulariser * critic.nll(parameters, pull)
-        loss = (_to_members(weight) * nll).mean(1)
+        loss = (_to_members(one.weight[:-1]) * nll).mean(1)
         return loss, _by_member(critic.mean(parameters.detach()), steps)
 
     @torch.no_grad()

@@ -18,6 +18,11 @@ class Starts(NamedTuple):
     goes_on: Tensor
     theta_id: Tensor
 
+    def split(self, size: int) -> list[Starts]:
+        """Blocks of at most ``size`` start states, in order."""
+        tensors = (self.state.stoch, self.state.deter, self.goes_on, self.theta_id)
+        return [Starts(State(s, d), g, t) for s, d, g, t in zip(*(x.split(size) for x in tensors), strict=True)]
+
 
 def start_states(state: State, batch: Mapping[str, Tensor], n: int) -> Starts:
     """All B·T states in batch-major order (b·T + t), or ``n`` > 0 of them drawn with replacement.

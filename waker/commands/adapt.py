@@ -72,10 +72,12 @@ def command(argv: list[str]) -> int:
         raise UserError(f"--updates {args.updates} must be at least 1")
     from waker.adapting import DEFAULT_UPDATES, Adaptation, name_of
     from waker.assembly import load_run
+    from waker.host_memory import keep_freed_memory
     from waker.loop import Outcome
     from waker.progress import Progress
     from waker.rundir import RunFolder, read_config, read_record
 
+    keep_freed_memory()
     config = read_config(args.run)
     tasks = chosen_tasks(args.tasks, args.task_module, tuple(read_record(args.run).get("tasks", ())))
     updates = args.updates or config.train.adapt_updates or DEFAULT_UPDATES

@@ -149,6 +149,9 @@ def command(argv: list[str]) -> int:
         if value is not None and value < 1:
             raise UserError(f"--{name.replace('_', '-')} {value} must be at least 1")
     folders = run_folders(args.runs)
+    from waker.host_memory import keep_freed_memory
+
+    keep_freed_memory()
     for folder in folders:
         print(f"{folder}: evaluating …", flush=True)
         played = evaluate_run(folder, args, functools.partial(_note, folder))

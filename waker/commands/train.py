@@ -10,8 +10,10 @@ def command(argv: list[str]) -> int:
     args = parse_settings(argv, "train")
     # Only now torch is imported: a misspelt option should be told at once.
     from waker.assembly import train_run
+    from waker.host_memory import keep_freed_memory
     from waker.loop import Outcome
 
+    keep_freed_memory()
     outcome, folder = train_run(args.config, args.runs)
     if outcome is Outcome.FINISHED:
         print(f"Finished: {folder} (`waker report {folder}` shows it)")

@@ -7,6 +7,7 @@ evaluation and the reference test use it. No function reads a value back to the 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -43,7 +44,8 @@ def log_softmax(logits: Tensor) -> Tensor:
     With few classes the CPU kernel is slow along the last axis; over the first axis of a transposed copy it is the same
     function.
     """
-    if logits.dim() < 2 or logits.shape[-1] > _FEW_CLASSES or logits.device.type == "cuda":
+    narrow = logits.dim() > 1 and logits.shape[-1] <= _FEW_CLASSES
+    if not narrow or logits.device.type == "cuda" or torch.compiler.is_compiling():
         return F.log_softmax(logits, -1)
     by_class = logits.flatten(0, -2).T.contiguous()  # ... c -> c (...)
     return F.log_softmax(by_class, 0).T.unflatten(0, logits.shape[:-1])
@@ -58,24 +60,37 @@ def log_probabilities(logits: Tensor, unimix: float) -> Tensor:
 
 
 def sample_onehot(log_probs: Tensor, mode: bool = False) -> Tensor:
-    """A one-hot sample with straight-through gradients: onehot + p − sg(p).
+    """A one-hot sample with straight-through gradients: forward exactly one-hot, backward the probabilities'.
 
     One uniform per categorical and a cumulative sum; cheaper on the CPU than one exponential per class.
 
     Args:
         log_probs: (..., C), normalised.
     """
-    probs = log_probs.exp()
-    detached = probs.detach()
-    if mode:
-        index = detached.argmax(-1, keepdim=True)
-    else:
-        cumulative = detached.cumsum(-1)
-        # Scaled by the last sum so that rounding can never put the uniform past the last class.
-        uniform = torch.rand_like(cumulative[..., :1]) * cumulative[..., -1:]
-        index = (cumulative <= uniform).sum(-1, keepdim=True).clamp_max(log_probs.shape[-1] - 1)
-    onehot = torch.zeros_like(detached).scatter_(-1, index, 1.0)
-    return onehot + probs - detached if probs.requires_grad else onehot
+    onehot: Tensor = _StraightThrough.apply(log_probs, mode)
+    return onehot
+
+
+class _StraightThrough(torch.autograd.Function):
+    """onehot + p − sg(p) without the two additions, which cost as much as the sample itself."""
+
+    @staticmethod
+    def forward(ctx: Any, log_probs: Tensor, mode: bool) -> Tensor:
+        probs = log_probs.exp()
+        if mode:
+            index = probs.argmax(-1, keepdim=True)
+        else:
+            cumulative = probs.cumsum(-1)
+            # Scaled by the last sum so that rounding can never put the uniform past the last class.
+            uniform = torch.rand_like(cumulative[..., :1]) * cumulative[..., -1:]
+            index = (cumulative <= uniform).sum(-1, keepdim=True).clamp_max(log_probs.shape[-1] - 1)
+        ctx.save_for_backward(probs)
+        return torch.zeros_like(probs).scatter_(-1, index, 1.0)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (probs,) = ctx.saved_tensors
+        return grads[0] * probs, None
 
 
 def categorical_entropy(log_probs: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ class RSSM(nn.Module):
         reset, candidate, update = gates.chunk(3, -1)
         candidate = torch.tanh(torch.sigmoid(reset) * candidate)
         update = torch.sigmoid(update + self.update_bias)
-        return state.deter + update * (candidate - state.deter)
+        return torch.lerp(state.deter, candidate, update)
 
     def prior(self, deter: Tensor) -> Tensor:
         """Log probabilities of the next latents given the deterministic state, (..., S, C)."""

@@ -1,0 +1,254 @@
+"""What the learner's updates cost here, against what the project asks of them.
+
+    python -m experiments.learner_speed [--only paper small memory credit batch loop scaling] [--updates 2]
+
+One thread (``OMP_NUM_THREADS=1``), nothing else running: the paper-size update alone takes minutes. Writes
+``results/learner_speed/``: ``rows.csv`` (each figure with its bound, and whether it holds), ``scaling.csv`` and
+``figure.png`` (cost of an update over the number of θ, batch, horizon and tasks) and ``machine.yaml``. Parts that are
+not run keep their rows.
+
+``paper`` and ``small``: the published update (five task policies alongside, all 800 start states, H = 15, ten heads,
+fp32), processor seconds, fraction of sgemm measured in between, peak memory of a fresh process. ``memory``: the small
+one with freed memory given back to the system. ``credit``: 800 start states credited to 777 θ. ``batch``: 16 × 50
+pictures drawn from a ring larger than the caches. ``loop``: who has the time of the loop of ``laptop-grid``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import yaml
+
+from waker.assembly import use_threads
+from waker.bench.configs import Workload, small_walker, workload
+from waker.bench.loop import measure_loop
+from waker.bench.measure import Bench, build, machine_of, measure_crediting, measure_drawing
+from waker.bench.memory import in_fresh_process
+from waker.bench.parts import CpuClock
+from waker.host_memory import keep_freed_memory
+from waker.rundir import git_commit
+from waker.spaces import ObservationKey
+
+RESULTS = Path(__file__).parents[1] / "results" / "learner_speed"
+ROUNDS = 3
+AXES: dict[str, tuple[int, ...]] = {
+    "thetas": (10, 100, 1_000, 10_000, 100_000),
+    "batch": (4, 8, 16, 32),
+    "horizon": (4, 8, 16, 32),
+    "tasks": (1, 2, 4, 8),
+}
+"""What is varied, from the sizes in :data:`BASE`."""
+LABELS = {"thetas": "number of θ", "batch": "batch B", "horizon": "horizon H", "tasks": "tasks K"}
+BASE = {"thetas": 777, "batch": 8, "horizon": 8, "tasks": 4}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure. ``bound`` as text (``<= 72``), empty where there is none; ``holds`` is empty then too."""
+
+    part: str
+    figure: str
+    value: float
+    unit: str
+    bound: str = ""
+    holds: bool | str = ""
+
+
+def bounded(part: str, figure: str, value: float, unit: str, relation: str, bound: float) -> Row:
+    """A row with its verdict; ``relation`` is ``<=`` or ``>=``."""
+    holds = value <= bound if relation == "<=" else value >= bound
+    return Row(part, figure, value, unit, f"{relation} {bound:g}", bool(holds))
+
+
+def update_rows(part: str, seconds: float, fraction: float, peak_gb: float | None, updates: int | None) -> list[Row]:
+    """Rows of the published update at one size."""
+    name = f"{part}-walker"
+    record = in_fresh_process(name, "cpu", updates)
+    update, peak = record["update"], record["memory"]["peak_mb"] / 1e3
+    rows = [
+        bounded(part, "processor seconds of an update", update["cpu_seconds"], "s", "<=", seconds),
+        bounded(part, "fraction of sgemm", update["fraction_of_peak"], "", ">=", fraction),
+        Row(part, "fraction of sgemm, 10 % quantile", update["fraction_low"], ""),
+        Row(part, "fraction of sgemm, 90 % quantile", update["fraction_high"], ""),
+        Row(part, "sgemm in the same run", update["peak_gflops"], "GFLOP/s"),
+        Row(part, "work of an update", 1e-3 * update["gflop"], "TFLOP"),
+        Row(part, "operations of an update", update["operations"], ""),
+        Row(part, "timed updates", update["updates"], ""),
+        Row(part, "peak memory", peak, "GB")
+        if peak_gb is None
+        else bounded(part, "peak memory", peak, "GB", "<=", peak_gb),
+    ]
+    return rows + [
+        Row(part, f"processor seconds: {name}", spent["cpu_seconds"], "s") for name, spent in update["parts"].items()
+    ]
+
+
+def memory_rows(updates: int | None) -> list[Row]:
+    """What keeping freed memory is worth at the small size."""
+    rows = []
+    for keep, word in ((True, "kept"), (False, "given back")):
+        record = in_fresh_process("small-walker", "cpu", updates, keep)
+        rows += [
+            Row("memory", f"processor seconds, freed memory {word}", record["update"]["cpu_seconds"], "s"),
+            Row("memory", f"fraction of sgemm, freed memory {word}", record["update"]["fraction_of_peak"], ""),
+            Row("memory", f"peak memory, freed memory {word}", record["memory"]["peak_mb"] / 1e3, "GB"),
+        ]
+    return rows
+
+
+def credit_rows() -> list[Row]:
+    """Crediting the published update's start states."""
+    paper, rows = workload("paper-walker"), []
+    for sampler in ("waker-m", "waker-r"):
+        found = measure_crediting(paper, sampler)
+        figure = f"{sampler}: crediting {found['starts']:.0f} states to {paper.thetas} θ"
+        rows.append(bounded("credit", figure, found["ms"], "ms", "<=", 0.5))
+    return rows
+
+
+def batch_rows() -> list[Row]:
+    """Drawing the published update's batch."""
+    found = measure_drawing(workload("paper-walker"))
+    return [
+        bounded("batch", f"drawing a batch of {found['batch_mb']:.1f} MB", found["ms"], "ms", "<=", 4.0),
+        Row("batch", "copying as many bytes", found["copy_ms"], "ms"),
+    ]
+
+
+def loop_rows() -> list[Row]:
+    """The training loop of ``laptop-grid``."""
+    found = measure_loop(workload("laptop-grid"))
+    return [
+        bounded("loop", "the learner's share of the loop", found["shares"]["learner"], "", ">=", 0.9),
+        Row("loop", "agent steps per second", found["steps_per_second"], "1/s"),
+        *(Row("loop", f"share: {name}", share, "") for name, share in found["shares"].items() if name != "learner"),
+    ]
+
+
+# Scaling --------------------------------------------------------------------------------------------------------------
+
+
+def varied(**sizes: int) -> Workload:
+    """The small walker's nets on vector observations, in other sizes (:data:`BASE` where none is given)."""
+    size, base = {**BASE, **sizes}, small_walker()
+    assert base.spec is not None
+    tasks = tuple(f"task{k}" for k in range(size["tasks"]))
+    vector = ObservationKey("vector", "vector", (24,), "float32")
+    spec = replace(base.spec, observation=(vector,), tasks=tasks)
+    train = replace(base.config.train, batch=size["batch"], length=16)
+    behaviour = replace(base.config.behaviour, horizon=size["horizon"])
+    curriculum = replace(base.config.curriculum, sampler="waker-m")
+    config = replace(base.config, train=train, behaviour=behaviour, curriculum=curriculum)
+    return replace(base, name="scaling", config=config, spec=spec, thetas=size["thetas"])
+
+
+def processor_seconds(bench: Bench) -> float:
+    """Of one update: batch, learner, credit, and θ for the next eight episodes."""
+    clock = CpuClock()
+    start = clock.mark()
+    bench.update()
+    bench.curriculum.sample(8)
+    return clock.between(start, clock.mark()).cpu
+
+
+def axis_rows(axis: str) -> Iterator[dict[str, Any]]:
+    """Cost over the values of one axis; values take turns, so that a slow minute is nobody's."""
+    benches = {value: build(varied(**{axis: value}), "cpu") for value in AXES[axis]}
+    for bench in benches.values():
+        processor_seconds(bench)  # touches its memory
+    spent: dict[int, list[float]] = {value: [] for value in benches}
+    for _ in range(ROUNDS):
+        for value, bench in benches.items():
+            spent[value].append(processor_seconds(bench))
+    for value, seconds in spent.items():
+        yield {"axis": axis, "value": value, "cpu_seconds": float(np.median(seconds)), "least": min(seconds)}
+
+
+def line(table: pd.DataFrame) -> tuple[float, float, float]:
+    """Least squares cost = a + b·value in relative errors: a, b, and the largest relative deviation from it."""
+    x, y = table["value"].to_numpy(float), table["cpu_seconds"].to_numpy()
+    (a, b), *_ = np.linalg.lstsq(np.stack([1 / y, x / y], -1), np.ones_like(y), rcond=None)
+    return float(a), float(b), float(np.abs((a + b * x) / y - 1).max())
+
+
+def scaling_rows() -> list[Row]:
+    """Rows of the scaling; writes ``scaling.csv`` and ``figure.png``."""
+    table = pd.DataFrame([row for axis in AXES for row in axis_rows(axis)])
+    table.to_csv(RESULTS / "scaling.csv", index=False)
+    rows, (figure, axes) = [], plt.subplots(1, len(AXES), figsize=(12, 3.2), sharey=True, layout="constrained")
+    for panel, (axis, group) in zip(axes, table.groupby("axis", sort=False), strict=True):
+        panel.loglog(group["value"], group["cpu_seconds"], "o", label="measured")
+        panel.set_xlabel(LABELS[axis])
+        if axis == "thetas":
+            growth = group["cpu_seconds"].iloc[-1] / group["cpu_seconds"].iloc[0]
+            rows.append(bounded("scaling", "cost with 10⁵ θ over cost with 10", growth, "", "<=", 1.1))
+        else:
+            a, b, worst = line(group)
+            x = np.geomspace(group["value"].min(), group["value"].max(), 100)
+            panel.loglog(x, a + b * x, "-", label=f"{a:.2f} + {b:.3f}·x s")
+            rows.append(bounded("scaling", f"{axis}: deviation from a line", worst, "", "<=", 0.1))
+            rows.append(Row("scaling", f"{axis}: seconds for one more", b, "s"))
+            rows.append(Row("scaling", f"{axis}: seconds at none", a, "s"))
+        panel.legend(fontsize="small")
+    axes[0].set_ylabel("processor seconds of an update")
+    figure.savefig(RESULTS / "figure.png", dpi=120)
+    plt.close(figure)
+    return rows
+
+
+# All ----------------------------------------------------------------------------------------------------------------
+
+
+def merged(rows: list[Row], path: Path) -> pd.DataFrame:
+    """New rows in place of the stored ones of the same parts."""
+    new = pd.DataFrame([asdict(row) for row in rows])
+    if not path.is_file():
+        return new
+    old = pd.read_csv(path, keep_default_na=False)
+    return pd.concat([old[~old["part"].isin(new["part"])], new], ignore_index=True)
+
+
+def main() -> int:
+    """Run the parts asked for; 1 if a bound does not hold."""
+    updates: int | None = None
+    parts: dict[str, Callable[[], list[Row]]] = {
+        "paper": lambda: update_rows("paper", 72.0, 0.75, 4.5, updates),
+        "small": lambda: update_rows("small", 13.0, 0.65, None, updates),
+        "memory": lambda: memory_rows(updates),
+        "credit": credit_rows,
+        "batch": batch_rows,
+        "loop": loop_rows,
+        "scaling": scaling_rows,
+    }
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=list(parts), default=list(parts), help="parts to run")
+    parser.add_argument("--updates", type=int, help="timed updates of paper, small and memory (default 2, 3 and 3)")
+    args = parser.parse_args()
+    updates = args.updates
+    keep_freed_memory()
+    use_threads("cpu")
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    rows: list[Row] = []
+    for name in args.only:
+        for row in parts[name]():
+            verdict = f"{row.bound}: {'holds' if row.holds else 'DOES NOT HOLD'}" if row.bound else ""
+            print(f"{row.part:8s} {row.figure:58s} {row.value:10.4g} {row.unit:8s} {verdict}", flush=True)
+            rows.append(row)
+        merged(rows, RESULTS / "rows.csv").to_csv(RESULTS / "rows.csv", index=False)
+    load = os.getloadavg()[0]
+    machine = machine_of("cpu") | {"git": git_commit(), "command": " ".join(sys.argv[1:]), "load_at_the_end": load}
+    (RESULTS / "machine.yaml").write_text(yaml.safe_dump(machine, sort_keys=False, allow_unicode=True))
+    return 0 if all(row.holds for row in rows if row.bound) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,27 @@
+"""Peak memory, and measurements in a process of their own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from waker.bench.memory import device_peak_bytes, in_fresh_process, peak_bytes
+from waker.errors import UserError
+
+
+def test_the_peak_sees_memory_that_was_touched_and_does_not_come_down() -> None:
+    import torch
+
+    before = peak_bytes()
+    size = 2 * before  # more than this process ever held
+    block = np.ones(size, np.uint8)
+    peak = peak_bytes()
+    assert peak > size
+    del block
+    assert peak_bytes() > peak - 0.1 * size  # the system counts pages in batches
+    assert device_peak_bytes(torch.device("cpu")) is None
+
+
+def test_a_failure_in_the_process_is_one_line() -> None:
+    with pytest.raises(UserError, match=r"measuring nonsense failed: .*unknown configuration 'nonsense'"):
+        in_fresh_process("nonsense", "cpu", 1)

@@ -1,0 +1,73 @@
+"""Ratios of timed updates to the machine, on made-up times."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from waker.bench.parts import MODEL, REST, CpuClock, Span, Stopwatch
+from waker.bench.timing import Machine, Timing, best_of, stopwatch, timed_updates
+
+
+def made_up(by_cpu: bool) -> Timing:
+    """Updates of 3 s and 5 s (2 s and 4 s of processor); sgemm at 10, 20, 40 (twice that by processor)."""
+    machine = Machine(torch.device("cpu"), CpuClock())
+    machine.gflops = [Span(10, 20), Span(20, 40), Span(40, 80)]
+    machine.small = [Span(2e-6, 1e-6)] * 3
+    updates = [{MODEL: Span(2, 1), REST: Span(1, 1)}, {MODEL: Span(4, 3), REST: Span(1, 1)}]
+    return Timing(updates, [slice(0, 2), slice(1, 3)], machine, by_cpu)
+
+
+def test_ratios_of_processor_time() -> None:
+    report = made_up(by_cpu=True).report(flop=120e9, operations=1000)
+    assert (report["ms"], report["cpu_seconds"], report["clock"]) == (4000, 3, "cpu")
+    assert (report["gflops"], report["peak_gflops"]) == pytest.approx((40, 40))
+    assert report["fraction_of_peak"] == pytest.approx(1.0)
+    # 120 / 2 beside sgemm at 20 and 40; 120 / 4 beside 40 and 80.
+    assert report["fraction_high"] == pytest.approx(2.0 - 0.1 * 1.5)
+    assert report["fraction_low"] == pytest.approx(0.5 + 0.1 * 1.5)
+    assert report["time_per_operation"] == pytest.approx(3 / (1000 * 1e-6))
+
+
+def test_ratios_of_the_walls_time() -> None:
+    report = made_up(by_cpu=False).report(flop=120e9, operations=1000)
+    assert (report["gflops"], report["peak_gflops"]) == pytest.approx((30, 20))
+    assert report["clock"] == "wall"
+
+
+def test_parts_sum_to_the_whole() -> None:
+    parts = made_up(by_cpu=True).report(flop=1.0, operations=1)["parts"]
+    assert parts[MODEL] == {"ms": 3000, "cpu_seconds": 2, "share": 6 / 8}
+    assert sum(part["share"] for part in parts.values()) == pytest.approx(1.0)
+    assert sum(part["ms"] for part in parts.values()) == pytest.approx(4000)
+
+
+def test_each_update_has_samples_of_the_machine_around_it() -> None:
+    watch, machine = stopwatch(torch.device("cpu"), every=0.0)
+    calls = []
+    timing = timed_updates(lambda: calls.append(1), watch, machine, updates=3, warm_up=2)
+    assert len(calls) == 5
+    assert len(timing.updates) == 3
+    assert all(len(machine.gflops[at]) >= 2 for at in timing.around)
+    assert min(s.wall for s in machine.gflops) > 0
+    assert timing.by_cpu == (torch.get_num_threads() == 1)
+
+
+def test_a_sample_is_taken_only_when_due() -> None:
+    machine = Machine(torch.device("cpu"), CpuClock(), every=1e9)
+    assert machine.sample_if_due()
+    assert not machine.sample_if_due()
+    assert len(machine.gflops) == len(machine.small) == 1
+
+
+def test_time_outside_updates_is_not_theirs() -> None:
+    watch = Stopwatch(CpuClock())
+    machine = Machine(torch.device("cpu"), CpuClock(), every=1e9)
+    timing = timed_updates(lambda: None, watch, machine, updates=2)
+    assert all(span.wall < 0.05 for span in timing.seconds())  # a sample of the machine takes twice that
+
+
+def test_best_of_is_the_least_mean() -> None:
+    calls: list[int] = []
+    assert best_of(lambda: calls.append(1), calls=3, rounds=4) > 0
+    assert len(calls) == 12

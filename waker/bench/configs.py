@@ -1,0 +1,178 @@
+"""Named configurations to measure, and the data they are measured on. For ``waker bench`` and experiment scripts.
+
+Updates are timed on synthetic records: the numbers in a batch do not change what an update costs, and so no renderer
+and no physics is needed. Steps per second are measured on the real environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waker.assembly import Family
+from waker.config import Config
+from waker.errors import unknown
+from waker.presets import preset
+from waker.replay import Replay, record_fields
+from waker.spaces import ActionSpec, EnvSpec, ObservationKey
+from waker_envs.api import FiniteThetaSpace, Parameter, ThetaSpace
+
+_EPISODE = 100
+"""Steps of a synthetic episode."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One configuration to measure.
+
+    Attributes:
+        name, summary: for tables.
+        config: the run's settings, with its real environment.
+        spec: what updates are timed on; None = the environment's own.
+        thetas: points of the synthetic θ space that updates are credited to; 0 = the environment's own space.
+        updates: timed updates where the user names no number; one more is made first to warm up.
+        loop_updates: updates of the training loop for its steps/s; 0 = the loop is not run (hours at paper size).
+    """
+
+    name: str
+    summary: str
+    config: Config
+    spec: EnvSpec | None = None
+    thetas: int = 0
+    updates: int = 50
+    loop_updates: int = 0
+
+    def resolved(self) -> tuple[EnvSpec, ThetaSpace]:
+        """What the learner sees, and θ.
+
+        Raises:
+            UserError: the environment is needed and cannot be made.
+        """
+        if self.spec is not None and self.thetas:
+            return self.spec, line_of_thetas(self.thetas)
+        family = Family.of(self.config)
+        return self.spec or family.spec, line_of_thetas(self.thetas) if self.thetas else family.space
+
+
+def changed(chosen: Workload, compiled: bool = False, chunk: int | None = None) -> Workload:
+    """The workload with ``train.compile``, or another ``behaviour.chunk`` (None = its own)."""
+    config = chosen.config
+    if chunk is not None:
+        config = replace(config, behaviour=replace(config.behaviour, chunk=chunk))
+    return replace(chosen, config=replace(config, train=replace(config.train, compile=compiled)))
+
+
+def line_of_thetas(n: int) -> FiniteThetaSpace:
+    """A finite space of n points on a line."""
+    parameter = Parameter("level", "a number that stands for an environment")
+    return FiniteThetaSpace([parameter], np.arange(n, dtype=np.float64)[:, None])
+
+
+WALKER = EnvSpec(
+    "waker/TerrainWalker-v0",
+    (ObservationKey("image", "image", (64, 64, 3), "uint8"),),
+    ActionSpec(6, False, (-1.0,) * 6, (1.0,) * 6),
+    ("stand", "walk", "run", "walk-backward", "flip"),
+)
+"""TerrainWalker as the learner sees it (METHOD §7): pictures, six joints, five tasks."""
+WALKER_THETAS = 777
+"""21 amplitudes × 37 length scales."""
+
+
+def paper_walker() -> Workload:
+    """The published update: five task policies online, all 800 start states, H = 15, ten heads, fp32."""
+    config = replace(preset("authors"), env=WALKER.env_id)
+    return Workload("paper-walker", "the published update at its size", config, WALKER, WALKER_THETAS, updates=2)
+
+
+def small_walker() -> Workload:
+    """The same work with 200 units a layer, 16 × 16 latents and a third of the channels."""
+    base, units = paper_walker().config, (200,) * 4
+    model = replace(
+        base.model,
+        deter=200,
+        hidden=200,
+        stoch=16,
+        classes=16,
+        cnn_depth=16,
+        encoder_units=units,
+        decoder_units=units,
+        head_units=units,
+    )
+    behaviour = replace(base.behaviour, actor_units=units, critic_units=units)
+    config = replace(base, model=model, behaviour=behaviour, explorer=replace(base.explorer, units=units))
+    return Workload("small-walker", "the published update, 200 units a layer", config, WALKER, WALKER_THETAS, updates=3)
+
+
+def laptop_grid() -> Workload:
+    """Preset ``laptop`` on GridHazards."""
+    return Workload("laptop-grid", "preset laptop on GridHazards", preset("laptop"), updates=150, loop_updates=150)
+
+
+def control() -> Workload:
+    """Preset ``control`` on TerrainWalker's vector observations."""
+    return Workload("control", "preset control on TerrainWalker", preset("control"), updates=50, loop_updates=50)
+
+
+def default() -> Workload:
+    """Preset ``default`` on GridHazards."""
+    return Workload("default", "preset default on GridHazards", preset("default"), updates=3)
+
+
+def tiny() -> Workload:
+    """Preset ``tiny`` on GridHazards: to try the command out."""
+    return Workload("tiny", "preset tiny on GridHazards", preset("tiny"), updates=10, loop_updates=4)
+
+
+WORKLOADS: dict[str, Callable[[], Workload]] = {
+    "paper-walker": paper_walker,
+    "small-walker": small_walker,
+    "laptop-grid": laptop_grid,
+    "control": control,
+    "default": default,
+    "tiny": tiny,
+}
+"""Name → workload, as ``--config`` takes it."""
+
+
+def workload(name: str) -> Workload:
+    """The workload called ``name``.
+
+    Raises:
+        UserError: there is none; the message names the nearest.
+    """
+    if name not in WORKLOADS:
+        raise unknown("configuration", name, WORKLOADS)
+    return WORKLOADS[name]()
+
+
+def synthetic_records(spec: EnvSpec, steps: int, thetas: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+    """``steps`` records of one slot, name → (steps, …): arbitrary numbers, one θ an episode, ends inside."""
+    at = np.arange(steps)
+    records: dict[str, NDArray[Any]] = {}
+    for key in spec.observation:
+        if key.kind == "image":
+            records[key.name] = rng.integers(256, size=(steps, *key.shape), dtype=np.uint8)
+        elif key.kind == "vector":
+            records[key.name] = rng.standard_normal((steps, *key.shape)).astype(key.dtype)
+        else:
+            columns = [rng.integers(classes, size=steps) for classes in key.classes]
+            records[key.name] = np.stack(columns, -1).astype(key.dtype)
+    records["action"] = spec.action.random(rng, steps)
+    records["task_rewards"] = rng.random((steps, len(spec.tasks)), dtype=np.float32)
+    records["theta_id"] = rng.integers(thetas, size=steps // _EPISODE + 1)[at // _EPISODE].astype(np.int32)
+    records["is_first"], records["is_last"] = at % _EPISODE == 0, at % _EPISODE == _EPISODE - 1
+    records["is_terminal"] = records["is_last"] & (at // _EPISODE % 2 == 1)
+    return records
+
+
+def synthetic_replay(spec: EnvSpec, slots: int, steps: int, thetas: int, seed: int = 0) -> Replay:
+    """A full replay of ``steps`` records in all."""
+    replay, rng = Replay(record_fields(spec), slots, steps), np.random.default_rng(seed)
+    per_slot = [synthetic_records(spec, replay.size, thetas, rng) for _ in range(slots)]
+    replay.fill(0, {name: np.stack([records[name] for records in per_slot]) for name in per_slot[0]})
+    return replay

@@ -1,0 +1,74 @@
+"""How much work an update is, without doing it: floating-point operations and dispatched operations.
+
+The agent is built on torch's ``meta`` device, so the count takes seconds at any size and is the same on every machine.
+(The host may dispatch a percent more or fewer operations: whether a view needs a copy is a matter of strides.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from waker.agent import Agent
+from waker.bench.configs import synthetic_replay
+from waker.config import Config
+from waker.spaces import EnvSpec
+
+
+@dataclass(frozen=True)
+class Work:
+    """Work of one update: ``flop`` as :mod:`torch.utils.flop_counter` counts it (matmuls and convolutions, forward and
+    backward, a multiplication and an addition as two), ``operations`` dispatched."""
+
+    flop: float
+    operations: int
+
+
+class OperationCounter(TorchDispatchMode):
+    """Counts the operations dispatched inside its ``with`` block, forward and backward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.operations += 1
+        return func(*args, **(kwargs or {}))
+
+
+class _NoModules:
+    """In place of the flop counter's tracker of modules: that one hooks every module's inputs, which fails where an
+    input is a leaf of its own gradient, and per-module counts are not wanted."""
+
+    parents = ("Global",)
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+
+def work_of(function: Callable[[], object]) -> Work:
+    """The work of one call."""
+    flops, counter = FlopCounterMode(display=False), OperationCounter()
+    flops.mod_tracker = _NoModules()  # type: ignore[assignment]
+    # The innermost mode sees an operation first: what the flop counter takes apart is not counted twice.
+    with flops, counter:
+        function()
+    return Work(float(flops.get_total_flops()), counter.operations)
+
+
+def update_work(spec: EnvSpec, config: Config) -> Work:
+    """The work of one :meth:`waker.agent.Agent.update` on a batch of the configuration's shape."""
+    train = replace(config.train, compile=False)  # the same work, told operation by operation
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        agent = Agent(spec, replace(config, train=train), "meta")
+    replay = synthetic_replay(spec, 1, train.length, 1)
+    drawn = replay.sample(np.random.default_rng(0), train.batch, train.length)
+    batch = {name: torch.from_numpy(array).to("meta") for name, array in drawn.items()}
+    return work_of(lambda: agent.update(batch))

@@ -1,0 +1,148 @@
+"""The environment alone, and the whole training loop: steps per second, and how much of the time the learner has.
+
+The loop is made of the same :class:`~waker.session.Session` as a real run, in a temporary folder, without evaluation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from waker.agent import Agent
+from waker.assembly import Family, curriculum_of, use_threads
+from waker.bench.configs import Workload
+from waker.bench.parts import Span, Stopwatch, clock_for, replaced
+from waker.learner import Learner
+from waker.progress import Progress
+from waker.rundir import RunFolder
+from waker.session import Parts, Session
+from waker.slots import Slot
+
+LEARNER, SAMPLING, CREDITING, ENVIRONMENTS, COLLECTING, REST = (
+    "learner",
+    "sampling a batch",
+    "crediting",
+    "environments",
+    "collecting",
+    "rest",
+)
+"""``environments``: steps and resets; ``collecting``: the policy's call and everything else of a tick; ``rest``: logs
+and the loop itself."""
+_RING = 20_000
+"""Records the replay holds, at most: a benchmark needs no more memory than that."""
+
+
+def measure_environment(workload: Workload, seconds: float = 2.0) -> dict[str, float]:
+    """Steps per second of one environment under uniform random actions, resets included.
+
+    Raises:
+        UserError: it cannot be made.
+        EnvironmentFailed: it failed (no renderer, say).
+    """
+    family = Family.of(workload.config)
+    rng = np.random.default_rng(0)
+    slot = Slot(family.make(), family.spec)
+
+    def reset() -> None:
+        slot.reset(family.space.sample(rng, 1)[0], -1, int(rng.integers(2**31)))
+
+    try:
+        reset()  # the first builds what later ones reuse
+        steps, episodes, start = 0, 0, time.perf_counter()
+        actions = family.spec.action.random(rng, 1024)
+        while (took := time.perf_counter() - start) < seconds or not steps:
+            step = slot.step(actions[steps % 1024])
+            steps += 1
+            if step.terminated or step.truncated:
+                episodes += 1
+                reset()
+    finally:
+        slot.env.close()
+    return {"steps_per_second": steps / took, "steps": float(steps), "episodes": float(episodes)}
+
+
+def measure_loop(workload: Workload, device: str = "cpu", updates: int | None = None) -> dict[str, Any]:
+    """Run the training loop for so many updates, after its random prefill, and say who had the time.
+
+    Args:
+        updates: None = the workload's own number.
+
+    Returns:
+        ``steps_per_second``, ``updates``, and the ``shares`` of the time by label.
+
+    Raises:
+        UserError: the environment cannot be made.
+        EnvironmentFailed: it failed.
+    """
+    config, count = workload.config, updates or workload.loop_updates
+    train = config.train
+    prefill = max(train.envs * train.length, 2 * train.envs)
+    train = dataclasses.replace(
+        train,
+        prefill=prefill,
+        steps=prefill + round((count + 1) * train.train_every),
+        replay=max(min(train.replay, _RING), train.envs * train.length),
+        save_every=10**9,
+    )
+    config = dataclasses.replace(config, device=device, train=train, sinks=("jsonl",))
+    use_threads(device)
+    family = Family.of(config)
+    parts = Parts(
+        spec=family.spec,
+        space=family.space,
+        make_env=family.make,
+        make_curriculum=functools.partial(curriculum_of, config, family.space),
+        make_agent=lambda: cast(Learner, Agent(family.spec, config)),
+        evaluate=lambda learner, curriculum: {},
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunFolder.open(Path(folder) / "run", config, family.space.names, family.spec.tasks, family.spaces)
+        session = Session(parts, run, Progress("bench", train.steps, quiet=True))
+        try:
+            return _run(session, count)
+        finally:
+            session.close()
+
+
+def _run(session: Session, updates: int) -> dict[str, Any]:
+    """The loop's blocks, collect and learn, until ``updates`` have been timed."""
+
+    def advance(until: int) -> None:
+        while session.updates < until:
+            if session.learning_due:
+                session.learn()
+            else:
+                session.collect()
+
+    advance(1)  # prefill, and the first update, which touches fresh memory everywhere
+    watch = Stopwatch(clock_for(session.feed.device))
+    step = session.step
+    with ExitStack() as stack:
+        for owner, name, label in (
+            (session.agent, "update", LEARNER),
+            (session.feed, "next", SAMPLING),
+            (session.curriculum, "observe", CREDITING),
+            (session.collector, "tick", COLLECTING),
+            *((slot, name, ENVIRONMENTS) for slot in session.collector.slots for name in ("step", "reset")),
+        ):
+            stack.enter_context(replaced(owner, name, watch.labelled(label, getattr(owner, name))))
+        start = time.perf_counter()
+        with watch.part(REST):
+            advance(1 + updates)
+        took = time.perf_counter() - start
+    spent = watch.take()
+    total = sum(spent.values(), Span(0.0, 0.0)).wall
+    labels = (LEARNER, SAMPLING, CREDITING, ENVIRONMENTS, COLLECTING, REST)
+    return {
+        "updates": updates,
+        "steps": session.step - step,
+        "steps_per_second": (session.step - step) / took,
+        "shares": {label: spent.get(label, Span(0.0, 0.0)).wall / total for label in labels},
+    }

@@ -1,0 +1,202 @@
+"""Time of updates beside the machine's own speed, measured in between: what is kept is their ratio.
+
+Processors wander by a third between minutes, and neighbours come and go. So large matrix products (sgemm) and tiny
+operations are timed again and again while updates run, inside long updates too, and every update is held against the
+samples around it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from waker.bench.parts import PARTS, REST, Clock, Span, Stopwatch, clock_for
+
+_SGEMM = {"cpu": 1024, "cuda": 8192}
+"""Rows and columns of the matrices: larger ones are no faster."""
+_SAMPLE_S = 0.1
+"""Seconds of matrix products in a sample."""
+_SMALL_CALLS = 2_000
+"""Tiny operations in a sample."""
+
+
+@dataclass
+class Machine:
+    """Samples of what the machine can do, at most one every ``every`` seconds.
+
+    Attributes:
+        gflops: rates of sgemm, one :class:`Span` of GFLOP/s a sample (by the wall, and by processor seconds).
+        small: seconds of one tiny operation, likewise.
+    """
+
+    device: torch.device
+    clock: Clock
+    every: float = 1.0
+    gflops: list[Span] = field(default_factory=list)
+    small: list[Span] = field(default_factory=list)
+    _next: float = 0.0
+
+    def __post_init__(self) -> None:
+        n = _SGEMM.get(self.device.type, 1024)
+        self._flop = 2.0 * n**3
+        self._a, self._b = (torch.rand(n, n, device=self.device) for _ in range(2))
+        self._out, self._small = torch.empty_like(self._a), torch.zeros(16, device=self.device)
+        self._product()  # libraries set themselves up at their first call
+        self._sums()
+        self._repeats = max(1, round(_SAMPLE_S / max(self._timed(self._product).wall, 1e-9)))
+
+    @torch.no_grad()
+    def _product(self) -> None:
+        torch.mm(self._a, self._b, out=self._out)
+
+    @torch.no_grad()
+    def _sums(self) -> None:
+        for _ in range(_SMALL_CALLS):
+            torch.add(self._small, self._small)
+
+    def _timed(self, function: Callable[[], None], repeats: int = 1) -> Span:
+        start = self.clock.mark()
+        for _ in range(repeats):
+            function()
+        end = self.clock.mark()
+        self.clock.settle()
+        return self.clock.between(start, end)
+
+    def sample(self) -> None:
+        """Take one sample."""
+        took = self._timed(self._product, self._repeats)
+        work = 1e-9 * self._flop * self._repeats
+        # By processor time a device is idle; the rate is then infinite, and not used (see `Timing`).
+        self.gflops.append(Span(work / took.wall, work / max(took.cpu, 1e-9)))
+        took = self._timed(self._sums)
+        self.small.append(Span(took.wall / _SMALL_CALLS, took.cpu / _SMALL_CALLS))
+        self._next = time.perf_counter() + self.every
+
+    def sample_if_due(self) -> bool:
+        """Take a sample if the last is old enough; whether it did."""
+        if time.perf_counter() < self._next:
+            return False
+        self.sample()
+        return True
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Timed updates.
+
+    Attributes:
+        updates: seconds of each, by part.
+        around: for each, the range of samples of the machine before, during and after it.
+        by_cpu: ratios are of processor seconds (one thread: what other processes take away does not count), else of
+            the wall's (several threads; a device).
+    """
+
+    updates: Sequence[dict[str, Span]]
+    around: Sequence[slice]
+    machine: Machine
+    by_cpu: bool
+
+    def seconds(self) -> list[Span]:
+        """Of each update."""
+        return [sum(parts.values(), Span(0.0, 0.0)) for parts in self.updates]
+
+    def report(self, flop: float, operations: int) -> dict[str, Any]:
+        """Medians over updates: time by part, achieved rates, and their ratios to what the machine could do.
+
+        Args:
+            flop, operations: of one update (:mod:`waker.bench.counting`).
+        """
+        spans, gflop = self.seconds(), 1e-9 * flop
+        wall, cpu = (float(np.median([s[i] for s in spans])) for i in (0, 1))
+        used = [s.cpu if self.by_cpu else s.wall for s in spans]
+        peaks = [s.cpu if self.by_cpu else s.wall for s in self.machine.gflops]
+        smalls = [s.cpu if self.by_cpu else s.wall for s in self.machine.small]
+        rate, peak = gflop / float(np.median(used)), float(np.median(peaks))
+        small = float(np.median(smalls))
+        each = [gflop / t / float(np.median(peaks[at])) for t, at in zip(used, self.around, strict=True)]
+        low, high = np.quantile(each, [0.1, 0.9])
+        return {
+            "updates": len(spans),
+            "ms": 1e3 * wall,
+            "cpu_seconds": cpu,
+            "ms_low": 1e3 * float(np.quantile([s.wall for s in spans], 0.1)),
+            "ms_high": 1e3 * float(np.quantile([s.wall for s in spans], 0.9)),
+            "parts": self._parts(),
+            "gflop": gflop,
+            "operations": operations,
+            "clock": "cpu" if self.by_cpu else "wall",
+            "gflops": rate,
+            "peak_gflops": peak,
+            "peak_gflops_low": float(np.min(peaks)),
+            "peak_gflops_high": float(np.max(peaks)),
+            "peak_samples": len(peaks),
+            "fraction_of_peak": rate / peak,
+            "fraction_low": float(low),
+            "fraction_high": float(high),
+            "small_operation_us": 1e6 * small,
+            "time_per_operation": float(np.median(used)) / (operations * small),
+        }
+
+    def _parts(self) -> dict[str, dict[str, float]]:
+        """Mean milliseconds and processor seconds of each part, and its share of the whole (they sum to 1)."""
+        nothing = Span(0.0, 0.0)
+        total = sum((s.wall for s in self.seconds()), 0.0)
+        found: dict[str, dict[str, float]] = {}
+        for part in PARTS:
+            mine = sum((u.get(part, nothing) for u in self.updates), nothing)
+            n = len(self.updates)
+            found[part] = {"ms": 1e3 * mine.wall / n, "cpu_seconds": mine.cpu / n, "share": mine.wall / total}
+        return found
+
+
+def timed_updates(
+    update: Callable[[], object], watch: Stopwatch, machine: Machine, updates: int, warm_up: int = 1
+) -> Timing:
+    """Time ``updates`` calls, their parts labelled by ``watch`` (what is not is :data:`~waker.bench.parts.REST`).
+
+    Args:
+        warm_up: calls before, not timed: the first touches fresh memory everywhere.
+    """
+    for _ in range(warm_up):
+        update()
+    watch.take()
+    machine.gflops.clear()
+    machine.small.clear()
+    machine.sample()
+    spent, around = [], []
+    for _ in range(updates):
+        first = len(machine.gflops) - 1
+        with watch.part(REST):
+            update()
+        spent.append(watch.take())
+        machine.sample_if_due()
+        around.append(slice(first, len(machine.gflops) + 1))
+    machine.sample()
+    by_cpu = machine.device.type == "cpu" and torch.get_num_threads() == 1
+    return Timing(spent, around, machine, by_cpu)
+
+
+def best_of(function: Callable[[], object], calls: int, rounds: int = 7) -> float:
+    """Seconds of one call: the best mean of ``rounds`` rounds, as :mod:`timeit` advises for short functions."""
+    means = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        for _ in range(calls):
+            function()
+        means.append((time.perf_counter() - start) / calls)
+    return min(means)
+
+
+def stopwatch(device: torch.device, every: float = 1.0) -> tuple[Stopwatch, Machine]:
+    """A stopwatch for ``device`` that samples the machine while updates are under way.
+
+    Not inside an update on a device: its stream would be drained in the middle of it.
+    """
+    clock = clock_for(device)
+    machine = Machine(device, clock, every)
+    return Stopwatch(clock, machine.sample_if_due if device.type == "cpu" else None), machine
