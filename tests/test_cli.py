@@ -234,21 +234,30 @@ def test_a_run_without_checkpoints_cannot_be_evaluated(
     assert "has no checkpoint yet" in refused(["evaluate", str(tmp_path / "run")], capsys)
 
 
-def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("replay", "told"),
+    [
+        # The ring has its room and a checkpoint has none; or the ring itself does not fit.
+        (64, ("waker: cannot save the run at step", "no space left")),
+        (5_000, ("waker: a replay of 5,000 steps takes", "choose a smaller --train.replay")),
+    ],
+)
+def test_a_full_disk_is_one_line(replay: int, told: tuple[str, str], tmp_path: Path) -> None:
     code = (
         "import resource, signal, sys\n"
         "from waker.cli import main\n"
         # Files may not grow past 20 kB, which a checkpoint does: what a full disk looks like from inside.
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))\n"
-        "sys.exit(main(['train', '--preset', 'tiny', '--runs', sys.argv[1]]))"
+        "sys.exit(main(['train', '--preset', 'tiny', '--train.replay', sys.argv[2], '--runs', sys.argv[1]]))"
     )
 
-    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", code, tmp_path, str(replay)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("waker: cannot save the run at step")
-    assert "no space left" in last
+    assert last.startswith(told[0])
+    assert told[1] in last
     assert "Traceback" not in done.stderr
 
 

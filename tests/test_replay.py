@@ -232,7 +232,9 @@ def test_a_full_ring_holds_its_bytes_and_no_more(tmp_path: Path, mapped: bool) -
 
 def test_what_cannot_fit_is_refused_with_what_would(tmp_path: Path) -> None:
     fields: Fields = {"image": ((1024, 1024, 3), "uint8")}
-    with pytest.raises(UserError, match=r"a replay of 1,000,000,000 steps takes .* GB are free in memory; --train") as e:
+    with pytest.raises(
+        UserError, match=r"a replay of 1,000,000,000 steps takes .* GB are free in memory; --train"
+    ) as e:
         Replay(fields, 10, 10**9)
     assert "\n" not in str(e.value)
     with pytest.raises(UserError, match=r"free on the disk of .*not/yet") as e:

@@ -1,4 +1,4 @@
-"""Memory for the replay's ring: one mapping of the system's pages, taken as the ring fills, and no byte beyond it.
+"""Memory for the replay's ring: one mapping of the system's pages, touched as the ring fills, and no byte beyond it.
 
 A run's ring is mapped from a nameless file in its folder, so it may be larger than memory: the system writes old pages
 to disk where it needs the room. Rings without a folder are anonymous memory. What cannot fit is refused at the start.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -51,14 +52,26 @@ def ring_arrays(fields: Fields, slots: int, size: int, folder: Path | None) -> d
         memory = mmap.mmap(-1, max(total, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     else:
         folder.mkdir(parents=True, exist_ok=True)
-        # Nameless: however the process ends, the file goes with it. Sparse: it takes room as it fills.
+        # Nameless: however the process ends, the file goes with it. Its room is taken at once: a mapping for which the
+        # disk has no room later kills the process, with no chance to save.
         with tempfile.TemporaryFile(dir=folder) as file:
-            file.truncate(max(total, 1))
+            try:
+                _reserve(file.fileno(), max(total, 1))
+            except OSError as error:
+                told = f"a replay of {slots * size:,} steps takes {amount(total)}, which {folder} has no room for"
+                raise UserError(f"{told} ({error.strerror}); choose a smaller --train.replay") from error
             memory = mmap.mmap(file.fileno(), max(total, 1))
     return {
         name: np.frombuffer(memory, dtype, slots * size * math.prod(shape), offsets[name]).reshape(slots, size, *shape)
         for name, (shape, dtype) in fields.items()
     }
+
+
+def _reserve(file: int, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size)
+    else:  # macOS
+        os.truncate(file, size)
 
 
 def amount(size: float) -> str:

@@ -24,8 +24,18 @@ class NoRendererError(RuntimeError):
     """No OpenGL works here; the message names the Debian packages."""
 
 
+def _without_threads() -> None:
+    """Keep Mesa's software renderer from starting threads of its own; to be called before anything initialises it.
+
+    They are slower for small pictures, one more crowd in every environment process, and a forked child, which has the
+    renderer without its threads, would wait for them for ever. Mesa reads this once, when a device is initialised.
+    """
+    os.environ.setdefault("LP_NUM_THREADS", "0")
+
+
 def _egl_works() -> bool:
     """Whether some EGL device can be initialised (extensions EGL_EXT_device_enumeration and _platform_device)."""
+    _without_threads()
     try:
         egl = ctypes.CDLL("libEGL.so.1")
     except OSError:
@@ -100,9 +110,7 @@ def context() -> Any:
     """
     global _made, _thread
     if _made is None:
-        # Mesa's software renderer would start threads of its own: slower for small pictures, and one more crowd of
-        # threads in every environment process.
-        os.environ.setdefault("LP_NUM_THREADS", "0")
+        _without_threads()
         name = backend()
         try:
             _made = importlib.import_module(f"mujoco.{name}").GLContext(64, 64)

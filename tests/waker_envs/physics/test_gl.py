@@ -137,6 +137,20 @@ def test_a_forked_child_draws_for_itself_and_ends(child: str) -> None:
     assert done.stdout.splitlines()[1:] == (["0"] if child == "idles" else ["0", "0"]), done.stderr
 
 
+@pytest.mark.parametrize("early", ["gl.backend()", "gl.importable()", "pass"])
+def test_whoever_asks_first_mesa_has_no_threads_a_fork_would_lose(early: str) -> None:
+    """Mesa decides at its first use. With threads, a child that draws after its parent did waits for ever."""
+    if not gl.PROBES["egl"]():
+        pytest.skip(f"{gl.PACKAGES['egl']} is not installed")
+    clean = {k: v for k, v in os.environ.items() if k not in ("LP_NUM_THREADS", "PYOPENGL_PLATFORM")}
+    code = f"from waker_envs.physics import gl\n{early}\n{PICTURE}"
+    command = [sys.executable, "-c", FORK, code, "draws"]
+    done = subprocess.run(
+        command, env={**clean, "MUJOCO_GL": "egl"}, capture_output=True, text=True, check=False, timeout=30
+    )
+    assert done.stdout.splitlines() == ["egl 0", "0", "0"], done.stderr
+
+
 THREAD = """
 import threading
 exec(__import__("sys").argv[1])
