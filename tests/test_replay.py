@@ -5,9 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -184,57 +181,6 @@ def test_a_full_ring_holds_its_bytes_and_no_more(tmp_path: Path, mapped: bool) -
 def test_what_cannot_fit_is_refused_with_what_would(tmp_path: Path) -> None:
     fields: Fields = {"image": ((1024, 1024, 3), "uint8")}
     with pytest.raises(UserError, match=r"a replay of 1,000,000,000 steps takes .* free in memory; --train") as e:
-        Replay(fields, 10, 10**9)
-    assert "\n" not in str(e.value)
-    with pytest.raises(UserError, match=r"free on the disk of .*not/yet") as e:
-        Replay(fields, 10, 10**9, tmp_path / "not" / "yet")
-    fits = int(str(e.value).split("--train.replay ")[1].split()[0])
-    assert fits * record_bytes(fields) <= shutil.disk_usage(tmp_path).free
-    assert not (tmp_path / "not").exists()
-
-
-SCRIPT = """
-import sys
-from pathlib import Path
-import numpy as np
-from waker.replay import Replay
-from waker.replay_memory import record_bytes
-
-def resident():
-    return 1024 * sum(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith("VmRSS:"))
-
-fields = {"image": ((64, 64, 3), "uint8"), "action": ((6,), "float32"), "is_first": ((), "bool")}
-steps, slots = 8_000, 4
-record = {n: np.ones((slots, *shape), dtype) for n, (shape, dtype) in fields.items()}
-small = Replay(fields, slots, slots)
-small.add(record)
-before = resident()
-replay = Replay(fields, slots, steps, Path(sys.argv[1]) if len(sys.argv) > 1 else None)
-empty = resident() - before
-for _ in range(steps // slots + 10):
-    replay.add(record)
-print(steps * record_bytes(fields), replay.bytes, empty, resident() - before)
-"""
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
-@pytest.mark.parametrize("mapped", [True, False], ids=["file", "memory"])
-def test_a_full_ring_holds_its_bytes_and_no_more(tmp_path: Path, mapped: bool) -> None:
-    """A hundred megabytes of pictures, measured in a process of its own."""
-    folder = [str(tmp_path / "run")] if mapped else []
-    done = subprocess.run([sys.executable, "-c", SCRIPT, *folder], capture_output=True, text=True, check=True)
-    expected, stated, empty, full = map(int, done.stdout.split())
-    assert stated == expected > 90e6
-    assert empty < 0.01 * expected
-    assert 0.99 * expected < full < 1.05 * expected
-    assert not mapped or not list((tmp_path / "run").iterdir())  # the file has no name
-
-
-def test_what_cannot_fit_is_refused_with_what_would(tmp_path: Path) -> None:
-    fields: Fields = {"image": ((1024, 1024, 3), "uint8")}
-    with pytest.raises(
-        UserError, match=r"a replay of 1,000,000,000 steps takes .* GB are free in memory; --train"
-    ) as e:
         Replay(fields, 10, 10**9)
     assert "\n" not in str(e.value)
     with pytest.raises(UserError, match=r"free on the disk of .*not/yet") as e:

@@ -288,30 +288,6 @@ def test_chunks_of_start_states_make_the_same_step(variant: str, normalise: bool
         torch.testing.assert_close(b, a, atol=6e-5, rtol=0.0)  # a thousandth of two steps of the learning rate
 
 
-# Chunks of start states ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("normalise", [True, False])
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_chunks_of_start_states_make_the_same_step(variant: str, normalise: bool) -> None:
-    """18 start states at once, and as 7 + 7 + 4."""
-    discrete, changes = VARIANTS[variant]
-    clipped = {"actor_optimizer": replace(FAST, clip=0.5), "critic_optimizer": replace(FAST, clip=0.5)}
-    settings = {**changes, **clipped, "normalise_returns": normalise, "return_floor": 1e-3, "entropy": 0.1}
-    whole, parts = Scene(discrete, **settings), Scene(discrete, chunk=7, **settings)
-    for _ in range(2):
-        rollout, expected = whole.learner.update(whole.model, whole.starts(), whole.reward, True)
-        joined, found = parts.learner.update(parts.model, parts.starts(), parts.reward, True)
-        assert joined.trajectory is None
-        torch.testing.assert_close(joined.reward, rollout.reward.detach(), atol=1e-5, rtol=1e-4)
-        torch.testing.assert_close(joined.goes_on, rollout.goes_on.detach(), atol=1e-5, rtol=1e-4)
-        assert found.keys() == expected.keys()
-        for name, value in expected.items():
-            torch.testing.assert_close(found[name], value, atol=2e-5, rtol=2e-4, msg=name)
-    for a, b in zip(whole.policies.parameters(), parts.policies.parameters(), strict=True):
-        torch.testing.assert_close(b, a, atol=6e-5, rtol=0.0)  # a thousandth of two steps of the learning rate
-
-
 # Return scale and slow critic ---------------------------------------------------------------------------------
 
 

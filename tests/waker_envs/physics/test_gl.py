@@ -118,10 +118,11 @@ def test_a_forced_backend_that_is_missing_is_no_hindrance_without_pictures() -> 
 
 
 FORK = """
-import os, sys
+import os, signal, sys
 exec(sys.argv[1])
 child = os.fork()
 if child == 0:
+    signal.alarm(20)  # a child that hangs outlives nothing
     if sys.argv[2] == "draws":
         print(Camera(model, 32, 32, "c").picture(data)[16, 16].argmax(), flush=True)
     sys.exit(0)
