@@ -55,9 +55,20 @@ def arguments(variant: str, seed: int, steps: int, runs: Path) -> list[str]:
     ]
 
 
+def run_folder(variant: str, seed: int, runs: Path) -> Path:
+    """The folder of one run."""
+    return runs / variant / "gridhazards" / "dr" / "plan2explore" / f"seed-{seed}"
+
+
+def measured(folder: Path) -> bool:
+    """Whether a run has been measured to its end."""
+    rows = read_rows(folder / "model_error.parquet")
+    return not rows.empty and rows["step"].nunique() == MEASUREMENTS
+
+
 def correlations(variant: str, seed: int, runs: Path) -> pd.DataFrame:
     """Rows of one run: variant, subset, seed, step, metric, spearman, theta."""
-    folder = runs / variant / "gridhazards" / "dr" / "plan2explore" / f"seed-{seed}"
+    folder = run_folder(variant, seed, runs)
     curriculum, errors = read_rows(folder / "curriculum.parquet"), read_rows(folder / "model_error.parquet")
     errors = errors[errors["metric"].isin(METRICS)]
     subsets = {
@@ -132,14 +143,17 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40_000, help="agent steps of a run")
     parser.add_argument("--workers", type=int, default=2, help="runs trained at a time")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "error_estimates")
+    parser.add_argument("--rows-only", action="store_true", help="train nothing: rows of the runs that are there")
     args = parser.parse_args()
     jobs = {
         f"{variant}-{seed}": arguments(variant, seed, args.steps, args.runs)
         for seed in args.seeds
         for variant in args.variants
     }
-    train_all(jobs, args.workers, args.runs / "logs")
-    rows = pd.concat([correlations(v, s, args.runs) for v in args.variants for s in args.seeds], ignore_index=True)
+    if not args.rows_only:
+        train_all(jobs, args.workers, args.runs / "logs")
+    wanted = [(v, s) for v in args.variants for s in args.seeds if measured(run_folder(v, s, args.runs))]
+    rows = pd.concat([correlations(v, s, args.runs) for v, s in wanted], ignore_index=True)
     RESULTS.mkdir(parents=True, exist_ok=True)
     rows.to_csv(RESULTS / "rows.csv", index=False, float_format="%.4f")
     summary = summarise(rows)

@@ -25,6 +25,8 @@ FOR_PEOPLE = 480
 
 _LIFT = 0.015
 """Gap between robot and ground at the start, m."""
+_POSES = 100
+"""Poses drawn at most until one touches nothing; nine of ten hoppers' first ones do not, and all walkers'."""
 
 _START_TIME = 1.0
 """The simulation's clock at the start, s. MuJoCo sets a simulation that diverged back to 0, which is how it is told."""
@@ -150,14 +152,22 @@ class TerrainEnv(ParametricEnv):
         m.hfield("ground").data[:] = self._ground.profile
         mujoco.mj_resetData(m, d)
         d.time = _START_TIME
+        for _ in range(_POSES):
+            self._pose()
+            mujoco.mj_forward(m, d)
+            # Some poses fold the hopper into itself, from where it would be thrown apart or jam.
+            if self.authors or d.ncon == 0:
+                break
+        self._last = self._observation()
+        return self._last
+
+    def _pose(self) -> None:
+        """Draw joints and pitch, as the suite does, and put the robot just above the ground."""
         self._qpos[self._limited] = self.np_random.uniform(self._ranges[:, 0], self._ranges[:, 1])
         self._qpos[self._rooty] = self.np_random.uniform(-np.pi, np.pi)
         if not self.authors:
-            mujoco.mj_kinematics(m, d)
+            mujoco.mj_kinematics(self._model, self._data)
             self._qpos[self._rootz] += _LIFT - self.clearance()
-        mujoco.mj_forward(m, d)
-        self._last = self._observation()
-        return self._last
 
     def advance(self, action: Any) -> Transition:
         m, d = self._model, self._data

@@ -66,8 +66,9 @@ class TerrainHopper(TerrainEnv):
 
     ## Starting state
 
-    All joints uniform in their range, the pitch uniform in (−π, π), at rest, at x = 0, 1–2 cm above the ground. The
-    noise's lattice values and its offset, or the offset of the stairs, are drawn first. All from the episode's seed.
+    All joints uniform in their range, the pitch uniform in (−π, π), drawn again where the robot would touch itself, at
+    rest, at x = 0, 1–2 cm above the ground. The noise's lattice values and its offset, or the offset of the stairs, are
+    drawn first. All from the episode's seed.
 
     ## Episode end
 
