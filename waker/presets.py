@@ -80,23 +80,20 @@ def laptop() -> Config:
     """The recipe for grids on one core: minutes, small nets, short memory of the error estimates.
 
     Chosen on GridHazards: few free nats (one hides slip), short windows (the room is seen whole), high rates with
-    decay, reward heads fitted to the frozen model before policies are trained on them. Few large latents: of many small
-    ones most come to carry noise, which drowns the ensemble's disagreement, and several carry the same thing, which
-    independent latents cannot change together when the floor is slippery.
+    decay, reward heads fitted to the frozen model before policies are trained on them.
     """
     return Config(
         model=ModelConfig(
             deter=128,
             hidden=128,
-            stoch=4,
-            classes=32,
+            stoch=16,
+            classes=8,
             cnn_depth=8,
             encoder_units=(128, 128),
             decoder_units=(128, 128),
             head_units=(128, 128),
             continue_units=(64,),
             norm="layer",
-            unimix=0.0,
             bins=41,
             bins_limit=4.0,
             free_nats=0.1,
@@ -116,7 +113,7 @@ def laptop() -> Config:
         explorer=ExplorerConfig(
             heads=5,
             units=(64,),
-            target="latent",
+            target="deter",
             credit_steps=1,
             optimizer=OptimizerConfig(lr=1e-3, eps=1e-8, warmup=50),
         ),
@@ -130,7 +127,7 @@ def laptop() -> Config:
             length=8,
             replay=200_000,
             task_policies="after",
-            adapt_updates=2_500,
+            adapt_updates=1_500,
             adapt_batch=48,
             adapt_heads=150,
             save_every=10_000,
