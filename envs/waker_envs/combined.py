@@ -54,7 +54,8 @@ class Combined(CombinedEnv):
 
     ## Episode end
 
-    Truncated after `length` control steps; never terminated.
+    Truncated after `length` control steps; never terminated. Should the simulation diverge, the episode is truncated at
+    once with reward 0 and `info["diverged"]`.
 
     ## Registered ids
 

@@ -118,6 +118,7 @@ class CombinedEnv(ParametricEnv):
         member = self._member()
         own = theta[self._columns[self._domain]]
         member.np_random, member.theta = self.np_random, own.copy()  # one generator: (seed, θ) fixes the episode
+        self.metadata = {**self.metadata, "render_fps": member.metadata.get("render_fps", 10)}
         return self._filled(member.begin(own))
 
     def advance(self, action: Any) -> Transition:

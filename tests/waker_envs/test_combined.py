@@ -316,3 +316,12 @@ def test_pictures_are_the_members_whichever_domain_was_drawn_last() -> None:
     for _ in range(2):
         for theta, picture in zip(thetas, first, strict=True):
             np.testing.assert_array_equal(env.reset(seed=0, options={"theta": theta})[0], picture)
+
+
+def test_films_play_at_the_visited_member_s_speed() -> None:
+    env = waker_envs.make("waker/Combined-v0", obs="proprio")
+    rates = []
+    for theta in (env.theta_space.points[0], env.theta_space.points[-1]):
+        env.reset(seed=0, options={"theta": theta})
+        rates.append(env.metadata["render_fps"])
+    assert rates == [20, 25]

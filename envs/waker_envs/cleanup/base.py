@@ -23,7 +23,7 @@ from waker_envs.cleanup.arena import (
 from waker_envs.cleanup.layout import draw_layout
 from waker_envs.cleanup.models import CAMERA, Arena, Robot
 from waker_envs.physics.camera import Camera, Look
-from waker_envs.physics.control import checked_action
+from waker_envs.physics.control import START_TIME, checked_action, checked_count
 from waker_envs.physics.simulator import mujoco
 
 SUBSTEPS = 10
@@ -65,11 +65,9 @@ class CleanUpEnv(ParametricEnv):
             raise ValueError(f"obs must be 'pixels', 'proprio' or 'proprio+scan', got {obs!r}")
         if look not in ("fast", "paper"):
             raise ValueError(f"look must be 'fast' or 'paper', got {look!r}")
-        if action_repeat < 1 or length < 1:
-            raise ValueError(f"action_repeat and length must be at least 1, got {action_repeat} and {length}")
         self.obs_kind: Obs = obs
         self.look: Look = look
-        self.action_repeat, self.length = action_repeat, length
+        self.action_repeat, self.length = checked_count("action_repeat", action_repeat), checked_count("length", length)
         self.metadata = {
             **type(self).metadata,
             "render_fps": 1 / (self.robot.timestep * SUBSTEPS * action_repeat),
@@ -100,7 +98,9 @@ class CleanUpEnv(ParametricEnv):
         self.arena.forward()
         self._t, self._n_green, self._n = 0, green, n
         self._distances, self._inside = self._standing()
-        return self._observation()
+        self.arena.data.time = START_TIME
+        self._last = self._observation()
+        return self._last
 
     def advance(self, action: Any) -> Transition:
         model, data = self.arena.model, self.arena.data
@@ -109,6 +109,9 @@ class CleanUpEnv(ParametricEnv):
         for _ in range(min(self.action_repeat, self.length - self._t)):
             mujoco.mj_step(model, data, SUBSTEPS)
             self._t += 1
+            if data.time < START_TIME:  # no part of this episode: see START_TIME
+                nothing = [0.0] * len(TASKS)
+                return Transition(self._last.copy(), nothing, truncated=True, info={"diverged": True})
             self._distances, self._inside = self._standing()
             inside = [total + now for total, now in zip(inside, self._inside, strict=True)]
         rewards = [
@@ -116,7 +119,8 @@ class CleanUpEnv(ParametricEnv):
             for was, now, held in zip(before, self._distances, inside, strict=True)
         ]
         info = {"completion": np.array(self._inside, np.float32)}
-        return Transition(self._observation(), rewards, truncated=self._t >= self.length, info=info)
+        self._last = self._observation()
+        return Transition(self._last, rewards, truncated=self._t >= self.length, info=info)
 
     def _standing(self) -> tuple[list[float], list[float]]:
         """For each task, Σ|x_block − x_goal| in metres and the fraction of blocks inside."""

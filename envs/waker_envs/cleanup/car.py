@@ -93,7 +93,8 @@ class CarCleanUp(CleanUpEnv):
 
     ## Episode end
 
-    Truncated after `length` control steps; never terminated.
+    Truncated after `length` control steps; never terminated. Should the simulation diverge, the episode is truncated at
+    once with reward 0 and `info["diverged"]`.
 
     ## Registered ids
 

@@ -90,7 +90,8 @@ class CleanUp(CleanUpEnv):
 
     ## Episode end
 
-    Truncated after `length` control steps; never terminated.
+    Truncated after `length` control steps; never terminated. Should the simulation diverge, the episode is truncated at
+    once with reward 0 and `info["diverged"]`.
 
     ## Registered ids
 

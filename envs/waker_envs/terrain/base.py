@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from waker_envs.api import FiniteThetaSpace, Parameter, ParametricEnv, Suite, Theta, Transition
 from waker_envs.physics.camera import Camera, Look
-from waker_envs.physics.control import checked_action
+from waker_envs.physics.control import START_TIME, checked_action, checked_count
 from waker_envs.physics.simulator import mujoco
 from waker_envs.terrain.ground import SCAN_POINTS, Ground, Kind
 from waker_envs.terrain.models import Robot, build, view_cells
@@ -27,9 +27,6 @@ _LIFT = 0.015
 """Gap between robot and ground at the start, m."""
 _POSES = 100
 """Poses drawn at most until one touches nothing; nine of ten hoppers' first ones do not, and all walkers'."""
-
-_START_TIME = 1.0
-"""The simulation's clock at the start, s. MuJoCo sets a simulation that diverged back to 0, which is how it is told."""
 
 
 def terrain_space(lengths: Sequence[float], steep: Theta, **others: Theta) -> FiniteThetaSpace:
@@ -97,11 +94,9 @@ class TerrainEnv(ParametricEnv):
         ):
             if value not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
-        for name, number in (("length", length), ("action_repeat", action_repeat)):
-            if number < 1:
-                raise ValueError(f"{name} must be at least 1, got {number}")
         self.obs_kind, self.look, self.ground_kind = obs, look, ground
-        self.action_repeat, self.length, self.authors = action_repeat, length, authors
+        self.action_repeat, self.length = checked_count("action_repeat", action_repeat), checked_count("length", length)
+        self.authors = authors
         self._ground = Ground(self.PEAK, authors)
         self._model = model = build(self.ROBOT, self._ground, look)
         self._data = mujoco.MjData(model)
@@ -151,7 +146,7 @@ class TerrainEnv(ParametricEnv):
         # All rows are alike; MuJoCo's own copy is float32, shares of the elevation, row by row.
         m.hfield("ground").data[:] = self._ground.profile
         mujoco.mj_resetData(m, d)
-        d.time = _START_TIME
+        d.time = START_TIME
         for _ in range(_POSES):
             self._pose()
             mujoco.mj_forward(m, d)

@@ -210,3 +210,15 @@ def test_opposite_wheels_turn_the_car_on_the_spot() -> None:
             axle = observation[:2] + 0.04 * observation[2:4]
             assert math.hypot(*(axle - [0.04, 0.0])) < 0.02
         assert sign * turned > 1.0
+
+
+@pytest.mark.parametrize("value", [1e30, np.nan])
+def test_a_simulation_that_diverges_ends_the_episode_and_pays_nothing(value: float) -> None:
+    env = CleanUp(obs="proprio+scan")
+    first = env.reset(seed=4, options={"theta": (4, 2, 2)})[0]
+    env.arena.data.qvel[0] = value
+    observation, _, terminated, truncated, info = env.step(np.zeros(2))
+    assert (info.get("diverged"), truncated, terminated) == (True, True, False)
+    assert (info["task_rewards"] == 0).all()
+    assert np.array_equal(observation, first)
+    assert np.array_equal(env.reset(seed=4, options={"theta": (4, 2, 2)})[0], first)
