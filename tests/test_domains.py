@@ -35,7 +35,7 @@ SUITES: dict[str, dict[str, set[str]]] = {
 KINDS = ("pixels", "proprio")
 EPISODES = 4
 """Of domain randomisation; of every other suite one."""
-RUN, STEPS = 144, 20
+RUN, STEPS = 304, 20
 """Agent steps of a run, and of an episode: 40 control steps, two each."""
 
 Trained = Callable[[str, str], Path]
