@@ -53,7 +53,7 @@ class Agent:
         self.model = WorldModel(spec, config.model).to(self.device)
         rssm = self.model.rssm
         policies = ActorCriticStack(names, rssm.feature_dim, spec.action, config.behaviour, config.model, uniform)
-        self.ensemble = Ensemble(rssm, spec.action.dim, config.explorer, config.model).to(self.device)
+        self.ensemble = Ensemble(self.model, spec.action.dim, config.explorer).to(self.device)
         self.learner = PolicyLearner(policies.to(self.device), config.behaviour)
         self.model_optimizer = Adam(self.model.parameters(), config.model.optimizer)
         self.ensemble_optimizer = Adam(self.ensemble.parameters(), config.explorer.optimizer)

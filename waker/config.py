@@ -179,9 +179,10 @@ class ExplorerConfig:
     """Members E of the ensemble."""
     units: tuple[int, ...] = (400, 400, 400, 400)
     """Hidden layers of a member."""
-    target: Literal["feature", "deter", "latent"] = "feature"
-    """What members predict of the next state: the feature (as published), its deterministic part, or the
-    categorical latents, whose disagreement is a Jensen–Shannon divergence in nats."""
+    target: Literal["feature", "deter", "latent", "observation"] = "feature"
+    """What members predict of the next state: the feature (as published), its deterministic part, the categorical
+    latents, or the observation (vectors and categories). Disagreement about categories is a Jensen–Shannon divergence
+    in nats, about numbers a standard deviation."""
     action: Literal["taken", "authors"] = "taken"
     """The action members see: the one taken at t, or (authors) the one that led into t."""
     across_ends: bool = False

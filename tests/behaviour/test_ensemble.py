@@ -1,4 +1,4 @@
-"""Disagreement against numpy and by hand, and which transitions the ensemble learns from."""
+"""Disagreement of the whole ensemble, its rewards, and which transitions it learns from."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.tiny_learner import tiny_batch, tiny_config, tiny_spec
+from tests.tiny_learner import CATEGORICAL, tiny_batch, tiny_config, tiny_spec
 from waker.behaviour import ensemble as module
 from waker.behaviour.ensemble import Ensemble
 from waker.config import ExplorerConfig
 from waker.model.rssm import Posterior
 from waker.model.world_model import WorldModel
 
-Target = Literal["feature", "deter", "latent"]
+Target = Literal["feature", "deter", "latent", "observation"]
+TARGETS: tuple[Target, ...] = ("feature", "deter", "latent", "observation")
 SPEC = tiny_spec()
 
 
@@ -29,7 +30,7 @@ def build(
     config = tiny_config("paper")
     model = WorldModel(SPEC, config.model)
     explorer: ExplorerConfig = replace(config.explorer, target=target, action=action, across_ends=across, scale=2.0)
-    return model, Ensemble(model.rssm, SPEC.action.dim, explorer, config.model)
+    return model, Ensemble(model, SPEC.action.dim, explorer)
 
 
 def inputs(*lead: int) -> tuple[Tensor, Tensor]:
@@ -46,18 +47,7 @@ def test_disagreement_is_the_mean_standard_deviation_over_heads(target: Target, 
     np.testing.assert_allclose(ensemble.disagreement(feature, action).detach().numpy(), expected, rtol=1e-4)
 
 
-def test_disagreement_of_latents_by_hand() -> None:
-    """Heads certain of different classes disagree by the entropy of the mixture; heads that agree, by nothing."""
-    _, ensemble = build("latent")
-    sure = torch.full((3, 1, 3, 4), -60.0)
-    sure[:, 0, :, 0] = 60.0
-    sure[1, 0, 1] = sure[1, 0, 1].roll(1)  # one head of three differs on the second latent
-    sure[:, 0, 2] = 0.0  # all heads ignorant of the third: no disagreement
-    expected = -(2 / 3 * math.log(2 / 3) + 1 / 3 * math.log(1 / 3)) / 3
-    assert ensemble._spread(sure.flatten(-2)).item() == pytest.approx(expected, abs=1e-6)
-
-
-@pytest.mark.parametrize("target", ["feature", "deter", "latent"])
+@pytest.mark.parametrize("target", TARGETS)
 def test_heads_with_equal_weights_agree(target: Target) -> None:
     _, ensemble = build(target)
     with torch.no_grad():
@@ -66,7 +56,7 @@ def test_heads_with_equal_weights_agree(target: Target) -> None:
     assert ensemble.disagreement(*inputs(6)).max().item() < 1e-6
 
 
-@pytest.mark.parametrize("target", ["feature", "deter", "latent"])
+@pytest.mark.parametrize("target", TARGETS)
 def test_blocks_change_nothing(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     _, ensemble = build(target)
     feature, action = inputs(5, 7)
@@ -129,7 +119,11 @@ def plain_loss(ensemble: Ensemble, posterior: Posterior, batch: dict[str, Tensor
             predictions = ensemble.predict(feature[b, t].unsqueeze(0), action.unsqueeze(0))[:, 0]
             count += 1
             for prediction in predictions:
-                if ensemble.config.target == "latent":
+                if ensemble.config.target == "observation":
+                    variables = prediction.split(list(CATEGORICAL.classes))
+                    for logits, value in zip(variables, batch["cells"][b, t + 1].tolist(), strict=True):
+                        total -= CATEGORICAL.weight * torch.log_softmax(logits, -1)[value].item()
+                elif ensemble.config.target == "latent":
                     log_probs = torch.log_softmax(prediction.unflatten(0, (3, 4)), -1)
                     total -= (posterior.posterior[b, t + 1].exp() * log_probs).sum().item()
                 else:
@@ -142,7 +136,7 @@ def plain_loss(ensemble: Ensemble, posterior: Posterior, batch: dict[str, Tensor
 
 @pytest.mark.parametrize("across", [False, True])
 @pytest.mark.parametrize("action", ["taken", "authors"])
-@pytest.mark.parametrize("target", ["feature", "deter", "latent"])
+@pytest.mark.parametrize("target", TARGETS)
 def test_the_loss_is_the_mean_over_transitions_of_the_sum_over_heads(
     target: Target, action: Literal["taken", "authors"], across: bool
 ) -> None:
@@ -171,7 +165,7 @@ def test_a_batch_of_nothing_but_first_records_is_no_loss() -> None:
     assert ensemble.loss(posterior, batch).item() == 0.0
 
 
-@pytest.mark.parametrize("target", ["feature", "deter", "latent"])
+@pytest.mark.parametrize("target", TARGETS)
 def test_no_gradient_reaches_the_world_model(target: Target) -> None:
     model, ensemble = build(target)
     loss = ensemble.loss(*posterior_of(model))

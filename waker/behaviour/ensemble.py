@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from waker.config import ExplorerConfig, ModelConfig
-from waker.model.distributions import categorical_entropy, gaussian_nll, log_softmax
+from waker.behaviour.targets import LatentTarget, ObservationTarget, RegressionTarget, Target
+from waker.config import ExplorerConfig
 from waker.model.nets import StackedMLP
-from waker.model.rssm import RSSM, Posterior
+from waker.model.rssm import Posterior
+from waker.model.world_model import WorldModel
 
 _CHUNK_ROWS = 1024
 """States whose disagreement is computed at a time, so that predictions are never held for all imagined states at once.
@@ -19,21 +19,33 @@ _CHUNK_ROWS = 1024
 A number of rows, not of bytes: the number of dispatched operations must not grow with the number of heads.
 """
 
-_LEAST_DEVIATION = 1e-8
-"""Below this the heads agree: the standard deviation has no derivative at zero."""
+
+def make_target(model: WorldModel, name: str) -> Target:
+    """The target called ``name`` of ``explorer.target``.
+
+    Raises:
+        UserError: it does not go with these observations.
+    """
+    if name == "latent":
+        return LatentTarget(model.rssm)
+    if name == "observation":
+        return ObservationTarget(model.keys, model.decoder, model.config.symlog)
+    return RegressionTarget(model.rssm, whole=name == "feature")
 
 
 class Ensemble(nn.Module):
-    """E predictors of the next latent state from a feature and an action, as one stack (METHOD §5)."""
+    """E predictors of the next state from a feature and an action, as one stack (METHOD §5).
 
-    def __init__(self, rssm: RSSM, action_dim: int, config: ExplorerConfig, model: ModelConfig) -> None:
+    Args:
+        model: whose states it predicts; it is not kept.
+    """
+
+    def __init__(self, model: WorldModel, action_dim: int, config: ExplorerConfig) -> None:
         super().__init__()
         self.config = config
-        self.latents, self.classes, self.stoch_dim = rssm.latents, rssm.classes, rssm.stoch_dim
-        sizes = {"feature": rssm.feature_dim, "deter": rssm.deter_dim, "latent": rssm.stoch_dim}
-        self.target_dim = sizes[config.target]
-        inputs = rssm.feature_dim + action_dim
-        self.net = StackedMLP(config.heads, inputs, config.units, self.target_dim, model.act, model.norm)
+        self.target = make_target(model, config.target)
+        inputs = model.rssm.feature_dim + action_dim
+        self.net = StackedMLP(config.heads, inputs, config.units, self.target.dim, model.config.act, model.config.norm)
 
     def predict(self, feature: Tensor, action: Tensor) -> Tensor:
         """(n, F), (n, A) → (E, n, target)."""
@@ -48,40 +60,19 @@ class Ensemble(nn.Module):
         led_into = self.config.action == "authors"
         conditions = action[:, :-1] if led_into else action[:, 1:]
         prediction = self.predict(feature[:, :-1].flatten(0, 1), conditions.flatten(0, 1))  # (E, B·(T−1), target)
-        if self.config.target == "latent":
-            log_probs = self._latent_log_probs(prediction)
-            truth = posterior.posterior[:, 1:].detach().exp().flatten(0, 1)  # (B·(T−1), S, C)
-            nll = -(truth * log_probs).sum((-1, -2))
-        else:
-            target = feature if self.config.target == "feature" else posterior.state.deter.detach()
-            nll = gaussian_nll(prediction, target[:, 1:].flatten(0, 1)).sum(-1)  # (E, B·(T−1))
+        nll = self.target.nll(prediction, posterior, batch)  # (E, B·(T−1))
         if self.config.across_ends:
             return nll.sum(0).mean()
         inside = (~batch["is_first"][:, 1:]).to(nll.dtype).flatten()
         return (nll * inside).sum() / inside.sum().clamp_min(1.0)
 
     def disagreement(self, feature: Tensor, action: Tensor) -> Tensor:
-        """Disagreement of the heads at (..., F) under actions (..., A), shape (...).
-
-        Regression targets: the population standard deviation over heads, averaged over target dimensions. Latents: the
-        Jensen–Shannon divergence of the heads' categoricals in nats, averaged over latents.
-        """
+        """Disagreement of the heads at (..., F) under actions (..., A), shape (...), in the target's own measure."""
         lead = feature.shape[:-1]
         feature, action = feature.flatten(0, -2), action.flatten(0, -2)
         blocks = zip(feature.split(_CHUNK_ROWS), action.split(_CHUNK_ROWS), strict=True)
-        parts = [self._spread(self.predict(f, a)) for f, a in blocks]
+        parts = [self.target.spread(self.predict(f, a)) for f, a in blocks]
         return torch.cat(parts).unflatten(0, lead)
-
-    def _spread(self, prediction: Tensor) -> Tensor:
-        if self.config.target == "latent":
-            log_probs = self._latent_log_probs(prediction)  # (E, n, S, C)
-            mixture = log_probs.exp().mean(0).clamp_min(1e-12).log()
-            return (categorical_entropy(mixture) - categorical_entropy(log_probs).mean(0)).mean(-1)
-        spread: Tensor = _Deviation.apply(prediction)
-        return spread
-
-    def _latent_log_probs(self, logits: Tensor) -> Tensor:
-        return log_softmax(logits.unflatten(-1, (self.latents, self.classes)))
 
     def intrinsic_reward(self, feature: Tensor, action: Tensor) -> Tensor:
         """Scaled disagreement at every entry of a rollout, (H+1, N).
@@ -97,24 +88,3 @@ class Ensemble(nn.Module):
             return self.config.scale * self.disagreement(feature, action)
         arrived = self.disagreement(feature[:-1], action[1:])
         return self.config.scale * torch.cat([torch.zeros_like(arrived[:1]), arrived])
-
-
-class _Deviation(torch.autograd.Function):
-    """Population standard deviation over the first axis, averaged over the last: (E, n, D) → (n,).
-
-    Written out, as torch.std over the leading axis costs several times the matmuls on a CPU. The derivative is
-    (x − mean) / (E·D·std): one product, the mean's own part being zero. Where heads agree it is zero.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, prediction: Tensor) -> Tensor:
-        centred = prediction - prediction.mean(0, keepdim=True)
-        deviation = centred.square().mean(0).sqrt_().clamp_min_(_LEAST_DEVIATION)
-        ctx.save_for_backward(centred, deviation)
-        return deviation.mean(-1)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        centred, deviation = ctx.saved_tensors
-        share = grads[0].unsqueeze(-1) / (deviation * centred.shape[0] * centred.shape[-1])
-        return centred * share.where(deviation > _LEAST_DEVIATION, 0.0)

@@ -1,0 +1,169 @@
+"""What the members of the ensemble predict of the next state, how well they do, and how far they disagree about it.
+
+Called by :class:`waker.behaviour.ensemble.Ensemble`. A target knows the size of a prediction, its −log likelihood and
+the spread of several predictions; it knows nothing of the networks that make them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from waker.errors import UserError
+from waker.model.decoder import Decoder
+from waker.model.distributions import categorical_entropy, gaussian_nll, log_softmax, symlog
+from waker.model.rssm import RSSM, Posterior
+from waker.spaces import ObservationKey
+
+LEAST_DEVIATION = 1e-8
+"""Below this the members agree: the standard deviation has no derivative at zero."""
+
+
+class Target(Protocol):
+    """One kind of prediction; E members, n states.
+
+    Attributes:
+        dim: size of a prediction.
+    """
+
+    dim: int
+
+    def nll(self, prediction: Tensor, posterior: Posterior, batch: Mapping[str, Tensor]) -> Tensor:
+        """−log likelihood of steps 1 … T−1 of a batch, (E, B·(T−1), dim) → (E, B·(T−1)); no gradient to the model."""
+
+    def spread(self, prediction: Tensor) -> Tensor:
+        """How far predictions (E, n, dim) lie apart, (n,)."""
+
+
+def next_states(x: Tensor) -> Tensor:
+    """What was reached: steps 1 … T−1 of (B, T, ...) as (B·(T−1), ...), without gradient."""
+    return x[:, 1:].detach().flatten(0, 1)
+
+
+class RegressionTarget:
+    """The next feature (as published), or its deterministic part: unit-variance Gaussians.
+
+    Spread: the population standard deviation over members, averaged over dimensions.
+    """
+
+    def __init__(self, rssm: RSSM, whole: bool) -> None:
+        self.whole = whole
+        self.dim = rssm.feature_dim if whole else rssm.deter_dim
+
+    def nll(self, prediction: Tensor, posterior: Posterior, batch: Mapping[str, Tensor]) -> Tensor:
+        """See :class:`Target`."""
+        state = posterior.state
+        return gaussian_nll(prediction, next_states(state.feature if self.whole else state.deter)).sum(-1)
+
+    def spread(self, prediction: Tensor) -> Tensor:
+        """See :class:`Target`."""
+        return mean_deviation(prediction)
+
+
+class LatentTarget:
+    """The next categorical latents, against the posterior's probabilities.
+
+    Spread: the Jensen–Shannon divergence of the members' categoricals in nats, averaged over latents.
+    """
+
+    def __init__(self, rssm: RSSM) -> None:
+        self.shape, self.dim = (rssm.latents, rssm.classes), rssm.stoch_dim
+
+    def nll(self, prediction: Tensor, posterior: Posterior, batch: Mapping[str, Tensor]) -> Tensor:
+        """See :class:`Target`."""
+        truth = next_states(posterior.posterior).exp()  # (B·(T−1), S, C)
+        return -(truth * self._log_probs(prediction)).sum((-1, -2))
+
+    def spread(self, prediction: Tensor) -> Tensor:
+        """See :class:`Target`."""
+        return jensen_shannon(self._log_probs(prediction)).mean(-1)
+
+    def _log_probs(self, prediction: Tensor) -> Tensor:
+        return log_softmax(prediction.unflatten(-1, self.shape))
+
+
+class ObservationTarget:
+    """The next observation itself: categorical variables and vectors, with the keys' weights.
+
+    Where latents carry noise, members that predict latents spend their disagreement on it, alike in all environments;
+    what is observed next has no such part. Pictures are left to the other targets.
+
+    Spread: the Jensen–Shannon divergence in nats of every categorical variable and the standard deviation of every
+    number, averaged with the keys' weights.
+
+    Raises:
+        UserError: an observation key is an image.
+    """
+
+    def __init__(self, keys: tuple[ObservationKey, ...], decoder: Decoder, use_symlog: bool) -> None:
+        for key in keys:
+            if key.kind == "image":
+                raise UserError(
+                    f"explorer.target 'observation' needs vectors or categories, and observation {key.name!r} is an "
+                    "image; use 'deter', 'feature' or 'latent'"
+                )
+        self.keys, self.symlog = keys, use_symlog
+        self.sizes = [key.size for key in keys]
+        self.layouts = {k.name: decoder.layout(k.name) for k in keys if k.kind == "categorical"}
+        self.dim = sum(self.sizes)
+        self.total = sum(k.weight * (len(k.classes) or k.size) for k in keys)
+
+    def nll(self, prediction: Tensor, posterior: Posterior, batch: Mapping[str, Tensor]) -> Tensor:
+        """See :class:`Target`."""
+        losses = []
+        for key, part in zip(self.keys, prediction.split(self.sizes, -1), strict=True):
+            truth = next_states(batch[key.name])
+            if key.kind == "categorical":
+                loss = self.layouts[key.name].nll(part, truth.expand(part.shape[0], *truth.shape))
+            else:
+                flat = truth.float().reshape(part.shape[1:])
+                loss = gaussian_nll(part, symlog(flat) if self.symlog else flat).sum(-1)
+            losses.append(key.weight * loss)
+        return torch.stack(losses).sum(0)
+
+    def spread(self, prediction: Tensor) -> Tensor:
+        """See :class:`Target`."""
+        spreads = []
+        for key, part in zip(self.keys, prediction.split(self.sizes, -1), strict=True):
+            if key.kind == "categorical":
+                spread = jensen_shannon(self.layouts[key.name].log_probabilities(part)).sum(-1)
+            else:
+                spread = key.size * mean_deviation(part)
+            spreads.append(key.weight / self.total * spread)
+        return torch.stack(spreads).sum(0)
+
+
+def jensen_shannon(log_probs: Tensor) -> Tensor:
+    """Divergence of E categoricals in nats: their mixture's entropy less their mean entropy, (E, ..., C) → (...)."""
+    mixture = log_probs.exp().mean(0).clamp_min(1e-12).log()
+    return categorical_entropy(mixture) - categorical_entropy(log_probs).mean(0)
+
+
+def mean_deviation(prediction: Tensor) -> Tensor:
+    """Population standard deviation over E predictions, averaged over dimensions: (E, n, D) → (n,)."""
+    deviation: Tensor = _Deviation.apply(prediction)
+    return deviation
+
+
+class _Deviation(torch.autograd.Function):
+    """Written out, as torch.std over the leading axis costs several times the matmuls on a CPU.
+
+    The derivative is (x − mean) / (E·D·std): one product, the mean's own part being zero. Where members agree it is
+    zero.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, prediction: Tensor) -> Tensor:
+        centred = prediction - prediction.mean(0, keepdim=True)
+        deviation = centred.square().mean(0).sqrt_().clamp_min_(LEAST_DEVIATION)
+        ctx.save_for_backward(centred, deviation)
+        return deviation.mean(-1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        centred, deviation = ctx.saved_tensors
+        share = grads[0].unsqueeze(-1) / (deviation * centred.shape[0] * centred.shape[-1])
+        return centred * share.where(deviation > LEAST_DEVIATION, 0.0)
