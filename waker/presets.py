@@ -113,7 +113,7 @@ def laptop() -> Config:
         explorer=ExplorerConfig(
             heads=5,
             units=(64,),
-            target="deter",
+            target="observation",
             credit_steps=1,
             optimizer=OptimizerConfig(lr=1e-3, eps=1e-8, warmup=50),
         ),
