@@ -181,8 +181,8 @@ class ExplorerConfig:
     """Hidden layers of a member."""
     target: Literal["feature", "deter", "latent", "observation"] = "feature"
     """What members predict of the next state: the feature (as published), its deterministic part, the categorical
-    latents, or the observation (vectors and categories). Disagreement about categories is a Jensen–Shannon divergence
-    in nats, about numbers a standard deviation."""
+    latents, or the observation (pictures as the encoder embeds them). Disagreement about categories is a
+    Jensen–Shannon divergence in nats, about numbers a standard deviation."""
     action: Literal["taken", "authors"] = "taken"
     """The action members see: the one taken at t, or (authors) the one that led into t."""
     across_ends: bool = False

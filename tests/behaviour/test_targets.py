@@ -9,10 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.tiny_learner import CATEGORICAL, VECTOR, tiny_batch, tiny_config, tiny_spec
+from tests.tiny_learner import CATEGORICAL, IMAGE, VECTOR, tiny_batch, tiny_config, tiny_spec
 from waker.behaviour.ensemble import make_target
-from waker.behaviour.targets import ObservationTarget, Target, mean_deviation
-from waker.errors import UserError
+from waker.behaviour.targets import Target, mean_deviation
 from waker.model.distributions import symlog
 from waker.model.world_model import WorldModel
 
@@ -75,10 +74,21 @@ def test_observations_are_predicted_in_the_model_s_scale(recipe: str) -> None:
             assert found[head, n].item() == pytest.approx(loss, rel=1e-5)
 
 
-def test_pictures_have_no_observation_target() -> None:
-    model = WorldModel(tiny_spec(kinds=("image", "vector")), tiny_config().model)
-    with pytest.raises(UserError, match="'image' is an image; use 'deter'"):
-        ObservationTarget(model.keys, model.decoder, True)
+def test_pictures_are_predicted_as_the_encoder_embeds_them() -> None:
+    spec = tiny_spec(kinds=("categorical", "image"))
+    model = WorldModel(spec, tiny_config().model)
+    target, batch = make_target(model, "observation"), tiny_batch(spec)
+    size = model.encoder.image_sizes["image"]
+    posterior = model.observe(batch)
+    embedding = model.encoder.images["image"](batch["image"][:, 1:].flatten(0, 1))  # (15, size)
+    variables = torch.zeros(2, 15, 10)
+    prediction = torch.cat([variables, torch.stack([embedding, embedding + 1.0])], -1)
+    losses = target.nll(prediction, posterior, batch).detach()
+    # Off by one everywhere costs ½ for each entry, with the key's weight.
+    torch.testing.assert_close(losses[1] - losses[0], torch.full((15,), IMAGE.weight * 0.5 * size))
+    assert not losses.isnan().any()
+    whole = IMAGE.weight * size + CATEGORICAL.weight * 3
+    torch.testing.assert_close(target.spread(prediction).detach(), torch.full((15,), IMAGE.weight * size * 0.5 / whole))
 
 
 def test_the_deviation_s_derivative_is_torch_s() -> None:

@@ -104,7 +104,7 @@ class RingModel:
         before = State(cell[:, :-1], torch.cat([cell, level], -1)[:, :-1])
         known = torch.cat([torch.cat([cell, level], -1)[:, :1], self.transition(before, batch["action"][:, 1:])], 1)
         posterior = cell.clamp_min(1e-20).log().unsqueeze(-2)
-        return Posterior(State(cell, known), posterior, self.prior(known))
+        return Posterior(State(cell, known), posterior, self.prior(known), cell)
 
     def continue_probability(self, feature: Tensor) -> Tensor:
         return 1.0 - feature[..., 0] if self.trap else torch.ones_like(feature[..., 0])

@@ -21,15 +21,11 @@ A number of rows, not of bytes: the number of dispatched operations must not gro
 
 
 def make_target(model: WorldModel, name: str) -> Target:
-    """The target called ``name`` of ``explorer.target``.
-
-    Raises:
-        UserError: it does not go with these observations.
-    """
+    """The target called ``name`` of ``explorer.target``."""
     if name == "latent":
         return LatentTarget(model.rssm)
     if name == "observation":
-        return ObservationTarget(model.keys, model.decoder, model.config.symlog)
+        return ObservationTarget(model)
     return RegressionTarget(model.rssm, whole=name == "feature")
 
 

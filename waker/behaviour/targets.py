@@ -12,11 +12,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from waker.errors import UserError
-from waker.model.decoder import Decoder
 from waker.model.distributions import categorical_entropy, gaussian_nll, log_softmax, symlog
 from waker.model.rssm import RSSM, Posterior
-from waker.spaces import ObservationKey
+from waker.model.world_model import WorldModel
 
 LEAST_DEVIATION = 1e-8
 """Below this the members agree: the standard deviation has no derivative at zero."""
@@ -86,52 +84,49 @@ class LatentTarget:
 
 
 class ObservationTarget:
-    """The next observation itself: categorical variables and vectors, with the keys' weights.
+    """The next observation: categorical variables, vectors, and pictures as the encoder embeds them.
 
     Where latents carry noise, members that predict latents spend their disagreement on it, alike in all environments;
-    what is observed next has no such part. Pictures are left to the other targets.
+    what is observed next has no such part. (Plan2Explore's own target is the embedding.)
 
     Spread: the Jensen–Shannon divergence in nats of every categorical variable and the standard deviation of every
     number, averaged with the keys' weights.
-
-    Raises:
-        UserError: an observation key is an image.
     """
 
-    def __init__(self, keys: tuple[ObservationKey, ...], decoder: Decoder, use_symlog: bool) -> None:
-        for key in keys:
-            if key.kind == "image":
-                raise UserError(
-                    f"explorer.target 'observation' needs vectors or categories, and observation {key.name!r} is an "
-                    "image; use 'deter', 'feature' or 'latent'"
-                )
-        self.keys, self.symlog = keys, use_symlog
-        self.sizes = [key.size for key in keys]
-        self.layouts = {k.name: decoder.layout(k.name) for k in keys if k.kind == "categorical"}
+    def __init__(self, model: WorldModel) -> None:
+        self.keys, self.symlog = model.keys, model.config.symlog
+        self.embedded = model.encoder.image_sizes
+        self.layouts = {k.name: model.decoder.layout(k.name) for k in self.keys if k.kind == "categorical"}
+        self.sizes = [self.embedded.get(key.name, key.size) for key in self.keys]
         self.dim = sum(self.sizes)
-        self.total = sum(k.weight * (len(k.classes) or k.size) for k in keys)
+        counts = [len(key.classes) or size for key, size in zip(self.keys, self.sizes, strict=True)]
+        self.total = sum(key.weight * count for key, count in zip(self.keys, counts, strict=True))
 
     def nll(self, prediction: Tensor, posterior: Posterior, batch: Mapping[str, Tensor]) -> Tensor:
         """See :class:`Target`."""
+        pictures = list(self.embedded.values())
+        embedded = posterior.embed[..., : sum(pictures)].split(pictures, -1)
+        images = dict(zip(self.embedded, embedded, strict=True))
         losses = []
         for key, part in zip(self.keys, prediction.split(self.sizes, -1), strict=True):
-            truth = next_states(batch[key.name])
+            truth = next_states(images.get(key.name, batch[key.name]))
             if key.kind == "categorical":
                 loss = self.layouts[key.name].nll(part, truth.expand(part.shape[0], *truth.shape))
             else:
                 flat = truth.float().reshape(part.shape[1:])
-                loss = gaussian_nll(part, symlog(flat) if self.symlog else flat).sum(-1)
+                scaled = symlog(flat) if self.symlog and key.kind == "vector" else flat
+                loss = gaussian_nll(part, scaled).sum(-1)
             losses.append(key.weight * loss)
         return torch.stack(losses).sum(0)
 
     def spread(self, prediction: Tensor) -> Tensor:
         """See :class:`Target`."""
         spreads = []
-        for key, part in zip(self.keys, prediction.split(self.sizes, -1), strict=True):
+        for key, size, part in zip(self.keys, self.sizes, prediction.split(self.sizes, -1), strict=True):
             if key.kind == "categorical":
                 spread = jensen_shannon(self.layouts[key.name].log_probabilities(part)).sum(-1)
             else:
-                spread = key.size * mean_deviation(part)
+                spread = size * mean_deviation(part)
             spreads.append(key.weight / self.total * spread)
         return torch.stack(spreads).sum(0)
 

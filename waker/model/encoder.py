@@ -73,6 +73,15 @@ class Encoder(nn.Module):
         self.out_features = sum(e.out_features for e in images.values())
         self.out_features += self.mlp.out_features if self.mlp is not None else 0
 
+    @property
+    def image_sizes(self) -> dict[str, int]:
+        """The entries of the embedding that belong to each image, in order; they come first."""
+        sizes = {}
+        for name, encoder in self.images.items():
+            assert isinstance(encoder, ImageEncoder)
+            sizes[name] = encoder.out_features
+        return sizes
+
     def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
         """Keys with any leading shape (…) → embedding (…, embedding)."""
         parts: list[Tensor] = []

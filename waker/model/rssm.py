@@ -29,11 +29,12 @@ class State(NamedTuple):
 
 
 class Posterior(NamedTuple):
-    """What :meth:`RSSM.observe` returns, all (B, T, ...); logits are log probabilities (B, T, S, C)."""
+    """What :meth:`RSSM.observe` returns, all (B, T, ...): log probabilities (B, T, S, C), embedding (B, T, E)."""
 
     state: State
     posterior: Tensor
     prior: Tensor
+    embed: Tensor
 
 
 class RSSM(nn.Module):
@@ -109,7 +110,7 @@ class RSSM(nn.Module):
             posteriors.append(log_probs)
         deter_sequence = torch.stack(deters, 1)  # (B, T, D)
         states = State(torch.stack(stochs, 1), deter_sequence)
-        return Posterior(states, torch.stack(posteriors, 1), self.prior(deter_sequence))
+        return Posterior(states, torch.stack(posteriors, 1), self.prior(deter_sequence), embed)
 
     def _project_embedding(self, embed: Tensor) -> Tensor:
         # The posterior's layer sees (deter, embed): its embedding columns and bias, applied to all steps at once.
