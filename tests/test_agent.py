@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -68,14 +68,16 @@ def test_every_recipe_learns_from_every_observation_and_action(
     kinds: tuple[str, ...], recipe: str, discrete: bool
 ) -> None:
     spec = tiny_spec(kinds=kinds, discrete=discrete)
-    agent = make(spec, tiny_config(recipe))
+    config = tiny_config(recipe)
+    agent = make(spec, config)
     for seed in range(2):
         credit, metrics = agent.update(tiny_batch(spec, seed=seed))
     assert set(metrics) >= ONLINE_METRICS
     assert all(torch.isfinite(value).all() and not value.requires_grad for value in metrics.values())
     assert metrics["actor_loss"].shape == (3,)  # two tasks and the explorer
     assert metrics["reward_loss"].shape == (2,)
-    assert credit.error.shape == credit.theta_id.shape == (18,)
+    credited = 15 if config.explorer.credit == "replayed" else 18
+    assert credit.error.shape == credit.theta_id.shape == (credited,)
     assert torch.isfinite(credit.error).all()
     assert not credit.error.requires_grad
 
@@ -179,37 +181,38 @@ def test_only_imagined_states_of_a_living_episode_count() -> None:
     empty = torch.zeros(4, 1, 2, 1)
     rollout = _rollout(empty, reward, goes_on)
     # Second start: weights 1, 1, ½ on errors 2, 4, 6.
-    torch.testing.assert_close(agent._errors(rollout), torch.tensor([2.0, (2.0 + 4.0 + 3.0) / 2.5]))
+    torch.testing.assert_close(agent._imagined_errors(rollout), torch.tensor([2.0, (2.0 + 4.0 + 3.0) / 2.5]))
 
 
 def _rollout(feature: Tensor, reward: Tensor, goes_on: Tensor) -> Rollout:
     return Rollout(Trajectory(feature, feature, feature[1:]), reward, goes_on)
 
 
-def test_next_step_credit_is_taken_at_every_posterior_state_though_few_are_imagined_from(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("action", ["taken", "authors"])
+def test_replayed_credit_is_the_disagreement_about_the_steps_of_the_batch(
+    action: Literal["taken", "authors"], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec, config = tiny_spec(), tiny_config()
-    explorer = replace(config.explorer, credit_steps=1, scale=3.0)
-    agent = make(spec, replace(config, behaviour=replace(config.behaviour, starts=5), explorer=explorer))
-    asked = list[tuple[Tensor, Tensor]]()
-    disagreement = agent.ensemble.disagreement
+    explorer = replace(config.explorer, credit="replayed", scale=3.0, action=action)
+    config = replace(config, behaviour=replace(config.behaviour, starts=5), explorer=explorer)
+    agent, batch, observed = make(spec, config), tiny_batch(spec), list[Tensor]()
+    ensemble, loss = copy.deepcopy(agent.ensemble), agent.model.loss
 
-    def note(feature: Tensor, action: Tensor) -> Tensor:
-        found = disagreement(feature, action)
-        asked.append((feature, found))
-        return found
+    def keep(*args: Any) -> Any:
+        output = loss(*args)
+        observed.append(output.posterior.state.feature)
+        return output
 
-    monkeypatch.setattr(agent.ensemble, "disagreement", note)
-    credit, metrics = agent.update(tiny_batch(spec))
-    expected = np.repeat([0, 1, 2], 6)
-    expected[2] = -1  # sequence 0 ended its episode at step 2
-    assert credit.theta_id.tolist() == expected.tolist()
-    feature, found = asked[-1]
-    assert feature.shape[0] == 18  # B·T
-    torch.testing.assert_close(credit.error, 3.0 * found)
+    monkeypatch.setattr(agent.model, "loss", keep)
+    credit, metrics = agent.update(batch)
+    # What was taken at t is recorded with t + 1; sequence 0 begins a new episode at step 3.
+    taken = batch["action"][:, :-1] if action == "authors" else batch["action"][:, 1:]
+    expected = 3.0 * ensemble.disagreement(observed[0][:, :-1], taken)  # (3, 5), by the members before their step
+    torch.testing.assert_close(credit.error, expected.flatten())
+    assert credit.theta_id.tolist() == [0, 0, -1, 0, 0, *[1] * 5, *[2] * 5]
     torch.testing.assert_close(metrics["credit"], credit.error.mean())
     assert not credit.error.requires_grad
+    assert len(credit.error) == agent.credits(replace(config, train=replace(config.train, batch=3, length=6)))
 
 
 def test_drawn_starts_are_credited_to_their_own_theta() -> None:

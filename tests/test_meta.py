@@ -57,7 +57,7 @@ def test_an_update_needs_no_values(recipe: str, kinds: tuple[str, ...], discrete
     results = [*credit, *metrics.values()]
     if after:
         results += agent.adapt_update(batch).values()
-    credited = 8 if agent.credits_everywhere(config) else starts or 8
+    credited = 6 if config.explorer.credit == "replayed" else starts or 8
     assert credit.error.shape == credit.theta_id.shape == (credited,)
     assert {x.device.type for x in (*results, *tensors(agent.state_dict()))} == {"meta"}
     assert all(value.dim() <= 1 and not value.requires_grad for value in results)

@@ -81,27 +81,26 @@ class Agent:
         starts = start_states(output.posterior.state, batch, self.config.behaviour.starts)
         rollout, policy_metrics = self.learner.update(self.model, starts, self._rewards, mode)
         metrics |= policy_metrics
-        loss = self.ensemble.loss(output.posterior, batch)
+        prediction = self.ensemble.predict_steps(output.posterior, batch)
+        loss = self.ensemble.loss(prediction, output.posterior, batch)
         metrics["ensemble_loss"] = loss.detach()
         metrics["ensemble_grad_norm"] = self.ensemble_optimizer.step(loss)
-        if self.credits_everywhere(self.config):
-            starts = start_states(output.posterior.state, batch, 0)
-            error = self._next_step_errors(starts.state.feature)
+        if self.config.explorer.credit == "replayed":
+            credit = self._replayed_errors(prediction.detach(), batch)
         else:
-            error = self._errors(rollout)
-        metrics["credit"] = error.mean()
-        # A state that ended its episode has no future to be wrong about.
-        return Credit(torch.where(starts.goes_on > 0, starts.theta_id, -1), error), metrics
+            # A state that ended its episode has no future to be wrong about.
+            theta_id = torch.where(starts.goes_on > 0, starts.theta_id, -1)
+            credit = Credit(theta_id, self._imagined_errors(rollout))
+        metrics["credit"] = credit.error.mean()
+        return credit, metrics
 
     @staticmethod
-    def credits_everywhere(config: Config) -> bool:
-        """Whether all B·T posterior states are credited, not the imagined starts alone.
-
-        So where starts are drawn and only the next step counts: that needs no imagination, costs next to nothing, and
-        an estimate from several times as many states is that much less noisy.
-        """
-        explorer = config.explorer
-        return config.behaviour.starts > 0 and explorer.credit_steps == 1 and not explorer.credit_first
+    def credits(config: Config) -> int:
+        """How many errors one update credits."""
+        batch, length = config.train.batch, config.train.length
+        if config.explorer.credit == "replayed":
+            return batch * (length - 1)
+        return min(config.behaviour.starts or batch * length, batch * length)
 
     def adapt_update(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """One update of the task policies alone, from the frozen world model (``task_policies = "after"``)."""
@@ -123,7 +122,7 @@ class Agent:
             return intrinsic
         return torch.cat([task_rewards(self.model.rewards, tasks), intrinsic], 1)
 
-    def _errors(self, rollout: Rollout) -> Tensor:
+    def _imagined_errors(self, rollout: Rollout) -> Tensor:
         """Mean disagreement of each start state over the credited steps while its episode lives, (N,)."""
         error, goes_on = rollout.reward[:, -1].detach(), rollout.goes_on[:, -1].detach()  # (H+1, N)
         explorer = self.config.explorer
@@ -132,12 +131,15 @@ class Agent:
         error, alive = error[first:last], survival(goes_on)[first:last]
         return (alive * error).sum(0) / alive.sum(0).clamp_min(1e-8)
 
-    @torch.no_grad()
-    def _next_step_errors(self, feature: Tensor) -> Tensor:
-        """Disagreement about the next state under the explorer's action: features (N, F) → (N,)."""
-        policies = self.learner.policies
-        action = policies.sample(policies.actor(feature.unsqueeze(0)))[-1]  # the explorer is the last member
-        return self.config.explorer.scale * self.ensemble.disagreement(feature, action)
+    def _replayed_errors(self, prediction: Tensor, batch: Mapping[str, Tensor]) -> Credit:
+        """Disagreement about the batch's own steps, B·(T−1) of them; nobody's where an episode begins.
+
+        Args:
+            prediction: of the ensemble, (E, B·(T−1), target).
+        """
+        error = self.config.explorer.scale * self.ensemble.target.spread(prediction)
+        theta_id, first = batch["theta_id"][:, :-1].flatten(), batch["is_first"][:, 1:].flatten()
+        return Credit(torch.where(first, -1, theta_id), error)
 
     # Acting -------------------------------------------------------------------------------------------------------
 

@@ -162,10 +162,7 @@ class Family:
 
 def curriculum_of(config: Config, space: ThetaSpace, rng: np.random.Generator) -> Curriculum:
     """The curriculum of a configuration; its memory is counted in updates of N credits."""
-    windows = config.train.batch * config.train.length
-    starts = 0 if Agent.credits_everywhere(config) else config.behaviour.starts
-    credits = min(starts or windows, windows)
-    return make_curriculum(config.curriculum.sampler, space, config.curriculum, rng, credits)
+    return make_curriculum(config.curriculum.sampler, space, config.curriculum, rng, Agent.credits(config))
 
 
 def check_buildable(config: Config, family: Family) -> None:

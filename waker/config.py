@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from waker.curriculum.config import CurriculumConfig
+from waker.errors import UserError
 from waker.ranges import COUNT, FINITE, NOT_NEGATIVE, POSITIVE, SEVERAL, SHARE, Range, require
 
 
@@ -190,6 +191,9 @@ class ExplorerConfig:
     its sequences never cross an end; ours do, so this is for comparisons with it alone."""
     scale: float = 1.0
     """Intrinsic reward = scale × disagreement."""
+    credit: Literal["imagined", "replayed"] = "imagined"
+    """Which disagreement is credited to θ as the model's error: about the steps imagined from each start state (as
+    published), or about the steps of the batch itself, which needs no imagination and asks B·(T−1) states."""
     credit_steps: int = 0
     """Imagined steps whose disagreement is credited to the start state's θ; 0 = the whole horizon (as published).
     Imagined states drift away from the θ they started in, most of all early in training."""
@@ -201,6 +205,11 @@ class ExplorerConfig:
         require(self, "explorer.", SEVERAL, "heads")  # one member disagrees with nobody
         require(self, "explorer.", COUNT, "units")
         require(self, "explorer.", NOT_NEGATIVE, "scale", "credit_steps")
+        if self.credit == "replayed" and (self.credit_steps or self.credit_first):
+            raise UserError(
+                "explorer.credit_steps and explorer.credit_first say which imagined steps are credited; with "
+                "explorer.credit 'replayed' none is: leave them at 0 and false"
+            )
 
 
 @dataclass(frozen=True)

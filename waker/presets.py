@@ -114,8 +114,8 @@ def laptop() -> Config:
             heads=5,
             units=(64,),
             target="observation",
-            credit_steps=1,
-            optimizer=OptimizerConfig(lr=1e-3, eps=1e-8, warmup=50),
+            credit="replayed",
+            optimizer=OptimizerConfig(lr=4e-3, eps=1e-8, warmup=50),
         ),
         curriculum=CurriculumConfig(memory_updates=20.0, reduction_interval=1_000, reduction_start=3_000),
         train=TrainConfig(

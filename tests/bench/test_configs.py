@@ -35,7 +35,7 @@ def test_the_published_update_is_the_authors_work() -> None:
     config = workload("paper-walker").config
     assert (config.train.batch, config.train.length, config.behaviour.horizon) == (16, 50, 15)
     assert (config.behaviour.starts, config.explorer.heads, config.train.task_policies) == (0, 10, "online")
-    assert not Agent.credits_everywhere(config)
+    assert Agent.credits(config) == 800
 
 
 @pytest.mark.parametrize("discrete", [True, False])

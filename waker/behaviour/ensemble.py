@@ -47,15 +47,21 @@ class Ensemble(nn.Module):
         """(n, F), (n, A) → (E, n, target)."""
         return self.net(torch.cat([feature, action], -1).unsqueeze(0))
 
-    def loss(self, posterior: Posterior, batch: Mapping[str, Tensor]) -> Tensor:
-        """−log likelihood of the next state, summed over heads, averaged over transitions inside an episode, 0-dim.
-
-        No gradient reaches the world model.
-        """
+    def predict_steps(self, posterior: Posterior, batch: Mapping[str, Tensor]) -> Tensor:
+        """Predictions of steps 1 … T−1 of a batch from those before, (E, B·(T−1), target); none reaches the model."""
         feature, action = posterior.state.feature.detach(), batch["action"]
         led_into = self.config.action == "authors"
         conditions = action[:, :-1] if led_into else action[:, 1:]
-        prediction = self.predict(feature[:, :-1].flatten(0, 1), conditions.flatten(0, 1))  # (E, B·(T−1), target)
+        return self.predict(feature[:, :-1].flatten(0, 1), conditions.flatten(0, 1))
+
+    def loss(self, prediction: Tensor, posterior: Posterior, batch: Mapping[str, Tensor]) -> Tensor:
+        """−log likelihood of the next state, summed over heads, averaged over transitions inside an episode, 0-dim.
+
+        No gradient reaches the world model.
+
+        Args:
+            prediction: of :meth:`predict_steps`.
+        """
         nll = self.target.nll(prediction, posterior, batch)  # (E, B·(T−1))
         if self.config.across_ends:
             return nll.sum(0).mean()

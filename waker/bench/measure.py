@@ -119,8 +119,7 @@ def measure_crediting(workload: Workload, curriculum: str | None = None) -> dict
     config = workload.config
     if curriculum is not None:
         config = dataclasses.replace(config, curriculum=dataclasses.replace(config.curriculum, sampler=curriculum))
-    windows = config.train.batch * config.train.length
-    starts = windows if Agent.credits_everywhere(config) else min(config.behaviour.starts or windows, windows)
+    starts = Agent.credits(config)
     rng = np.random.default_rng(0)
     ids, errors = rng.integers(space.size or 1, size=starts), rng.exponential(size=starts).astype(np.float32)
     credited = curriculum_of(config, space, rng)

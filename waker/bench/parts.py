@@ -158,7 +158,8 @@ def watched(agent: Agent, watch: Stopwatch) -> Iterator[None]:
         (ensemble, "loss", ENSEMBLE),
         (ensemble, "intrinsic_reward", ENSEMBLE),
         (ensemble, "disagreement", ENSEMBLE),
-        (agent, "_next_step_errors", ENSEMBLE),
+        (ensemble, "predict_steps", ENSEMBLE),
+        (agent, "_replayed_errors", ENSEMBLE),
     ]
     owners = {MODEL: agent.model_optimizer, ENSEMBLE: agent.ensemble_optimizer}
     optimisers = [*owners.items(), *((POLICIES, value) for value in vars(learner).values() if isinstance(value, Adam))]
