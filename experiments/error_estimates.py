@@ -8,8 +8,8 @@ estimate the curriculum held at that moment. Writes ``results/error_estimates/``
 seed, step, metric and subset of θ: all, without slip, with slip), ``summary.csv`` (means over seeds and steps with
 bootstrap intervals) and ``figure.png``.
 
-Runs have the preset's full length. The target, the ensemble's learning rate and what is credited were chosen on seeds 11
-and 12, other settings on seed 0, and seeds 1 to 3 were looked at before; none of them is among the default seeds.
+Runs have the preset's full length. The target, the ensemble's learning rate and what is credited were chosen on seeds
+11 and 12, other settings on seed 0, and seeds 1 to 3 were looked at before; none of them is among the default seeds.
 
 What bounds it is computed beside it (variant ``bound``): the correlation that an estimate would have which knew each
 run's true errors but for how much larger they are, on average, with slip than without. The ensemble's members are of
