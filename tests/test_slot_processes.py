@@ -270,7 +270,6 @@ group = slot_group(Sleeps, spec_of(Sleeps()), 2, 2)
 actions = np.zeros((2, 1), np.float32)
 group.advance({0: (np.zeros(1), 0, 0), 1: (np.full(1, 3.0), 3, 0)}, actions)
 print(*(child.pid for child in multiprocessing.active_children()), flush=True)
-{then}
 """
 
 
@@ -278,7 +277,7 @@ def script(then: str) -> tuple[subprocess.Popen[str], list[int]]:
     """A process with two workers, and theirs."""
     root = Path(__file__).resolve().parents[1]
     environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'envs'}"}
-    command = [sys.executable, "-c", SCRIPT.format(then=then)]
+    command = [sys.executable, "-c", SCRIPT + then]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     return process, [int(pid) for pid in process.stdout.readline().split()]
