@@ -227,20 +227,26 @@ def test_a_run_whose_worker_is_killed_is_saved(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_call_is_not_taken_for_the_next_and_who_hangs_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupt(BaseException):
+        """As Ctrl-C, which would end pytest where it is not expected."""
+
     def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
+        raise Interrupt
 
     monkeypatch.setattr(slot_processes, "_PATIENCE", 0.1)
     group = slot_group(Sleeps, SPEC, 3, 1)
     group.advance(starts(BAD, 1, 2), PUSH)
     before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 0.3)
-    with pytest.raises(KeyboardInterrupt):
-        group.advance({}, PUSH)
-    signal.signal(signal.SIGALRM, before)
-    with pytest.raises(UserError, match="was interrupted"):
-        group.advance({}, PUSH)
-    group.close()
+    signal.setitimer(signal.ITIMER_REAL, 0.3, 5.0)
+    try:
+        with pytest.raises(Interrupt):
+            group.advance({}, PUSH)
+        with pytest.raises(UserError, match="was interrupted"):
+            group.advance({}, PUSH)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        group.close()
     group.close()
 
 
@@ -298,15 +304,20 @@ def test_workers_end_with_their_parent() -> None:
     time.sleep(0.3)  # for the step to begin
     assert all(map(alive, workers))
     process.kill()
-    process.communicate()
+    process.wait(10)
     deadline = time.monotonic() + 10
     while any(map(alive, workers)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not any(map(alive, workers))
+    orphans = [pid for pid in workers if alive(pid)]
+    for pid in orphans:
+        os.kill(pid, signal.SIGKILL)
+    assert not orphans
 
 
 def test_a_program_that_forgets_to_close_ends() -> None:
     process, workers = script("")
-    process.communicate(timeout=20)
-    assert process.returncode == 0
+    try:
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
     assert not any(map(alive, workers))
