@@ -65,6 +65,10 @@ def test_environments_need_neither_torch_nor_the_learner() -> None:
     assert not imported(WAKER_ENVS) & {"waker", *FRAMEWORKS}
 
 
+def test_environment_processes_need_no_torch() -> None:
+    assert not imported(["waker.slot_worker"]) & set(FRAMEWORKS)
+
+
 def test_the_core_imports_no_logger_and_no_plots() -> None:
     assert not imported(CORE) & (set(FRAMEWORKS) - {"torch"})
 

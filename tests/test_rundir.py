@@ -49,7 +49,9 @@ def test_the_first_setting_that_differs_is_named(tmp_path: Path) -> None:
     config = Config()
     RunFolder.open(tmp_path, config, (), ())
     RunFolder.open(tmp_path, config, (), ())
-    free = replace(config, device="cuda", sinks=("wandb",), train=replace(config.train, save_every=1, keep=9))
+    free = replace(
+        config, device="cuda", sinks=("wandb",), train=replace(config.train, env_processes=2, save_every=1, keep=9)
+    )
     assert RunFolder.open(tmp_path, free, (), ()).config is free
     changes = {
         "model.deter is 512 there and 3 now": replace(config, model=replace(config.model, deter=3)),

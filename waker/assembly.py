@@ -89,9 +89,8 @@ def environment(config: Config) -> MakeEnv:
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise UserError(f"{config.env} takes no argument {name!r}{hint}")
 
-    def make(**kwargs: Any) -> ParametricEnv:
-        return waker_envs.make(config.env, **{**config.env_kwargs, **kwargs})
-
+    # A partial, because it can be sent to environment processes, which a function made here cannot.
+    make: MakeEnv = functools.partial(waker_envs.make, config.env, **config.env_kwargs)
     try:
         make().close()
     except (UserError, waker_envs.UnknownEnvError):

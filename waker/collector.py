@@ -18,7 +18,8 @@ from waker.errors import UserError
 from waker.learner import EXPLORER, Player, PlayerState
 from waker.replay import Replay, record_fields
 from waker.seeding import Streams
-from waker.slots import EnvironmentFailed, MakeEnv, Slot, Step
+from waker.slot_group import slot_group
+from waker.slots import EnvironmentFailed, Episode, MakeEnv, Step
 from waker.spaces import EnvSpec
 from waker_envs.api import ThetaSpace
 
@@ -26,7 +27,7 @@ Row = dict[str, Any]
 
 
 class Collector:
-    """Steps ``envs`` slots.
+    """Steps ``envs`` slots. Call :meth:`close` in the end.
 
     Args:
         make_env: makes one slot's environment; called once for each.
@@ -38,8 +39,10 @@ class Collector:
         on_episode: receives a row for each finished episode: step, slot, theta_id, theta_<name>…, episode_seed,
             length, return_<task>… of the tasks that exist there, and completion_<task>… where the environment
             reports it.
+        processes: worker processes for the slots; 0 = none.
 
     Attributes:
+        slots: the environments.
         step: agent steps (``env.step`` calls) made so far.
     """
 
@@ -53,10 +56,11 @@ class Collector:
         envs: int,
         streams: Streams,
         on_episode: Callable[[Row], None],
+        processes: int = 0,
     ) -> None:
         self.spec, self.space, self.curriculum, self.replay = spec, space, curriculum, replay
         self._streams, self._on_episode = streams, on_episode
-        self.slots = [Slot(make_env(), spec) for _ in range(envs)]
+        self.slots = slot_group(make_env, spec, envs, processes)
         self.step = 0
         # The newest record of every slot, name → (slots, …); also what the player sees next.
         self._record = {n: np.zeros((envs, *shape), dtype) for n, (shape, dtype) in record_fields(spec).items()}
@@ -66,7 +70,11 @@ class Collector:
     @property
     def theta(self) -> NDArray[np.float64]:
         """θ of the first slot's episode, (D,): what a progress line shows."""
-        return self.slots[0].theta
+        return self._episodes[0].theta
+
+    @property
+    def _episodes(self) -> Sequence[Episode]:
+        return self.slots.episodes
 
     def tick(self, player: Player | None) -> None:
         """Add one record to every slot.
@@ -81,16 +89,14 @@ class Collector:
         ended = self._record["is_last"].copy()
         actions = self._act(player, ended)
         starts = dict(zip(np.flatnonzero(ended).tolist(), self._starts(int(ended.sum())), strict=True))
-        steps: list[Step] = []
-        for i, slot in enumerate(self.slots):
-            steps.append(slot.reset(*starts[i]) if i in starts else slot.step(actions[i]))
-        for i, (slot, step) in enumerate(zip(self.slots, steps, strict=True)):
-            self._write(i, slot, step, first=i in starts)
+        steps = self.slots.advance(starts, actions)
+        for i, (episode, step) in enumerate(zip(self._episodes, steps, strict=True)):
+            self._write(i, episode, step, first=i in starts)
         self.replay.add(self._record)
-        self.step += len(self.slots) - len(starts)
-        for i, (slot, step) in enumerate(zip(self.slots, steps, strict=True)):
+        self.step += len(steps) - len(starts)
+        for i, (episode, step) in enumerate(zip(self._episodes, steps, strict=True)):
             if self._record["is_last"][i]:
-                self._report(i, slot, step)
+                self._report(i, episode, step)
 
     def abandon(self) -> None:
         """Give up every slot's episode, after a failure: the next tick begins fresh ones."""
@@ -99,14 +105,13 @@ class Collector:
 
     def close(self) -> None:
         """Close all environments."""
-        for slot in self.slots:
-            slot.env.close()
+        self.slots.close()
 
     def state_dict(self) -> dict[str, Any]:
         """Slots (seed, θ, actions), the newest records, the player's state; curriculum and streams save themselves."""
         return {
             "step": self.step,
-            "slots": [slot.state_dict() for slot in self.slots],
+            "slots": [episode.state_dict() for episode in self._episodes],
             "record": {name: array.copy() for name, array in self._record.items()},
             "player": None if self._player_state is None else {k: v.cpu() for k, v in self._player_state.items()},
         }
@@ -123,28 +128,24 @@ class Collector:
         self._record = {name: np.array(array) for name, array in state["record"].items()}
         self._player_state = None
         if state["player"] is not None:
-            now = player.initial(len(self.slots))
+            now = player.initial(len(self._episodes))
             self._player_state = {k: v.to(now[k].device) for k, v in state["player"].items()}
-        for i, (slot, saved) in enumerate(zip(self.slots, state["slots"], strict=True)):
-            if self._record["is_last"][i]:
-                continue
-            try:
-                step = slot.rebuild(saved)
-                same = all(
-                    np.array_equal(step.observation[k.name], self._record[k.name][i]) for k in self.spec.observation
-                )
-            except EnvironmentFailed:
-                same = False
+        running = {i: saved for i, saved in enumerate(state["slots"]) if not self._record["is_last"][i]}
+        for i, step in self.slots.rebuild(running).items():
+            same = not isinstance(step, EnvironmentFailed) and all(
+                np.array_equal(step.observation[k.name], self._record[k.name][i]) for k in self.spec.observation
+            )
             if not same:
+                episode = self._episodes[i]
                 note(
-                    f"{self.spec.env_id} did not repeat its episode (seed {slot.seed}, θ = "
-                    f"{self.space.format(slot.theta)}); environment {i} begins a new one"
+                    f"{self.spec.env_id} did not repeat its episode (seed {episode.seed}, θ = "
+                    f"{self.space.format(episode.theta)}); environment {i} begins a new one"
                 )
                 self._record["is_last"][i] = True
 
     def _act(self, player: Player | None, ended: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Actions (slots, A) for the newest observations; those of ended slots are not used."""
-        n = len(self.slots)
+        n = len(ended)
         if player is None:
             self._player_state = None
             return self.spec.action.random(self._streams.actions, n)
@@ -170,39 +171,39 @@ class Collector:
         seeds = self._streams.episodes.integers(2**31, size=n)
         return [(theta, self.space.index(theta), int(seed)) for theta, seed in zip(thetas, seeds, strict=True)]
 
-    def _write(self, i: int, slot: Slot, step: Step, first: bool) -> None:
+    def _write(self, i: int, episode: Episode, step: Step, first: bool) -> None:
         record = self._record
         for name, value in step.observation.items():
             record[name][i] = value
-        record["action"][i] = 0.0 if first else slot.actions[-1]
+        record["action"][i] = 0.0 if first else episode.actions[-1]
         record["task_rewards"][i] = step.rewards
-        record["theta_id"][i] = slot.theta_id
+        record["theta_id"][i] = episode.theta_id
         record["is_first"][i] = first
         record["is_last"][i] = step.terminated or step.truncated
         record["is_terminal"][i] = step.terminated
 
-    def _report(self, i: int, slot: Slot, step: Step) -> None:
+    def _report(self, i: int, episode: Episode, step: Step) -> None:
         groups = self.space.groups
-        here = None if groups is None or slot.theta_id < 0 else int(groups[slot.theta_id])
+        here = None if groups is None or episode.theta_id < 0 else int(groups[episode.theta_id])
         returns = {
             f"return_{t}": float(r)
-            for t, r in zip(self.spec.tasks, slot.returns, strict=True)
+            for t, r in zip(self.spec.tasks, episode.returns, strict=True)
             if here is None or self.spec.domain_of(t) in (None, here)  # tasks of other domains earn nothing here
         }
-        stats = {"length": float(len(slot.actions)), "terminated": float(step.terminated), **returns}
+        stats = {"length": float(len(episode.actions)), "terminated": float(step.terminated), **returns}
         done = np.full(len(self.spec.tasks), np.nan) if step.completion is None else step.completion
         completion = {f"completion_{t}": float(c) for t, c in zip(self.spec.tasks, done, strict=True) if np.isfinite(c)}
         stats |= completion
-        self.curriculum.episode_done(slot.theta, slot.theta_id, stats)
-        theta = {f"theta_{n}": float(v) for n, v in zip(self.space.names, slot.theta, strict=True)}
+        self.curriculum.episode_done(episode.theta, episode.theta_id, stats)
+        theta = {f"theta_{n}": float(v) for n, v in zip(self.space.names, episode.theta, strict=True)}
         self._on_episode(
             {
                 "step": self.step,
                 "slot": i,
-                "theta_id": slot.theta_id,
+                "theta_id": episode.theta_id,
                 **theta,
-                "episode_seed": slot.seed,
-                "length": len(slot.actions),
+                "episode_seed": episode.seed,
+                "length": len(episode.actions),
                 **returns,
                 **completion,
             }

@@ -222,6 +222,9 @@ class TrainConfig:
     """Agent steps of uniform random actions before the first update."""
     envs: int = 8
     """Environment slots stepped together."""
+    env_processes: int = 0
+    """Worker processes that the slots are dealt to; 0 = all in the learner's own. For environments that take most of
+    the time (pictures), where cores are free. Changes no number; may differ on a resume."""
     train_every: float = 8.0
     """Agent steps between updates."""
     batch: int = 16
@@ -251,7 +254,7 @@ class TrainConfig:
         require(self, "train.", COUNT, "steps", "envs", "batch", "length", "replay", "adapt_batch")
         require(self, "train.", COUNT, "save_every", "keep", "log_every")
         require(self, "train.", POSITIVE, "train_every")
-        require(self, "train.", NOT_NEGATIVE, "prefill", "adapt_updates", "adapt_heads")
+        require(self, "train.", NOT_NEGATIVE, "prefill", "env_processes", "adapt_updates", "adapt_heads")
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from waker.config import Config
 from waker.errors import UserError, unknown
 from waker.files import reading, saving, write_text
 
-FREE_KEYS = ("device", "sinks", "train.save_every", "train.keep")
+FREE_KEYS = ("device", "sinks", "train.env_processes", "train.save_every", "train.keep")
 """Settings that do not change what a run computes, only where or how it is kept: they may differ on a resume."""
 SPACE_FILE = "theta_space.json"
 """In a run folder: θ's names and units, points, DR weights and the experts' hard set."""

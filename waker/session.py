@@ -101,6 +101,7 @@ class Session:
             train.envs,
             self.streams,
             self._episode,
+            train.env_processes,
         )
         self.explorer = self.agent.explorer()
         # No window of T steps can be drawn before every slot has them.
@@ -111,7 +112,7 @@ class Session:
         # While adapting there are no steps: save as often, counted in updates.
         self.adapt_clock = Every(max(1, int(train.save_every / train.train_every)))
         self._seconds, self._since = 0.0, time.monotonic()
-        self._cpu, self._cpu_since = 0.0, time.process_time()
+        self._cpu, self._cpu_since = 0.0, self._cpu_now()
         self._logged = (0, self._since)  # updates and time of the newest metric row
 
     @property
@@ -213,7 +214,7 @@ class Session:
             "adapted": self.adapted,
             "finished": self.finished,
             "seconds": self._seconds + time.monotonic() - self._since,
-            "cpu_seconds": self._cpu + time.process_time() - self._cpu_since,
+            "cpu_seconds": self._cpu + self._cpu_now() - self._cpu_since,
             "evaluations": self.evaluate_clock.passed,
             "agent": self.agent.state_dict(),
             "curriculum": self.curriculum.state_dict(),
@@ -262,7 +263,7 @@ class Session:
         self.store.restore(state["replay"])  # first: it may find damage, and nothing else has changed yet
         self.updates, self.adapted, self.finished = state["updates"], state["adapted"], state["finished"]
         self._seconds, self._since = state["seconds"], time.monotonic()
-        self._cpu, self._cpu_since = state.get("cpu_seconds", 0.0), time.process_time()
+        self._cpu, self._cpu_since = state.get("cpu_seconds", 0.0), self._cpu_now()
         self._logged = (self.updates + self.adapted, self._since)
         self.evaluate_clock.passed = state["evaluations"]
         self.agent.load_state_dict(state["agent"])
@@ -288,6 +289,10 @@ class Session:
         if missing:
             self.progress.note(missing)
 
+    def _cpu_now(self) -> float:
+        """Processor seconds of this process and of the environments'."""
+        return time.process_time() + self.collector.slots.cpu_seconds
+
     def _entries(self, metric: str) -> Sequence[str]:
         """What a metric's entries are called: tasks for reward heads and adapted policies, else the stack's members."""
         by_task = metric == "reward_loss" or metric.startswith("adapt/")
@@ -310,7 +315,7 @@ class Session:
         speed = (done - self._logged[0]) / max(now - self._logged[1], 1e-9)
         times = {
             "time/seconds": self._seconds + now - self._since,
-            "time/cpu_seconds": self._cpu + time.process_time() - self._cpu_since,
+            "time/cpu_seconds": self._cpu + self._cpu_now() - self._cpu_since,
             "time/updates_per_second": speed,
         }
         self._logged = (done, now)

@@ -1,8 +1,8 @@
 """One environment slot: an environment, its episode under way, and what is needed to rebuild it.
 
-Used by :mod:`waker.collector`. An episode is fixed by (seed, θ) and its actions, so a slot is saved as these three
-and rebuilt by playing them again: environments cannot be pickled in general, and loading runs nobody's pickles.
-Everything an environment returns is checked here, once, before it can reach the replay.
+Used by :mod:`waker.slot_group`, in this process or in workers. An episode is fixed by (seed, θ) and its actions, so a
+slot is saved as these three and rebuilt by playing them again: environments cannot be pickled in general, and loading
+runs nobody's pickles. Everything an environment returns is checked here, once, before it can reach the replay.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class EnvironmentFailed(UserError):
     """
 
     def __init__(self, report: dict[str, Any], saved: Path | None = None) -> None:
-        self.report = report
+        self.report, self.saved = report, saved
         steps = len(report["actions"])
         where = f"at step {steps}" if steps else "at reset"
         again = f"its {steps} actions" if steps else "no action"
@@ -42,6 +42,10 @@ class EnvironmentFailed(UserError):
             f"environment {report['env']} failed {where} of an episode: {report['reason']}; "
             f"reproduce it with reset(seed={report['seed']}, options={{'theta': {report['theta']}}}) and {again}{file}"
         )
+
+    def __reduce__(self) -> tuple[type[EnvironmentFailed], tuple[dict[str, Any], Path | None]]:
+        """Exceptions are pickled as their message, which this one is not made from."""
+        return EnvironmentFailed, (self.report, self.saved)
 
 
 class Step(NamedTuple):
@@ -55,10 +59,15 @@ class Step(NamedTuple):
 
 
 @dataclass
-class Slot:
-    """An environment and its episode; ``actions`` are the agent's vectors (A,) since the reset."""
+class Episode:
+    """A slot's episode under way: all that is needed to play it again, and what it has earned.
 
-    env: gym.Env[Any, Any]
+    Attributes:
+        theta, theta_id, seed: of its reset; empty and −1 before the first.
+        actions: the agent's vectors (A,) since the reset.
+        returns: sums of the tasks' rewards, (K,).
+    """
+
     spec: EnvSpec
     theta: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     theta_id: int = -1
@@ -66,62 +75,71 @@ class Slot:
     actions: list[NDArray[np.float32]] = field(default_factory=list)
     returns: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
-    def reset(self, theta: NDArray[np.float64], theta_id: int, seed: int) -> Step:
-        """Begin the episode of (seed, θ).
-
-        Raises:
-            EnvironmentFailed: the environment raised or broke its promises.
-        """
+    def begin(self, theta: NDArray[np.float64], theta_id: int, seed: int) -> None:
+        """A new episode, of (seed, θ)."""
         self.theta, self.theta_id, self.seed = theta, theta_id, seed
         self.actions = []
         self.returns = np.zeros(len(self.spec.tasks))
-        try:
-            observation, _ = self.env.reset(seed=seed, options={"theta": theta.copy()})
-            return Step(checked_observation(self.spec, observation), np.zeros(len(self.spec.tasks), np.float32))
-        except Exception as error:  # somebody else's code: whatever it raises is reported with what reproduces it
-            raise self._failure(error) from error
-
-    def step(self, action: NDArray[np.float32]) -> Step:
-        """Make one step with the agent's vector (A,).
-
-        Raises:
-            EnvironmentFailed: as :meth:`reset`.
-        """
-        self.actions.append(action.copy())
-        try:
-            observation, _, terminated, truncated, info = self.env.step(self.spec.action.to_env(action))
-            rewards = checked_rewards(self.spec, info)
-            self.returns += rewards
-            completion = completion_of(info, self.spec.tasks)
-            return Step(
-                checked_observation(self.spec, observation), rewards, bool(terminated), bool(truncated), completion
-            )
-        except Exception as error:
-            raise self._failure(error) from error
 
     def state_dict(self) -> dict[str, Any]:
         """θ, its id, the episode's seed and the actions (length, A)."""
         actions = np.array(self.actions, np.float32).reshape(len(self.actions), self.spec.action.dim)
         return {"theta": self.theta, "theta_id": self.theta_id, "seed": self.seed, "actions": actions}
 
-    def rebuild(self, state: dict[str, Any]) -> Step:
-        """Play the saved episode again up to where it was; its last step."""
-        step = self.reset(np.asarray(state["theta"], np.float64), int(state["theta_id"]), int(state["seed"]))
-        for action in state["actions"]:
-            step = self.step(action)
-        return step
-
-    def _failure(self, error: Exception) -> EnvironmentFailed:
+    def failed(self, reason: str, trace: str) -> EnvironmentFailed:
+        """The error that its environment failed at the newest action, or at the reset if there is none."""
         return EnvironmentFailed(
             {
                 "env": self.spec.env_id,
                 "theta": self.theta.tolist(),
                 "seed": self.seed,
                 "actions": [np.asarray(self.spec.action.to_env(a)).tolist() for a in self.actions],
-                "reason": reason_of(error),
-                "traceback": traceback.format_exc(),
+                "reason": reason,
+                "traceback": trace,
             }
         )
+
+
+class Slot:
+    """An environment and its episode.
+
+    Raises:
+        EnvironmentFailed: from all methods but the constructor: the environment raised or broke its promises.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], spec: EnvSpec) -> None:
+        self.env, self.spec = env, spec
+        self.episode = Episode(spec)
+
+    def reset(self, theta: NDArray[np.float64], theta_id: int, seed: int) -> Step:
+        """Begin the episode of (seed, θ)."""
+        self.episode.begin(theta, theta_id, seed)
+        try:
+            observation, _ = self.env.reset(seed=seed, options={"theta": theta.copy()})
+            return Step(checked_observation(self.spec, observation), np.zeros(len(self.spec.tasks), np.float32))
+        except Exception as error:  # somebody else's code: whatever it raises is reported with what reproduces it
+            raise self.episode.failed(reason_of(error), traceback.format_exc()) from error
+
+    def step(self, action: NDArray[np.float32]) -> Step:
+        """Make one step with the agent's vector (A,)."""
+        self.episode.actions.append(action.copy())
+        try:
+            observation, _, terminated, truncated, info = self.env.step(self.spec.action.to_env(action))
+            rewards = checked_rewards(self.spec, info)
+            self.episode.returns += rewards
+            completion = completion_of(info, self.spec.tasks)
+            return Step(
+                checked_observation(self.spec, observation), rewards, bool(terminated), bool(truncated), completion
+            )
+        except Exception as error:
+            raise self.episode.failed(reason_of(error), traceback.format_exc()) from error
+
+    def rebuild(self, state: Mapping[str, Any]) -> Step:
+        """Play a saved episode (:meth:`Episode.state_dict`) again up to where it was; its last step."""
+        step = self.reset(np.asarray(state["theta"], np.float64), int(state["theta_id"]), int(state["seed"]))
+        for action in state["actions"]:
+            step = self.step(action)
+        return step
 
 
 class BrokenPromise(Exception):

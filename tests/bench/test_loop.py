@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from waker.bench.configs import workload
+from waker.bench.configs import changed, workload
 from waker.bench.loop import ENVIRONMENTS, LEARNER, measure_environment, measure_loop
 from waker.errors import UserError
 
@@ -21,6 +21,13 @@ def test_the_loops_time_is_shared_out() -> None:
     assert found["shares"][LEARNER] > found["shares"]["sampling a batch"] > 0
     assert found["shares"][ENVIRONMENTS] > 0
     assert found["steps_per_second"] > 0
+
+
+def test_waiting_for_environment_processes_is_the_environments_time() -> None:
+    """A tick of these grids is shorter than a message to a process: their share grows."""
+    found = [measure_loop(changed(workload("tiny"), env_processes=n), updates=3)["shares"] for n in (0, 2)]
+    assert found[1][ENVIRONMENTS] > found[0][ENVIRONMENTS]
+    assert sum(found[1].values()) == pytest.approx(1.0)
 
 
 def test_an_environments_steps_are_counted_with_its_resets() -> None:

@@ -58,9 +58,13 @@ class Workload:
         return self.spec or family.spec, line_of_thetas(self.thetas) if self.thetas else family.space
 
 
-def changed(chosen: Workload, compiled: bool = False, chunk: int | None = None) -> Workload:
-    """The workload with ``train.compile``, or another ``behaviour.chunk`` (None = its own)."""
+def changed(
+    chosen: Workload, compiled: bool = False, chunk: int | None = None, env_processes: int | None = None
+) -> Workload:
+    """The workload with ``train.compile``; another ``behaviour.chunk`` or ``train.env_processes`` (None = its own)."""
     config = chosen.config
+    if env_processes is not None:
+        config = replace(config, train=replace(config.train, env_processes=env_processes))
     if chunk is not None:
         config = replace(config, behaviour=replace(config.behaviour, chunk=chunk))
     return replace(chosen, config=replace(config, train=replace(config.train, compile=compiled)))

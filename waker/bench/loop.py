@@ -33,8 +33,8 @@ LEARNER, SAMPLING, CREDITING, ENVIRONMENTS, COLLECTING, REST = (
     "collecting",
     "rest",
 )
-"""``environments``: steps and resets; ``collecting``: the policy's call and everything else of a tick; ``rest``: logs
-and the loop itself."""
+"""``environments``: steps and resets, or waiting for the processes that make them; ``collecting``: the policy's call
+and everything else of a tick; ``rest``: logs and the loop itself."""
 _RING = 20_000
 """Records the replay holds, at most: a benchmark needs no more memory than that."""
 
@@ -130,7 +130,7 @@ def _run(session: Session, updates: int) -> dict[str, Any]:
             (session.feed, "next", SAMPLING),
             (session.curriculum, "observe", CREDITING),
             (session.collector, "tick", COLLECTING),
-            *((slot, name, ENVIRONMENTS) for slot in session.collector.slots for name in ("step", "reset")),
+            (session.collector.slots, "advance", ENVIRONMENTS),
         ):
             stack.enter_context(replaced(owner, name, watch.labelled(label, getattr(owner, name))))
         start = time.perf_counter()

@@ -38,6 +38,8 @@ class BenchArgs:
     """Compile the whole update (train.compile); its parts are then not told apart."""
     chunk: int | None = None
     """Start states imagined at a time (behaviour.chunk); None = the configuration's own."""
+    env_processes: int | None = None
+    """Worker processes of the loop's environments (train.env_processes); None = the configuration's own."""
     keep_memory: bool = True
     """Keep freed memory instead of giving it back to the system (glibc only)."""
     json: Path | None = None
@@ -60,7 +62,7 @@ def measured(name: str, args: BenchArgs) -> dict[str, Any]:
     from waker.slots import EnvironmentFailed
     from waker_envs import UnknownEnvError
 
-    chosen = changed(workload(name), args.compile, args.chunk)
+    chosen = changed(workload(name), args.compile, args.chunk, args.env_processes)
     record: dict[str, Any] = {"workload": name, "summary": chosen.summary}
     record |= in_fresh_process(name, args.device, args.updates, args.keep_memory, args.compile, args.chunk)
     updates = chosen.loop_updates if args.loop_updates is None else args.loop_updates
@@ -148,8 +150,14 @@ def _checked(args: BenchArgs) -> None:
         raise UserError(f"--loop-updates {args.loop_updates} must not be negative")
     if args.chunk is not None and args.chunk < 0:
         raise UserError(f"--chunk {args.chunk} must not be negative")
-    if args.against is not None and (args.compile or args.chunk is not None or not args.keep_memory):
-        raise UserError("--against compares configurations as they are: leave out --compile, --chunk, --no-keep-memory")
+    if args.env_processes is not None and args.env_processes < 0:
+        raise UserError(f"--env-processes {args.env_processes} must not be negative")
+    others = args.chunk is not None or args.env_processes is not None or not args.keep_memory
+    if args.against is not None and (args.compile or others):
+        raise UserError(
+            "--against compares configurations as they are: leave out --compile, --chunk, --env-processes and "
+            "--no-keep-memory"
+        )
     if args.save and args.against is None:
         raise UserError("--save stores into the file of --against; name one")
 

@@ -1,0 +1,90 @@
+"""A worker process of :mod:`waker.slot_processes`: it owns some slots and does what the collector's process asks.
+
+It imports no torch, only what environments need. An order is a list of (method of :class:`~waker.slots.Slot`, slot,
+arguments); every order of the list is answered by itself, so that the other side knows how far a worker got that
+dies.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waker.slots import EnvironmentFailed, MakeEnv, Slot, Step, reason_of
+from waker.spaces import EnvSpec
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""What the collector's process alone answers: it finishes its tick, saves, and closes the pipes."""
+
+
+class Order(NamedTuple):
+    """One thing to do."""
+
+    method: Literal["reset", "step", "rebuild"]
+    slot: int
+    args: tuple[Any, ...]
+
+
+class Answer(NamedTuple):
+    """What came of it, the sums of its episode's rewards (K,), and the processor seconds of this process so far."""
+
+    result: Step | EnvironmentFailed
+    returns: NDArray[np.float64]
+    cpu_seconds: float
+
+
+def work(pipe: Connection, make_env: MakeEnv, spec: EnvSpec, slots: Sequence[int]) -> None:
+    """The worker's life: make the environments, say so (None, or why they cannot be made), then do as told.
+
+    Args:
+        pipe: to the collector's process; its end is the worker's.
+        slots: the numbers of its slots.
+    """
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # blocked while it was started
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        mine = {i: Slot(make_env(), spec) for i in slots}
+    except Exception as error:  # noqa: BLE001 — somebody else's constructor
+        pipe.send(reason_of(error))
+        return
+    try:
+        _serve(pipe, mine)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        pass  # nobody is left to work for
+    finally:
+        for slot in mine.values():
+            slot.env.close()
+
+
+def _serve(pipe: Connection, slots: dict[int, Slot]) -> None:
+    pipe.send(None)
+    while True:
+        orders: list[Order] = pipe.recv()
+        for order in orders:
+            slot = slots[order.slot]
+            result: Step | EnvironmentFailed
+            try:
+                result = getattr(slot, order.method)(*order.args)
+            except EnvironmentFailed as failure:
+                result = failure
+            pipe.send(Answer(result, slot.episode.returns, time.process_time()))
+
+
+def _end_with_parent() -> None:
+    """However long an environment's step takes, end when the collector's process has ended, killed or not."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "a worker was started by multiprocessing"
+    while os.getppid() == parent.pid:
+        parent.join(1.0)  # returns at once when it ends, unless a process that it forked holds its pipes open
+    os._exit(1)
