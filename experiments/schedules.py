@@ -1,4 +1,4 @@
-"""Quality at equal CPU time: task policies alongside exploration from every state, or afterwards from a few.
+"""Quality at equal CPU time: which work of the learner can be left out, each choice added to the one before.
 
     python -m experiments.schedules [--seeds 1] [--workers 2]
 
@@ -6,9 +6,12 @@ On GridHazards with the laptop preset's nets and data:
 
 - ``authors``: the published schedule. All task policies and the explorer learn at every update, in imagination of 15
   steps from all B·T states.
-- ``online``: the same, from 64 drawn start states and over the laptop preset's horizon.
+- ``few starts``: the same from 64 drawn start states (``behaviour.starts``).
+- ``short``: and over 10 imagined steps (``behaviour.horizon``).
 - ``deferred``: the laptop preset as it is. The explorer alone learns while data is collected, then the task policies
-  in the frozen model. Each point of its curve is a run of its own, with so many steps and adaptation in proportion.
+  in the frozen model (``train.task_policies``). Each point of its curve is a run of its own, with so many steps and
+  adaptation in proportion.
+- ``eager``: deferred, with twice the updates for each step of data (``train.train_every``).
 
 Quality is the share of the exact optimum over domain randomisation, all tasks; cost is CPU seconds of training (one
 thread, evaluation left out). Writes ``results/schedules/``: ``rows.csv`` (schedule, seed, steps, cpu_seconds, share),
@@ -37,22 +40,28 @@ STEPS = 20_000
 BUDGETS = (2_500, 5_000, 10_000, 20_000)
 """Agent steps of the deferred runs."""
 ONLINE = {
-    "authors": ("--task-policies", "online", "--behaviour.starts", "0", "--behaviour.horizon", "15"),
-    "online": ("--task-policies", "online"),
+    "authors": ("--behaviour.starts", "0", "--behaviour.horizon", "15"),
+    "few starts": ("--behaviour.horizon", "15"),
+    "short": (),
 }
+DEFERRED = {"deferred": 1, "eager": 2}
+"""Updates for each step of data, times the preset's."""
 COLUMNS = ["theta_id", "return", "optimal_return", "episode_seed"]
 
 
 def job(schedule: str, seed: int, steps: int, runs: Path) -> tuple[list[str], Path]:
     """Arguments of ``waker train`` for one run, and its folder."""
-    folder = runs / f"{schedule}-{steps}"
+    folder = runs / f"{schedule.replace(' ', '-')}-{steps}"
     arguments = ["--preset", "laptop", "--sampler", "dr", "--seed", str(seed), "--runs", str(folder)]
-    if schedule == "deferred":
+    if schedule in DEFERRED:
         whole = laptop().train  # in proportion, but for the reward heads, which come first
         adapt = whole.adapt_heads + (whole.adapt_updates - whole.adapt_heads) * steps // whole.steps
-        arguments += ["--steps", str(steps), "--train.adapt-updates", str(adapt), "--evaluation.every", "0"]
+        every = whole.train_every / DEFERRED[schedule]
+        arguments += ["--steps", str(steps), "--train.adapt-updates", str(adapt), "--train.train-every", str(every)]
+        arguments += ["--evaluation.every", "0"]
     else:
-        arguments += [*ONLINE[schedule], "--steps", str(steps), "--evaluation.every", "4000"]
+        arguments += ["--task-policies", "online", *ONLINE[schedule], "--steps", str(steps)]
+        arguments += ["--evaluation.every", "2000"]
     arguments += ["--evaluation.model-episodes", "1", "--evaluation.suite-episodes", "1"]
     return arguments, folder / "gridhazards" / "dr" / "plan2explore" / f"seed-{seed}"
 
@@ -130,10 +139,11 @@ def main() -> None:
     args = parser.parse_args()
     jobs, folders = {}, []
     for seed in args.seeds:
-        kinds = [("authors", STEPS), ("online", STEPS), *(("deferred", steps) for steps in reversed(BUDGETS))]
+        kinds = [(schedule, STEPS) for schedule in ONLINE]
+        kinds += [(schedule, steps) for schedule in DEFERRED for steps in reversed(BUDGETS)]
         for schedule, steps in kinds:
             arguments, folder = job(schedule, seed, steps, args.runs)
-            jobs[f"{schedule}-{steps}-{seed}"] = arguments
+            jobs[f"{schedule.replace(' ', '-')}-{steps}-{seed}"] = arguments
             folders.append((schedule, seed, folder))
     train_all(jobs, args.workers, args.runs / "logs")
     rows = pd.DataFrame([row for schedule, seed, folder in folders for row in points(schedule, seed, folder)])
