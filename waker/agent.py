@@ -17,14 +17,15 @@ from waker.behaviour.adaptation import TaskAdapter
 from waker.behaviour.ensemble import Ensemble
 from waker.behaviour.imagination import Trajectory, survival
 from waker.behaviour.player import ModelPlayer
-from waker.behaviour.policy_learner import PolicyLearner, Rollout
+from waker.behaviour.policy_learner import PolicyGradients, PolicyLearner, Rollout
 from waker.behaviour.rewards import task_rewards
-from waker.behaviour.starts import start_states
+from waker.behaviour.starts import Starts, start_states
 from waker.compiled import whole
 from waker.config import Config
 from waker.errors import UserError
 from waker.learner import EXPLORER, Player
 from waker.model.optim import Adam
+from waker.model.rssm import Posterior, State
 from waker.model.world_model import WorldModel
 from waker.spaces import EnvSpec
 
@@ -34,6 +35,14 @@ class Credit(NamedTuple):
 
     theta_id: Tensor
     error: Tensor
+
+
+class _Learned(NamedTuple):
+    """What the model's part of an update hands on: gradients, the posterior without a graph, metrics."""
+
+    gradients: list[Tensor]
+    posterior: Posterior
+    metrics: dict[str, Tensor]
 
 
 class Agent:
@@ -58,6 +67,8 @@ class Agent:
         self.model_optimizer = Adam(self.model.parameters(), config.model.optimizer)
         self.ensemble_optimizer = Adam(self.ensemble.parameters(), config.explorer.optimizer)
         self.adapter: TaskAdapter | None = None
+        self._model, self._policies = self._model_gradients, self._policy_gradients
+        self._ensemble, self._credit = self._ensemble_gradients, self._credited
         self._step = whole(self._update) if config.train.compile else self._update
 
     # Learning -----------------------------------------------------------------------------------------------------
@@ -75,23 +86,44 @@ class Agent:
         return self._step(batch, mode)
 
     def _update(self, batch: Mapping[str, Tensor], mode: bool) -> tuple[Credit, dict[str, Tensor]]:
+        """The update's four parts, each of which only computes, with the optimisers' steps between them."""
+        learned = self._model(batch, mode)
+        metrics = learned.metrics | {"model_grad_norm": self.model_optimizer.apply(learned.gradients)}
+        starts, found = self._policies(learned.posterior.state, batch, mode)
+        metrics |= found.metrics | self.learner.step(found)
+        grads, loss = self._ensemble(learned.posterior, batch)
+        metrics |= {"ensemble_loss": loss, "ensemble_grad_norm": self.ensemble_optimizer.apply(grads)}
+        credit, metrics["credit"] = self._credit(learned.posterior.state, batch, starts, found.rollout)
+        return credit, metrics
+
+    def _model_gradients(self, batch: Mapping[str, Tensor], mode: bool) -> _Learned:
         output = self.model.loss(batch, mode)
-        metrics = output.metrics
-        metrics["model_grad_norm"] = self.model_optimizer.step(output.loss)
-        starts = start_states(output.posterior.state, batch, self.config.behaviour.starts)
-        rollout, policy_metrics = self.learner.update(self.model, starts, self._rewards, mode)
-        metrics |= policy_metrics
-        loss = self.ensemble.loss(output.posterior, batch)
-        metrics["ensemble_loss"] = loss.detach()
-        metrics["ensemble_grad_norm"] = self.ensemble_optimizer.step(loss)
+        (stoch, deter), posterior, prior = output.posterior
+        detached = Posterior(State(stoch.detach(), deter.detach()), posterior.detach(), prior.detach())
+        return _Learned(self.model_optimizer.gradients(output.loss), detached, output.metrics)
+
+    def _policy_gradients(
+        self, state: State, batch: Mapping[str, Tensor], mode: bool
+    ) -> tuple[Starts, PolicyGradients]:
+        """Start states, imagined from under the model's new weights."""
+        starts = start_states(state, batch, self.config.behaviour.starts)
+        return starts, self.learner.gradients(self.model, starts, self._rewards, mode).without_trajectory()
+
+    def _ensemble_gradients(self, posterior: Posterior, batch: Mapping[str, Tensor]) -> tuple[list[Tensor], Tensor]:
+        loss = self.ensemble.loss(posterior, batch)
+        return self.ensemble_optimizer.gradients(loss), loss.detach()
+
+    def _credited(
+        self, state: State, batch: Mapping[str, Tensor], starts: Starts, rollout: Rollout
+    ) -> tuple[Credit, Tensor]:
+        """The credit and its mean."""
         if self.credits_everywhere(self.config):
-            starts = start_states(output.posterior.state, batch, 0)
+            starts = start_states(state, batch, 0)
             error = self._next_step_errors(starts.state.feature)
         else:
             error = self._errors(rollout)
-        metrics["credit"] = error.mean()
         # A state that ended its episode has no future to be wrong about.
-        return Credit(torch.where(starts.goes_on > 0, starts.theta_id, -1), error), metrics
+        return Credit(torch.where(starts.goes_on > 0, starts.theta_id, -1), error), error.mean()
 
     @staticmethod
     def credits_everywhere(config: Config) -> bool:

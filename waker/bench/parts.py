@@ -150,7 +150,8 @@ def watched(agent: Agent, watch: Stopwatch) -> Iterator[None]:
     places: list[tuple[Any, str, str]] = [
         (agent, "update", REST),
         (agent.model, "loss", MODEL),
-        (learner, "update", POLICIES),
+        (learner, "gradients", POLICIES),
+        (learner, "step", POLICIES),
         (policy_learner, "imagine", IMAGINATION),
         (waker.agent, "start_states", IMAGINATION),
         (waker.agent, "task_rewards", IMAGINATION),
@@ -163,7 +164,7 @@ def watched(agent: Agent, watch: Stopwatch) -> Iterator[None]:
     owners = {MODEL: agent.model_optimizer, ENSEMBLE: agent.ensemble_optimizer}
     optimisers = [*owners.items(), *((POLICIES, value) for value in vars(learner).values() if isinstance(value, Adam))]
     for label, optimiser in optimisers:
-        places += [(optimiser, "step", label), (optimiser, "apply", OPTIMISER)]
+        places += [(optimiser, "gradients", label), (optimiser, "apply", OPTIMISER)]
     with ExitStack() as stack:
         for owner, name, label in places:
             stack.enter_context(replaced(owner, name, watch.labelled(label, getattr(owner, name))))
