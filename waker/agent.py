@@ -6,7 +6,8 @@ model's estimated error there. Nothing in :meth:`Agent.update` reads a value bac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -23,10 +24,12 @@ from waker.behaviour.starts import Starts, start_states
 from waker.compiled import whole
 from waker.config import Config
 from waker.errors import UserError
+from waker.graphs import Segments
 from waker.learner import EXPLORER, Player
 from waker.model.optim import Adam
 from waker.model.rssm import Posterior, State
 from waker.model.world_model import WorldModel
+from waker.precision import Precision
 from waker.spaces import EnvSpec
 
 
@@ -51,11 +54,22 @@ class Agent:
     With ``train.task_policies = "online"`` the K task policies and the explorer are one stack; with ``"after"``
     the stack holds the explorer alone and :meth:`adapt_update` trains the task policies from the frozen model.
     Draws its weights from torch's global generator: seed it first.
+
+    Args:
+        device: None = the configuration's.
+        segments: makes what runs the parts of an update; None = as ``train.compile`` says.
     """
 
-    def __init__(self, spec: EnvSpec, config: Config, device: torch.device | str | None = None) -> None:
+    def __init__(
+        self,
+        spec: EnvSpec,
+        config: Config,
+        device: torch.device | str | None = None,
+        segments: Callable[[], Segments] | None = None,
+    ) -> None:
         self.spec, self.config = spec, config
         self.device = torch.device(config.device if device is None else device)
+        self.precision = Precision(config.train.precision, self.device)
         online = config.train.task_policies == "online"
         names = (*spec.tasks, EXPLORER) if online else (EXPLORER,)
         uniform = (EXPLORER,) if config.explorer.name == "random" else ()
@@ -63,13 +77,17 @@ class Agent:
         rssm = self.model.rssm
         policies = ActorCriticStack(names, rssm.feature_dim, spec.action, config.behaviour, config.model, uniform)
         self.ensemble = Ensemble(rssm, spec.action.dim, config.explorer, config.model).to(self.device)
-        self.learner = PolicyLearner(policies.to(self.device), config.behaviour)
+        self.learner = PolicyLearner(policies.to(self.device), config.behaviour, self.precision)
         self.model_optimizer = Adam(self.model.parameters(), config.model.optimizer)
         self.ensemble_optimizer = Adam(self.ensemble.parameters(), config.explorer.optimizer)
         self.adapter: TaskAdapter | None = None
-        self._model, self._policies = self._model_gradients, self._policy_gradients
-        self._ensemble, self._credit = self._ensemble_gradients, self._credited
-        self._step = whole(self._update) if config.train.compile else self._update
+        self._make_segments = segments or functools.partial(Segments, config.train.compile, self.device)
+        self._segments = part = self._make_segments()
+        self._model = part("model", self._model_gradients)
+        self._policies = part("policies", self._policy_gradients)
+        self._ensemble = part("ensemble", self._ensemble_gradients)
+        self._credit = part("credit", self._credited)
+        self._step = whole(self._update) if config.train.compile == "compile" else self._update
 
     # Learning -----------------------------------------------------------------------------------------------------
 
@@ -81,12 +99,14 @@ class Agent:
             mode: replace every sample by its mode (for comparisons with a reference).
 
         Returns:
-            The credit of the N start states, and metrics: 0-dim tensors, (M,) for policies, (K,) for reward heads.
+            The credit of the N start states, and metrics: 0-dim tensors, (M,) for policies, (K,) for reward heads. With
+            ``train.compile = "graphs"`` the next update overwrites them: copy what is to be kept.
         """
         return self._step(batch, mode)
 
     def _update(self, batch: Mapping[str, Tensor], mode: bool) -> tuple[Credit, dict[str, Tensor]]:
         """The update's four parts, each of which only computes, with the optimisers' steps between them."""
+        batch = self._segments.hold(batch)
         learned = self._model(batch, mode)
         metrics = learned.metrics | {"model_grad_norm": self.model_optimizer.apply(learned.gradients)}
         starts, found = self._policies(learned.posterior.state, batch, mode)
@@ -97,7 +117,8 @@ class Agent:
         return credit, metrics
 
     def _model_gradients(self, batch: Mapping[str, Tensor], mode: bool) -> _Learned:
-        output = self.model.loss(batch, mode)
+        with self.precision():
+            output = self.model.loss(batch, mode)
         (stoch, deter), posterior, prior = output.posterior
         detached = Posterior(State(stoch.detach(), deter.detach()), posterior.detach(), prior.detach())
         return _Learned(self.model_optimizer.gradients(output.loss), detached, output.metrics)
@@ -110,7 +131,8 @@ class Agent:
         return starts, self.learner.gradients(self.model, starts, self._rewards, mode).without_trajectory()
 
     def _ensemble_gradients(self, posterior: Posterior, batch: Mapping[str, Tensor]) -> tuple[list[Tensor], Tensor]:
-        loss = self.ensemble.loss(posterior, batch)
+        with self.precision():
+            loss = self.ensemble.loss(posterior, batch)
         return self.ensemble_optimizer.gradients(loss), loss.detach()
 
     def _credited(
@@ -119,7 +141,8 @@ class Agent:
         """The credit and its mean."""
         if self.credits_everywhere(self.config):
             starts = start_states(state, batch, 0)
-            error = self._next_step_errors(starts.state.feature)
+            with self.precision():
+                error = self._next_step_errors(starts.state.feature)
         else:
             error = self._errors(rollout)
         # A state that ended its episode has no future to be wrong about.
@@ -142,7 +165,7 @@ class Agent:
     def start_adaptation(self) -> TaskAdapter:
         """The adapter over all tasks of the environment, made at the first call."""
         if self.adapter is None:
-            self.adapter = TaskAdapter(self.model, self.spec, self.config, self.spec.tasks)
+            self.adapter = TaskAdapter(self.model, self.spec, self.config, self.spec.tasks, self._make_segments())
         return self.adapter
 
     def _rewards(self, trajectory: Trajectory) -> Tensor:
@@ -175,7 +198,7 @@ class Agent:
 
     def explorer(self) -> Player:
         """The policy that collects data: a player whose member ``names.index("explorer")`` explores."""
-        return ModelPlayer(self.model, self.learner.policies)
+        return ModelPlayer(self.model, self.learner.policies, self.precision)
 
     def task_player(self) -> Player:
         """The task policies; ``names`` holds every task.
@@ -187,7 +210,7 @@ class Agent:
             return self.adapter.player()
         if self.config.train.task_policies == "after":
             raise UserError("this run has no task policies yet: train them with `waker adapt`")
-        return ModelPlayer(self.model, self.learner.policies)
+        return ModelPlayer(self.model, self.learner.policies, self.precision)
 
     # Saving -------------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from waker.config import BehaviourConfig
 from waker.learner import EXPLORER
 from waker.model.optim import Adam, add_gradients, by_member
 from waker.model.world_model import WorldModel
+from waker.precision import Precision
 
 RewardFunction = Callable[[Trajectory], Tensor]
 """Rewards of a rollout, (H+1, M, N); gradients may flow into the trajectory."""
@@ -89,8 +90,8 @@ class _Tally(NamedTuple):
 class PolicyLearner:
     """Optimisers and running statistics of an :class:`ActorCriticStack`."""
 
-    def __init__(self, policies: ActorCriticStack, config: BehaviourConfig) -> None:
-        self.policies, self.config = policies, config
+    def __init__(self, policies: ActorCriticStack, config: BehaviourConfig, precision: Precision | None = None) -> None:
+        self.policies, self.config, self.precision = policies, config, precision or Precision()
         members = policies.members
         self.actor_optimizer = Adam(policies.actor.parameters(), config.actor_optimizer, members)
         self.critic_optimizer = Adam(policies.critic.parameters(), config.critic_optimizer, members)
@@ -135,8 +136,9 @@ class PolicyLearner:
         critic_grads: list[Tensor] = []
         tallies = []
         for part in parts:
-            one = self._roll(model, part, reward_of, mode)
-            objective, bonus, entropy = self._actor_loss(one)  # per member, (M,)
+            with self.precision():
+                one = self._roll(model, part, reward_of, mode)
+                objective, bonus, entropy = self._actor_loss(one)  # per member, (M,)
             weight = self.policies.learns * (len(part.goes_on) / n)
             span = self._return_range(one.returns) if len(parts) == 1 else self.range
             scale = self._return_scale(span) if len(parts) == 1 else torch.ones_like(self.floor)
@@ -145,7 +147,8 @@ class PolicyLearner:
                 # The scale is a statistic of all chunks: until it is known the two terms stay apart.
                 entropy_grads = add_gradients(entropy_grads, (bonus * weight).sum(), actor, keep=True)
             objective_grads = add_gradients(objective_grads, (loss * weight).sum(), actor, keep)
-            critic_loss, live = self._critic_loss(one)
+            with self.precision():
+                critic_loss, live = self._critic_loss(one)
             critic_grads = add_gradients(critic_grads, (critic_loss * weight).sum(), critic)
             losses = torch.stack([objective, bonus, critic_loss]).detach() * (len(part.goes_on) / n)
             rollout = one.rollout

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waker.assembly import Family
-from waker.config import Config
+from waker.config import CompileChoice, Config, PrecisionChoice
 from waker.errors import unknown
 from waker.presets import preset
 from waker.replay import Replay, record_fields
@@ -58,12 +58,14 @@ class Workload:
         return self.spec or family.spec, line_of_thetas(self.thetas) if self.thetas else family.space
 
 
-def changed(chosen: Workload, compiled: bool = False, chunk: int | None = None) -> Workload:
-    """The workload with ``train.compile``, or another ``behaviour.chunk`` (None = its own)."""
+def changed(
+    chosen: Workload, compiled: CompileChoice = "off", precision: PrecisionChoice = "fp32", chunk: int | None = None
+) -> Workload:
+    """The workload with other ``train.compile``, ``train.precision`` or ``behaviour.chunk`` (None = its own)."""
     config = chosen.config
     if chunk is not None:
         config = replace(config, behaviour=replace(config.behaviour, chunk=chunk))
-    return replace(chosen, config=replace(config, train=replace(config.train, compile=compiled)))
+    return replace(chosen, config=replace(config, train=replace(config.train, compile=compiled, precision=precision)))
 
 
 def line_of_thetas(n: int) -> FiniteThetaSpace:
