@@ -247,7 +247,7 @@ class PolicyLearner:
     def _return_range(self, returns: Tensor) -> Tensor:
         """The running 5 % and 95 % quantiles with those of ``returns`` (H, M, N) among them, (2, M)."""
         if not self.config.normalise_returns:
-            return self.range
+            return self.range.clone()
         flat = _to_members(returns)  # (M, H·N)
         last = flat.shape[1] - 1
         ordered = flat.sort(1).values
