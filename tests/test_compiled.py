@@ -73,10 +73,8 @@ def test_every_part_of_adapting_compiles_without_a_break() -> None:
     for agent in pair_of(config, spec, "eager"):
         agent.start_adaptation()
         torch.manual_seed(1)
-        updates = (agent.adapt_update(tiny_batch(spec, 2, 4, seed)) for seed in range(2))
-        results.append([{name: value.clone() for name, value in metrics.items()} for metrics in updates])
-    for found, metrics in zip(*reversed(results), strict=True):
-        assert_same_metrics(found, metrics, 1e-4)  # advantages divided by a small range of returns
+        results.append(agent.adapt_update(tiny_batch(spec, 2, 4)))
+    assert_same_metrics(results[1], results[0], 1e-4)  # advantages are divided by a small range of returns
 
 
 def pair_of(config: Config, spec: EnvSpec, backend: str) -> list[Agent]:

@@ -156,10 +156,13 @@ def leaves(value: Any) -> Iterator[Tensor]:
     yield from (x for x in pytree.tree_leaves(value) if isinstance(x, Tensor))
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["online", "after"])
 @pytest.mark.parametrize(
-    ("recipe", "discrete", "behaviour"),
-    [("tiny", True, {"starts": 7}), ("authors", False, {"chunk": 5}), ("laptop", True, {"starts": 7, "chunk": 3})],
+    ("recipe", "discrete", "behaviour", "after"),
+    [
+        ("tiny", True, {"starts": 7}, False),
+        ("authors", False, {"chunk": 5}, True),
+        ("laptop", True, {"chunk": 7}, True),
+    ],
     ids=["tiny", "authors", "laptop"],
 )
 def test_a_recorded_agent_learns_bit_for_bit_what_the_eager_one_does(

@@ -20,8 +20,8 @@ from waker.config import PrecisionChoice
 from waker.precision import Precision, float32
 
 TOLERANCE = 0.02
-"""Largest distance of every loss from float32's, as a share of its largest entry: bfloat16 has 8 bits, 0.004, and errors
-add up over layers."""
+"""Largest distance of every loss from float32's, as a share of its largest entry: bfloat16 has 8 bits, 0.004, and
+errors add up over layers."""
 CASES = pytest.mark.parametrize(
     ("recipe", "discrete"),
     [("laptop", True), ("laptop", False), ("authors", False)],
@@ -36,7 +36,8 @@ LOWERED = {
         "new_zeros", "permute", "select", "select_backward", "slice", "split", "t", "transpose", "view",
     },
 }  # fmt: skip
-"""All that a bfloat16 tensor may meet (the CPU's ELU is written out): no logarithm, no softmax, no mean, no norm, no product but of matrices."""
+"""All that a bfloat16 tensor may meet (the CPU's ELU is written out): no logarithm, no softmax, no mean, no norm, and
+no product but of matrices."""
 
 
 def make(recipe: str, discrete: bool, precision: PrecisionChoice, *, after: bool = False) -> Agent:
@@ -134,12 +135,10 @@ def test_players_carry_a_float32_state() -> None:
     assert not torch.equal(*deters)
 
 
-@pytest.mark.parametrize("recipe", ["laptop", "authors"])
-def test_a_bfloat16_update_needs_no_values(recipe: str) -> None:
+def test_a_bfloat16_update_needs_no_values() -> None:
     """The ``meta`` device has no autocast. torch's fake tensors have, and no values either."""
-    spec, config = tiny_spec(kinds=ALL_KINDS, discrete=False), tiny_config(recipe)
-    config = replace(config, train=replace(config.train, precision="bf16"))
-    agent, batch = Agent(spec, config), tiny_batch(spec)
+    agent = make("authors", False, "bf16")
+    batch = tiny_batch(agent.spec)
     with FakeTensorMode(allow_non_fake_inputs=True) as fake, Met() as met:
         credit, metrics = agent.update({name: fake.from_tensor(value) for name, value in batch.items()})
         with pytest.raises(DataDependentOutputException):
