@@ -71,10 +71,9 @@ def test_every_part_of_adapting_compiles_without_a_break() -> None:
     config = replace(config, behaviour=replace(config.behaviour, horizon=2))
     results = []
     for agent in pair_of(config, spec, "eager"):
-        agent.start_adaptation()
-        torch.manual_seed(1)
+        torch.manual_seed(1)  # the adapter's weights, too
         results.append(agent.adapt_update(tiny_batch(spec, 2, 4)))
-    assert_same_metrics(results[1], results[0], 1e-4)  # advantages are divided by a small range of returns
+    assert_same_metrics(results[1], results[0])
 
 
 def pair_of(config: Config, spec: EnvSpec, backend: str) -> list[Agent]:
@@ -86,11 +85,11 @@ def pair_of(config: Config, spec: EnvSpec, backend: str) -> list[Agent]:
     return agents
 
 
-def assert_same_metrics(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], atol: float = 1e-5) -> None:
+def assert_same_metrics(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         torch.testing.assert_close(
-            found[name], value, rtol=1e-5, atol=atol, msg=lambda text, name=name: f"{name}: {text}"
+            found[name], value, rtol=1e-5, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
         )
 
 
