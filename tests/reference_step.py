@@ -25,7 +25,7 @@ from torch import Tensor
 
 from tests.reference_weights import copy_weights, read_weights
 from waker.agent import Agent
-from waker.behaviour.policy_learner import PolicyLearner, Rollout
+from waker.behaviour.policy_learner import PolicyGradients, PolicyLearner, Rollout
 from waker.config import BehaviourConfig, Config, ExplorerConfig, ModelConfig, OptimizerConfig, TrainConfig
 from waker.model.world_model import ModelOutput
 from waker.spaces import ActionSpec, EnvSpec, ObservationKey
@@ -166,7 +166,7 @@ class Recorder:
 
     def attach(self, agent: Agent) -> None:
         """Listen to one update of ``agent``."""
-        model_loss, policy_update = agent.model.loss, agent.learner.update
+        model_loss, policy_gradients = agent.model.loss, agent.learner.gradients
 
         def loss(batch: Any, mode: bool = False) -> ModelOutput:
             with torch.no_grad():
@@ -174,12 +174,13 @@ class Recorder:
             self.model = model_loss(batch, mode)
             return self.model
 
-        def update(*args: Any) -> Any:
-            self.rollout, metrics = policy_update(*args)
-            return self.rollout, metrics
+        def gradients(*args: Any) -> PolicyGradients:
+            found = policy_gradients(*args)
+            self.rollout = found.rollout
+            return found
 
         agent.model.loss = loss  # type: ignore[method-assign]
-        agent.learner.update = update  # type: ignore[method-assign, assignment]
+        agent.learner.gradients = gradients  # type: ignore[method-assign]
 
 
 def compare(path: Path) -> Comparison:

@@ -153,14 +153,14 @@ def test_the_credit_is_the_mean_disagreement_of_the_explorer_s_rollout(
 ) -> None:
     spec, config = tiny_spec(), tiny_config("paper")
     agent = make(spec, replace(config, explorer=replace(config.explorer, credit_first=first, credit_steps=steps)))
-    ensemble, learn, rollouts = copy.deepcopy(agent.ensemble), agent.learner.update, list[Rollout]()
+    ensemble, learn, rollouts = copy.deepcopy(agent.ensemble), agent.learner.gradients, list[Rollout]()
 
     def keep(*args: Any) -> Any:
         result = learn(*args)
-        rollouts.append(result[0])
+        rollouts.append(result.rollout)
         return result
 
-    monkeypatch.setattr(agent.learner, "update", keep)
+    monkeypatch.setattr(agent.learner, "gradients", keep)
     credit, metrics = agent.update(tiny_batch(spec))
     trajectory = rollouts[0].trajectory
     error = ensemble.intrinsic_reward(trajectory.feature[:, -1], trajectory.action[:, -1])  # (H+1, N); entry 0 is zero

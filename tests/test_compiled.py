@@ -1,15 +1,21 @@
-"""The compiled update is one graph, and computes what the eager one does."""
+"""The compiled update, and its compiled parts, are graphs without a break that compute what the eager update does."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
+from tests.test_graphs import Repeating, leaves
 from tests.tiny_learner import tiny_batch, tiny_config, tiny_spec
 from waker.agent import Agent
 from waker.compiled import whole
+from waker.config import CompileChoice, Config, PrecisionChoice
+from waker.graphs import Segments
+from waker.spaces import EnvSpec
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +47,66 @@ def test_the_whole_update_compiles_without_a_break_and_agrees_with_the_eager_one
         assert name == same
         assert "_orig_mod" not in name
         torch.testing.assert_close(b, a, rtol=0.0, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize(("backend", "precision"), [("aot_eager", "fp32"), ("eager", "bf16")])
+def test_every_part_compiles_without_a_break_and_agrees_with_the_eager_one(
+    backend: str, precision: PrecisionChoice
+) -> None:
+    """Compiled, then recorded: as on CUDA but for the recorder."""
+    spec, config = tiny_spec(kinds=("image",), discrete=False), tiny_config("laptop")
+    train = replace(config.train, precision=precision)
+    config = replace(config, behaviour=replace(config.behaviour, horizon=2), train=train)
+    eager, compiled = pair_of(config, spec, backend)
+    for seed in range(2):
+        batch = tiny_batch(spec, 2, 4, seed)
+        (credit, metrics), (again, found) = (agent.update(batch, True) for agent in (eager, compiled))
+        torch.testing.assert_close(again.error, credit.error, rtol=1e-5, atol=1e-5)
+        assert_same_metrics(found, metrics)
+    assert_same_names(eager, compiled)
+
+
+def test_every_part_of_adapting_compiles_without_a_break() -> None:
+    spec, config = tiny_spec(), tiny_config(after=True)
+    config = replace(config, behaviour=replace(config.behaviour, horizon=2))
+    results = []
+    for agent in pair_of(config, spec, "eager"):
+        torch.manual_seed(1)  # the adapter's weights, too
+        results.append(agent.adapt_update(tiny_batch(spec, 2, 4)))
+    assert_same_metrics(results[1], results[0])
+
+
+def pair_of(config: Config, spec: EnvSpec, backend: str) -> list[Agent]:
+    """The same agent twice: eager, and in compiled and recorded parts."""
+    agents = []
+    for segments in (None, lambda: Segments("graphs", torch.device("cpu"), backend, Repeating())):
+        torch.manual_seed(0)
+        agents.append(Agent(spec, config, segments=segments))
+    return agents
+
+
+def assert_same_metrics(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(
+            found[name], value, rtol=1e-5, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+def assert_same_names(ours: Agent, theirs: Agent) -> None:
+    """Names of weights, whatever was compiled."""
+    states = [agent.state_dict() for agent in (ours, theirs)]
+    parts = [[*state["model"], *state["ensemble"], *state["learner"]["policies"]] for state in states]
+    assert parts[0] == parts[1]
+    assert not any("_orig_mod" in name for name in parts[1])
+    assert [x.shape for x in leaves(states[0])] == [x.shape for x in leaves(states[1])]
+
+
+@pytest.mark.parametrize("choice", ["off", "compile", "graphs"])
+def test_no_choice_changes_the_names_in_a_checkpoint(choice: CompileChoice) -> None:
+    spec, config = tiny_spec(), tiny_config()
+    chosen = replace(config, train=replace(config.train, compile=choice))
+    assert_same_names(Agent(spec, config), Agent(spec, chosen))
 
 
 def test_a_break_in_the_graph_is_an_error() -> None:

@@ -69,6 +69,13 @@ def test_the_first_setting_that_differs_is_named(tmp_path: Path) -> None:
     assert read_config(tmp_path) == config
 
 
+@pytest.mark.parametrize(("was", "now"), [(False, "off"), (True, "compile"), ("graphs", "graphs")])
+def test_runs_made_when_compiling_was_a_yes_or_no_are_understood(was: Any, now: str) -> None:
+    assert config_from({"train": {"compile": was}}).train.compile == now
+    with pytest.raises(UserError, match="'train.precision' cannot be False"):
+        config_from({"train": {"compile": was, "precision": False}})
+
+
 def test_a_setting_only_there_counts_as_a_difference() -> None:
     assert difference({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {}}) == "b is None there and {} now"
     assert difference({"a": 1}, {"a": 1}) is None

@@ -6,7 +6,8 @@ model's estimated error there. Nothing in :meth:`Agent.update` reads a value bac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -17,15 +18,18 @@ from waker.behaviour.adaptation import TaskAdapter
 from waker.behaviour.ensemble import Ensemble
 from waker.behaviour.imagination import Trajectory, survival
 from waker.behaviour.player import ModelPlayer
-from waker.behaviour.policy_learner import PolicyLearner, Rollout
+from waker.behaviour.policy_learner import PolicyGradients, PolicyLearner, Rollout
 from waker.behaviour.rewards import task_rewards
-from waker.behaviour.starts import start_states
+from waker.behaviour.starts import Starts, start_states
 from waker.compiled import whole
 from waker.config import Config
 from waker.errors import UserError
+from waker.graphs import Segments
 from waker.learner import EXPLORER, Player
 from waker.model.optim import Adam
+from waker.model.rssm import Posterior, State
 from waker.model.world_model import WorldModel
+from waker.precision import Precision
 from waker.spaces import EnvSpec
 
 
@@ -36,17 +40,36 @@ class Credit(NamedTuple):
     error: Tensor
 
 
+class _Learned(NamedTuple):
+    """What the model's part of an update hands on: gradients, the posterior without a graph, metrics."""
+
+    gradients: list[Tensor]
+    posterior: Posterior
+    metrics: dict[str, Tensor]
+
+
 class Agent:
     """World model, exploration policy, ensemble and task policies with their optimisers.
 
     With ``train.task_policies = "online"`` the K task policies and the explorer are one stack; with ``"after"``
     the stack holds the explorer alone and :meth:`adapt_update` trains the task policies from the frozen model.
     Draws its weights from torch's global generator: seed it first.
+
+    Args:
+        device: None = the configuration's.
+        segments: makes what runs the parts of an update; None = as ``train.compile`` says.
     """
 
-    def __init__(self, spec: EnvSpec, config: Config, device: torch.device | str | None = None) -> None:
+    def __init__(
+        self,
+        spec: EnvSpec,
+        config: Config,
+        device: torch.device | str | None = None,
+        segments: Callable[[], Segments] | None = None,
+    ) -> None:
         self.spec, self.config = spec, config
         self.device = torch.device(config.device if device is None else device)
+        self.precision = Precision(config.train.precision, self.device)
         online = config.train.task_policies == "online"
         names = (*spec.tasks, EXPLORER) if online else (EXPLORER,)
         uniform = (EXPLORER,) if config.explorer.name == "random" else ()
@@ -54,11 +77,16 @@ class Agent:
         rssm = self.model.rssm
         policies = ActorCriticStack(names, rssm.feature_dim, spec.action, config.behaviour, config.model, uniform)
         self.ensemble = Ensemble(self.model, spec.action.dim, config.explorer).to(self.device)
-        self.learner = PolicyLearner(policies.to(self.device), config.behaviour)
+        self.learner = PolicyLearner(policies.to(self.device), config.behaviour, self.precision)
         self.model_optimizer = Adam(self.model.parameters(), config.model.optimizer)
         self.ensemble_optimizer = Adam(self.ensemble.parameters(), config.explorer.optimizer)
         self.adapter: TaskAdapter | None = None
-        self._step = whole(self._update) if config.train.compile else self._update
+        self._make_segments = segments or functools.partial(Segments, config.train.compile, self.device)
+        self._segments = part = self._make_segments()
+        self._model = part("model", self._model_gradients)
+        self._policies = part("policies", self._policy_gradients)
+        self._ensemble = part("ensemble", self._ensemble_gradients)
+        self._step = whole(self._update) if config.train.compile == "compile" else self._update
 
     # Learning -----------------------------------------------------------------------------------------------------
 
@@ -70,29 +98,51 @@ class Agent:
             mode: replace every sample by its mode (for comparisons with a reference).
 
         Returns:
-            The credit of the N start states, and metrics: 0-dim tensors, (M,) for policies, (K,) for reward heads.
+            The credit of the N start states, and metrics: 0-dim tensors, (M,) for policies, (K,) for reward heads. With
+            ``train.compile = "graphs"`` the next update overwrites them: copy what is to be kept.
         """
         return self._step(batch, mode)
 
     def _update(self, batch: Mapping[str, Tensor], mode: bool) -> tuple[Credit, dict[str, Tensor]]:
-        output = self.model.loss(batch, mode)
-        metrics = output.metrics
-        metrics["model_grad_norm"] = self.model_optimizer.step(output.loss)
-        starts = start_states(output.posterior.state, batch, self.config.behaviour.starts)
-        rollout, policy_metrics = self.learner.update(self.model, starts, self._rewards, mode)
-        metrics |= policy_metrics
-        prediction = self.ensemble.predict_steps(output.posterior, batch)
-        loss = self.ensemble.loss(prediction, output.posterior, batch)
-        metrics["ensemble_loss"] = loss.detach()
-        metrics["ensemble_grad_norm"] = self.ensemble_optimizer.step(loss)
+        """The update's three parts, each of which only computes, with the optimisers' steps between them."""
+        batch = self._segments.hold(batch)
+        learned = self._model(batch, mode)
+        metrics = learned.metrics | {"model_grad_norm": self.model_optimizer.apply(learned.gradients)}
+        starts, found = self._policies(learned.posterior.state, batch, mode)
+        metrics |= found.metrics | self.learner.step(found)
+        grads, credit, measured = self._ensemble(learned.posterior, batch, starts, found.rollout)
+        metrics |= measured | {"ensemble_grad_norm": self.ensemble_optimizer.apply(grads)}
+        return credit, metrics
+
+    def _model_gradients(self, batch: Mapping[str, Tensor], mode: bool) -> _Learned:
+        with self.precision():
+            output = self.model.loss(batch, mode)
+        (stoch, deter), *rest = output.posterior
+        detached = Posterior(State(stoch.detach(), deter.detach()), *(x.detach() for x in rest))
+        return _Learned(self.model_optimizer.gradients(output.loss), detached, output.metrics)
+
+    def _policy_gradients(
+        self, state: State, batch: Mapping[str, Tensor], mode: bool
+    ) -> tuple[Starts, PolicyGradients]:
+        """Start states, imagined from under the model's new weights."""
+        starts = start_states(state, batch, self.config.behaviour.starts)
+        return starts, self.learner.gradients(self.model, starts, self._rewards, mode).without_trajectory()
+
+    def _ensemble_gradients(
+        self, posterior: Posterior, batch: Mapping[str, Tensor], starts: Starts, rollout: Rollout
+    ) -> tuple[list[Tensor], Credit, dict[str, Tensor]]:
+        """The ensemble's gradients, and the credit by its members as they were when they made this update's rewards."""
+        with self.precision():
+            prediction = self.ensemble.predict_steps(posterior, batch)
+            loss = self.ensemble.loss(prediction, posterior, batch)
         if self.config.explorer.credit == "replayed":
             credit = self._replayed_errors(prediction.detach(), batch)
         else:
             # A state that ended its episode has no future to be wrong about.
             theta_id = torch.where(starts.goes_on > 0, starts.theta_id, -1)
             credit = Credit(theta_id, self._imagined_errors(rollout))
-        metrics["credit"] = credit.error.mean()
-        return credit, metrics
+        metrics = {"ensemble_loss": loss.detach(), "credit": credit.error.mean()}
+        return self.ensemble_optimizer.gradients(loss), credit, metrics
 
     @staticmethod
     def credits(config: Config) -> int:
@@ -109,7 +159,7 @@ class Agent:
     def start_adaptation(self) -> TaskAdapter:
         """The adapter over all tasks of the environment, made at the first call."""
         if self.adapter is None:
-            self.adapter = TaskAdapter(self.model, self.spec, self.config, self.spec.tasks)
+            self.adapter = TaskAdapter(self.model, self.spec, self.config, self.spec.tasks, self._make_segments())
         return self.adapter
 
     def _rewards(self, trajectory: Trajectory) -> Tensor:
@@ -145,7 +195,7 @@ class Agent:
 
     def explorer(self) -> Player:
         """The policy that collects data: a player whose member ``names.index("explorer")`` explores."""
-        return ModelPlayer(self.model, self.learner.policies)
+        return ModelPlayer(self.model, self.learner.policies, self.precision)
 
     def task_player(self) -> Player:
         """The task policies; ``names`` holds every task.
@@ -157,7 +207,7 @@ class Agent:
             return self.adapter.player()
         if self.config.train.task_policies == "after":
             raise UserError("this run has no task policies yet: train them with `waker adapt`")
-        return ModelPlayer(self.model, self.learner.policies)
+        return ModelPlayer(self.model, self.learner.policies, self.precision)
 
     # Saving -------------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,9 @@ from waker.curriculum.config import CurriculumConfig
 from waker.errors import UserError
 from waker.ranges import COUNT, FINITE, NOT_NEGATIVE, POSITIVE, SEVERAL, SHARE, Range, require
 
+CompileChoice = Literal["off", "compile", "graphs"]
+PrecisionChoice = Literal["fp32", "bf16"]
+
 
 @dataclass(frozen=True)
 class OptimizerConfig:
@@ -241,8 +244,12 @@ class TrainConfig:
     """Sequences of a batch while only task policies are trained: the frozen model filters them cheaply."""
     adapt_heads: int = 0
     """The first so many of those updates train the reward heads alone: a policy of a wrong reward is work lost."""
-    compile: bool = False
-    """Compile the whole update with torch.compile (for GPUs: minutes at the start, and no gain on a CPU)."""
+    precision: PrecisionChoice = "fp32"
+    """Arithmetic of matrix products and convolutions; bf16 is for GPUs (autocast), and many times slower on a CPU.
+    Weights, losses, returns and credit are float32 either way."""
+    compile: CompileChoice = "off"
+    """`compile`: the whole update as one graph of torch.compile; `graphs`: its parts compiled, each recorded once as a
+    CUDA graph and replayed. For GPUs: minutes at the start, and no gain on a CPU."""
     save_every: int = 10_000
     """Agent steps between checkpoints."""
     keep: int = 2

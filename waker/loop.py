@@ -53,6 +53,8 @@ def train(parts: Parts, run: RunFolder, progress: Progress | None = None) -> Out
             progress.start()
             replay = session.replay
             progress.note(f"replay: room for {replay.slots * replay.size:,} steps, {amount(replay.bytes)} when full")
+            if run.config.train.precision == "bf16" and run.config.device.startswith("cpu"):
+                progress.note("train.precision = bf16 is many times slower than fp32 on a CPU")
             _run(session, stop)
             if stop.number is not None and not session.finished:
                 session.save()

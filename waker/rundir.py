@@ -33,6 +33,8 @@ SPACE_FILE = "theta_space.json"
 FILM_FILE = "filmstrip.npz"
 """In a run folder: real and imagined pictures."""
 _PACKAGES = ("waker", "torch", "numpy", "gymnasium", "minigrid")
+_WAS = {"train.compile": {False: "off", True: "compile"}}
+"""Values that settings once had (YAML also reads a plain ``off`` as false), and what they are called now."""
 T = TypeVar("T")
 
 
@@ -70,6 +72,8 @@ def config_from(data: Mapping[str, Any], kind: type[T] = Config, prefix: str = "
             value = config_from(value, hint, f"{prefix}{key}.")  # type: ignore[arg-type]
         elif isinstance(value, list) and _is_tuple(hint):
             value = tuple(value)
+        elif isinstance(value, bool):
+            value = _WAS.get(prefix + key, {}).get(value, value)
         if not dataclasses.is_dataclass(hint) and not _fits(value, hint):
             raise UserError(f"setting {prefix + key!r} cannot be {value!r}: it is of another type")
         values[key] = value

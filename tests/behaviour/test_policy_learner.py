@@ -295,20 +295,25 @@ def test_the_return_scale_is_a_running_range_with_a_floor() -> None:
     learner = table_learner(BANDIT, ("a", EXPLORER), return_floor=1.0)
     spread = torch.linspace(0.0, 1.0, 41).view(41, 1, 1)  # 5 % at 0.05 and 95 % at 0.95
     returns = torch.cat([10.0 * spread, 0.01 * spread], 1)
-    torch.testing.assert_close(learner._return_scale(returns), torch.tensor([9.0, 0.009]))
+
+    def scale(returns: Tensor) -> Tensor:
+        learner.range.copy_(learner._return_range(returns))
+        return learner._return_scale(learner.range)
+
+    torch.testing.assert_close(scale(returns), torch.tensor([9.0, 0.009]))
     learner.count += 1.0  # the second update: the mean of both
-    torch.testing.assert_close(learner._return_scale(3.0 * returns), torch.tensor([18.0, 0.018]))
+    torch.testing.assert_close(scale(3.0 * returns), torch.tensor([18.0, 0.018]))
     learner.count += 1000.0  # later: 1 % of the newest
-    scale = learner._return_scale(0.0 * returns)
-    torch.testing.assert_close(scale, torch.tensor([0.99 * 18.0, 0.99 * 0.018]))
+    torch.testing.assert_close(scale(0.0 * returns), torch.tensor([0.99 * 18.0, 0.99 * 0.018]))
     learner.range.zero_()
-    torch.testing.assert_close(learner._return_scale(0.0 * returns), torch.tensor([1.0, 1e-3]))
+    torch.testing.assert_close(scale(0.0 * returns), torch.tensor([1.0, 1e-3]))
 
 
 def test_without_normalisation_returns_are_not_scaled() -> None:
     learner = table_learner(BANDIT, normalise_returns=False)
-    assert learner._return_scale(100.0 * torch.randn(4, 1, 5)).tolist() == [1.0]
-    assert not learner.range.any()
+    span = learner._return_range(100.0 * torch.randn(4, 1, 5))
+    assert learner._return_scale(span).tolist() == [1.0]
+    assert not span.any()
 
 
 def test_normalised_policies_do_not_depend_on_the_reward_s_scale() -> None:

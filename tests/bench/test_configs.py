@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -63,7 +65,9 @@ def test_a_workload_may_be_changed() -> None:
     chosen = workload("tiny")
     assert changed(chosen).config == chosen.config
     assert changed(chosen, chunk=7).config.behaviour.chunk == 7
-    assert changed(chosen, compiled=True).config.train.compile
+    assert changed(chosen, "graphs", "bf16").config.train == replace(
+        chosen.config.train, compile="graphs", precision="bf16"
+    )
 
 
 def test_named_thetas_need_no_environment() -> None:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from tests.tiny_learner import tiny_config, tiny_spec
 from waker.agent import Agent
 from waker.bench.configs import WALKER, Workload, synthetic_replay, workload
-from waker.bench.counting import Work, update_work, work_of
+from waker.bench.counting import OperationCounter, Work, update_work, work_of
 from waker.feed import Feed
 
 
@@ -56,3 +57,33 @@ def test_counting_leaves_chance_alone() -> None:
 def test_the_walker_has_the_papers_tasks_and_thetas() -> None:
     assert len(WALKER.tasks) == 5
     assert workload("paper-walker").thetas == 21 * 37
+
+
+def test_the_parts_of_an_update_and_what_is_launched_where_they_are_recorded() -> None:
+    """Counted against an update that is called operation by operation, optimisers' steps among them."""
+    spec, config = tiny_spec(), tiny_config("laptop")
+    work = update_work(spec, config)
+    with torch.device("meta"):
+        agent = Agent(spec, config, "meta")
+    train = config.train
+    drawn = synthetic_replay(spec, 1, train.length, 1).sample(np.random.default_rng(0), train.batch, train.length)
+    batch = {name: torch.from_numpy(array).to("meta") for name, array in drawn.items()}
+    called = OperationCounter()
+    with called:
+        agent.update(batch)
+    assert work.operations == called.operations
+    assert list(work.segments) == ["model", "policies", "ensemble"]
+    assert min(work.segments.values()) > 0
+    assert work.replays == 3
+    # Every operation is inside a part or outside of all; recorded, an update copies its batch first.
+    assert sum(work.segments.values()) + work.outside == work.operations + len(batch)
+
+    optimisers = OperationCounter()
+    owners = (agent.model_optimizer, agent.learner.actor_optimizer, agent.learner.critic_optimizer)
+    with optimisers:
+        for owner in (*owners, agent.ensemble_optimizer):
+            owner.apply([torch.zeros_like(p) for p in owner.parameters])
+    parameters = sum(len(owner.parameters) for owner in (*owners, agent.ensemble_optimizer))
+    steps = optimisers.operations - parameters  # the zeros above
+    assert 0 < steps < work.outside < steps + 40  # the rest: the batch, the return range, the slow critics
+    assert work.launched() == {"segments": work.segments, "launches": {"replays": 3, "operations": work.outside}}

@@ -185,4 +185,6 @@ def test_a_replaced_attribute_comes_back() -> None:
 
 def test_a_device_has_its_own_clock() -> None:
     assert isinstance(clock_for(torch.device("cpu")), CpuClock)
-    assert isinstance(clock_for(torch.device("cuda")), CudaClock)
+    clock = clock_for(torch.device("cuda:1"))
+    assert isinstance(clock, CudaClock)
+    assert clock.device == torch.device("cuda:1")

@@ -73,7 +73,8 @@ def test_the_two_forms_differ_by_epsilon_s_place_at_the_first_step() -> None:
 
 def test_a_step_differentiates_the_loss_and_leaves_other_leaves_alone() -> None:
     x, other = torch.tensor([3.0, -4.0], requires_grad=True), torch.tensor([1.0, 1.0], requires_grad=True)
-    norm = Adam([x], replace(PLAIN, lr=0.1, eps=0.0)).step((0.5 * x.square() * other).sum())
+    adam = Adam([x], replace(PLAIN, lr=0.1, eps=0.0))
+    norm = adam.apply(adam.gradients((0.5 * x.square() * other).sum()))
     assert norm.item() == pytest.approx(5.0)
     torch.testing.assert_close(x.detach(), torch.tensor([2.9, -3.9]))  # the first Adam step is lr·sign(g)
     assert x.grad is None

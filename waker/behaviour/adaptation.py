@@ -15,14 +15,17 @@ from torch import Tensor
 from waker.behaviour.actor_critic import ActorCriticStack
 from waker.behaviour.imagination import Trajectory
 from waker.behaviour.player import ModelPlayer
-from waker.behaviour.policy_learner import PolicyLearner
+from waker.behaviour.policy_learner import PolicyGradients, PolicyLearner
 from waker.behaviour.rewards import task_rewards
 from waker.behaviour.starts import start_states
 from waker.config import Config
+from waker.graphs import Segments
 from waker.learner import Player
 from waker.model.heads import ScalarStack
 from waker.model.optim import Adam
+from waker.model.rssm import State
 from waker.model.world_model import WorldModel, reward_heads
+from waker.precision import Precision
 from waker.spaces import EnvSpec
 
 
@@ -33,44 +36,66 @@ class TaskAdapter:
 
     Args:
         tasks: the K tasks; the batch's ``task_rewards`` columns must be in this order.
+        segments: what runs the parts of an update; None = as ``train.compile`` says.
     """
 
-    def __init__(self, model: WorldModel, spec: EnvSpec, config: Config, tasks: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        model: WorldModel,
+        spec: EnvSpec,
+        config: Config,
+        tasks: tuple[str, ...],
+        segments: Segments | None = None,
+    ) -> None:
         self.model, self.config, self.tasks = model, config, tasks
         features = model.rssm.feature_dim
         device = next(model.parameters()).device
+        self.precision = Precision(config.train.precision, device)
         self.heads = reward_heads(len(tasks), features, config.model).to(device)
         _copy_members(model.rewards, spec.tasks, self.heads, tasks)
         policies = ActorCriticStack(tasks, features, spec.action, config.behaviour, config.model)
-        self.learner = PolicyLearner(policies.to(device), config.behaviour)
+        self.learner = PolicyLearner(policies.to(device), config.behaviour, self.precision)
         self.heads_optimizer = Adam(self.heads.parameters(), config.model.optimizer, len(tasks))
         self.updates = 0
+        self._segments = segments or Segments(config.train.compile, device)
+        self._heads = self._segments("reward heads", self._head_gradients)
+        self._policies = self._segments("task policies", self._policy_gradients)
 
     def update(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """One step of reward heads, actors and critics; metrics are (K,) tensors.
 
         The first ``train.adapt_heads`` steps are the heads' alone.
         """
-        with torch.no_grad():
-            posterior = self.model.observe(batch)
-        feature = posterior.state.feature
-        flat = feature.flatten(0, 1).unsqueeze(0)  # b t f -> 1 (b t) f
-        target = batch["task_rewards"].flatten(0, 1).T  # b t k -> k (b t)
-        reward_loss = self.heads.nll(self.heads(flat), target).mean(-1)
-        self.heads_optimizer.step(reward_loss.sum())
+        batch = self._segments.hold(batch)
+        state, grads, reward_loss = self._heads(batch)
+        self.heads_optimizer.apply(grads)
         self.updates += 1
         if self.updates <= self.config.train.adapt_heads:
-            return {"reward_loss": reward_loss.detach()}
-        starts = start_states(posterior.state, batch, self.config.behaviour.starts)
-        _, metrics = self.learner.update(self.model, starts, self._rewards)
-        return {"reward_loss": reward_loss.detach(), **metrics}
+            return {"reward_loss": reward_loss}
+        found = self._policies(state, batch)
+        return {"reward_loss": reward_loss, **found.metrics, **self.learner.step(found)}
+
+    def _head_gradients(self, batch: Mapping[str, Tensor]) -> tuple[State, list[Tensor], Tensor]:
+        """The batch's posterior states (B, T, ...), the reward heads' gradients, and their losses (K,)."""
+        with self.precision():
+            with torch.no_grad():
+                posterior = self.model.observe(batch)
+            feature = posterior.state.feature
+            flat = feature.flatten(0, 1).unsqueeze(0)  # b t f -> 1 (b t) f
+            target = batch["task_rewards"].flatten(0, 1).T  # b t k -> k (b t)
+            reward_loss = self.heads.nll(self.heads(flat), target).mean(-1)
+        return posterior.state, self.heads_optimizer.gradients(reward_loss.sum()), reward_loss.detach()
+
+    def _policy_gradients(self, state: State, batch: Mapping[str, Tensor]) -> PolicyGradients:
+        starts = start_states(state, batch, self.config.behaviour.starts)
+        return self.learner.gradients(self.model, starts, self._rewards).without_trajectory()
 
     def _rewards(self, trajectory: Trajectory) -> Tensor:
         return task_rewards(self.heads, trajectory.feature)
 
     def player(self) -> Player:
         """The adapted policies."""
-        return ModelPlayer(self.model, self.learner.policies)
+        return ModelPlayer(self.model, self.learner.policies, self.precision)
 
     def state_dict(self) -> dict[str, Any]:
         """Heads, policies and optimisers (not the frozen model)."""

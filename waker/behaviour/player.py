@@ -17,14 +17,15 @@ from waker.behaviour.actor_critic import ActorCriticStack
 from waker.learner import PlayerState
 from waker.model.rssm import State
 from waker.model.world_model import WorldModel
+from waker.precision import Precision
 from waker.spaces import ActionSpec
 
 
 class ModelPlayer:
     """Policies of an :class:`ActorCriticStack` on top of a world model."""
 
-    def __init__(self, model: WorldModel, policies: ActorCriticStack) -> None:
-        self.model, self.policies = model, policies
+    def __init__(self, model: WorldModel, policies: ActorCriticStack, precision: Precision | None = None) -> None:
+        self.model, self.policies, self.precision = model, policies, precision or Precision()
         self.device = policies.learns.device
 
     @property
@@ -48,12 +49,12 @@ class ModelPlayer:
         tensors = {k: torch.as_tensor(v, device=self.device) for k, v in observation.items()}
         keep = (~torch.as_tensor(is_first, device=self.device)).float().unsqueeze(-1)
         previous = State(state["stoch"] * keep, state["deter"] * keep)
-        rssm = self.model.rssm
-        deter = rssm.transition(previous, state["action"] * keep)
-        log_probs = rssm.posterior(deter, self.model.encoder(tensors))
-        latent = State(rssm.sample(log_probs, deterministic), deter)
-        members = torch.as_tensor(member, device=self.device)
-        action = self.policies.act(latent.feature, members, deterministic)
+        rssm, members = self.model.rssm, torch.as_tensor(member, device=self.device)
+        with self.precision():
+            deter = rssm.transition(previous, state["action"] * keep)
+            log_probs = rssm.posterior(deter, self.model.encoder(tensors))
+            latent = State(rssm.sample(log_probs, deterministic), deter)
+            action = self.policies.act(latent.feature, members, deterministic)
         return action.cpu().numpy(), {"stoch": latent.stoch, "deter": deter, "action": action}
 
 

@@ -19,6 +19,7 @@ from waker.config import BehaviourConfig
 from waker.learner import EXPLORER
 from waker.model.optim import Adam, add_gradients, by_member
 from waker.model.world_model import WorldModel
+from waker.precision import Precision
 
 RewardFunction = Callable[[Trajectory], Tensor]
 """Rewards of a rollout, (H+1, M, N); gradients may flow into the trajectory."""
@@ -36,6 +37,28 @@ class Rollout(NamedTuple):
     trajectory: Trajectory | None
     reward: Tensor
     goes_on: Tensor
+
+
+class PolicyGradients(NamedTuple):
+    """What :meth:`PolicyLearner.gradients` found, for :meth:`PolicyLearner.step`: nothing has changed yet.
+
+    Attributes:
+        rollout: what the policies are to learn from.
+        actor, critic: gradients of all parameters.
+        range: the return range's new value, (2, M).
+        metrics: each (M,).
+    """
+
+    rollout: Rollout
+    actor: list[Tensor]
+    critic: list[Tensor]
+    range: Tensor
+    metrics: dict[str, Tensor]
+
+    def without_trajectory(self) -> PolicyGradients:
+        """The same for the rest of an update, without what was only needed to differentiate it."""
+        reward, goes_on = self.rollout.reward.detach(), self.rollout.goes_on.detach()
+        return self._replace(rollout=Rollout(None, reward, goes_on))
 
 
 class _Pass(NamedTuple):
@@ -67,8 +90,8 @@ class _Tally(NamedTuple):
 class PolicyLearner:
     """Optimisers and running statistics of an :class:`ActorCriticStack`."""
 
-    def __init__(self, policies: ActorCriticStack, config: BehaviourConfig) -> None:
-        self.policies, self.config = policies, config
+    def __init__(self, policies: ActorCriticStack, config: BehaviourConfig, precision: Precision | None = None) -> None:
+        self.policies, self.config, self.precision = policies, config, precision or Precision()
         members = policies.members
         self.actor_optimizer = Adam(policies.actor.parameters(), config.actor_optimizer, members)
         self.critic_optimizer = Adam(policies.critic.parameters(), config.critic_optimizer, members)
@@ -84,7 +107,18 @@ class PolicyLearner:
     def update(
         self, model: WorldModel, starts: Starts, reward_of: RewardFunction, mode: bool = False
     ) -> tuple[Rollout, dict[str, Tensor]]:
-        """One step of every actor and critic.
+        """One step of every actor and critic: :meth:`gradients`, then :meth:`step`.
+
+        Returns:
+            The rollout (detached where it was built without gradient, or in several chunks) and metrics, each (M,).
+        """
+        found = self.gradients(model, starts, reward_of, mode)
+        return found.rollout, found.metrics | self.step(found)
+
+    def gradients(
+        self, model: WorldModel, starts: Starts, reward_of: RewardFunction, mode: bool = False
+    ) -> PolicyGradients:
+        """Imagine, and differentiate every actor's and critic's loss. Changes nothing but torch's generator.
 
         With ``behaviour.chunk`` the rollouts are made and differentiated for so many start states at a time and their
         gradients added up: the same step but for the order of sums (and of random draws), in a part of the memory.
@@ -92,9 +126,6 @@ class PolicyLearner:
         Args:
             starts: N start states.
             reward_of: rewards of a trajectory.
-
-        Returns:
-            The rollout (detached where it was built without gradient, or in several chunks) and metrics, each (M,).
         """
         n = len(starts.goes_on)
         parts = starts.split(self.config.chunk or n)
@@ -105,32 +136,34 @@ class PolicyLearner:
         critic_grads: list[Tensor] = []
         tallies = []
         for part in parts:
-            one = self._roll(model, part, reward_of, mode)
-            objective, bonus, entropy = self._actor_loss(one)  # per member, (M,)
+            with self.precision():
+                one = self._roll(model, part, reward_of, mode)
+                objective, bonus, entropy = self._actor_loss(one)  # per member, (M,)
             weight = self.policies.learns * (len(part.goes_on) / n)
-            scale = self._return_scale(one.returns) if len(parts) == 1 else torch.ones_like(self.floor)
+            span = self._return_range(one.returns) if len(parts) == 1 else self.range
+            scale = self._return_scale(span) if len(parts) == 1 else torch.ones_like(self.floor)
             loss, keep = objective / scale + bonus if known else objective, one.live is not None
             if not known:
                 # The scale is a statistic of all chunks: until it is known the two terms stay apart.
                 entropy_grads = add_gradients(entropy_grads, (bonus * weight).sum(), actor, keep=True)
             objective_grads = add_gradients(objective_grads, (loss * weight).sum(), actor, keep)
-            critic_loss, live = self._critic_loss(one)
+            with self.precision():
+                critic_loss, live = self._critic_loss(one)
             critic_grads = add_gradients(critic_grads, (critic_loss * weight).sum(), critic)
             losses = torch.stack([objective, bonus, critic_loss]).detach() * (len(part.goes_on) / n)
             rollout = one.rollout
             tallies.append(_Tally(losses, entropy, live, one.value, one.returns, rollout.reward, rollout.goes_on))
         total = _Tally(*(torch.cat([x.detach() for x in xs], -1) for xs in zip(*tallies, strict=True)))
         if len(parts) > 1:
-            rollout, scale = Rollout(None, total.reward, total.goes_on), self._return_scale(total.returns)
+            rollout, span = Rollout(None, total.reward, total.goes_on), self._return_range(total.returns)
+            scale = self._return_scale(span)
             if not known:
                 objective_grads = list(torch._foreach_add(by_member(1.0 / scale, objective_grads), entropy_grads))
         objective, bonus, critic_loss = total.losses.unflatten(-1, (len(parts), -1)).sum(-2)
         metrics = {
             "actor_loss": objective / scale + bonus,
-            "actor_grad_norm": self.actor_optimizer.apply(objective_grads),
             "actor_ent": total.entropy.mean((0, 2)),
             "critic_loss": critic_loss,
-            "critic_grad_norm": self.critic_optimizer.apply(critic_grads),
             "critic": total.live.mean((0, 2)),
             "critic_bootstrap": total.value.mean((0, 2)),
             "critic_target": total.returns.mean((0, 2)),
@@ -138,8 +171,17 @@ class PolicyLearner:
             "reward_std": total.reward.std((0, 2), correction=0),
             "return_scale": scale,
         }
+        return PolicyGradients(rollout, objective_grads, critic_grads, span, metrics)
+
+    def step(self, found: PolicyGradients) -> dict[str, Tensor]:
+        """Move actors, critics, slow critics and running statistics; the gradients' norms as metrics, each (M,)."""
+        norms = {
+            "actor_grad_norm": self.actor_optimizer.apply(found.actor),
+            "critic_grad_norm": self.critic_optimizer.apply(found.critic),
+        }
+        self.range.copy_(found.range)
         self._refresh_slow()
-        return rollout, metrics
+        return norms
 
     def _roll(self, model: WorldModel, starts: Starts, reward_of: RewardFunction, mode: bool) -> _Pass:
         c, policies = self.config, self.policies
@@ -202,17 +244,22 @@ class PolicyLearner:
         return loss, _by_member(critic.mean(parameters.detach()), steps)
 
     @torch.no_grad()
-    def _return_scale(self, returns: Tensor) -> Tensor:
-        """max(floor, running 5–95 % range of returns) per member, (M,); ones where normalisation is off."""
+    def _return_range(self, returns: Tensor) -> Tensor:
+        """The running 5 % and 95 % quantiles with those of ``returns`` (H, M, N) among them, (2, M)."""
         if not self.config.normalise_returns:
-            return torch.ones_like(self.floor)
+            return self.range.clone()
         flat = _to_members(returns)  # (M, H·N)
         last = flat.shape[1] - 1
         ordered = flat.sort(1).values
         quantiles = torch.stack([ordered[:, int(0.05 * last)], ordered[:, int(0.95 * last)]])
         rate = torch.maximum(1.0 / (self.count + 1.0), torch.full_like(self.count, 1.0 - _RANGE_DECAY))
-        self.range += rate * (quantiles - self.range)
-        return torch.maximum(self.range[1] - self.range[0], self.floor)
+        return self.range + rate * (quantiles - self.range)
+
+    def _return_scale(self, span: Tensor) -> Tensor:
+        """max(floor, 5–95 % range) per member, (M,); ones where normalisation is off."""
+        if not self.config.normalise_returns:
+            return torch.ones_like(self.floor)
+        return torch.maximum(span[1] - span[0], self.floor)
 
     def _refresh_slow(self) -> None:
         c = self.config

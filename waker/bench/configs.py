@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waker.assembly import Family
-from waker.config import Config
+from waker.config import CompileChoice, Config, PrecisionChoice
 from waker.errors import unknown
 from waker.presets import preset
 from waker.replay import Replay, record_fields
@@ -59,15 +59,22 @@ class Workload:
 
 
 def changed(
-    chosen: Workload, compiled: bool = False, chunk: int | None = None, env_processes: int | None = None
+    chosen: Workload,
+    compiled: CompileChoice = "off",
+    precision: PrecisionChoice = "fp32",
+    chunk: int | None = None,
+    env_processes: int | None = None,
 ) -> Workload:
-    """The workload with ``train.compile``; another ``behaviour.chunk`` or ``train.env_processes`` (None = its own)."""
+    """The workload with other ``train.compile`` or ``train.precision``, ``behaviour.chunk`` or ``train.env_processes``.
+
+    None = its own.
+    """
     config = chosen.config
     if env_processes is not None:
         config = replace(config, train=replace(config.train, env_processes=env_processes))
     if chunk is not None:
         config = replace(config, behaviour=replace(config.behaviour, chunk=chunk))
-    return replace(chosen, config=replace(config, train=replace(config.train, compile=compiled)))
+    return replace(chosen, config=replace(config, train=replace(config.train, compile=compiled, precision=precision)))
 
 
 def line_of_thetas(n: int) -> FiniteThetaSpace:

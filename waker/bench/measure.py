@@ -27,7 +27,7 @@ from waker.replay import Replay, record_fields
 _RING_BYTES = 256 << 20
 """Size of the replay that batches are drawn from when drawing itself is measured: larger than any cache."""
 
-_WARM_UP = {False: 1, True: 5}
+_WARM_UP = {"off": 1, "compile": 5, "graphs": 5}
 """Updates before the timed ones; a compiled update is traced, recorded and tried out in its first few calls."""
 
 
@@ -81,17 +81,17 @@ def measure_update(workload: Workload, device: str = "cpu", updates: int | None 
     bench = build(workload, device)
     watch, machine = stopwatch(torch.device(device))
     compiled = workload.config.train.compile
-    # A compiled update is one graph: there is nothing inside it to label, and labels would break it.
-    with nullcontext() if compiled else watched(bench.agent, watch):
+    # There is nothing inside a compiled graph to label, and labels would break it.
+    with nullcontext() if compiled != "off" else watched(bench.agent, watch):
         timing = timed_updates(
             lambda: bench.update(watch), watch, machine, updates or workload.updates, _WARM_UP[compiled]
         )
     memory = {"before_mb": before / 1e6, "peak_mb": peak_bytes() / 1e6}
     if (on_device := device_peak_bytes(torch.device(device))) is not None:
-        memory["device_peak_mb"] = on_device / 1e6
+        memory["device_peak_mb"] = (on_device - machine.held_bytes) / 1e6
     work = update_work(bench.agent.spec, bench.agent.config)
     return {
-        "update": timing.report(work.flop, work.operations),
+        "update": timing.report(work.flop, work.operations) | work.launched(),
         "memory": memory,
         "drawing": measure_drawing(workload),
         "crediting": measure_crediting(workload),

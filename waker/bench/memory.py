@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from waker.config import CompileChoice, PrecisionChoice
 from waker.errors import UserError
 from waker.host_memory import SWITCH, keep_freed_memory
 
@@ -36,8 +37,12 @@ def peak_bytes() -> int:
 
 
 def device_peak_bytes(device: torch.device) -> int | None:
-    """The most memory that tensors held on a CUDA device; None elsewhere."""
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+    """The most memory that was set aside for tensors on a CUDA device; None elsewhere.
+
+    What the allocator reserved, not what tensors held: the pool of recorded graphs is in use although no tensor of
+    the host's lies in it.
+    """
+    return torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None
 
 
 def in_fresh_process(
@@ -45,7 +50,8 @@ def in_fresh_process(
     device: str = "cpu",
     updates: int | None = None,
     keep: bool = True,
-    compiled: bool = False,
+    compiled: CompileChoice = "off",
+    precision: PrecisionChoice = "fp32",
     chunk: int | None = None,
 ) -> dict[str, Any]:
     """:func:`waker.bench.measure.measure_update` of a named workload in a process of its own.
@@ -53,12 +59,13 @@ def in_fresh_process(
     Args:
         updates: None = the workload's own number.
         keep: with freed memory kept (:mod:`waker.host_memory`), or given back.
-        compiled, chunk: see :func:`waker.bench.configs.changed`.
+        compiled, precision, chunk: see :func:`waker.bench.configs.changed`.
 
     Raises:
         UserError: it failed; the message has its last line (it may have been killed for memory).
     """
-    asked = {"name": name, "device": device, "updates": updates, "compiled": compiled, "chunk": chunk}
+    change = {"compiled": compiled, "precision": precision, "chunk": chunk}
+    asked = {"name": name, "device": device, "updates": updates, "change": change}
     command = [sys.executable, "-m", "waker.bench.memory", json.dumps(asked)]
     environment = {**os.environ, SWITCH: "1" if keep else "0"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -76,7 +83,7 @@ def main(asked: str) -> int:
     from waker.bench.configs import changed, workload
     from waker.bench.measure import measure_update
 
-    chosen = changed(workload(options["name"]), options["compiled"], options["chunk"])
+    chosen = changed(workload(options["name"]), **options["change"])
     found = measure_update(chosen, options["device"], options["updates"])
     print(json.dumps({**found, "memory": {**found["memory"], "kept": kept}}))
     return 0

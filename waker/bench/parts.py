@@ -68,12 +68,15 @@ class CpuClock:
 
 
 class CudaClock:
-    """CUDA events on the current stream: what the device was busy with, whatever the host had already gone on to."""
+    """CUDA events on a device's current stream: what it was busy with, whatever the host had already gone on to."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
 
     def mark(self) -> tuple[torch.cuda.Event, float]:
         """This moment in the stream, and the host's processor time."""
         event = torch.cuda.Event(enable_timing=True)
-        event.record()
+        event.record(torch.cuda.current_stream(self.device))
         return event, time.process_time()
 
     def between(self, start: tuple[torch.cuda.Event, float], end: tuple[torch.cuda.Event, float]) -> Span:
@@ -82,12 +85,12 @@ class CudaClock:
 
     def settle(self) -> None:
         """Wait for the device."""
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(self.device)
 
 
 def clock_for(device: torch.device) -> Clock:
     """The clock that tells the truth about work on ``device``."""
-    return CudaClock() if device.type == "cuda" else CpuClock()
+    return CudaClock(device) if device.type == "cuda" else CpuClock()
 
 
 class Stopwatch:
@@ -150,7 +153,8 @@ def watched(agent: Agent, watch: Stopwatch) -> Iterator[None]:
     places: list[tuple[Any, str, str]] = [
         (agent, "update", REST),
         (agent.model, "loss", MODEL),
-        (learner, "update", POLICIES),
+        (learner, "gradients", POLICIES),
+        (learner, "step", POLICIES),
         (policy_learner, "imagine", IMAGINATION),
         (waker.agent, "start_states", IMAGINATION),
         (waker.agent, "task_rewards", IMAGINATION),
@@ -164,7 +168,7 @@ def watched(agent: Agent, watch: Stopwatch) -> Iterator[None]:
     owners = {MODEL: agent.model_optimizer, ENSEMBLE: agent.ensemble_optimizer}
     optimisers = [*owners.items(), *((POLICIES, value) for value in vars(learner).values() if isinstance(value, Adam))]
     for label, optimiser in optimisers:
-        places += [(optimiser, "step", label), (optimiser, "apply", OPTIMISER)]
+        places += [(optimiser, "gradients", label), (optimiser, "apply", OPTIMISER)]
     with ExitStack() as stack:
         for owner, name, label in places:
             stack.enter_context(replaced(owner, name, watch.labelled(label, getattr(owner, name))))

@@ -67,6 +67,11 @@ class Machine:
         self.clock.settle()
         return self.clock.between(start, end)
 
+    @property
+    def held_bytes(self) -> int:
+        """Memory of the device that its matrices hold all the time."""
+        return sum(x.nbytes for x in (self._a, self._b, self._out, self._small))
+
     def sample(self) -> None:
         """Take one sample."""
         took = self._timed(self._product, self._repeats)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from waker.commands.arguments import parse
+from waker.config import CompileChoice, PrecisionChoice
 from waker.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,8 +35,10 @@ class BenchArgs:
     """Timed updates (one more is made first, to warm up); None = the configuration's own number."""
     loop_updates: int | None = None
     """Updates of the whole training loop; 0 = leave it out; None = the configuration's own number."""
-    compile: bool = False
-    """Compile the whole update (train.compile); its parts are then not told apart."""
+    compile: CompileChoice = "off"
+    """Compile the update, or record it as CUDA graphs (train.compile); its parts are then not told apart."""
+    precision: PrecisionChoice = "fp32"
+    """Arithmetic of networks (train.precision)."""
     chunk: int | None = None
     """Start states imagined at a time (behaviour.chunk); None = the configuration's own."""
     env_processes: int | None = None
@@ -62,9 +65,10 @@ def measured(name: str, args: BenchArgs) -> dict[str, Any]:
     from waker.slots import EnvironmentFailed
     from waker_envs import UnknownEnvError
 
-    chosen = changed(workload(name), args.compile, args.chunk, args.env_processes)
+    chosen = changed(workload(name), args.compile, args.precision, args.chunk, args.env_processes)
     record: dict[str, Any] = {"workload": name, "summary": chosen.summary}
-    record |= in_fresh_process(name, args.device, args.updates, args.keep_memory, args.compile, args.chunk)
+    change = (args.compile, args.precision, args.chunk)
+    record |= in_fresh_process(name, args.device, args.updates, args.keep_memory, *change)
     updates = chosen.loop_updates if args.loop_updates is None else args.loop_updates
     record |= {"environment": None, "loop": None}
     try:
@@ -89,6 +93,11 @@ def table(record: dict[str, Any]) -> Table:
         rows.add_row(f"  {name}", f"{part['ms']:,.2f} ms  {part['share']:6.1%}")
     rows.add_section()
     rows.add_row("work of an update", f"{u['gflop']:,.2f} GFLOP, {u['operations']:,} operations")
+    launches = u["launches"]
+    in_graphs = f"{launches['replays']} replays + {launches['operations']:,} operations"
+    rows.add_row("launched with CUDA graphs", f"{in_graphs} instead of {u['operations']:,}")
+    for name, operations in u["segments"].items():
+        rows.add_row(f"  recorded: {name}", f"{operations:,} operations")
     rows.add_row("achieved", f"{u['gflops']:,.1f} GFLOP/s of {clock}")
     spread = f"[{u['peak_gflops_low']:,.0f}, {u['peak_gflops_high']:,.0f}]"
     rows.add_row("sgemm, same run", f"{u['peak_gflops']:,.1f} GFLOP/s {spread}, {u['peak_samples']} samples")
@@ -152,12 +161,10 @@ def _checked(args: BenchArgs) -> None:
         raise UserError(f"--chunk {args.chunk} must not be negative")
     if args.env_processes is not None and args.env_processes < 0:
         raise UserError(f"--env-processes {args.env_processes} must not be negative")
-    others = args.chunk is not None or args.env_processes is not None or not args.keep_memory
-    if args.against is not None and (args.compile or others):
-        raise UserError(
-            "--against compares configurations as they are: leave out --compile, --chunk, --env-processes and "
-            "--no-keep-memory"
-        )
+    asked = (args.compile, args.precision, args.chunk, args.env_processes, args.keep_memory)
+    if args.against is not None and asked != ("off", "fp32", None, None, True):
+        left_out = "--compile, --precision, --chunk, --env-processes and --no-keep-memory"
+        raise UserError(f"--against compares configurations as they are: leave out {left_out}")
     if args.save and args.against is None:
         raise UserError("--save stores into the file of --against; name one")
 

@@ -13,6 +13,7 @@ from waker.model.categorical_keys import CategoricalLayout
 from waker.model.distributions import gaussian_nll, symexp, symlog
 from waker.model.encoder import image_to_float
 from waker.model.nets import ACTIVATIONS, MLP, Linear, Norm, glorot_convolution_
+from waker.precision import float32
 from waker.spaces import ObservationKey
 
 
@@ -47,7 +48,7 @@ class ImageDecoder(nn.Module):
             if norm.kind != "none":
                 x = norm(x.movedim(1, -1)).movedim(-1, 1)
             x = self.act(x)
-        return self.convs[-1](x).permute(0, 2, 3, 1)  # n c h w -> n h w c
+        return float32(self.convs[-1](x)).permute(0, 2, 3, 1)  # n c h w -> n h w c
 
     def _spread(self, x: Tensor) -> Tensor:
         """The first transposed convolution, of 1×1 pictures (n, c): one matmul, many times faster on a CPU."""
@@ -79,7 +80,7 @@ class Decoder(nn.Module):
         decoded = {name: decoder(feature.flatten(0, -2)).unflatten(0, lead) for name, decoder in self.images.items()}
         if self.mlp is not None:
             hidden = self.mlp(feature)
-            decoded |= {name: out(hidden) for name, out in self.outs.items()}
+            decoded |= {name: float32(out(hidden)) for name, out in self.outs.items()}
         return decoded
 
     def nll(self, decoded: Mapping[str, Tensor], observation: Mapping[str, Tensor]) -> dict[str, Tensor]:

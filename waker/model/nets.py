@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from waker.precision import float32
+
 Activation = Callable[[Tensor], Tensor]
 
 
@@ -103,6 +105,10 @@ class Norm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.kind == "none":
             return x
+        # In float32 under autocast too: the sums over many units need its digits.
+        return self._normalised(x.float()).type_as(x)
+
+    def _normalised(self, x: Tensor) -> Tensor:
         shape = x.shape[-1:]
         if self.scale.dim() == 1:  # one kernel for a single network
             if self.kind == "rms":
@@ -128,7 +134,7 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         for linear, norm in zip(self.hidden, self.norms, strict=True):
             x = self.act(norm(linear(x)))
-        return x if self.out is None else self.out(x)
+        return x if self.out is None else float32(self.out(x))
 
 
 class StackedLinear(nn.Module):
@@ -172,4 +178,4 @@ class StackedMLP(nn.Module):
         """(M, n, in) or shared (1, n, in) → (M, n, out)."""
         for linear, norm in zip(self.hidden, self.norms, strict=True):
             x = self.act(norm(linear(x)))
-        return self.out(x)
+        return float32(self.out(x))

@@ -1,8 +1,7 @@
 """Adam for whole modules and for stacks: one set of fused tensor operations, whatever the number of members.
 
 Each member of a stack is clipped by its own gradient norm, as if it had an optimiser of its own. The step count lives
-on the parameters' device and the learning rate is computed there: nothing is read back to the host, so a step can be
-captured in a CUDA graph.
+on the parameters' device and the learning rate is computed there: nothing is read back to the host.
 """
 
 from __future__ import annotations
@@ -50,19 +49,13 @@ class Adam:
             rate = rate * (c.anneal_to + (1.0 - c.anneal_to) * 0.5 * (1.0 + torch.cos(math.pi * share)))
         return rate
 
-    @torch.no_grad()
-    def step(self, loss: Tensor, retain_graph: bool = False) -> Tensor:
-        """Differentiate ``loss`` with respect to the parameters alone and make one step.
-
-        Returns:
-            Gradient norm before clipping, 0-dim or (M,).
-        """
-        grads = list(torch.autograd.grad(loss, self.parameters, retain_graph=retain_graph))
-        return self.apply(grads)
+    def gradients(self, loss: Tensor) -> list[Tensor]:
+        """The derivatives of ``loss`` with respect to the parameters alone, for :meth:`apply`."""
+        return list(torch.autograd.grad(loss, self.parameters))
 
     @torch.no_grad()
     def apply(self, grads: list[Tensor]) -> Tensor:
-        """One step along given gradients; returns their norm before clipping, 0-dim or (M,)."""
+        """One step along given gradients, which are clipped in place; their norm before that, 0-dim or (M,)."""
         c = self.config
         norm = self._clip(grads)
         rate = self.learning_rate()

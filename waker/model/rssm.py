@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from waker.config import ModelConfig
 from waker.model.distributions import log_probabilities, sample_onehot
 from waker.model.nets import ACTIVATIONS, Linear, Norm
+from waker.precision import float32
 
 
 class State(NamedTuple):
@@ -64,7 +65,7 @@ class RSSM(nn.Module):
     def transition(self, state: State, action: Tensor) -> Tensor:
         """The next deterministic state, (..., D), after ``action`` (..., A)."""
         x = self.act(self.img_in_norm(self.img_in(torch.cat([state.stoch, action], -1))))
-        gates = self.gru_norm(self.gru(torch.cat([x, state.deter], -1)))
+        gates = self.gru_norm(float32(self.gru(torch.cat([x, state.deter], -1))))
         reset, candidate, update = gates.chunk(3, -1)
         candidate = torch.tanh(torch.sigmoid(reset) * candidate)
         update = torch.sigmoid(update + self.update_bias)
@@ -96,7 +97,7 @@ class RSSM(nn.Module):
             is_first: (B, T) bool; resets the state and the action.
         """
         projected = self._project_embedding(embed)  # hoisted out of the scan
-        keep = (~is_first).to(embed.dtype).unsqueeze(-1)  # (B, T, 1)
+        keep = (~is_first).to(action.dtype).unsqueeze(-1)  # (B, T, 1)
         action = action * keep
         state = self.initial(embed.shape[0])
         stochs, deters, posteriors = [], [], []
@@ -121,4 +122,4 @@ class RSSM(nn.Module):
         return self._latents(self.obs_dist(self.act(self.obs_out_norm(x))))
 
     def _latents(self, logits: Tensor) -> Tensor:
-        return log_probabilities(logits.unflatten(-1, (self.latents, self.classes)), self.unimix)
+        return log_probabilities(float32(logits).unflatten(-1, (self.latents, self.classes)), self.unimix)

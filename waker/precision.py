@@ -1,0 +1,40 @@
+"""bf16 where it is safe: autocast around the forward passes of networks, float32 for all that is made of their outputs.
+
+With ``train.precision = "bf16"`` matrix products and convolutions run in bfloat16. Every network ends in
+:func:`float32`, so log probabilities, divergences, losses, returns, the carried recurrent state, disagreement and
+credit are computed from float32 tensors; on those autocast changes nothing, for no matrix product is left among them.
+Weights, gradients and optimisers are float32 throughout.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+
+
+class Precision:
+    """``with precision():`` around forward passes; never around the differentiation of what they made.
+
+    Args:
+        choice: ``fp32`` (nothing is changed) or ``bf16``.
+        device: where the tensors are. The ``meta`` device has no autocast: there bf16 is float32.
+    """
+
+    def __init__(self, choice: str = "fp32", device: torch.device | str = "cpu") -> None:
+        self.device_type = torch.device(device).type
+        self.lowered = choice == "bf16" and self.device_type != "meta"
+
+    def __call__(self) -> AbstractContextManager[object]:
+        """A fresh context."""
+        if not self.lowered:
+            return nullcontext()
+        # No cache of cast weights: one made without gradient would be found again where a gradient is needed, and in a
+        # CUDA graph it would outlive the weights it was cast from.
+        return torch.autocast(self.device_type, torch.bfloat16, cache_enabled=False)
+
+
+def float32(output: Tensor) -> Tensor:
+    """A network's output in float32, whatever its layers computed in; float32 itself is passed on as it is."""
+    return output.float()
