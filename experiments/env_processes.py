@@ -7,7 +7,7 @@ uniform random actions and under the policy of a world model of the smallest siz
 so that a busy machine slows all of them alike; a row has the median over rounds, the slowest and fastest round, and the
 median over rounds of the ratio to no processes in the same round. ``quick_tick_ms``, the 5 % quantile of a tick's time,
 is what it costs when nothing else gets in the way; ``worker_mb`` the resident memory of one worker. Writes
-``results/env_processes/rows.csv`` and prints it. A minute and a half.
+``results/env_processes/rows.csv`` and prints it. About a minute.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
 Made by :func:`waker.slot_group.slot_group` where ``train.env_processes`` asks for it: worth it when environments take
 most of a run's time, rendering above all, and there are cores to spare. Every number is the same as in one process.
 
-Observations come back through the worker's pipe: a picture of 64 × 64 takes microseconds of a tick of
-milliseconds, so shared memory would gain nothing (``experiments.env_processes`` measures what a tick costs).
+Observations come back through the worker's pipe. A picture of 64 × 64 pixels takes some 10 µs longer so than through
+shared memory, of the milliseconds that drawing it takes. Workers wait idly, and keep their memory, while there is
+nothing to collect: in an evaluation, and while policies are trained afterwards.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import pickle
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from ctypes import c_int
 from multiprocessing import get_context, resource_tracker
 from typing import Any
 
@@ -38,8 +40,10 @@ class _Worker:
 
     def __init__(self, make_env: MakeEnv, spec: EnvSpec, slots: Sequence[int]) -> None:
         self.slots, self.cpu_seconds = tuple(slots), 0.0
+        self._under_way = _CONTEXT.RawValue(c_int, self.slots[0])
         self._pipe, theirs = _CONTEXT.Pipe()
-        self._process = _CONTEXT.Process(target=work, args=(theirs, make_env, spec, self.slots), name="environments")
+        args = (theirs, self._under_way, make_env, spec, self.slots)
+        self._process = _CONTEXT.Process(target=work, args=args, name="environments")
         try:
             _start(self._process)
         finally:
@@ -59,13 +63,18 @@ class _Worker:
             self._pipe.send(orders)
 
     def hear(self) -> Answer | None:
-        """Wait for the answer to the next order; None if the worker has died."""
+        """Wait for the answer to the orders; None if the worker has died."""
         try:
             answer: Answer = self._pipe.recv()
         except (EOFError, ConnectionResetError):
             return None
         self.cpu_seconds = answer.cpu_seconds
         return answer
+
+    @property
+    def under_way(self) -> int:
+        """The slot it is busy with; between orders, the newest it was."""
+        return int(self._under_way.value)
 
     def ended(self) -> str:
         """How a worker that has died came to its end."""
@@ -167,7 +176,7 @@ class SlotProcesses:
             worker.wait()
 
     def _ask(self, orders: Sequence[Order]) -> dict[int, Step | EnvironmentFailed]:
-        """The orders' answers by slot; those of a worker that has died are failures, from the one under way on."""
+        """What came of orders, by slot; all slots of a worker that has died get the failure of the one under way."""
         if self._asking:  # by Ctrl-C, and what has been asked for would be taken for what is asked for now
             raise UserError("a call of the environments' processes was interrupted; they cannot be used any more")
         self._asking = True
@@ -176,12 +185,13 @@ class SlotProcesses:
             worker.tell(theirs)
         answers: dict[int, Step | EnvironmentFailed] = {}
         for worker, theirs in dealt:
-            for order in theirs:
-                answer = worker.hear()
-                if answer is None:
-                    answers[order.slot] = self.episodes[order.slot].failed(worker.ended(), "")
-                else:
-                    answers[order.slot] = answer.result
-                    self.episodes[order.slot].returns = answer.returns
+            answer = worker.hear()
+            if answer is None:
+                failure = self.episodes[worker.under_way].failed(worker.ended(), "")
+                answers |= {order.slot: failure for order in theirs}
+                continue
+            for order, done in zip(theirs, answer.done, strict=True):
+                answers[order.slot] = done.result
+                self.episodes[order.slot].returns = done.returns
         self._asking = False
         return answers

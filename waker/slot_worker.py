@@ -1,8 +1,8 @@
 """A worker process of :mod:`waker.slot_processes`: it owns some slots and does what the collector's process asks.
 
-It imports no torch, only what environments need. An order is a list of (method of :class:`~waker.slots.Slot`, slot,
-arguments); every order of the list is answered by itself, so that the other side knows how far a worker got that
-dies.
+It imports no torch, only what environments need. An order is a list of things to do, and its answer a list of what came
+of them: one message either way, as being woken costs more than most steps. Which slot is under way is a number in
+memory that both sides see, so that the right one is named when a worker dies.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from ctypes import c_int
 from multiprocessing.connection import Connection
 from typing import Any, Literal, NamedTuple
 
@@ -34,19 +35,26 @@ class Order(NamedTuple):
     args: tuple[Any, ...]
 
 
-class Answer(NamedTuple):
-    """What came of it, the sums of its episode's rewards (K,), and the processor seconds of this process so far."""
+class Done(NamedTuple):
+    """What came of it, and the sums of its episode's rewards (K,)."""
 
     result: Step | EnvironmentFailed
     returns: NDArray[np.float64]
+
+
+class Answer(NamedTuple):
+    """To a list of orders: what came of each, and the processor seconds of this process so far."""
+
+    done: list[Done]
     cpu_seconds: float
 
 
-def work(pipe: Connection, make_env: MakeEnv, spec: EnvSpec, slots: Sequence[int]) -> None:
+def work(pipe: Connection, under_way: c_int, make_env: MakeEnv, spec: EnvSpec, slots: Sequence[int]) -> None:
     """The worker's life: make the environments, say so (None, or why they cannot be made), then do as told.
 
     Args:
         pipe: to the collector's process; its end is the worker's.
+        under_way: is given the number of the slot that is being reset, stepped or rebuilt.
         slots: the numbers of its slots.
     """
     for number in SIGNALS:
@@ -59,7 +67,7 @@ def work(pipe: Connection, make_env: MakeEnv, spec: EnvSpec, slots: Sequence[int
         pipe.send(reason_of(error))
         return
     try:
-        _serve(pipe, mine)
+        _serve(pipe, under_way, mine)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # nobody is left to work for
     finally:
@@ -67,18 +75,24 @@ def work(pipe: Connection, make_env: MakeEnv, spec: EnvSpec, slots: Sequence[int
             slot.env.close()
 
 
-def _serve(pipe: Connection, slots: dict[int, Slot]) -> None:
+def _serve(pipe: Connection, under_way: c_int, slots: Mapping[int, Slot]) -> None:
     pipe.send(None)
     while True:
         orders: list[Order] = pipe.recv()
+        done = []
         for order in orders:
-            slot = slots[order.slot]
-            result: Step | EnvironmentFailed
-            try:
-                result = getattr(slot, order.method)(*order.args)
-            except EnvironmentFailed as failure:
-                result = failure
-            pipe.send(Answer(result, slot.episode.returns, time.process_time()))
+            under_way.value = order.slot
+            done.append(_carry_out(order, slots[order.slot]))
+        pipe.send(Answer(done, time.process_time()))
+
+
+def _carry_out(order: Order, slot: Slot) -> Done:
+    result: Step | EnvironmentFailed
+    try:
+        result = getattr(slot, order.method)(*order.args)
+    except EnvironmentFailed as failure:
+        result = failure
+    return Done(result, slot.episode.returns)
 
 
 def _end_with_parent() -> None:
