@@ -51,18 +51,29 @@ def test_the_robot_starts_close_above_the_ground_and_nowhere_in_it(family: type[
         assert env._data.ncon == 0  # nor does it touch itself
 
 
+FASTEST = 25.0
+"""m/s and rad/s. A limp robot falls 1.5 m at most, which gives 5.4 m/s; its light shins swing faster than it falls."""
+DEEPEST = 0.025
+"""m. The suite's contacts are soft: they need this much to stop a robot that falls on one foot."""
+STILL = 0.05
+"""m/s and rad/s. What remains is the slow creep of soft contacts on a slope."""
+SUNK = 0.001
+"""m, in a contact: the weight of a robot at rest, 28.5 or 12.4 kg, presses it in by 0.0003 at most."""
+
+
 @EVERYWHERE
 def test_it_comes_to_rest_on_any_ground(family: type[TerrainEnv], theta: Any, kwargs: dict[str, Any]) -> None:
     env = made(family, **kwargs)
     env.reset(seed=1, options={"theta": theta})
     still = np.zeros(env.action_space.shape)
-    for _ in range(250):  # 500 control steps
+    for _ in range(250):  # 500 control steps: 12.5 s of the walker, 10 s of the hopper
         observation = env.step(still)[0]
         assert np.isfinite(observation).all()
-        assert np.abs(env._data.qvel).max() < 60
-        assert min(ground_contacts(env), default=0.0) > -0.05
-    assert np.abs(env._data.qvel).max() < 2.0
-    assert env.clearance() > -0.05
+        assert np.abs(env._data.qvel).max() < FASTEST
+        assert min(ground_contacts(env), default=0.0) > -DEEPEST
+    assert np.abs(env._data.qvel).max() < STILL
+    assert -SUNK < min(ground_contacts(env)) < SUNK  # and it does lie on the ground
+    assert env.clearance() > -2 * SUNK  # a corner of the ground may reach deeper into a capsule than its contact says
 
 
 @EVERYWHERE
