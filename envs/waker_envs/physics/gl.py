@@ -2,7 +2,8 @@
 
 MuJoCo's own default on Linux is GLFW, which needs a display. Here the first backend that works is taken, and
 ``MUJOCO_GL=egl`` or ``MUJOCO_GL=osmesa`` takes that one or fails. PyOpenGL binds itself to a platform at its first
-import, for the life of the process, so libraries are probed with ctypes before it is touched.
+import, for the life of the process, so libraries are probed with ctypes before it is touched. Where EGL passes its
+probe and still makes no context, OSMesa takes its place: ``MUJOCO_GL`` then says so to this process and its children.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from __future__ import annotations
 import atexit
 import ctypes
 import importlib
+import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
+
+_LOGGER = logging.getLogger("waker_envs.physics")
 
 PACKAGES = {"egl": "libegl1 libgl1-mesa-dri", "osmesa": "libosmesa6"}
 """Debian packages that bring each backend."""
@@ -77,7 +81,7 @@ def importable() -> bool:
 
 
 def backend() -> str:
-    """``egl``, ``osmesa``, or ``cgl`` on macOS: what :func:`context` will use.
+    """``egl``, ``osmesa``, or ``cgl`` on macOS: what :func:`context` tries first.
 
     ``MUJOCO_GL`` may force ``egl`` or ``osmesa``; its other values need a screen or draw nothing, and are passed over.
 
@@ -86,14 +90,27 @@ def backend() -> str:
     """
     if sys.platform == "darwin":
         return "cgl"
-    forced = os.environ.get("MUJOCO_GL", "").lower()
-    wanted = (forced,) if forced in PROBES else tuple(PROBES)
-    for name in wanted:
+    for name in _wanted():
         if PROBES[name]():
             return name
-    tried = f"MUJOCO_GL={forced} does not work here" if forced in PROBES else "neither EGL nor OSMesa works here"
+    raise _no_renderer()
+
+
+def _wanted() -> tuple[str, ...]:
+    """The backends that may be taken, best first."""
+    forced = os.environ.get("MUJOCO_GL", "").lower()
+    return (forced,) if forced in PROBES else tuple(PROBES)
+
+
+def _no_renderer(why: Sequence[str] = ()) -> NoRendererError:
+    """The one line that says what fails (``why``, where more is known than that), and what to install."""
+    wanted = _wanted()
+    tried = f"MUJOCO_GL={wanted[0]} does not work here" if len(wanted) == 1 else "neither EGL nor OSMesa works here"
+    known = f" ({'; '.join(' '.join(reason.split()) for reason in why)})" if why else ""
     packages = " or ".join(f"apt-get install {PACKAGES[name]}" for name in wanted)
-    raise NoRendererError(f'no renderer for pictures: {tried}; {packages}, or use obs="proprio", which needs none')
+    return NoRendererError(
+        f'no renderer for pictures: {tried}{known}; {packages}, or use obs="proprio", which needs none'
+    )
 
 
 _made: Any = None
@@ -111,11 +128,7 @@ def context() -> Any:
     global _made, _thread
     if _made is None:
         _without_threads()
-        name = backend()
-        try:
-            _made = importlib.import_module(f"mujoco.{name}").GLContext(64, 64)
-        except Exception as error:  # what drivers and bindings raise has no common type
-            raise NoRendererError(f"{name} cannot make an OpenGL context: {error}") from error
+        _made = _new_context()
         _thread = threading.get_ident()
         if _forked:
             _keep_for_ever(_made)
@@ -123,6 +136,58 @@ def context() -> Any:
             atexit.register(_release)
     check_thread()
     return _made
+
+
+def _new_context() -> Any:
+    """A context of the first backend that makes one: a library may be there, and its driver still refuse.
+
+    Raises:
+        NoRendererError: none does.
+    """
+    if backend() == "cgl":
+        return _context_of("cgl")
+    why: list[str] = []
+    for name in (name for name in _wanted() if PROBES[name]()):
+        loaded, environment = set(sys.modules), {key: os.environ.get(key) for key in _BINDING}
+        if why:  # MuJoCo's own loader would look into libEGL, which is loaded by now, unless told otherwise
+            os.environ["MUJOCO_GL"] = name
+        try:
+            made = _context_of(name)
+        except Exception as error:  # noqa: BLE001 — what drivers and bindings raise has no common type
+            why.append(f"{name} cannot make an OpenGL context: {error}")
+            _unbind(loaded, environment)
+        else:
+            if why:
+                _LOGGER.warning("%s; pictures are drawn with %s", why[0], name)
+            return made
+    raise _no_renderer(why)
+
+
+def _context_of(name: str) -> Any:
+    made = importlib.import_module(f"mujoco.{name}").GLContext(64, 64)
+    made.make_current()
+    return made
+
+
+_BINDING = ("PYOPENGL_PLATFORM", "MUJOCO_GL")
+"""Environment variables that decide what PyOpenGL and MuJoCo bind themselves to."""
+
+
+def _unbind(loaded: Collection[str], environment: Mapping[str, str | None]) -> None:
+    """Undo a failed attempt: forget the bindings it imported, which belong to its platform for good.
+
+    Args:
+        loaded: names of the modules that were there before; those stay.
+        environment: the values of ``_BINDING`` before; None = not set.
+    """
+    _leave_display()
+    for module in set(sys.modules) - set(loaded):
+        if module.split(".")[0] == "OpenGL" or module.startswith(("mujoco.egl", "mujoco.osmesa")):
+            del sys.modules[module]
+    for key, value in environment.items():
+        os.environ.pop(key, None)
+        if value is not None:
+            os.environ[key] = value
 
 
 def check_thread() -> None:
@@ -160,6 +225,11 @@ def _in_child() -> None:
         _keep_for_ever(_made)
         _made = None
         atexit.unregister(_release)
+    _leave_display()
+
+
+def _leave_display() -> None:
+    """Leave EGL's display to the operating system."""
     if (egl := sys.modules.get("mujoco.egl")) is not None:
         atexit.unregister(egl.EGL.eglTerminate)
 

@@ -86,6 +86,55 @@ def test_where_nothing_works_one_line_names_the_packages(
     assert all(part in told for part in (*gl.PACKAGES.values(), "neither EGL nor OSMesa", 'obs="proprio"'))
 
 
+REFUSED = {"MUJOCO_EGL_DEVICE_ID": "99"}
+"""EGL initialises its devices, so its probe is content; mujoco.egl then looks for one that does not exist."""
+
+
+def test_where_egl_refuses_a_context_osmesa_draws() -> None:
+    if not all(probe() for probe in gl.PROBES.values()):
+        pytest.skip("EGL and OSMesa are not both installed")
+    told = "\nimport os; print(os.environ['MUJOCO_GL'], gl.backend())"  # as the loaders of child processes must know
+    done = fresh(PICTURE + told, **REFUSED)
+    assert done.stdout.split() == ["egl", "0", "osmesa", "osmesa"], done.stderr  # EGL was tried first
+    assert "egl cannot make an OpenGL context" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_forced_egl_that_refuses_a_context_is_told_in_one_line() -> None:
+    if not gl.PROBES["egl"]():
+        pytest.skip(f"{gl.PACKAGES['egl']} is not installed")
+    done = fresh(PICTURE, MUJOCO_GL="egl", **REFUSED)
+    last = done.stderr.splitlines()[-1]
+    assert "NoRendererError: no renderer for pictures: MUJOCO_GL=egl does not work here (egl cannot make" in last
+    assert f"apt-get install {gl.PACKAGES['egl']}" in last
+    assert gl.PACKAGES["osmesa"] not in last
+
+
+@pytest.mark.parametrize("osmesa", [True, False])
+def test_where_no_backend_makes_a_context_one_line_says_why_and_nothing_is_left_behind(
+    osmesa: bool, probes: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probes["osmesa"] = osmesa
+    asked = []
+
+    def refuse(name: str) -> None:
+        asked.append(name)
+        os.environ["PYOPENGL_PLATFORM"] = name  # as the real modules do
+        raise RuntimeError(f"{name}'s driver\nsays no")
+
+    monkeypatch.delenv("PYOPENGL_PLATFORM", raising=False)
+    monkeypatch.setattr(gl, "_made", None)
+    monkeypatch.setattr(gl, "_context_of", refuse)
+    with pytest.raises(gl.NoRendererError) as caught:
+        gl.context()
+    told = str(caught.value)
+    assert asked == (["egl", "osmesa"] if osmesa else ["egl"])
+    assert "\n" not in told
+    assert all(part in told for part in (*gl.PACKAGES.values(), *(f"{name}'s driver says no" for name in asked)))
+    assert "MUJOCO_GL" not in os.environ
+    assert "PYOPENGL_PLATFORM" not in os.environ
+
+
 def test_a_process_has_one_context() -> None:
     assert gl.context() is gl.context()
 
