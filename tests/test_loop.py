@@ -368,6 +368,39 @@ def test_losses_that_are_not_finite_are_told(tmp_path: Path) -> None:
     assert rows(path)[0]["loss/model"] is None
 
 
+def test_results_that_the_next_update_overwrites_are_copied_in_time(tmp_path: Path, reference: Path) -> None:
+    """As those of recorded CUDA graphs are: the run's metrics and its curriculum are those of fresh results."""
+
+    class Static(dummies.DummyAgent):
+        held: tuple[Any, dict[str, Any]] | None = None
+
+        def update(self, batch: Any) -> Any:
+            credit, metrics = super().update(batch)
+            if self.held is None:
+                self.held = credit, metrics
+            for old, new in ((self.held[0].error, credit.error), (self.held[0].theta_id, credit.theta_id)):
+                old.copy_(new)
+            for name, value in metrics.items():
+                self.held[1][name].copy_(value)
+            return self.held
+
+    made = dummies.parts(dummies.config())
+    path, _ = dummies.run(tmp_path, dummies.config(), make_agent=lambda: Static(made.spec))
+    ours, theirs = (
+        [{k: v for k, v in row.items() if not k.startswith("time/")} for row in rows(folder)]
+        for folder in (path, reference)
+    )
+    assert ours == theirs
+    assert read_rows(path / "curriculum.parquet").equals(read_rows(reference / "curriculum.parquet"))
+
+
+@pytest.mark.parametrize(("precision", "told"), [("fp32", False), ("bf16", True)])
+def test_bfloat16_on_a_cpu_is_told_to_be_slow(tmp_path: Path, precision: Any, told: bool) -> None:
+    progress = dummies.Quiet()
+    dummies.run(tmp_path, dummies.config(precision=precision), progress)
+    assert sum("many times slower" in note for note in progress.notes) == told
+
+
 @pytest.mark.parametrize("place", ["replay", "checkpoints", "parquet", "metrics"])
 def test_a_full_disk_is_one_line_and_the_checkpoint_before_is_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reference: Path, place: str

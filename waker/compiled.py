@@ -1,7 +1,8 @@
-"""The whole update as one compiled graph, for GPUs, where thousands of small kernels cost more than what they compute.
+"""Functions as one compiled graph, for GPUs, where thousands of small kernels cost more than what they compute.
 
-Used by the agent with ``train.compile``. Traced and compared with the eager update on the CPU; its speed on a GPU has
-not been measured. It is no gain on a CPU, where compiling takes minutes.
+Used by the agent for the whole update with ``train.compile = "compile"``, and by :mod:`waker.graphs` for its parts with
+``"graphs"``. Traced and compared with the eager update on the CPU; its speed on a GPU has not been measured. It is no
+gain on a CPU, where compiling takes minutes.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ R = TypeVar("R")
 
 
 def whole(function: Callable[P, R], backend: str = "inductor") -> Callable[P, R]:
-    """``function`` compiled as one graph without a break, its gradients and optimiser steps included.
+    """``function`` compiled as one graph without a break, with whatever gradients it takes.
 
     A bound method is compiled, not a module: the names of weights in checkpoints stay as they are. Nothing is run to
     warm up, so random generators stay as they are too.
