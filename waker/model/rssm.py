@@ -64,7 +64,11 @@ class RSSM(nn.Module):
 
     def transition(self, state: State, action: Tensor) -> Tensor:
         """The next deterministic state, (..., D), after ``action`` (..., A)."""
-        x = self.act(self.img_in_norm(self.img_in(torch.cat([state.stoch, action], -1))))
+        return self._transition(state, self._project_action(action))
+
+    def _transition(self, state: State, projected: Tensor) -> Tensor:
+        x = F.linear(state.stoch, self.img_in.weight[:, : self.stoch_dim]) + projected
+        x = self.act(self.img_in_norm(x))
         gates = self.gru_norm(float32(self.gru(torch.cat([x, state.deter], -1))))
         reset, candidate, update = gates.chunk(3, -1)
         candidate = torch.tanh(torch.sigmoid(reset) * candidate)
@@ -96,14 +100,14 @@ class RSSM(nn.Module):
             action: (B, T, A); ``action[:, t]`` led into observation t.
             is_first: (B, T) bool; resets the state and the action.
         """
-        projected = self._project_embedding(embed)  # hoisted out of the scan
         keep = (~is_first).to(action.dtype).unsqueeze(-1)  # (B, T, 1)
-        action = action * keep
+        # What does not depend on the state is hoisted out of the scan.
+        projected, entering = self._project_embedding(embed), self._project_action(action * keep)
         state = self.initial(embed.shape[0])
         stochs, deters, posteriors = [], [], []
         for t in range(embed.shape[1]):
             state = State(state.stoch * keep[:, t], state.deter * keep[:, t])
-            deter = self.transition(state, action[:, t])
+            deter = self._transition(state, entering[:, t])
             log_probs = self._posterior(deter, projected[:, t])
             state = State(self.sample(log_probs, mode), deter)
             stochs.append(state.stoch)
@@ -112,6 +116,10 @@ class RSSM(nn.Module):
         deter_sequence = torch.stack(deters, 1)  # (B, T, D)
         states = State(torch.stack(stochs, 1), deter_sequence)
         return Posterior(states, torch.stack(posteriors, 1), self.prior(deter_sequence), embed)
+
+    def _project_action(self, action: Tensor) -> Tensor:
+        # The layer into the GRU sees (stoch, action): its action columns and bias.
+        return F.linear(action, self.img_in.weight[:, self.stoch_dim :], self.img_in.bias)
 
     def _project_embedding(self, embed: Tensor) -> Tensor:
         # The posterior's layer sees (deter, embed): its embedding columns and bias, applied to all steps at once.
