@@ -127,7 +127,7 @@ def laptop() -> Config:
             length=8,
             replay=200_000,
             task_policies="after",
-            adapt_updates=1_500,
+            adapt_updates=2_400,
             adapt_batch=48,
             adapt_heads=150,
             save_every=10_000,
