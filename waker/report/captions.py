@@ -29,7 +29,7 @@ PROBABILITY = (
     "curriculum is drawn to it."
 )
 ESTIMATE = (
-    "The curriculum's running estimate of the model's error: imagined disagreement of the ensemble. Only its "
+    "The curriculum's running estimate of the model's error: disagreement of the ensemble. Only its "
     "order over θ matters."
 )
 TRUE_ERROR = (
@@ -65,6 +65,6 @@ FILM_LEAD = (
 )
 FILM = "Above: what happened. Below: what the model expected to see."
 CURVES = (
-    "Training metrics. Thin lines are seeds, thick ones their mean. credit: the mean imagined disagreement that a "
+    "Training metrics. Thin lines are seeds, thick ones their mean. credit: the mean disagreement that a "
     "batch credits to its θ."
 )
