@@ -416,7 +416,7 @@ def test_envs_lists_and_describes(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.search(r"^waker/GridHazards-v0 .*size, hazards, slip.* tasks: green", listed, re.MULTILINE)
     # Broken ones are named, and hide no other.
     assert re.search(r"^waker/test-Unmakeable-v0 .* cannot be made: RuntimeError: no display", listed, re.MULTILINE)
-    assert re.search(r"^waker/test-Missing-v0 .* cannot be made: ModuleNotFoundError", listed, re.MULTILINE)
+    assert re.search(r"^waker/test-Missing-v0 .* cannot be imported: ModuleNotFoundError", listed, re.MULTILINE)
     assert main(["envs", "GridHazards"]) == 0
     shown = capsys.readouterr().out
     assert "probability that the chosen action is replaced" in shown

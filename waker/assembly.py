@@ -5,16 +5,13 @@ an agent. Called by the verbs of the command line and by experiment scripts.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
-import inspect
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import gymnasium as gym
 import numpy as np
 import torch
 
@@ -22,6 +19,7 @@ import waker_envs
 from waker.agent import Agent
 from waker.checkpoint import Checkpoints
 from waker.config import Config
+from waker.constructors import construct
 from waker.curriculum import Curriculum, make_curriculum
 from waker.errors import UserError
 from waker.evaluation import records
@@ -76,29 +74,9 @@ def environment(config: Config) -> MakeEnv:
         UserError: an argument that the environment's constructor does not take, or a constructor that fails.
         UnknownEnvError: no such environment.
     """
-    entry = gym.spec(waker_envs.resolve_id(config.env)).entry_point
-    try:
-        loaded = gym.envs.registration.load_env_creator(entry) if isinstance(entry, str) else entry
-        parameters = inspect.signature(cast(Callable[..., Any], loaded)).parameters
-    except Exception as error:  # a module of somebody else's
-        raise UserError(f"{config.env} cannot be imported: {type(error).__name__}: {error}") from error
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        for name in config.env_kwargs:
-            if name not in parameters:
-                near = difflib.get_close_matches(name, list(parameters), n=1, cutoff=0.0)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise UserError(f"{config.env} takes no argument {name!r}{hint}")
-
+    construct(config.env, config.env_kwargs).close()
     # A partial, because it can be sent to environment processes, which a function made here cannot.
-    make: MakeEnv = functools.partial(waker_envs.make, config.env, **config.env_kwargs)
-    try:
-        make().close()
-    except (UserError, waker_envs.UnknownEnvError):
-        raise
-    except Exception as error:  # somebody else's code
-        given = f" with {dict(config.env_kwargs)}" if config.env_kwargs else ""
-        raise UserError(f"{config.env} cannot be made{given}: {type(error).__name__}: {error}") from error
-    return make
+    return functools.partial(waker_envs.make, config.env, **config.env_kwargs)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,6 +22,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from waker_envs.checks import numbers
 from waker_envs.theta import BoxThetaSpace, FiniteThetaSpace, Parameter, Suite, Theta, ThetaError, ThetaSpace
 
 __all__ = [
@@ -163,7 +164,7 @@ class ParametricEnv(gym.Env[Any, Any]):
         return self.picture()
 
     def _checked(self, given: ArrayLike) -> Theta:
-        theta = np.asarray(given, np.float64)
+        theta = numbers("θ", given, ThetaError)
         space = self.theta_space
         if theta.shape != (space.dim,):
             raise ThetaError(f"θ must have shape ({space.dim},) for ({', '.join(space.names)}), got {theta.shape}")

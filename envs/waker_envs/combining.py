@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from waker_envs import registry
 from waker_envs.api import FiniteThetaSpace, Parameter, ParametricEnv, Suite, Theta, Transition
+from waker_envs.checks import finite_action
 
 
 class Member(NamedTuple):
@@ -106,6 +107,7 @@ class CombinedEnv(ParametricEnv):
         self._task_counts = [len(p.tasks) for p in parts]
         self._targets = [[k for k, g in enumerate(self.task_groups) if g == d] for d in range(len(parts))]
         self._action_sizes = [p.action_space.shape[0] if _is_vector(p.action_space) else None for p in parts]
+        self._action_dim = int(np.prod(self.action_space.shape or ()))
         self._made: dict[int, ParametricEnv] = {}
         self._domain = 0
 
@@ -124,11 +126,8 @@ class CombinedEnv(ParametricEnv):
     def advance(self, action: Any) -> Transition:
         domain = self._domain
         if (size := self._action_sizes[domain]) is not None:
-            action = np.asarray(action, np.float64)
-            if action.shape != self.action_space.shape:
-                raise ValueError(f"the action must have shape {self.action_space.shape}, got {action.shape}")
-            if not np.isfinite(action).all():  # the member sees its own part alone
-                raise ValueError(f"the action must be finite, got {action.tolist()}")
+            # All of it: the member sees its own part alone.
+            action = finite_action(action, self._action_dim)
             action = action[:size]
         step = self._made[domain].advance(action)
         sources, targets = self._sources[domain], self._targets[domain]

@@ -39,6 +39,20 @@ def test_without_theta_or_name_one_is_drawn_and_one_is_found(tmp_path: Path, mon
     assert [p.name for p in tmp_path.iterdir()] == ["GridHazards-v0.gif"]
 
 
+def test_constructor_arguments_reach_the_environment(tmp_path: Path) -> None:
+    """One of 99 layouts is another room than one of 2."""
+    first = {}
+    for layouts in (2, 99):
+        path = tmp_path / f"{layouts}.gif"
+        command = ["envs", "show", "GridHazards", "--theta", "5", "0.2", "0", "--steps", "1", "--out", str(path)]
+        assert main([*command, "--env-kwargs", f"n_layouts={layouts}"]) == 0
+        env = waker_envs.make("GridHazards", render_mode="rgb_array", n_layouts=layouts)
+        env.reset(seed=0, options={"theta": (5, 0.2, 0)})
+        first[layouts] = np.asarray(env.render(), float)
+        np.testing.assert_allclose(np.asarray(frames(path)[0], float), first[layouts], atol=40)
+    assert abs(first[2] - first[99]).max() > 100
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -46,6 +60,8 @@ def test_without_theta_or_name_one_is_drawn_and_one_is_found(tmp_path: Path, mon
         (["GridHazards", "--theta", "9", "0", "0"], "outside the space; the nearest is"),
         (["GridHazards", "--steps", "0"], "--steps 0 must be at least 1"),
         (["GridHazards", "--out", "/nonexistent/film.gif"], "cannot save the film"),
+        (["GridHazards", "--env-kwargs", "n_layout=3"], "takes no argument 'n_layout'; did you mean 'n_layouts'?"),
+        (["TerrainWalker", "--env-kwargs", "ground=ice"], "ground must be one of 'noise', 'stairs', got 'ice'"),
         ([], "Missing from waker envs show"),
     ],
 )

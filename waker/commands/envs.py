@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from waker.commands.arguments import parse
+from waker.commands.arguments import pairs, parse, scalar
+from waker.constructors import construct
 from waker.errors import UserError
 
 if TYPE_CHECKING:
-    from waker_envs.api import ParametricEnv
+    pass
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class ShowArgs:
     """Seed of the episode and of the actions."""
     steps: int = 100
     """Agent steps at most."""
+    env_kwargs: dict[str, str] = field(default_factory=dict)
+    """Constructor arguments of the environment, as `waker train` takes them: `--env-kwargs ground=stairs`."""
     out: Path | None = None
     """The file; default: ID.gif in the current folder."""
 
@@ -54,7 +57,8 @@ def show(args: ShowArgs) -> str:
     Raises:
         UnknownEnvError: no such environment.
         ThetaError: θ is outside the space; the message names the nearest.
-        UserError: no pictures of this family, or none can be drawn here; or ``steps`` below 1.
+        UserError: no pictures of this family, or none can be drawn here; an argument that its constructor does not
+            take; or ``steps`` below 1.
         SaveFailed: the file cannot be written.
     """
     import waker_envs
@@ -64,7 +68,7 @@ def show(args: ShowArgs) -> str:
     if args.steps < 1:
         raise UserError(f"--steps {args.steps} must be at least 1")
     env_id = waker_envs.resolve_id(args.env)
-    env = _make(env_id, render_mode="rgb_array")
+    env = construct(args.env, {**{k: scalar(v) for k, v in args.env_kwargs.items()}, "render_mode": "rgb_array"})
     try:
         pictures, theta = film(env, args.theta or None, args.seed, args.steps)
     except waker_envs.ThetaError:
@@ -86,7 +90,7 @@ def listing() -> str:
     rows = []
     for env_id in waker_envs.registered_ids():
         try:
-            env = _make(env_id)
+            env = construct(env_id, {})
             space = env.theta_space
             many = "continuous θ" if space.size is None else f"{space.size} θ"
             rows.append((env_id, f"{many} ({', '.join(space.names)})", f"tasks: {', '.join(env.tasks)}"))
@@ -95,23 +99,6 @@ def listing() -> str:
             rows.append((env_id, "", " ".join(str(error).split())))
     widths = [max(len(row[i]) for row in rows) for i in range(2)]
     return "\n".join(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}" for a, b, c in rows)
-
-
-def _make(env_id: str, **kwargs: Any) -> ParametricEnv:
-    """The environment with its default arguments but for ``kwargs``.
-
-    Raises:
-        UnknownEnvError: no such environment.
-        UserError: its constructor fails; the message says how.
-    """
-    import waker_envs
-
-    try:
-        return waker_envs.make(env_id, **kwargs)
-    except waker_envs.UnknownEnvError:
-        raise
-    except Exception as error:  # somebody else's code
-        raise UserError(f"{env_id} cannot be made: {type(error).__name__}: {error}") from error
 
 
 def description(env_id: str) -> str:
@@ -123,7 +110,7 @@ def description(env_id: str) -> str:
     import waker_envs
 
     env_id = waker_envs.resolve_id(env_id)
-    env = _make(env_id)
+    env = construct(env_id, {})
     space = env.theta_space
     lines = [env_id, "", inspect.getdoc(type(env)) or "", "", space.describe()]
     if space.hardest is not None:
@@ -153,7 +140,7 @@ def point(env_id: str, theta: Sequence[float], seed: int) -> str:
 
     import waker_envs
 
-    env = _make(env_id)
+    env = construct(env_id, {})
     space = env.theta_space
     _, info = env.reset(seed=seed, options={"theta": np.asarray(theta)})
     at = space.index(info["theta"])
@@ -173,7 +160,7 @@ def point(env_id: str, theta: Sequence[float], seed: int) -> str:
 def command(argv: list[str]) -> int:
     """Run ``waker envs``."""
     if argv[:1] == ["show"]:
-        print(show(parse(ShowArgs, argv[1:], verb="envs show")))
+        print(show(parse(ShowArgs, pairs(argv[1:]), verb="envs show")))
         return 0
     args = parse(EnvsArgs, argv, verb="envs")
     if args.theta and not args.env:

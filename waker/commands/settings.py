@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro
-import yaml
 
-from waker.commands.arguments import parse
+from waker.commands.arguments import pairs, parse, scalar
 from waker.config import Config
 from waker.errors import UserError, unknown
 from waker.presets import PRESETS
@@ -59,28 +57,6 @@ def _long(argv: Sequence[str]) -> list[str]:
     return [SHORT.get(name, name) + equals + value for name, equals, value in words]
 
 
-def _pairs(argv: Sequence[str]) -> list[str]:
-    """``--env-kwargs obs=pixels`` as ``--env-kwargs obs pixels``; other words as they are."""
-    out: list[str] = []
-    inside = False
-    for word in argv:
-        if word.startswith("--"):
-            inside = word in ("--env-kwargs", "--env_kwargs")
-        if inside and re.fullmatch(r"\w+=.*", word):
-            out += word.split("=", 1)
-        else:
-            out.append(word)
-    return out
-
-
-def _scalar(text: object) -> str | int | float | bool:
-    """A constructor argument from the command line, read as YAML: ``4``, ``0.5``, ``true`` or text."""
-    if not isinstance(text, str):
-        return text  # type: ignore[return-value]
-    value = yaml.safe_load(text) if text else text
-    return value if isinstance(value, str | int | float | bool) else text
-
-
 def parse_settings(argv: Sequence[str], verb: str) -> TrainArgs:
     """Preset first, then overrides, then every name checked, before anything is written.
 
@@ -95,8 +71,8 @@ def parse_settings(argv: Sequence[str], verb: str) -> TrainArgs:
     base = PRESETS[preset]()
     # The preset's constructor arguments are put back below: tyro would turn a filled dict into one option a key.
     default = TrainArgs(preset=preset, config=dataclasses.replace(base, env_kwargs={}))
-    args = parse(TrainArgs, _pairs(argv), verb=verb, default=default, inline=("config",))
-    given = {key: _scalar(value) for key, value in args.config.env_kwargs.items()}
+    args = parse(TrainArgs, pairs(argv), verb=verb, default=default, inline=("config",))
+    given = {key: scalar(value) for key, value in args.config.env_kwargs.items()}
     config = dataclasses.replace(args.config, env_kwargs={**base.env_kwargs, **given})
     return dataclasses.replace(args, config=checked(config))
 

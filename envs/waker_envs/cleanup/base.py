@@ -10,6 +10,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from waker_envs.api import ParametricEnv, Theta, Transition
+from waker_envs.checks import checked_choice, checked_count
 from waker_envs.cleanup.arena import (
     INSIDE,
     MAX_BLOCKS,
@@ -23,7 +24,7 @@ from waker_envs.cleanup.arena import (
 from waker_envs.cleanup.layout import draw_layout
 from waker_envs.cleanup.models import CAMERA, Arena, Robot
 from waker_envs.physics.camera import Camera, Look
-from waker_envs.physics.control import START_TIME, checked_action, checked_count
+from waker_envs.physics.control import START_TIME, checked_action
 from waker_envs.physics.simulator import mujoco
 
 SUBSTEPS = 10
@@ -61,12 +62,8 @@ class CleanUpEnv(ParametricEnv):
         length: int = 1000,
     ) -> None:
         super().__init__(task, render_mode)
-        if obs not in ("pixels", "proprio", "proprio+scan"):
-            raise ValueError(f"obs must be 'pixels', 'proprio' or 'proprio+scan', got {obs!r}")
-        if look not in ("fast", "paper"):
-            raise ValueError(f"look must be 'fast' or 'paper', got {look!r}")
-        self.obs_kind: Obs = obs
-        self.look: Look = look
+        self.obs_kind: Obs = checked_choice("obs", obs, ("pixels", "proprio", "proprio+scan"))
+        self.look: Look = checked_choice("look", look, ("fast", "paper"))
         self.action_repeat, self.length = checked_count("action_repeat", action_repeat), checked_count("length", length)
         self.metadata = {
             **type(self).metadata,

@@ -11,8 +11,9 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from waker_envs.api import FiniteThetaSpace, Parameter, ParametricEnv, Suite, Theta, Transition
+from waker_envs.checks import checked_choice, checked_count
 from waker_envs.physics.camera import Camera, Look
-from waker_envs.physics.control import START_TIME, checked_action, checked_count
+from waker_envs.physics.control import START_TIME, checked_action
 from waker_envs.physics.simulator import mujoco
 from waker_envs.terrain.ground import SCAN_POINTS, Ground, Kind
 from waker_envs.terrain.models import Robot, build, view_cells
@@ -87,14 +88,9 @@ class TerrainEnv(ParametricEnv):
         authors: bool = False,
     ) -> None:
         super().__init__(task, render_mode)
-        for name, value, choices in (
-            ("obs", obs, ("pixels", "proprio", "proprio+scan")),
-            ("look", look, ("fast", "paper")),
-            ("ground", ground, ("noise", "stairs")),
-        ):
-            if value not in choices:
-                raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
-        self.obs_kind, self.look, self.ground_kind = obs, look, ground
+        self.obs_kind: Observations = checked_choice("obs", obs, ("pixels", "proprio", "proprio+scan"))
+        self.look: Look = checked_choice("look", look, ("fast", "paper"))
+        self.ground_kind: Kind = checked_choice("ground", ground, ("noise", "stairs"))
         self.action_repeat, self.length = checked_count("action_repeat", action_repeat), checked_count("length", length)
         self.authors = authors
         self._ground = Ground(self.PEAK, authors)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from waker_envs.physics.control import checked_action, checked_count
+from waker_envs.physics.control import checked_action
 
 
 def test_values_outside_are_clipped_and_those_inside_kept() -> None:
@@ -32,10 +32,3 @@ def test_another_shape_is_refused(action: Any) -> None:
 def test_what_is_not_finite_is_refused(value: float) -> None:
     with pytest.raises(ValueError, match=r"the action is not finite: \[0\.0, (nan|-?inf)\]"):
         checked_action([0.0, value], 2)
-
-
-@pytest.mark.parametrize("value", [0, -3, 2.5, float("nan"), "9", True, None])
-def test_a_count_is_a_whole_number_of_at_least_one(value: Any) -> None:
-    assert checked_count("length", np.int64(7)) == 7
-    with pytest.raises(ValueError, match="length must be a whole number of at least 1, got"):
-        checked_count("length", value)
