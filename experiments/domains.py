@@ -7,6 +7,7 @@ Writes ``results/domains/picture.png``. Half a minute on one core; needs EGL or 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import waker_envs
+from waker_envs.api import ThetaSpace
 
 RESULTS = Path(__file__).parents[1] / "results" / "domains"
 SEED = 3
@@ -24,9 +26,10 @@ TERRAIN = [(0.0, 1.0), (0.4, 1.0), (0.7, 0.6), (1.0, 0.4), (1.0, 0.2)]
 ARENAS = [(0, 0, 0), (1, 1, 0), (2, 1, 1), (3, 1, 2), (4, 2, 2)]
 ROWS: dict[str, tuple[list[tuple[float, ...]], tuple[str, ...]]] = {
     "TerrainWalker": (TERRAIN, ("steep", "stairs")),
-    "TerrainHopper": (TERRAIN, ("steep", "stairs")),
+    "TerrainHopper": (TERRAIN, ("steep", "stairs", "max")),
     "CleanUp": ([tuple(map(float, t)) for t in ARENAS], ("5-blocks",)),
     "CarCleanUp": ([tuple(map(float, t)) for t in ARENAS], ("5-blocks",)),
+    "Combined": ([(0, 0.4, 1, 0, 0, 0), (0, 1, 0.2, 0, 0, 0), (1, 0, 0, 2, 1, 1), (1, 0, 0, 4, 2, 2)], ()),
 }
 """Domain → θ from easy to hard, and suites."""
 MOST_COLOURS = 256
@@ -37,18 +40,27 @@ def shot(domain: str, theta: NDArray[np.float64], **kwargs: object) -> NDArray[n
     env = waker_envs.make(domain, render_mode="rgb_array", obs="proprio", **kwargs)
     try:
         env.reset(seed=SEED, options={"theta": theta})
-        for _ in range(SETTLE if domain.startswith("Terrain") else 0):
+        falls = domain.startswith("Terrain") or (domain == "Combined" and theta[0] == 0)
+        for _ in range(SETTLE if falls else 0):
             env.step(np.zeros(env.action_space.shape or ()))
         return np.asarray(env.render(), np.uint8)
     finally:
         env.close()
 
 
+def titled(space: ThetaSpace, theta: Sequence[float]) -> str:
+    """θ in words, without what the domain of a joint space does not have."""
+    if space.groups is None:
+        return space.format(theta)
+    shown = [f"{n}={v:g}" for n, v in zip(space.names, theta, strict=True) if v or n == "domain"]
+    return ", ".join(shown)
+
+
 def cells(domain: str) -> list[tuple[str, NDArray[np.uint8]]]:
     """Title and picture of each column of a domain's row."""
     thetas, suites = ROWS[domain]
     space = waker_envs.make(domain, obs="proprio").theta_space
-    found = [(space.format(theta), shot(domain, np.array(theta))) for theta in thetas]
+    found = [(titled(space, theta), shot(domain, np.array(theta))) for theta in thetas]
     for name in suites:
         suite = space.suites[name]
         theta = suite.thetas[len(suite.thetas) // 2]
