@@ -30,9 +30,9 @@ class CurriculumConfig:
     error_decay: float = 0.9999
     """γ of the running error estimate, per credited sample."""
     memory_updates: float | None = None
-    """If set, replaces `error_decay`: an estimate forgets by a factor e in so many updates, if all θ get the same share of
-    them. As published, the factor is per credited sample and one for all θ: where a small domain has the weight of a large
-    one, its θ get more samples each and forget sooner."""
+    """If set, replaces `error_decay`: an estimate forgets by a factor e in so many updates, if all θ get the same
+    share of them. As published, the factor is per credited sample and one for all θ: where a small domain has the
+    weight of a large one, its θ get more samples each and forget sooner."""
     reduction_interval: int = 10_000
     """waker-r: agent steps between two measurements of the error's reduction."""
     reduction_start: int = 50_000
