@@ -73,7 +73,7 @@ def points(schedule: str, seed: int, run: Path) -> list[dict[str, float | str | 
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     cost = pd.DataFrame([{"step": m["step"], "cpu": m["time/cpu_seconds"]} for m in lines])
     rows: list[dict[str, float | str | int]] = []
-    for step, group in played.groupby("step"):
+    for step, group in played[played["step"] >= cost["step"].min()].groupby("step"):  # with a metric row before it
         by_task = [fraction_of_optimum(g[COLUMNS]) for _, g in group.groupby("task")]
         spent = cost.loc[cost["step"] <= step, "cpu"].max()
         rows.append(
