@@ -126,6 +126,9 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
     axes.set(
         xscale="log", xlabel="CPU seconds of training, one thread", ylabel="share of the exact optimum", ylim=(0, 1)
     )
+    ticks = [20, 50, 100, 200, 500]
+    axes.set_xticks(ticks, list(map(str, ticks)))
+    axes.minorticks_off()
     axes.legend()
     figure.savefig(path, dpi=120)
 

@@ -60,6 +60,18 @@ def test_one_domain_s_scale_changes_nothing_in_the_other() -> None:
     np.testing.assert_allclose(curriculum.probabilities(), other.probabilities(), rtol=1e-5)  # 1e-6 beside std
 
 
+def test_memory_in_updates_is_the_same_in_every_domain() -> None:
+    """Of 1554 samples an update, each domain gets half: one for each θ of the first, 22.2 for each of the second."""
+    memory, updates = 40.0, 40
+    config = CurriculumConfig(memory_updates=memory, sampler="waker-m")
+    curriculum = make_curriculum("waker-m", SPACE, config, np.random.default_rng(0), samples_per_update=2 * 777)
+    curriculum.observe(np.arange(812), np.ones(812), 0)  # e = 1; from here on every error is 0
+    for update in range(updates):
+        rest = (np.arange(777) + 777 * update) % 35  # over 35 updates, as many for each
+        curriculum.observe(np.concatenate([FIRST, 777 + rest]), np.zeros(2 * 777), update)
+    np.testing.assert_allclose(curriculum.estimates(), np.exp(-updates / memory), rtol=1e-3)
+
+
 def test_waker_r_scales_reductions_inside_each_domain() -> None:
     curriculum = make("waker-r", dr_share=0.0)
     curriculum.observe(np.arange(812), ERRORS, 0)

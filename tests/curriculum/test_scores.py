@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.curriculum.spaces import finite_space, joint_space
 from waker.curriculum.config import CurriculumConfig, resolve_decay
 from waker.curriculum.scores import Magnitude, Reduction, Visits, credit
 
@@ -118,11 +119,24 @@ def test_visits_know_what_was_sampled_and_what_others_ran() -> None:
     np.testing.assert_equal(score.values(), [np.nan, np.nan, 1.0, 1.0])
 
 
-@pytest.mark.parametrize(("n_theta", "samples", "memory"), [(18, 800, 100.0), (777, 800, 50.0), (5, 32, 1000.0)])
-def test_memory_in_updates_gives_an_e_fold(n_theta: int, samples: int, memory: float) -> None:
-    decay = resolve_decay(CurriculumConfig(memory_updates=memory), n_theta, samples)
-    assert decay ** (memory * samples / n_theta) == pytest.approx(math.exp(-1))
+@pytest.mark.parametrize(("samples", "memory"), [(800, 100.0), (32, 1000.0)])
+def test_memory_in_updates_gives_an_e_fold(samples: int, memory: float) -> None:
+    space = finite_space()
+    decay = resolve_decay(CurriculumConfig(memory_updates=memory), space, samples)
+    assert decay ** (memory * samples / space.size) == pytest.approx(math.exp(-1))
 
 
-def test_without_memory_the_published_rate_holds() -> None:
-    assert resolve_decay(CurriculumConfig(), 18, 800) == 0.9999
+def test_without_memory_the_published_rate_holds_in_every_domain() -> None:
+    assert resolve_decay(CurriculumConfig(), finite_space(), 800) == 0.9999
+    assert resolve_decay(CurriculumConfig(), joint_space(), 800) == 0.9999
+
+
+def test_each_theta_may_have_its_own_decay() -> None:
+    rng = np.random.default_rng(0)
+    decay, ids, x = np.array([0.0, 0.3, 0.9, 0.9999, 0.5]), rng.integers(M, size=60), rng.normal(size=60)
+    start = np.array([1.0, math.nan, 2.0, 3.0, math.nan])
+    got, _ = credit(start, ids, x, decay)
+    for theta in range(M):
+        here = ids == theta
+        alone, _ = credit(start, ids[here], x[here], float(decay[theta]))
+        assert got[theta] == pytest.approx(alone[theta], rel=1e-12)

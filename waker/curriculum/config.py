@@ -6,7 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
+from waker.curriculum.api import Floats
 from waker.errors import UserError
+from waker_envs.api import FiniteThetaSpace
 
 
 @dataclass(frozen=True)
@@ -28,11 +32,9 @@ class CurriculumConfig:
     top_k: int = 10
     """θ among which the top-k priority draws uniformly."""
     error_decay: float = 0.9999
-    """γ of the running error estimate, per credited sample."""
+    """γ of the running error estimate, per credited sample of any θ and any domain (as published)."""
     memory_updates: float | None = None
-    """If set, replaces `error_decay`: an estimate forgets by a factor e in so many updates, if all θ get the same
-    share of them. As published, the factor is per credited sample and one for all θ: where a small domain has the
-    weight of a large one, its θ get more samples each and forget sooner."""
+    """If set, replaces `error_decay`: an estimate forgets by a factor e in so many updates, in every domain alike."""
     reduction_interval: int = 10_000
     """waker-r: agent steps between two measurements of the error's reduction."""
     reduction_start: int = 50_000
@@ -65,18 +67,30 @@ def _require(holds: bool, key: str, value: object, valid: str) -> None:
         raise UserError(f"curriculum setting {key} = {value!r} is not valid; it must be {valid}")
 
 
-def resolve_decay(config: CurriculumConfig, n_theta: int, samples_per_update: int) -> float:
+def resolve_decay(config: CurriculumConfig, space: FiniteThetaSpace, samples_per_update: int) -> float | Floats:
     """γ per credited sample, from ``memory_updates`` where it is set.
 
-    An update credits N = ``samples_per_update`` samples to M = ``n_theta`` θ, N/M each on average; over
+    An update credits N = ``samples_per_update`` samples to the M θ of the space, N/M each on average; over
     ``memory_updates`` updates an old value keeps the weight γ^(memory·N/M), which is set to 1/e:
     γ = exp(−M / (memory·N)). The published 1/10 000 per sample is the paper's scale; a run of minutes needs its own.
 
+    Of D domains each gets N/D samples, whatever its own number of θ M_d, as all have the same total weight: there
+    γ_d = exp(−D·M_d / (memory·N)). With one γ for all, the 35 θ of a small domain would forget 22 times as fast as the
+    777 of a large one. ``error_decay`` is the published rate of a sample and knows no domains.
+
     Args:
         config: the settings.
-        n_theta: M, at least 1.
+        space: the θ space.
         samples_per_update: N = B·T, at least 1.
+
+    Returns:
+        One γ, or shape (M,), each θ's, in a space of several domains with ``memory_updates``.
     """
     if config.memory_updates is None:
         return config.error_decay
-    return math.exp(-n_theta / (config.memory_updates * samples_per_update))
+    credits = config.memory_updates * samples_per_update
+    if space.groups is None:
+        return math.exp(-space.size / credits)
+    sizes = np.bincount(space.groups)  # (D,)
+    decay: Floats = np.exp(-len(sizes) * sizes / credits)[space.groups]
+    return decay

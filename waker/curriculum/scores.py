@@ -14,7 +14,7 @@ import numpy as np
 from waker.curriculum.api import Floats, Ints, Score, State
 
 
-def credit(estimate: Floats, theta_id: Ints, error: Floats, decay: float) -> tuple[Floats, Ints]:
+def credit(estimate: Floats, theta_id: Ints, error: Floats, decay: float | Floats) -> tuple[Floats, Ints]:
     """A batch of running-average updates e ← γ·e + (1−γ)·x in closed form.
 
     For a θ with samples x_1 … x_n in batch order, e_n = γⁿ·e_0 + (1−γ)·Σ_i γ^(n−i)·x_i; a θ without an estimate
@@ -25,7 +25,7 @@ def credit(estimate: Floats, theta_id: Ints, error: Floats, decay: float) -> tup
         estimate: e_0, shape (M,), NaN where unknown.
         theta_id: shape (N,), each in 0 … M−1.
         error: x, shape (N,).
-        decay: γ, 0 ≤ γ < 1.
+        decay: γ, 0 ≤ γ < 1; one for all, or each θ's own, shape (M,).
 
     Returns:
         The new estimates (M,) and how many samples each θ got (M,).
@@ -37,9 +37,10 @@ def credit(estimate: Floats, theta_id: Ints, error: Floats, decay: float) -> tup
     first = np.cumsum(count) - count  # (M,) where each θ's samples begin in the sorted batch
     rank = np.arange(len(ids)) - first[ids]  # (N,) 0 for a θ's first sample
     unknown = np.isnan(estimate)
-    share = np.where((rank == 0) & unknown[ids], 1.0, 1.0 - decay)
-    weight = share * decay ** (count[ids] - 1 - rank)
-    old = np.where(unknown, 0.0, estimate) * decay**count
+    gamma = np.broadcast_to(decay, m)
+    share = np.where((rank == 0) & unknown[ids], 1.0, 1.0 - gamma[ids])
+    weight = share * gamma[ids] ** (count[ids] - 1 - rank)
+    old = np.where(unknown, 0.0, estimate) * gamma**count
     fresh = old + np.bincount(ids, weights=weight * error[order], minlength=m)
     return np.where(count > 0, fresh, estimate), count
 
@@ -47,12 +48,16 @@ def credit(estimate: Floats, theta_id: Ints, error: Floats, decay: float) -> tup
 class Magnitude(Score):
     """The running mean error of each θ: waker-m's score, and the estimate that every sampler reports.
 
+    Args:
+        n_theta: M.
+        decay: γ per credited sample; one for all, or each θ's own, shape (M,).
+
     Attributes:
         estimate: e(θ), shape (M,), NaN until the first credit.
         credits: samples credited to each θ, shape (M,).
     """
 
-    def __init__(self, n_theta: int, decay: float = 0.9999) -> None:
+    def __init__(self, n_theta: int, decay: float | Floats = 0.9999) -> None:
         self.decay = decay
         self.estimate: Floats = np.full(n_theta, np.nan)
         self.credits: Ints = np.zeros(n_theta, np.int64)

@@ -22,7 +22,7 @@ def make_dr(
     """Every θ from the DR distribution; the error is tracked all the same (``config.dr_share`` is not used)."""
     if not isinstance(space, FiniteThetaSpace):
         return ContinuousCurriculum("dr", space, np.zeros((0, space.dim)), dr_share=1.0, rng=rng)
-    tracker = Magnitude(space.size, resolve_decay(config, space.size, samples_per_update))
+    tracker = Magnitude(space.size, resolve_decay(config, space, samples_per_update))
     priority = Fixed(space.weights)
     return ComposedCurriculum(
         "dr", space, tracker=tracker, score=tracker, priority=priority, mixture=Mixture(dr=1.0), rng=rng

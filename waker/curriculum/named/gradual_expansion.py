@@ -23,7 +23,7 @@ def make_gradual_expansion(
     return ComposedCurriculum(
         "gradual-expansion",
         points,
-        tracker=Magnitude(points.size, resolve_decay(config, points.size, samples_per_update)),
+        tracker=Magnitude(points.size, resolve_decay(config, points, samples_per_update)),
         score=Visits(points.size),
         priority=Restrict(points.weights, points.groups),
         mixture=Mixture(config.dr_share, config.staleness, points.groups),

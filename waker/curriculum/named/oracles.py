@@ -65,7 +65,7 @@ def _expert(
     weights = np.zeros(space.size)
     weights[[space.index(theta) for theta in points]] = 1.0
     weights = np.asarray(each_domain_alike(weights, space.groups))  # never None: there are points
-    tracker = Magnitude(space.size, resolve_decay(config, space.size, samples_per_update))
+    tracker = Magnitude(space.size, resolve_decay(config, space, samples_per_update))
     return ComposedCurriculum(
         name, space, tracker=tracker, score=tracker, priority=Fixed(weights), mixture=mixture, rng=rng
     )

@@ -32,7 +32,7 @@ def make_waker_m(
 ) -> Curriculum:
     """θ in proportion to exp(z-score of the error's magnitude / 1.0), with a share of DR."""
     points = finite(space, "waker-m")
-    tracker = Magnitude(points.size, resolve_decay(config, points.size, samples_per_update))
+    tracker = Magnitude(points.size, resolve_decay(config, points, samples_per_update))
     return ComposedCurriculum(
         "waker-m",
         points,
@@ -50,7 +50,7 @@ def make_waker_r(
 ) -> Curriculum:
     """θ in proportion to exp(rate of the error's reduction, over its mean absolute value / 0.5), with a share of DR."""
     points = finite(space, "waker-r")
-    tracker = Magnitude(points.size, resolve_decay(config, points.size, samples_per_update))
+    tracker = Magnitude(points.size, resolve_decay(config, points, samples_per_update))
     return ComposedCurriculum(
         "waker-r",
         points,
