@@ -22,7 +22,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from waker_envs.checks import numbers
+from waker_envs.checked import checked_numbers
 from waker_envs.theta import BoxThetaSpace, FiniteThetaSpace, Parameter, Suite, Theta, ThetaError, ThetaSpace
 
 __all__ = [
@@ -164,10 +164,8 @@ class ParametricEnv(gym.Env[Any, Any]):
         return self.picture()
 
     def _checked(self, given: ArrayLike) -> Theta:
-        theta = numbers("θ", given, ThetaError)
         space = self.theta_space
-        if theta.shape != (space.dim,):
-            raise ThetaError(f"θ must have shape ({space.dim},) for ({', '.join(space.names)}), got {theta.shape}")
+        theta = checked_numbers("θ", given, space.dim, f" for ({', '.join(space.names)})", ThetaError)
         if not (
             space.contains(theta) or any((abs(s.thetas - theta) < 1e-9).all(1).any() for s in space.suites.values())
         ):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from waker_envs.checks import checked_choice, checked_count
 from waker_envs.combining import CombinedEnv, Member
 
 
@@ -95,15 +94,7 @@ class Combined(CombinedEnv):
         authors: bool = False,
         member_kwargs: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        # Here already: the members' spaces are looked up by these arguments.
-        checked_choice("obs", obs, ("pixels", "proprio", "proprio+scan"))
-        checked_choice("look", look, ("fast", "paper"))
-        self._shared = {
-            "obs": obs,
-            "look": look,
-            "action_repeat": checked_count("action_repeat", action_repeat),
-            "length": checked_count("length", length),
-        }
+        self._shared = {"obs": obs, "look": look, "action_repeat": action_repeat, "length": length}
         self._walker = {"authors": authors}
         super().__init__(task, render_mode, member_kwargs=member_kwargs)
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from waker_envs import registry
 from waker_envs.api import FiniteThetaSpace, Parameter, ParametricEnv, Suite, Theta, Transition
-from waker_envs.checks import finite_action
+from waker_envs.checked import checked_numbers
 
 
 class Member(NamedTuple):
@@ -38,15 +38,29 @@ class _Blueprint(NamedTuple):
     tasks: tuple[str, ...]
 
 
-@lru_cache(maxsize=64)
-def _blueprint(env_id: str, kwargs: tuple[tuple[str, Any], ...]) -> _Blueprint:
-    """Read from an environment that is thrown away, once a process: members themselves are made when visited."""
+def _blueprint(env_id: str, kwargs: Mapping[str, Any]) -> _Blueprint:
+    """Read from an environment that is thrown away, once a process: members themselves are made when visited.
+
+    With arguments that cannot be hashed it is read each time: the member may take them, or say what is wrong.
+    """
+    given = tuple(kwargs.items())
+    try:
+        hash(given)
+    except TypeError:
+        return _read(env_id, given)
+    return _remembered(env_id, given)
+
+
+def _read(env_id: str, kwargs: tuple[tuple[str, Any], ...]) -> _Blueprint:
     env = registry.make(env_id, **dict(kwargs))
     space = env.theta_space
     env.close()
     if not isinstance(space, FiniteThetaSpace):
         raise ValueError(f"{env_id} has a continuous θ space; only families with finitely many θ can be combined")
     return _Blueprint(space, env.observation_space, env.action_space, env.tasks)
+
+
+_remembered = lru_cache(maxsize=64)(_read)
 
 
 class CombinedEnv(ParametricEnv):
@@ -93,7 +107,7 @@ class CombinedEnv(ParametricEnv):
         if unknown := sorted(set(extra) - set(names)):
             raise ValueError(f"there is no member {unknown[0]!r}; the members are {', '.join(names)}")
         self._kwargs = [{**self.arguments(name), **extra.get(name, {})} for name in names]
-        parts = [_blueprint(m.env_id, tuple(k.items())) for m, k in zip(self.members, self._kwargs, strict=True)]
+        parts = [_blueprint(m.env_id, k) for m, k in zip(self.members, self._kwargs, strict=True)]
         for member, part in zip(self.members, parts, strict=True):
             if missing := [t for t in member.tasks if t not in part.tasks]:
                 raise ValueError(f"{member.env_id} has no task {missing[0]!r}; it has {', '.join(part.tasks)}")
@@ -107,12 +121,12 @@ class CombinedEnv(ParametricEnv):
         self._task_counts = [len(p.tasks) for p in parts]
         self._targets = [[k for k, g in enumerate(self.task_groups) if g == d] for d in range(len(parts))]
         self._action_sizes = [p.action_space.shape[0] if _is_vector(p.action_space) else None for p in parts]
-        self._action_dim = int(np.prod(self.action_space.shape or ()))
+        self._action_size = max((size for size in self._action_sizes if size is not None), default=0)
         self._made: dict[int, ParametricEnv] = {}
         self._domain = 0
 
     def arguments(self, member: str) -> dict[str, Any]:
-        """The constructor arguments of a member, of hashable values; called while this environment is made."""
+        """The constructor arguments of a member; called while this environment is made."""
         return {}
 
     def begin(self, theta: Theta) -> Any:
@@ -126,9 +140,8 @@ class CombinedEnv(ParametricEnv):
     def advance(self, action: Any) -> Transition:
         domain = self._domain
         if (size := self._action_sizes[domain]) is not None:
-            # All of it: the member sees its own part alone.
-            action = finite_action(action, self._action_dim)
-            action = action[:size]
+            # All of it, as the member sees its own part alone.
+            action = checked_numbers("the action", action, self._action_size)[:size]
         step = self._made[domain].advance(action)
         sources, targets = self._sources[domain], self._targets[domain]
         rewards = np.zeros(len(self.tasks), np.float32)

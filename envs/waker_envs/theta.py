@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from waker_envs.checked import as_numbers, shown
+
 Theta = NDArray[np.float64]
 """One point of a parameter space, shape (D,)."""
 
@@ -119,7 +121,9 @@ class ThetaSpace(ABC):
 
 def _points(value: ArrayLike | None, dim: int, what: str) -> NDArray[np.float64]:
     """``value`` as an (n, dim) array; empty when it is None."""
-    array = np.zeros((0, dim)) if value is None else np.asarray(value, np.float64)
+    array = np.zeros((0, dim)) if value is None else as_numbers(value)
+    if array is None:
+        raise ThetaError(f"{what} must be numbers of shape (n, {dim}), got {shown(value)}")
     if array.ndim != 2 or array.shape[1] != dim:
         raise ThetaError(f"{what} must have shape (n, {dim}), got {array.shape}")
     return array
@@ -129,8 +133,11 @@ def _suites(given: Mapping[str, ArrayLike | Suite] | None, dim: int) -> dict[str
     """Every value as a :class:`Suite` with an (n, dim) array."""
     suites = {}
     for name, value in (given or {}).items():
-        suite = value if isinstance(value, Suite) else Suite(np.asarray(value, np.float64))
-        suites[name] = Suite(_points(suite.thetas, dim, f"suite {name!r}"), dict(suite.env_kwargs), suite.group)
+        what = f"suite {name!r}"
+        if isinstance(value, Suite):
+            suites[name] = Suite(_points(value.thetas, dim, what), dict(value.env_kwargs), value.group)
+        else:
+            suites[name] = Suite(_points(value, dim, what))
     return suites
 
 

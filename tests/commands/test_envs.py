@@ -61,7 +61,7 @@ def test_constructor_arguments_reach_the_environment(tmp_path: Path) -> None:
         (["GridHazards", "--steps", "0"], "--steps 0 must be at least 1"),
         (["GridHazards", "--out", "/nonexistent/film.gif"], "cannot save the film"),
         (["GridHazards", "--env-kwargs", "n_layout=3"], "takes no argument 'n_layout'; did you mean 'n_layouts'?"),
-        (["TerrainWalker", "--env-kwargs", "ground=ice"], "ground must be one of 'noise', 'stairs', got 'ice'"),
+        (["TerrainWalker", "--env-kwargs", "ground=ice"], "ground must be 'noise' or 'stairs', got 'ice'"),
         ([], "Missing from waker envs show"),
     ],
 )

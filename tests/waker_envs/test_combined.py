@@ -167,7 +167,7 @@ def test_render_shows_the_present_domain() -> None:
     ("action", "told"),
     [
         (np.zeros(1), r"must have shape \(2,\), got \(1,\)"),
-        (np.array([0.0, np.nan]), "is not finite"),  # also where the line would not look
+        (np.array([0.0, np.nan]), "the action is not finite"),  # also where the line would not look
     ],
 )
 @pytest.mark.parametrize("theta", [[0, 2, 0, 0], [1, 0, 0.5, 0.2]])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
 from waker_envs.api import ParametricEnv, Theta, Transition
-from waker_envs.checks import checked_choice, checked_count
+from waker_envs.checked import check_choice, checked_count
 from waker_envs.cleanup.arena import (
     INSIDE,
     MAX_BLOCKS,
@@ -62,8 +62,10 @@ class CleanUpEnv(ParametricEnv):
         length: int = 1000,
     ) -> None:
         super().__init__(task, render_mode)
-        self.obs_kind: Obs = checked_choice("obs", obs, ("pixels", "proprio", "proprio+scan"))
-        self.look: Look = checked_choice("look", look, ("fast", "paper"))
+        check_choice("obs", obs, get_args(Obs))
+        check_choice("look", look, get_args(Look))
+        self.obs_kind: Obs = obs
+        self.look: Look = look
         self.action_repeat, self.length = checked_count("action_repeat", action_repeat), checked_count("length", length)
         self.metadata = {
             **type(self).metadata,

@@ -14,6 +14,7 @@ from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX, STATE_TO_IDX
 from minigrid.minigrid_env import MiniGridEnv
 
 from waker_envs.api import FiniteThetaSpace, ParametricEnv, Theta, Transition
+from waker_envs.checked import check_choice, checked_index
 from waker_envs.grids.pictures import PIXELS, Picture, framed
 
 TaskReward = Callable[[MiniGridEnv, float], float]
@@ -48,8 +49,7 @@ class MiniGridFamily(ParametricEnv):
         obs: Literal["symbolic", "pixels"] = "symbolic",
     ) -> None:
         super().__init__(task, render_mode)
-        if obs not in ("symbolic", "pixels"):
-            raise ValueError(f"obs must be 'symbolic' or 'pixels', got {obs!r}")
+        check_choice("obs", obs, ("symbolic", "pixels"))
         self.obs_kind = obs
         suites = [suite.thetas for suite in self.theta_space.suites.values()]
         self._members = {tuple(theta): self._member(theta) for theta in np.vstack([self.theta_space.points, *suites])}
@@ -57,7 +57,8 @@ class MiniGridFamily(ParametricEnv):
         self.columns = max(env.width for env in self._members.values())
         cells = self.rows * self.columns
         first = next(iter(self._members.values()))
-        self.action_space = spaces.Discrete(len(first.actions))
+        self._n_actions = len(first.actions)
+        self.action_space = spaces.Discrete(self._n_actions)
         if obs == "pixels":
             self.observation_space = spaces.Box(0, 255, (PIXELS, PIXELS, 3), np.uint8)
         else:
@@ -84,7 +85,7 @@ class MiniGridFamily(ParametricEnv):
         return self._observation()
 
     def advance(self, action: Any) -> Transition:
-        _, reward, terminated, truncated, _ = self._env.step(int(action))
+        _, reward, terminated, truncated, _ = self._env.step(checked_index("the action", action, self._n_actions))
         rewards = [function(self._env, float(reward)) for function in self.task_rewards.values()]
         return Transition(self._observation(), rewards, terminated, truncated)
 

@@ -11,6 +11,7 @@ from minigrid.core.world_object import Box, Floor, Wall, WorldObj
 from numpy.typing import ArrayLike, NDArray
 
 from waker_envs.api import ParametricEnv, Theta, Transition
+from waker_envs.checked import check_choice, checked_count, checked_index
 from waker_envs.cleanup.arena import ARENAS, cleanup_theta_space
 from waker_envs.grids.pictures import PIXELS, Picture, TileSet, framed
 from waker_envs.grids.pushing import N_ACTIONS, move
@@ -120,11 +121,8 @@ class GridCleanUp(ParametricEnv):
         length: int = 100,
     ) -> None:
         super().__init__(task, render_mode)
-        if obs not in ("symbolic", "pixels"):
-            raise ValueError(f"obs must be 'symbolic' or 'pixels', got {obs!r}")
-        if length < 1:
-            raise ValueError(f"length must be at least 1, got {length}")
-        self.obs_kind, self.length = obs, length
+        check_choice("obs", obs, ("symbolic", "pixels"))
+        self.obs_kind, self.length = obs, checked_count("length", length)
         self.action_space = spaces.Discrete(N_ACTIONS)
         if obs == "pixels":
             self.observation_space = spaces.Box(0, 255, (PIXELS, PIXELS, 3), np.uint8)
@@ -149,9 +147,7 @@ class GridCleanUp(ParametricEnv):
         return self._observation()
 
     def advance(self, action: Any) -> Transition:
-        chosen = int(action)
-        if not 0 <= chosen < N_ACTIONS:
-            raise ValueError(f"action must be 0 … {N_ACTIONS - 1}, got {chosen}")
+        chosen = checked_index("the action", action, N_ACTIONS)
         before = self._distances
         self._agent = move(_FRAME, self._side, self._agent, self._blocks, chosen)
         self._t += 1

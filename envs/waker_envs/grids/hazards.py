@@ -14,6 +14,7 @@ from minigrid.core.world_object import Floor, Goal, Lava, Wall
 from numpy.typing import ArrayLike, NDArray
 
 from waker_envs.api import FiniteThetaSpace, Parameter, ParametricEnv, Suite, Theta, Transition, UnknownTaskError
+from waker_envs.checked import check_choice, checked_count, checked_index
 from waker_envs.grids.hazards_exact import action_values, forward
 from waker_envs.grids.layouts import HAZARD, N_ACTIONS, TILES, WALL, Layout, check_room, hazard_count, make_layout
 from waker_envs.grids.pictures import PIXELS, Picture, TileSet, framed
@@ -114,16 +115,15 @@ class GridHazards(ParametricEnv):
         n_layouts: int | None = 2,
     ) -> None:
         super().__init__(task, render_mode)
-        if obs not in ("symbolic", "pixels"):
-            raise ValueError(f"obs must be 'symbolic' or 'pixels', got {obs!r}")
+        check_choice("obs", obs, ("symbolic", "pixels"))
         if not sizes or min(sizes) < 3 or any(s != int(s) for s in sizes):
             raise ValueError(f"sizes must be whole numbers of at least 3, got {list(sizes)}")
         if not densities or min(densities) < 0:
             raise ValueError(f"densities must be numbers of at least 0, got {list(densities)}")
         if not 1 <= len(slips) <= len(_FLOOR_COLOURS) or min(slips) < 0 or max(slips) > 1:
             raise ValueError(f"slips must be one to {len(_FLOOR_COLOURS)} probabilities, got {list(slips)}")
-        if n_layouts is not None and n_layouts < 1:
-            raise ValueError(f"n_layouts must be at least 1, or None for fresh layouts, got {n_layouts}")
+        if n_layouts is not None:
+            checked_count("n_layouts, if not None for fresh layouts,", n_layouts)
         for size, density in itertools.product(sizes, densities):
             check_room(int(size), density)
         self.obs_kind = obs
@@ -180,9 +180,7 @@ class GridHazards(ParametricEnv):
         return self._observation()
 
     def advance(self, action: Any) -> Transition:
-        chosen = int(action)
-        if not 0 <= chosen < N_ACTIONS:
-            raise ValueError(f"action must be 0 … {N_ACTIONS - 1}, got {chosen}")
+        chosen = checked_index("the action", action, N_ACTIONS)
         if self._replaced is not None and self._replaced[self._t]:
             chosen = int(self._random[self._t])
         self._t += 1

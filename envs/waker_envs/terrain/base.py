@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
 from waker_envs.api import FiniteThetaSpace, Parameter, ParametricEnv, Suite, Theta, Transition
-from waker_envs.checks import checked_choice, checked_count
+from waker_envs.checked import check_choice, checked_count
 from waker_envs.physics.camera import Camera, Look
 from waker_envs.physics.control import START_TIME, checked_action
 from waker_envs.physics.simulator import mujoco
@@ -88,9 +88,10 @@ class TerrainEnv(ParametricEnv):
         authors: bool = False,
     ) -> None:
         super().__init__(task, render_mode)
-        self.obs_kind: Observations = checked_choice("obs", obs, ("pixels", "proprio", "proprio+scan"))
-        self.look: Look = checked_choice("look", look, ("fast", "paper"))
-        self.ground_kind: Kind = checked_choice("ground", ground, ("noise", "stairs"))
+        check_choice("obs", obs, get_args(Observations))
+        check_choice("look", look, get_args(Look))
+        check_choice("ground", ground, get_args(Kind))
+        self.obs_kind, self.look, self.ground_kind = obs, look, ground
         self.action_repeat, self.length = checked_count("action_repeat", action_repeat), checked_count("length", length)
         self.authors = authors
         self._ground = Ground(self.PEAK, authors)

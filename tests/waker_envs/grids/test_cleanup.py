@@ -193,7 +193,7 @@ def test_bad_arguments_and_actions_are_refused() -> None:
         GridCleanUp(length=0)
     env = GridCleanUp()
     start(env, [1, 1, 0])
-    with pytest.raises(ValueError, match="action must be 0"):
+    with pytest.raises(ValueError, match="action must be a whole number from 0"):
         env.step(9)
 
 

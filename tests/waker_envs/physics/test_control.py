@@ -28,6 +28,12 @@ def test_another_shape_is_refused(action: Any) -> None:
         checked_action(action, 2)
 
 
+@pytest.mark.parametrize("action", ["ab", None, ["a", "b"], ["1", "2"], [[0.1], [0.1, 0.2]], [1j, 0], [None, 0.0], {}])
+def test_what_is_no_number_is_refused_in_one_line(action: Any) -> None:
+    with pytest.raises(ValueError, match=r"^the action must have shape \(2,\) and be numbers, got .+$"):
+        checked_action(action, 2)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_is_refused(value: float) -> None:
     with pytest.raises(ValueError, match=r"the action is not finite: \[0\.0, (nan|-?inf)\]"):

@@ -1,0 +1,84 @@
+"""What callers hand in (numbers, counts, one of several names), checked: what does not fit is told in one line.
+
+Used by :mod:`waker_envs.api` and :mod:`waker_envs.theta` for θ, and by the families for actions and arguments.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def shown(value: Any) -> str:
+    """A value in an error message: short, on one line."""
+    return " ".join(reprlib.repr(value).split())
+
+
+def as_numbers(value: Any) -> NDArray[np.float64] | None:
+    """``value`` as float64 of its own shape; None where it holds anything but real numbers, or is ragged."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # ragged
+        return None
+    return array.astype(np.float64, copy=False) if array.dtype.kind in "biuf" else None
+
+
+def checked_numbers(
+    what: str, value: Any, dim: int, of: str = "", error: type[ValueError] = ValueError
+) -> NDArray[np.float64]:
+    """Finite numbers as float64, shape (dim,); may share memory with ``value``.
+
+    Args:
+        what: begins the message: "the action".
+        of: what the entries stand for, if that helps: " for (amplitude, length_scale)".
+        error: raised where ``value`` does not fit.
+
+    Raises:
+        ValueError: as ``error``: no numbers, another shape, or a number that is not finite.
+    """
+    array = as_numbers(value)
+    if array is None:
+        raise error(f"{what} must have shape ({dim},){of} and be numbers, got {shown(value)}")
+    if array.shape != (dim,):
+        raise error(f"{what} must have shape ({dim},){of}, got {array.shape}")
+    if not np.isfinite(array).all():
+        raise error(f"{what} is not finite: {array.tolist()}")
+    return array
+
+
+def checked_index(what: str, value: Any, n: int) -> int:
+    """One of the whole numbers 0 … n − 1, also as an array of one number.
+
+    Raises:
+        ValueError: it is none.
+    """
+    array = as_numbers(value)
+    if array is None or array.size != 1 or not (0 <= (index := array.item()) < n and index == int(index)):
+        raise ValueError(f"{what} must be a whole number from 0 to {n - 1}, got {shown(value)}")
+    return int(index)
+
+
+def checked_count(name: str, value: Any) -> int:
+    """An argument that must be a whole number of at least 1.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {shown(value)}")
+    return int(value)
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Refuse an argument that is not one of ``choices``, at least two, whatever its type.
+
+    Raises:
+        ValueError: it is not; the message lists them.
+    """
+    if not isinstance(value, str) or value not in choices:
+        listed = f"{', '.join(map(repr, choices[:-1]))} or {choices[-1]!r}"
+        raise ValueError(f"{name} must be {listed}, got {shown(value)}")
