@@ -1,16 +1,17 @@
 """What the learner's updates cost here, against what the project asks of them.
 
-    python -m experiments.learner_speed [--only paper small memory credit batch loop scaling] [--updates 2]
+    python -m experiments.learner_speed [--only paper small …] [--updates 2]
 
 One thread (``OMP_NUM_THREADS=1``), nothing else running: the paper-size update alone takes minutes. Writes
 ``results/learner_speed/``: ``rows.csv`` (each figure with its bound, and whether it holds), ``scaling.csv`` and
-``figure.png`` (cost of an update over the number of θ, batch, horizon and tasks) and ``machine.yaml``. Parts that are
-not run keep their rows.
+``figure.png`` (cost of an update over the number of θ, batch, horizon and tasks) and ``machine.yaml`` (what each part
+ran on, and the commit). Parts that are not run keep their rows.
 
 ``paper`` and ``small``: the published update (five task policies alongside, all 800 start states, H = 15, ten heads,
 fp32), processor seconds, fraction of sgemm measured in between, peak memory of a fresh process. ``memory``: the small
 one with freed memory given back to the system. ``credit``: 800 start states credited to 777 θ. ``batch``: 16 × 50
 pictures drawn from a ring larger than the caches. ``loop``: who has the time of the loop of ``laptop-grid``.
+``replay``: a full mapped ring of pictures. ``schedules``: read from the rows of :mod:`experiments.schedules`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -35,10 +37,14 @@ from waker.bench.measure import Bench, build, machine_of, measure_crediting, mea
 from waker.bench.memory import in_fresh_process
 from waker.bench.parts import CpuClock
 from waker.host_memory import keep_freed_memory
+from waker.replay import Replay, record_fields
 from waker.rundir import git_commit
 from waker.spaces import ObservationKey
 
 RESULTS = Path(__file__).parents[1] / "results" / "learner_speed"
+SCHEDULES = RESULTS.parent / "schedules" / "summary.csv"
+RING = 20_000
+"""Steps of the ring whose memory is measured: a quarter of a gigabyte in pictures."""
 ROUNDS = 3
 AXES: dict[str, tuple[int, ...]] = {
     "thetas": (10, 100, 1_000, 10_000, 100_000),
@@ -134,6 +140,36 @@ def loop_rows() -> list[Row]:
     ]
 
 
+def replay_rows() -> list[Row]:
+    """What a full mapped ring of the published update's records takes of memory and disk."""
+    spec, _ = workload("paper-walker").resolved()
+    with tempfile.TemporaryDirectory() as folder:
+        before = proportional_set_size()
+        replay = Replay(record_fields(spec), 8, RING, Path(folder))
+        for array in replay.arrays.values():
+            array[:] = 1  # touch every page
+        taken = proportional_set_size() - before
+        return [
+            Row("replay", f"bytes of {RING:,} steps in pictures", replay.bytes / 1e9, "GB"),
+            bounded("replay", "taken by the full ring, of its bytes", taken / replay.bytes, "", "<=", 1.05),
+        ]
+
+
+def proportional_set_size() -> int:
+    """Bytes of memory that this process holds, its share of files included (Linux)."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def schedule_rows() -> list[Row]:
+    """From the rows of ``experiments.schedules``: the default way's cost at the best quality that both reach."""
+    summary = pd.read_csv(SCHEDULES)
+    found = summary[(summary["schedule"] == "deferred") & summary["of_authors"].notna()]
+    best = found.loc[found["share"].idxmax()]
+    figure = f"deferred over authors, CPU to {best['share']:.0%} of the optimum"
+    return [bounded("schedules", figure, float(best["of_authors"]), "", "<=", 0.2)]
+
+
 # Scaling --------------------------------------------------------------------------------------------------------------
 
 
@@ -227,6 +263,8 @@ def main() -> int:
         "credit": credit_rows,
         "batch": batch_rows,
         "loop": loop_rows,
+        "replay": replay_rows,
+        "schedules": schedule_rows,
         "scaling": scaling_rows,
     }
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -244,9 +282,11 @@ def main() -> int:
             print(f"{row.part:8s} {row.figure:58s} {row.value:10.4g} {row.unit:8s} {verdict}", flush=True)
             rows.append(row)
         merged(rows, RESULTS / "rows.csv").to_csv(RESULTS / "rows.csv", index=False)
-    load = os.getloadavg()[0]
-    machine = machine_of("cpu") | {"git": git_commit(), "command": " ".join(sys.argv[1:]), "load_at_the_end": load}
-    (RESULTS / "machine.yaml").write_text(yaml.safe_dump(machine, sort_keys=False, allow_unicode=True))
+    path = RESULTS / "machine.yaml"
+    known = yaml.safe_load(path.read_text()) if path.is_file() else {}
+    run = machine_of("cpu") | {"git": git_commit(), "load_at_the_end": os.getloadavg()[0]}
+    machines = {name: run if name in args.only else known.get(name) for name in parts}
+    path.write_text(yaml.safe_dump(machines, sort_keys=False, allow_unicode=True))
     return 0 if all(row.holds for row in rows if row.bound) else 1
 
 

@@ -104,6 +104,7 @@ def test_the_defaults_in_the_help_are_those_of_the_preset(capsys: pytest.Capture
         (["train", "laptop"], "unexpected argument 'laptop'"),
         (["train", "--train.steps", "many"], "--train.steps"),
         (["train", "--train.steps", "0"], "train.steps = 0 must be at least 1"),
+        (["train", "--train.length", "1"], "train.length = 1 must be at least 2"),
         (["train", "--train.steps"], "--train.steps"),
         (["train", "--seed", "-3"], "seed = -3 must be at least 0"),
         (["train", "--curriculum.dr-share", "1.5"], "dr_share = 1.5"),

@@ -44,7 +44,7 @@ def task(function: Callable[[Observation], Any]) -> TaskFunction:
 @pytest.mark.parametrize("ticks", [7, 10, 23])
 def test_columns_are_the_tasks_asked_for(ticks: int) -> None:
     replay = filled(ticks)
-    got = relabelled(replay, record_fields(SPEC), SPEC, ["right", task(lambda o: o["place"][..., 0] + 1)])
+    got = relabelled(replay, SPEC, ["right", task(lambda o: o["place"][..., 0] + 1)])
     held = np.arange(replay.first, ticks)
     rewards = got.read(got.first, got.ticks)["task_rewards"]  # (slots, held, K)
     assert rewards.shape == (2, len(held), 2)
@@ -56,7 +56,7 @@ def test_columns_are_the_tasks_asked_for(ticks: int) -> None:
 
 def test_all_other_fields_are_kept() -> None:
     replay = filled(13)
-    got = relabelled(replay, record_fields(SPEC), SPEC, ["left"])
+    got = relabelled(replay, SPEC, ["left"])
     before, after = replay.read(replay.first, replay.ticks), got.read(got.first, got.ticks)
     for name in set(before) - {"task_rewards"}:
         np.testing.assert_array_equal(before[name], after[name])
@@ -77,12 +77,12 @@ def _raises(observation: Observation) -> Any:
 )
 def test_a_function_that_does_not_fit(function: Callable[[Observation], Any], told: str) -> None:
     with pytest.raises(UserError, match=rf"task file\.py:new .*{told}"):
-        relabelled(filled(8), record_fields(SPEC), SPEC, [task(function)])
+        relabelled(filled(8), SPEC, [task(function)])
 
 
 def test_an_unknown_task_names_the_nearest() -> None:
     with pytest.raises(UserError, match="unknown task 'lefd'; did you mean 'left'"):
-        relabelled(filled(8), record_fields(SPEC), SPEC, ["lefd"])
+        relabelled(filled(8), SPEC, ["lefd"])
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,13 @@ def test_other_actions_are_refused_in_one_line(space: spaces.Space[Any]) -> None
     assert "\n" not in str(told.value)
 
 
+def test_a_family_without_tasks_is_refused() -> None:
+    env = Shell(FLOATS)
+    env.tasks = ()
+    with pytest.raises(UserError, match="has no tasks; a family needs at least one"):
+        spec_of(env)
+
+
 def test_splitting_gives_arrays_of_the_keys_types() -> None:
     several = spec_of(Shell(spaces.Dict({"speed": FLOATS, "cells": CELLS})))
     arrays = several.split({"speed": [[1, 2, 3], [4, 5, 6]], "cells": [6, 1, 299], "other": 5})

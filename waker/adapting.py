@@ -27,7 +27,6 @@ from waker.loggers import JsonlSink, Means
 from waker.loop import Outcome
 from waker.progress import Progress
 from waker.relabel import TaskFunction, relabelled
-from waker.replay import record_fields
 from waker.seeding import load_torch_state, seed_for, torch_state
 
 SAVE_EVERY = 500
@@ -69,8 +68,7 @@ class Adaptation:
         self.names = tuple(map(name_of, tasks))
         self.folder = folder_of(loaded.run.path, tasks)
         config = loaded.config
-        fields = record_fields(loaded.family.spec)
-        replay = relabelled(loaded.replay(), fields, loaded.family.spec, self.tasks)
+        replay = relabelled(loaded.replay(), loaded.family.spec, self.tasks)
         self.rng = np.random.default_rng(seed_for(config.seed, "replay", _STREAM))
         torch.manual_seed(seed_for(config.seed, "torch", _STREAM))
         self.adapter = adapter_for(loaded, self.names)

@@ -258,7 +258,8 @@ class TrainConfig:
     """Updates between metric rows."""
 
     def __post_init__(self) -> None:
-        require(self, "train.", COUNT, "steps", "envs", "batch", "length", "replay", "adapt_batch")
+        require(self, "train.", COUNT, "steps", "envs", "batch", "replay", "adapt_batch")
+        require(self, "train.", SEVERAL, "length")  # the ensemble learns from one step to the next
         require(self, "train.", COUNT, "save_every", "keep", "log_every")
         require(self, "train.", POSITIVE, "train_every")
         require(self, "train.", NOT_NEGATIVE, "prefill", "env_processes", "adapt_updates", "adapt_heads")

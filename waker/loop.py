@@ -52,7 +52,8 @@ def train(parts: Parts, run: RunFolder, progress: Progress | None = None) -> Out
                 return Outcome.SKIPPED
             progress.start()
             replay = session.replay
-            progress.note(f"replay: room for {replay.slots * replay.size:,} steps, {amount(replay.bytes)} when full")
+            room = f"room for {replay.slots * replay.size:,} steps, {amount(replay.bytes)} when full"
+            progress.note(f"replay: {room}; checkpoints keep the same steps once more, compressed")
             if run.config.train.precision == "bf16" and run.config.device.startswith("cpu"):
                 progress.note("train.precision = bf16 is many times slower than fp32 on a CPU")
             _run(session, stop)

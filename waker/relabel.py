@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from waker.errors import UserError, unknown
 from waker.replay import Replay
-from waker.replay_memory import Fields
 from waker.spaces import EnvSpec
 
 _CHUNK = 4096
@@ -86,24 +85,23 @@ def load_task(source: str) -> TaskFunction:
     return TaskFunction(name, f"{path}:{name}", function)
 
 
-def relabelled(replay: Replay, fields: Fields, spec: EnvSpec, tasks: Sequence[str | TaskFunction]) -> Replay:
-    """The same records with the rewards of other tasks.
+def relabelled(replay: Replay, spec: EnvSpec, tasks: Sequence[str | TaskFunction]) -> Replay:
+    """The same records with the rewards of other tasks; what they have in common is shared, not copied.
 
     Args:
         replay: of a run on ``spec``.
-        fields: of its records.
         tasks: names of the environment's tasks, or functions; their order becomes that of ``task_rewards``.
 
     Returns:
-        A replay of the newest records with ``task_rewards`` (K,), K = len(tasks). A reset observation earns nothing.
+        A replay of the same records with ``task_rewards`` (K,), K = len(tasks). A reset observation earns nothing.
 
     Raises:
         UserError: a task the environment does not have, or a function that fails.
     """
-    new_fields = {**fields, "task_rewards": ((len(tasks),), np.float32)}
-    out = Replay(new_fields, replay.slots, replay.slots * max(1, replay.ticks - replay.first))
+    rewards = np.zeros((replay.slots, replay.size, len(tasks)), np.float32)
     for start in range(replay.first, replay.ticks, _CHUNK):
-        records = replay.read(start, min(start + _CHUNK, replay.ticks))
+        stop = min(start + _CHUNK, replay.ticks)
+        records = replay.read(start, stop)
         observation = {key.name: records[key.name] for key in spec.observation}
         columns = []
         for task in tasks:
@@ -113,6 +111,5 @@ def relabelled(replay: Replay, fields: Fields, spec: EnvSpec, tasks: Sequence[st
                 columns.append(records["task_rewards"][..., spec.tasks.index(task)])
             else:
                 raise unknown("task", task, spec.tasks)
-        records["task_rewards"] = np.stack(columns, -1).astype(np.float32)
-        out.fill(start - replay.first, records)
-    return out
+        rewards[:, np.arange(start, stop) % replay.size] = np.stack(columns, -1)
+    return replay.replaced("task_rewards", rewards)

@@ -7,6 +7,7 @@ head. :mod:`waker.replay_store` keeps the ring on disk.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -56,9 +57,18 @@ class Replay:
                 f"the replay must hold at least one step of each of the {slots} environments, not {capacity}"
             )
         self.slots, self.size = slots, capacity // slots
-        self.arrays = ring_arrays(fields, slots, self.size, folder)
-        self._flat = {name: a.reshape(slots * self.size, *a.shape[2:]) for name, a in self.arrays.items()}
         self.ticks = 0
+        self._hold(ring_arrays(fields, slots, self.size, folder))
+
+    def _hold(self, arrays: dict[str, NDArray[Any]]) -> None:
+        self.arrays = arrays
+        self._flat = {name: a.reshape(self.slots * self.size, *a.shape[2:]) for name, a in arrays.items()}
+
+    def replaced(self, name: str, array: NDArray[Any]) -> Replay:
+        """The same records with another array (slots, L, …) for one field; all others are shared, not copied."""
+        other = copy.copy(self)
+        other._hold({**self.arrays, name: array})
+        return other
 
     @property
     def bytes(self) -> int:

@@ -75,7 +75,9 @@ def config_from(data: Mapping[str, Any], kind: type[T] = Config, prefix: str = "
         elif isinstance(value, bool):
             value = _WAS.get(prefix + key, {}).get(value, value)
         if not dataclasses.is_dataclass(hint) and not _fits(value, hint):
-            raise UserError(f"setting {prefix + key!r} cannot be {value!r}: it is of another type")
+            choices = typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
+            why = f"it is one of {', '.join(map(repr, choices))}" if choices else "it is of another type"
+            raise UserError(f"setting {prefix + key!r} cannot be {value!r}: {why}")
         values[key] = value
     return kind(**values)
 

@@ -145,6 +145,8 @@ def spec_of(env: gym.Env[Any, Any]) -> EnvSpec:
     env_id = env.spec.id if env.spec is not None else type(inner).__name__
     groups = getattr(inner, "task_groups", None)
     tasks = tuple(inner.tasks)
+    if not tasks:
+        raise UserError(f"{env_id} has no tasks; a family needs at least one")
     return EnvSpec(env_id, keys, _action(env.action_space), tasks, None if groups is None else tuple(groups))
 
 

@@ -40,7 +40,7 @@ def test_every_compared_figure_is_one_of_the_records() -> None:
 
 def test_a_loop_that_was_not_run_and_a_small_batch_are_not_compared() -> None:
     short = record() | {"loop": None, "drawing": {"ms": 0.1, "copy_ms": 0.01, "batch_mb": 0.1}}
-    assert set(COUNTED + MEASURED) - set(figures(short)) == {"loop.learner", "drawing.copies"}
+    assert set(COUNTED + MEASURED) - set(figures(short)) == {"loop.outside", "drawing.copies"}
     assert moved(record(), short, COUNTED + MEASURED) == []
 
 
@@ -54,7 +54,7 @@ def test_a_loop_that_was_not_run_and_a_small_batch_are_not_compared() -> None:
         ({"time": 4.5}, "update.time_per_operation"),
         ({"peak": 450.0}, "memory.peak_mb"),
         ({"drawing": 2.3}, "drawing.copies"),
-        ({"learner": 0.8}, "loop.learner"),
+        ({"learner": 0.88}, "loop.outside"),
     ],
 )
 def test_what_moves_by_more_than_a_tenth_is_told(change: dict[str, float], figure: str) -> None:
@@ -64,7 +64,7 @@ def test_what_moves_by_more_than_a_tenth_is_told(change: dict[str, float], figur
 
 
 def test_what_moves_by_less_is_not() -> None:
-    changed = record(gflop=54.9, operations=901, fraction=0.46, time=4.39, peak=361.0, drawing=2.19, learner=0.82)
+    changed = record(gflop=54.9, operations=901, fraction=0.46, time=4.39, peak=361.0, drawing=2.19, learner=0.905)
     assert moved(record(), changed, COUNTED + MEASURED) == []
 
 
@@ -76,6 +76,14 @@ def test_a_baseline_is_read_back_as_it_was_saved(tmp_path: Path) -> None:
     again = Baseline(path)
     assert again.records == {"Processor A, 1 thread": {"tiny": record()}}
     assert again.compare(record(), HERE) == ([], None)
+
+
+def test_a_figure_that_is_no_longer_measured_is_told(tmp_path: Path) -> None:
+    baseline = Baseline(tmp_path / "baseline.json")
+    baseline.put(record(), HERE)
+    moves, line = baseline.compare(record() | {"loop": None}, HERE)
+    assert moves == []
+    assert line == "tiny: loop.outside not measured this time: not compared"
 
 
 def test_another_machine_compares_only_what_is_counted(tmp_path: Path) -> None:

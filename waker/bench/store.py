@@ -19,7 +19,7 @@ LIMIT = 0.10
 """A figure that moved by more than this share is told."""
 COUNTED = ("update.gflop", "update.operations")
 """Figures that no machine changes."""
-MEASURED = ("update.fraction_of_peak", "update.time_per_operation", "memory.peak_mb", "drawing.copies", "loop.learner")
+MEASURED = ("update.fraction_of_peak", "update.time_per_operation", "memory.peak_mb", "drawing.copies", "loop.outside")
 """Ratios to what the same machine does in the same run (peak memory: as it is), in :func:`figures`' names."""
 _LARGE_MB = 1.0
 """Drawing a smaller batch is not held against copying it: both are a few calls."""
@@ -56,7 +56,9 @@ def figures(record: Record) -> dict[str, float]:
     if record["drawing"]["batch_mb"] >= _LARGE_MB:
         found["drawing.copies"] = record["drawing"]["ms"] / record["drawing"]["copy_ms"]
     if record.get("loop"):
-        found["loop.learner"] = float(record["loop"]["shares"]["learner"])
+        found["loop.outside"] = 1.0 - float(
+            record["loop"]["shares"]["learner"]
+        )  # the learner's own hides what it grew by
     return found
 
 
@@ -91,7 +93,9 @@ class Baseline:
         key, name = machine_key(machine), record["workload"]
         then = self.records.get(key, {}).get(name)
         if then is not None:
-            return moved(then, record, COUNTED + MEASURED), None
+            missing = sorted(set(figures(then)) - set(figures(record)))
+            line = f"{name}: {', '.join(missing)} not measured this time: not compared" if missing else None
+            return moved(then, record, COUNTED + MEASURED), line
         for other, stored in self.records.items():
             if name in stored:
                 known = "has not been measured" if key in self.records else f"was never measured on a {key}"

@@ -140,7 +140,7 @@ class Timing:
             "peak_gflops_low": float(np.min(peaks)),
             "peak_gflops_high": float(np.max(peaks)),
             "peak_samples": len(peaks),
-            "fraction_of_peak": rate / peak,
+            "fraction_of_peak": float(np.median(each)),
             "fraction_low": float(low),
             "fraction_high": float(high),
             "small_operation_us": 1e6 * small,

@@ -12,6 +12,7 @@ from waker.errors import UserError
 from waker.model.categorical_keys import CategoricalLayout
 from waker.model.distributions import symlog
 from waker.model.nets import ACTIVATIONS, MLP, Norm, glorot_convolution_
+from waker.precision import float32
 from waker.spaces import ObservationKey
 
 
@@ -90,7 +91,7 @@ class Encoder(nn.Module):
             parts.append(image_encoder(observation[name].flatten(0, len(lead) - 1)).unflatten(0, lead))
         if self.mlp is not None:
             parts.append(self.mlp(torch.cat([self._flat(k, observation[k.name]) for k in self._vector_keys], -1)))
-        return torch.cat(parts, -1)
+        return float32(torch.cat(parts, -1))
 
     @property
     def _vector_keys(self) -> list[ObservationKey]:
