@@ -128,10 +128,11 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
     rows = rows[rows["subset"] == "all"]
     # Runs are measured at the first tick past the same mark: a few steps apart.
     rows = rows.assign(step=(rows["step"] / 100).round() * 100)
+    colours = {variant: f"C{number}" for number, variant in enumerate(sorted(rows["variant"].unique()))}
     figure, axes = plt.subplots(1, len(METRICS), figsize=(9, 3.4), sharey=True, layout="constrained")
     for axis, metric in zip(axes, METRICS, strict=True):
-        for number, (variant, group) in enumerate(rows[rows["metric"] == metric].groupby("variant")):
-            colour = f"C{number}"
+        for variant, group in rows[rows["metric"] == metric].groupby("variant"):
+            colour = colours[variant]
             mean = group.groupby("step")["spearman"].mean()
             axis.plot(mean.index, mean, color=colour, label=variant)
             axis.plot(group["step"], group["spearman"], ".", color=colour, alpha=0.5)
