@@ -3,8 +3,9 @@
     make demo && python -m experiments.demo
 
 Writes ``results/demo/``: ``picture.png`` (rooms of GridHazards; where WAKER-M collected its data; the true model error
-of both samplers there), ``shares.csv`` (how near the policies come to the exact optimum), ``comparison.csv`` (the table
-of ``waker compare``) and ``settings.yaml`` (what was run).
+of both samplers there), ``shares.csv`` (how near the policies come to the exact optimum; of every seed that was run, by
+``waker quickstart --seed N`` beside the demo's 0), ``comparison.csv`` (the table of ``waker compare``) and
+``settings.yaml`` (what was run).
 """
 
 from __future__ import annotations
@@ -98,10 +99,13 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=ROOT / "runs")
     args = parser.parse_args()
     domain = args.runs / "gridhazards"
-    runs = {name: domain / name / "plan2explore" / "seed-0" for name in ("dr", "waker-m")}
+    folders = {name: domain / name / "plan2explore" for name in ("dr", "waker-m")}
+    runs = {name: folder / "seed-0" for name, folder in folders.items()}
+    seeds = sorted(path.name for path in folders["dr"].glob("seed-*"))
     RESULTS.mkdir(parents=True, exist_ok=True)
     draw(runs, RESULTS / "picture.png")
-    table_of_shares = shares(runs)
+    by_seed = {seed: shares({name: folder / seed for name, folder in folders.items()}) for seed in seeds}
+    table_of_shares = pd.concat(by_seed, names=["seed", None]).reset_index("seed")
     table_of_shares.to_csv(RESULTS / "shares.csv", index=False, float_format="%.4f")
     print(table_of_shares.to_string(index=False, float_format=lambda x: f"{x:.3f}"))
     shutil.copy(domain / "comparison.csv", RESULTS / "comparison.csv")
