@@ -98,7 +98,7 @@ class Agent:
             mode: replace every sample by its mode (for comparisons with a reference).
 
         Returns:
-            The credit of the N start states, and metrics: 0-dim tensors, (M,) for policies, (K,) for reward heads. With
+            The credit of N states, and metrics: 0-dim tensors, (M,) for policies, (K,) for reward heads. With
             ``train.compile = "graphs"`` the next update overwrites them: copy what is to be kept.
         """
         return self._step(batch, mode)

@@ -47,7 +47,7 @@ class Player(Protocol):
 
 
 class Credit(Protocol):
-    """One update's errors: for each of N start states its θ (−1: none) and its mean imagined disagreement."""
+    """One update's errors: for each of N states its θ (−1: none) and the disagreement credited to it."""
 
     @property
     def theta_id(self) -> Tensor:

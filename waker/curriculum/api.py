@@ -29,7 +29,7 @@ class Curriculum(Protocol):
 
         Args:
             theta_id: any shape, flattened in C order; ids below 0 (θ outside the space) are ignored.
-            error: the same shape; the mean imagined disagreement of each start state.
+            error: the same shape; the disagreement credited to each.
             step: agent steps made so far.
         """
 
