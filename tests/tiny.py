@@ -1,4 +1,4 @@
-"""How tests call the command in a process of its own, and the settings of the smallest run that does everything."""
+"""How tests call the command, and the settings of the smallest run that does everything."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+import pytest
+
+from waker.cli import main
 
 RUN = Path("gridhazards/waker-m/plan2explore/seed-0")
 """Where that run lies below its folder of runs."""
@@ -26,3 +30,12 @@ def waker(
         timeout=timeout,
         check=False,
     )
+
+
+def refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a command that must be refused; its one line."""
+    assert main(argv) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1, error
+    assert error.startswith("waker: ")
+    return error

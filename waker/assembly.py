@@ -206,15 +206,19 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
     with saving(f"the θ space in {run.path}"):
         described = records.describe_space(family.space, family.spec.tasks)
         write_text(run.path / records.SPACE_FILE, json.dumps(described, indent=1, ensure_ascii=False))
-    parts = Parts(
+    return train(parts_of(config, family, evaluator(config, family, run.path)), run, progress), run.path
+
+
+def parts_of(config: Config, family: Family, evaluate: Evaluate) -> Parts:
+    """What the training loop is handed."""
+    return Parts(
         spec=family.spec,
         space=family.space,
         make_env=family.make,
         make_curriculum=functools.partial(curriculum_of, config, family.space),
         make_agent=lambda: cast(Learner, Agent(family.spec, config)),
-        evaluate=evaluator(config, family, run.path),
+        evaluate=evaluate,
     )
-    return train(parts, run, progress), run.path
 
 
 @dataclasses.dataclass(frozen=True)

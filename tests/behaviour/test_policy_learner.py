@@ -16,7 +16,7 @@ from tests.behaviour.fakes import Table
 from tests.tiny_learner import tiny_batch, tiny_config, tiny_spec
 from waker.behaviour.actor_critic import ActorCriticStack
 from waker.behaviour.imagination import Trajectory
-from waker.behaviour.policy_learner import PolicyLearner, Rollout
+from waker.behaviour.policy_learner import PolicyLearner, RewardFunction, Rollout
 from waker.behaviour.starts import Starts, start_states
 from waker.config import BehaviourConfig, OptimizerConfig
 from waker.learner import EXPLORER
@@ -26,6 +26,14 @@ from waker.spaces import ActionSpec
 NAMES = ("a", "b", EXPLORER)
 FAST = OptimizerConfig(lr=3e-2, eps=1e-8)
 TABLE_MODEL = tiny_config().model
+
+
+def update(
+    learner: PolicyLearner, model: WorldModel, starts: Starts, reward_of: RewardFunction, mode: bool = False
+) -> tuple[Rollout, dict[str, Tensor]]:
+    """One step of every actor and critic, as the agent and the task adapter make it."""
+    found = learner.gradients(model, starts, reward_of, mode)
+    return found.rollout, found.metrics | learner.step(found)
 
 
 def table_learner(
@@ -64,7 +72,7 @@ def test_every_member_finds_its_own_best_arm(baseline: str, gradient: str) -> No
         return torch.einsum("hmns,ms->hmn", trajectory.feature[..., :4], payoff)
 
     for _ in range(60):
-        learner.update(BANDIT.as_model(), starts, reward)
+        update(learner, BANDIT.as_model(), starts, reward)
     probability = chosen(learner, BANDIT)
     assert probability[0, :, 2].min() > 0.9
     assert probability[1, :, 0].min() > 0.9
@@ -77,7 +85,7 @@ def test_critics_learn_the_value_of_a_fixed_world() -> None:
     of_state = torch.tensor([1.0, 0.0, 0.5])
     starts = chain.starts(torch.arange(3).repeat(4))
     for _ in range(200):
-        learner.update(chain.as_model(), starts, lambda trajectory: chain.reward(of_state, trajectory))
+        update(learner, chain.as_model(), starts, lambda trajectory: chain.reward(of_state, trajectory))
     critic = learner.policies.critic
     value = critic.mean(critic(starts.state.feature[:3].unsqueeze(0)))[0]
     torch.testing.assert_close(value.detach(), torch.tensor([1.25, 0.5, 1.0]), atol=0.05, rtol=0.0)
@@ -90,7 +98,7 @@ def test_policies_avoid_an_end_before_the_reward() -> None:
     of_state = torch.tensor([0.2, 0.3])
     starts = table.starts(torch.zeros(64, dtype=torch.long))
     for _ in range(60):
-        learner.update(table.as_model(), starts, lambda trajectory: table.reward(of_state, trajectory))
+        update(learner, table.as_model(), starts, lambda trajectory: table.reward(of_state, trajectory))
     assert chosen(learner, table)[0, 0, 1] > 0.9
 
 
@@ -101,7 +109,7 @@ def test_uniform_members_learn_nothing_and_act_uniformly() -> None:
     payoff = torch.tensor([0.0, 0.5, 1.0, 0.2])
     rollout: Rollout | None = None
     for _ in range(3):
-        rollout, _ = learner.update(BANDIT.as_model(), starts, lambda trajectory: BANDIT.reward(payoff, trajectory))
+        rollout, _ = update(learner, BANDIT.as_model(), starts, lambda trajectory: BANDIT.reward(payoff, trajectory))
     for name, parameter in learner.policies.state_dict().items():
         if not name.startswith("slow."):
             assert torch.equal(parameter[1], before[name][1]), name
@@ -160,7 +168,7 @@ def test_losses_are_the_published_sums(variant: str) -> None:
     scene = Scene(discrete, normalise_returns=False, entropy=0.1, explorer_entropy=0.2, **changes)
     before = copy.deepcopy(scene.policies)
     starts = scene.starts()
-    rollout, metrics = scene.learner.update(scene.model, starts, scene.reward)
+    rollout, metrics = update(scene.learner, scene.model, starts, scene.reward)
     c, (trajectory, reward, goes_on) = scene.config, rollout
     assert trajectory is not None
     assert trajectory is not None
@@ -211,8 +219,8 @@ def test_states_that_ended_their_episode_train_no_actor(discrete: bool) -> None:
     scene = Scene(discrete)
     starts = scene.starts()
     before = copy.deepcopy(scene.policies.actor.state_dict())
-    _, metrics = scene.learner.update(
-        scene.model, starts._replace(goes_on=torch.zeros_like(starts.goes_on)), scene.reward
+    _, metrics = update(
+        scene.learner, scene.model, starts._replace(goes_on=torch.zeros_like(starts.goes_on)), scene.reward
     )
     assert not metrics["actor_grad_norm"].any()
     assert metrics["critic_grad_norm"].all()
@@ -223,7 +231,7 @@ def test_the_gradient_takes_the_configured_way() -> None:
     ways = {(True, "auto"): False, (False, "auto"): True, (True, "dynamics"): True, (False, "reinforce"): False}
     for (discrete, gradient), through in ways.items():
         scene = Scene(discrete, gradient=gradient)
-        rollout, _ = scene.learner.update(scene.model, scene.starts(), scene.reward)
+        rollout, _ = update(scene.learner, scene.model, scene.starts(), scene.reward)
         assert scene.learner.through_dynamics is through
         assert rollout.reward.requires_grad is through
 
@@ -247,10 +255,10 @@ def test_a_stack_learns_what_its_members_learn_alone(discrete: bool) -> None:
     singles = [member_of(scene, m) for m in range(3)]
     starts = scene.starts()
     for _ in range(2):
-        _, together = scene.learner.update(scene.model, starts, scene.reward, True)
+        _, together = update(scene.learner, scene.model, starts, scene.reward, True)
         for m, single in enumerate(singles):
             reward = _reward_of_one(scene.probe[m : m + 1])
-            _, alone = single.update(scene.model, starts, reward, True)
+            _, alone = update(single, scene.model, starts, reward, True)
             assert together.keys() == alone.keys()
             for name, value in alone.items():
                 torch.testing.assert_close(together[name][m : m + 1], value, atol=1e-5, rtol=1e-4, msg=name)
@@ -276,8 +284,8 @@ def test_chunks_of_start_states_make_the_same_step(variant: str, normalise: bool
     settings = {**changes, **clipped, "normalise_returns": normalise, "return_floor": 1e-3, "entropy": 0.1}
     whole, parts = Scene(discrete, **settings), Scene(discrete, chunk=7, **settings)
     for _ in range(2):
-        rollout, expected = whole.learner.update(whole.model, whole.starts(), whole.reward, True)
-        joined, found = parts.learner.update(parts.model, parts.starts(), parts.reward, True)
+        rollout, expected = update(whole.learner, whole.model, whole.starts(), whole.reward, True)
+        joined, found = update(parts.learner, parts.model, parts.starts(), parts.reward, True)
         assert joined.trajectory is None
         torch.testing.assert_close(joined.reward, rollout.reward.detach(), atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(joined.goes_on, rollout.goes_on.detach(), atol=1e-5, rtol=1e-4)
@@ -325,7 +333,7 @@ def test_normalised_policies_do_not_depend_on_the_reward_s_scale() -> None:
             for p in (*scene.policies.critic.parameters(), *scene.policies.slow.parameters()):
                 p.zero_()
         scene.probe = torch.ones_like(scene.probe) * scale
-        _, metrics = scene.learner.update(scene.model, scene.starts(), scene.reward, True)
+        _, metrics = update(scene.learner, scene.model, scene.starts(), scene.reward, True)
         assert (metrics["return_scale"] > 1.0).all()
         norms.append(metrics["actor_grad_norm"])
     torch.testing.assert_close(norms[0], norms[1], rtol=1e-4, atol=0.0)
@@ -337,7 +345,7 @@ def test_the_slow_critic_is_refreshed_on_schedule() -> None:
     starts, payoff = BANDIT.starts(torch.arange(4)), torch.tensor([0.0, 0.5, 1.0, 0.2])
     equal = []
     for _ in range(7):
-        learner.update(BANDIT.as_model(), starts, lambda trajectory: BANDIT.reward(payoff, trajectory))
+        update(learner, BANDIT.as_model(), starts, lambda trajectory: BANDIT.reward(payoff, trajectory))
         pairs = zip(learner.policies.slow.parameters(), learner.policies.critic.parameters(), strict=True)
         # Refreshed as slow + (live − slow): equal to rounding.
         equal.append(all(torch.allclose(a, b, atol=1e-6) for a, b in pairs))
@@ -348,11 +356,11 @@ def test_a_restored_learner_continues_bit_for_bit() -> None:
     scene, other = Scene(True), Scene(True)
     starts = scene.starts()
     for _ in range(2):
-        scene.learner.update(scene.model, starts, scene.reward, True)
+        update(scene.learner, scene.model, starts, scene.reward, True)
     other.learner.load_state_dict(copy.deepcopy(scene.learner.state_dict()))
     for _ in range(2):
         for each in (scene, other):
-            each.learner.update(scene.model, starts, scene.reward, True)
+            update(each.learner, scene.model, starts, scene.reward, True)
     ours, theirs = scene.learner.state_dict(), other.learner.state_dict()
     assert torch.equal(ours["range"], theirs["range"])
     assert ours["count"].item() == theirs["count"].item() == 4

@@ -104,17 +104,6 @@ class PolicyLearner:
         gradient = config.gradient
         self.through_dynamics = gradient == "dynamics" or (gradient == "auto" and not policies.discrete)
 
-    def update(
-        self, model: WorldModel, starts: Starts, reward_of: RewardFunction, mode: bool = False
-    ) -> tuple[Rollout, dict[str, Tensor]]:
-        """One step of every actor and critic: :meth:`gradients`, then :meth:`step`.
-
-        Returns:
-            The rollout (detached where it was built without gradient, or in several chunks) and metrics, each (M,).
-        """
-        found = self.gradients(model, starts, reward_of, mode)
-        return found.rollout, found.metrics | self.step(found)
-
     def gradients(
         self, model: WorldModel, starts: Starts, reward_of: RewardFunction, mode: bool = False
     ) -> PolicyGradients:
@@ -126,6 +115,9 @@ class PolicyLearner:
         Args:
             starts: N start states.
             reward_of: rewards of a trajectory.
+
+        Returns:
+            Gradients, metrics, and the rollout: detached where it was built without gradient, or in several chunks.
         """
         n = len(starts.goes_on)
         parts = starts.split(self.config.chunk or n)

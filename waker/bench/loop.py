@@ -6,23 +6,20 @@ The loop is made of the same :class:`~waker.session.Session` as a real run, in a
 from __future__ import annotations
 
 import dataclasses
-import functools
 import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
-from waker.agent import Agent
-from waker.assembly import Family, curriculum_of, use_threads
+from waker.assembly import Family, parts_of, use_threads
 from waker.bench.configs import Workload
 from waker.bench.parts import Span, Stopwatch, clock_for, replaced
-from waker.learner import Learner
 from waker.progress import Progress
 from waker.rundir import RunFolder
-from waker.session import Parts, Session
+from waker.session import Session
 from waker.slots import Slot
 
 LEARNER, SAMPLING, CREDITING, ENVIRONMENTS, COLLECTING, REST = (
@@ -94,14 +91,7 @@ def measure_loop(workload: Workload, device: str = "cpu", updates: int | None = 
     config = dataclasses.replace(config, device=device, train=train, sinks=("jsonl",))
     use_threads(device)
     family = Family.of(config)
-    parts = Parts(
-        spec=family.spec,
-        space=family.space,
-        make_env=family.make,
-        make_curriculum=functools.partial(curriculum_of, config, family.space),
-        make_agent=lambda: cast(Learner, Agent(family.spec, config)),
-        evaluate=lambda learner, curriculum: {},
-    )
+    parts = parts_of(config, family, lambda learner, curriculum: {})
     with tempfile.TemporaryDirectory() as folder:
         run = RunFolder.open(Path(folder) / "run", config, family.space.names, family.spec.tasks, family.spaces)
         session = Session(parts, run, Progress("bench", train.steps, quiet=True))
