@@ -158,12 +158,23 @@ def test_runs_without_pictures_load_no_opengl() -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
+WITHOUT_OSMESA = """
+import ctypes, ctypes.util
+class Library(ctypes.CDLL):
+    def __init__(self, name, *args, **kwargs):
+        if "OSMesa" in str(name):
+            raise OSError(f"{name}: no such file")
+        super().__init__(name, *args, **kwargs)
+ctypes.CDLL, ctypes.cdll, find = Library, ctypes.LibraryLoader(Library), ctypes.util.find_library
+ctypes.util.find_library = lambda name: None if "OSMesa" in name else find(name)
+"""
+"""The interpreter of a machine that has no OSMesa."""
+
+
 def test_a_forced_backend_that_is_missing_is_no_hindrance_without_pictures() -> None:
-    """MuJoCo itself cannot be imported then."""
-    if gl.PROBES["osmesa"]():
-        pytest.skip("OSMesa is installed")
-    done = fresh(PROPRIO, MUJOCO_GL="osmesa")
-    assert done.returncode == 0, done.stderr
+    assert fresh(WITHOUT_OSMESA + "import mujoco", MUJOCO_GL="osmesa").returncode != 0  # not so with MuJoCo alone
+    done = fresh(WITHOUT_OSMESA + PROPRIO, MUJOCO_GL="osmesa")
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
 
 
 FORK = """
