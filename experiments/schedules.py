@@ -1,6 +1,6 @@
 """Quality at equal CPU time: which work of the learner can be left out, each choice added to the one before.
 
-    python -m experiments.schedules [--seeds 1] [--workers 2]
+    python -m experiments.schedules [--seeds 1 2] [--workers 2]
 
 On GridHazards with the laptop preset's nets and data:
 
@@ -12,6 +12,7 @@ On GridHazards with the laptop preset's nets and data:
   in the frozen model (``train.task_policies``). Each point of its curve is a run of its own, with so many steps and
   adaptation in proportion.
 - ``eager``: deferred, with twice the updates for each step of data (``train.train_every``).
+- ``random``: deferred, and data is collected at random (``explorer.name``): nothing is imagined before adaptation.
 
 Quality is the share of the exact optimum over domain randomisation, all tasks; cost is CPU seconds of training (one
 thread, evaluation left out). Writes ``results/schedules/``: ``rows.csv`` (schedule, seed, steps, cpu_seconds, share),
@@ -35,17 +36,20 @@ from waker.tables import read_rows
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "schedules"
-STEPS = 20_000
-"""Agent steps of the online runs: half the laptop preset's, as the published schedule's updates are dear."""
-BUDGETS = (2_500, 5_000, 10_000, 20_000)
+BUDGETS = (5_000, 10_000, 20_000, 40_000)
 """Agent steps of the deferred runs."""
-ONLINE = {
-    "authors": ("--behaviour.starts", "0", "--behaviour.horizon", "15"),
-    "few starts": ("--behaviour.horizon", "15"),
-    "short": (),
+ONLINE: dict[str, tuple[int, tuple[str, ...]]] = {
+    "authors": (40_000, ("--behaviour.starts", "0", "--behaviour.horizon", "15")),
+    "few starts": (20_000, ("--behaviour.horizon", "15")),
+    "short": (20_000, ()),
 }
-DEFERRED = {"deferred": 1, "eager": 2}
-"""Updates for each step of data, times the preset's."""
+"""Agent steps, evaluated along the way, and settings."""
+DEFERRED: dict[str, tuple[str, ...]] = {
+    "deferred": (),
+    "eager": ("--train.train-every", str(laptop().train.train_every / 2)),
+    "random": ("--explorer.name", "random"),
+}
+"""Settings beside the preset's."""
 COLUMNS = ["theta_id", "return", "optimal_return", "episode_seed"]
 
 
@@ -56,14 +60,14 @@ def job(schedule: str, seed: int, steps: int, runs: Path) -> tuple[list[str], Pa
     if schedule in DEFERRED:
         whole = laptop().train  # in proportion, but for the reward heads, which come first
         adapt = whole.adapt_heads + (whole.adapt_updates - whole.adapt_heads) * steps // whole.steps
-        every = whole.train_every / DEFERRED[schedule]
-        arguments += ["--steps", str(steps), "--train.adapt-updates", str(adapt), "--train.train-every", str(every)]
+        arguments += ["--steps", str(steps), "--train.adapt-updates", str(adapt), *DEFERRED[schedule]]
         arguments += ["--evaluation.every", "0"]
     else:
-        arguments += ["--task-policies", "online", *ONLINE[schedule], "--steps", str(steps)]
+        arguments += ["--task-policies", "online", *ONLINE[schedule][1], "--steps", str(steps)]
         arguments += ["--evaluation.every", "2000"]
     arguments += ["--evaluation.model-episodes", "1", "--evaluation.suite-episodes", "1"]
-    return arguments, folder / "gridhazards" / "dr" / "plan2explore" / f"seed-{seed}"
+    explorer = "random" if schedule == "random" else "plan2explore"
+    return arguments, folder / "gridhazards" / "dr" / explorer / f"seed-{seed}"
 
 
 def points(schedule: str, seed: int, run: Path) -> list[dict[str, float | str | int]]:
@@ -126,7 +130,7 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
     axes.set(
         xscale="log", xlabel="CPU seconds of training, one thread", ylabel="share of the exact optimum", ylim=(0, 1)
     )
-    ticks = [20, 50, 100, 200, 500]
+    ticks = [20, 50, 100, 200, 500, 1000]
     axes.set_xticks(ticks, list(map(str, ticks)))
     axes.minorticks_off()
     axes.legend()
@@ -136,13 +140,13 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
 def main() -> None:
     """Train what is missing, then rebuild rows, summary and figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--workers", type=int, default=2, help="runs trained at a time")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "schedules")
     args = parser.parse_args()
     jobs, folders = {}, []
     for seed in args.seeds:
-        kinds = [(schedule, STEPS) for schedule in ONLINE]
+        kinds = [(schedule, steps) for schedule, (steps, _) in ONLINE.items()]
         kinds += [(schedule, steps) for schedule in DEFERRED for steps in reversed(BUDGETS)]
         for schedule, steps in kinds:
             arguments, folder = job(schedule, seed, steps, args.runs)

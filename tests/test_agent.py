@@ -135,6 +135,22 @@ def test_a_random_explorer_still_estimates_errors(discrete: bool) -> None:
     assert torch.equal(before["policies.actor.out.bias"][-1], agent.learner.policies.actor.out.bias[-1])
 
 
+def test_nothing_is_imagined_where_nobody_learns_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, config = tiny_spec(), tiny_config(after=True)
+    explorer = replace(config.explorer, name="random", credit="replayed")
+    agent = make(spec, replace(config, explorer=explorer))
+    monkeypatch.setattr(agent.learner, "gradients", lambda *args: pytest.fail("imagined"))
+    before = snapshot(agent)
+    credit, metrics = agent.update(tiny_batch(spec))
+    assert (credit.error[credit.theta_id >= 0] > 0).all()
+    assert "ensemble_loss" in metrics and "actor_loss" not in metrics
+    after = snapshot(agent)
+    assert all(torch.equal(value, after[name]) for name, value in before.items() if name.startswith("policies."))
+    assert any(not torch.equal(value, after[name]) for name, value in before.items() if name.startswith("model"))
+    for needs in (replace(config, explorer=replace(explorer, credit="imagined")), config, tiny_config()):
+        assert make(spec, needs).imagines
+
+
 # Credit -------------------------------------------------------------------------------------------------------
 
 

@@ -78,6 +78,8 @@ class Agent:
         policies = ActorCriticStack(names, rssm.feature_dim, spec.action, config.behaviour, config.model, uniform)
         self.ensemble = Ensemble(self.model, spec.action.dim, config.explorer).to(self.device)
         self.learner = PolicyLearner(policies.to(self.device), config.behaviour, self.precision)
+        # With random exploration, task policies left for later and credit read off the replay nobody needs a rollout.
+        self.imagines = online or not uniform or config.explorer.credit == "imagined"
         self.model_optimizer = Adam(self.model.parameters(), config.model.optimizer)
         self.ensemble_optimizer = Adam(self.ensemble.parameters(), config.explorer.optimizer)
         self.adapter: TaskAdapter | None = None
@@ -108,9 +110,12 @@ class Agent:
         batch = self._segments.hold(batch)
         learned = self._model(batch, mode)
         metrics = learned.metrics | {"model_grad_norm": self.model_optimizer.apply(learned.gradients)}
-        starts, found = self._policies(learned.posterior.state, batch, mode)
-        metrics |= found.metrics | self.learner.step(found)
-        grads, credit, measured = self._ensemble(learned.posterior, batch, starts, found.rollout)
+        imagined = None
+        if self.imagines:
+            starts, found = self._policies(learned.posterior.state, batch, mode)
+            metrics |= found.metrics | self.learner.step(found)
+            imagined = starts, found.rollout
+        grads, credit, measured = self._ensemble(learned.posterior, batch, imagined)
         metrics |= measured | {"ensemble_grad_norm": self.ensemble_optimizer.apply(grads)}
         return credit, metrics
 
@@ -129,15 +134,16 @@ class Agent:
         return starts, self.learner.gradients(self.model, starts, self._rewards, mode).without_trajectory()
 
     def _ensemble_gradients(
-        self, posterior: Posterior, batch: Mapping[str, Tensor], starts: Starts, rollout: Rollout
+        self, posterior: Posterior, batch: Mapping[str, Tensor], imagined: tuple[Starts, Rollout] | None
     ) -> tuple[list[Tensor], Credit, dict[str, Tensor]]:
         """The ensemble's gradients, and the credit by its members as they were when they made this update's rewards."""
         with self.precision():
             prediction = self.ensemble.predict_steps(posterior, batch)
             loss = self.ensemble.loss(prediction, posterior, batch)
-        if self.config.explorer.credit == "replayed":
+        if self.config.explorer.credit == "replayed" or imagined is None:
             credit = self._replayed_errors(prediction.detach(), batch)
         else:
+            starts, rollout = imagined
             # A state that ended its episode has no future to be wrong about.
             theta_id = torch.where(starts.goes_on > 0, starts.theta_id, -1)
             credit = Credit(theta_id, self._imagined_errors(rollout))

@@ -178,7 +178,8 @@ class ExplorerConfig:
     """Plan2Explore's ensemble, or uniform random actions."""
 
     name: Literal["plan2explore", "random"] = "plan2explore"
-    """Who collects data. `random` acts uniformly; its imagined rollouts still feed the error estimates."""
+    """Who collects data. `random` acts uniformly; its rollouts are imagined only where they feed the error estimates
+    (`credit`)."""
     heads: int = 10
     """Members E of the ensemble."""
     units: tuple[int, ...] = (400, 400, 400, 400)
@@ -239,11 +240,13 @@ class TrainConfig:
     task_policies: Literal["online", "after"] = "online"
     """Train task policies alongside, or afterwards from the last checkpoint and its replay."""
     adapt_updates: int = 0
-    """With `after`: updates of the task policies once exploration has ended (also `waker adapt`)."""
+    """With `after`: batches that the task policies are trained on once exploration has ended (also `waker adapt`)."""
+    adapt_repeats: int = 1
+    """Policy updates on each of them: the frozen model filters a batch once, starts are drawn from it repeatedly."""
     adapt_batch: int = 16
     """Sequences of a batch while only task policies are trained: the frozen model filters them cheaply."""
     adapt_heads: int = 0
-    """The first so many of those updates train the reward heads alone: a policy of a wrong reward is work lost."""
+    """The first so many of those batches train the reward heads alone: a policy of a wrong reward is work lost."""
     precision: PrecisionChoice = "fp32"
     """Arithmetic of matrix products and convolutions; bf16 is for GPUs (autocast), and many times slower on a CPU.
     Weights, losses, returns and credit are float32 either way."""
@@ -258,7 +261,7 @@ class TrainConfig:
     """Updates between metric rows."""
 
     def __post_init__(self) -> None:
-        require(self, "train.", COUNT, "steps", "envs", "batch", "replay", "adapt_batch")
+        require(self, "train.", COUNT, "steps", "envs", "batch", "replay", "adapt_batch", "adapt_repeats")
         require(self, "train.", SEVERAL, "length")  # the ensemble learns from one step to the next
         require(self, "train.", COUNT, "save_every", "keep", "log_every")
         require(self, "train.", POSITIVE, "train_every")

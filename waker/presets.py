@@ -45,7 +45,7 @@ def paper() -> Config:
             optimizer=_authors_adam(3e-4),
         ),
         behaviour=BehaviourConfig(
-            chunk=100,
+            chunk=134,  # a sixth of the 800 start states: more at a time need more than 4.5 GB
             critic="gaussian",
             actor_unimix=0.0,
             entropy=1e-4,
@@ -127,7 +127,8 @@ def laptop() -> Config:
             length=8,
             replay=200_000,
             task_policies="after",
-            adapt_updates=2_400,
+            adapt_updates=712,
+            adapt_repeats=4,
             adapt_batch=48,
             adapt_heads=150,
             save_every=10_000,

@@ -82,6 +82,26 @@ def test_reward_heads_go_first_where_asked(model: WorldModel) -> None:
         assert not torch.equal(each.learner.policies.actor.out.bias, policies["actor.out.bias"])
 
 
+def test_policies_take_several_steps_from_one_batch_where_asked(model: WorldModel) -> None:
+    config = tiny_config()
+    thrice = replace(config, train=replace(config.train, adapt_repeats=3))
+    by_hand = TaskAdapter(model, tiny_spec(), config, ("task0", "new"))
+    repeated = TaskAdapter(model, tiny_spec(), thrice, ("task0", "new"))
+    batch = tiny_batch(tiny_spec())
+    repeated.load_state_dict(copy.deepcopy(by_hand.state_dict()))
+    torch.manual_seed(1)
+    repeated.update(batch)
+    # By hand: one step of the heads, and three of the policies from the same posterior states.
+    torch.manual_seed(1)
+    state, grads, _ = by_hand._head_gradients(batch)
+    by_hand.heads_optimizer.apply(grads)
+    for _ in range(3):
+        by_hand.learner.step(by_hand._policy_gradients(state, batch))
+    expected = by_hand.learner.policies.state_dict()
+    assert all(torch.equal(p, expected[name]) for name, p in repeated.learner.policies.state_dict().items())
+    assert all(torch.equal(p, q) for p, q in zip(repeated.heads.parameters(), by_hand.heads.parameters(), strict=True))
+
+
 def test_the_adapted_player_knows_its_tasks(model: WorldModel) -> None:
     assert adapter(model, ("new", "task0")).player().names == ("new", "task0")
 

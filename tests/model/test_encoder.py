@@ -11,7 +11,7 @@ import torch
 from tests.tiny_learner import ALL_KINDS, CATEGORICAL, IMAGE, VECTOR, tiny_batch, tiny_config, tiny_spec
 from waker.errors import UserError
 from waker.model.distributions import symlog
-from waker.model.encoder import Encoder, ImageEncoder, conv_output, image_to_float
+from waker.model.encoder import Encoder, ImageEncoder, conv_output, few_windows, has_few_windows, image_to_float
 
 CONFIG = tiny_config("paper").model
 
@@ -39,6 +39,21 @@ def test_an_image_encoder_is_its_convolutions_flattened_channel_last(norm: Any) 
     pixels = torch.nn.functional.elu(scale(x.permute(0, 2, 3, 1)))  # the norm runs over the channels of each pixel
     torch.testing.assert_close(encoder(image), pixels.reshape(2, -1))
     assert encoder.out_features == pixels[0].numel()
+
+
+@pytest.mark.parametrize(("height", "width", "kernel"), [(6, 6, 4), (5, 4, 4), (6, 3, 3)])
+def test_a_wide_convolution_of_few_windows_is_torch_s(height: int, width: int, kernel: int) -> None:
+    torch.manual_seed(0)
+    conv = torch.nn.Conv2d(128, 5, kernel, stride=2)
+    x = torch.randn(3, 128, height, width, requires_grad=True)
+    assert has_few_windows(conv, x) and not has_few_windows(conv, torch.zeros(3, 128, 9, width))
+    assert not has_few_windows(torch.nn.Conv2d(64, 5, kernel, stride=2), x[:, :64])
+    ours, theirs = few_windows(conv, x), conv(x)
+    torch.testing.assert_close(ours, theirs)
+    towards, inputs = torch.randn_like(theirs), (x, *conv.parameters())
+    gradients = (torch.autograd.grad(y, inputs, towards) for y in (ours, theirs))
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
 
 
 def test_an_image_too_small_for_the_kernels_is_refused() -> None:

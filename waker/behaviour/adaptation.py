@@ -62,9 +62,9 @@ class TaskAdapter:
         self._policies = self._segments("task policies", self._policy_gradients)
 
     def update(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """One step of reward heads, actors and critics; metrics are (K,) tensors.
+        """One step of the reward heads, and ``train.adapt_repeats`` of actors and critics; metrics are (K,) tensors.
 
-        The first ``train.adapt_heads`` steps are the heads' alone.
+        The first ``train.adapt_heads`` updates are the heads' alone.
         """
         batch = self._segments.hold(batch)
         state, grads, reward_loss = self._heads(batch)
@@ -72,8 +72,11 @@ class TaskAdapter:
         self.updates += 1
         if self.updates <= self.config.train.adapt_heads:
             return {"reward_loss": reward_loss}
-        found = self._policies(state, batch)
-        return {"reward_loss": reward_loss, **found.metrics, **self.learner.step(found)}
+        metrics: dict[str, Tensor] = {}
+        for _ in range(self.config.train.adapt_repeats):
+            found = self._policies(state, batch)
+            metrics = found.metrics | self.learner.step(found)
+        return {"reward_loss": reward_loss, **metrics}
 
     def _head_gradients(self, batch: Mapping[str, Tensor]) -> tuple[State, list[Tensor], Tensor]:
         """The batch's posterior states (B, T, ...), the reward heads' gradients, and their losses (K,)."""

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from waker.model.distributions import categorical_entropy, gaussian_nll, log_softmax, symlog
+from waker.model.distributions import gaussian_nll, log_softmax, symlog
 from waker.model.rssm import RSSM, Posterior
 from waker.model.world_model import WorldModel
 
@@ -133,8 +133,10 @@ class ObservationTarget:
 
 def jensen_shannon(log_probs: Tensor) -> Tensor:
     """Divergence of E categoricals in nats: their mixture's entropy less their mean entropy, (E, ..., C) → (...)."""
-    mixture = log_probs.exp().mean(0).clamp_min(1e-12).log()
-    return categorical_entropy(mixture) - categorical_entropy(log_probs).mean(0)
+    probs = log_probs.exp()
+    mixture = probs.mean(0)
+    entropy = -(mixture * mixture.clamp_min(1e-12).log()).sum(-1)
+    return entropy + (probs * log_probs).sum(-1).mean(0)
 
 
 def mean_deviation(prediction: Tensor) -> Tensor:

@@ -114,7 +114,7 @@ def small_walker() -> Workload:
         decoder_units=units,
         head_units=units,
     )
-    behaviour = replace(base.behaviour, actor_units=units, critic_units=units)
+    behaviour = replace(base.behaviour, actor_units=units, critic_units=units, chunk=400)
     config = replace(base, model=model, behaviour=behaviour, explorer=replace(base.explorer, units=units))
     return Workload("small-walker", "the published update, 200 units a layer", config, WALKER, WALKER_THETAS, updates=3)
 

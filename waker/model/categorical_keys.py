@@ -28,6 +28,7 @@ class CategoricalLayout(nn.Module):
         self.register_buffer("value", torch.tensor(value), persistent=False)
         self.register_buffer("padded", torch.tensor(padded), persistent=False)
         self.shape = (len(classes), widest)
+        self.even = len(set(classes)) == 1  # nothing to pad
         self.variable: Tensor
         self.value: Tensor
         self.padded: Tensor
@@ -38,8 +39,9 @@ class CategoricalLayout(nn.Module):
 
     def log_probabilities(self, logits: Tensor) -> Tensor:
         """Flat logits (..., Σ classes) → log probabilities (..., V, widest), −1e9 past a variable's last class."""
-        padded = F.pad(logits, (0, 1), value=-1e9).index_select(-1, self.padded.flatten())
-        return log_softmax(padded.unflatten(-1, self.shape))
+        if not self.even:
+            logits = F.pad(logits, (0, 1), value=-1e9).index_select(-1, self.padded.flatten())
+        return log_softmax(logits.unflatten(-1, self.shape))
 
     def nll(self, logits: Tensor, values: Tensor) -> Tensor:
         """Cross-entropy summed over the variables: (..., Σ classes), (..., V) → (...)."""

@@ -53,11 +53,30 @@ class ImageEncoder(nn.Module):
         """uint8 (n, h, w, c) → (n, features)."""
         x = image_to_float(image).permute(0, 3, 1, 2)  # n h w c -> n c h w
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = conv(x)
+            x = few_windows(conv, x) if has_few_windows(conv, x) else conv(x)
             if norm.kind != "none":
                 x = norm(x.movedim(1, -1)).movedim(-1, 1)  # normalise over channels
             x = self.act(x)
         return x.permute(0, 2, 3, 1).flatten(1)  # n c h w -> n (h w c)
+
+
+def has_few_windows(conv: nn.Module, x: Tensor) -> bool:
+    """Whether the library's convolution is slow on a CPU (2.5 times the matmul): many channels, few pixels result."""
+    assert isinstance(conv, nn.Conv2d)
+    side = conv_output(max(x.shape[-2:]), conv.kernel_size[:1])
+    return x.device.type == "cpu" and side <= 2 and conv.in_channels >= 128
+
+
+def few_windows(conv: nn.Module, x: Tensor) -> Tensor:
+    """An unpadded stride-2 convolution as one matmul over copied windows, n c h w -> n o y x."""
+    assert isinstance(conv, nn.Conv2d) and conv.bias is not None
+    (high, wide), picture = conv.kernel_size, x.permute(0, 2, 3, 1)
+    rows, columns = (conv_output(size, (k,)) for size, k in zip(x.shape[-2:], conv.kernel_size, strict=True))
+    bands = torch.stack([picture[:, 2 * i : 2 * i + high] for i in range(rows)], 1)  # n y h w c
+    windows = torch.stack([bands[:, :, :, 2 * j : 2 * j + wide] for j in range(columns)], 2)  # n y x h w c
+    kernel = conv.weight.permute(2, 3, 1, 0).flatten(0, 2)  # o c h w -> (h w c) o
+    flat = torch.addmm(conv.bias, windows.flatten(3).flatten(0, 2), kernel)  # (n y x) o
+    return flat.unflatten(0, windows.shape[:3]).permute(0, 3, 1, 2)
 
 
 class Encoder(nn.Module):
