@@ -45,7 +45,7 @@ def paper() -> Config:
             optimizer=_authors_adam(3e-4),
         ),
         behaviour=BehaviourConfig(
-            chunk=134,  # a sixth of the 800 start states: more at a time need more than 4.5 GB
+            chunk=115,  # a seventh of the 800 start states: more at a time need more than 4.5 GB
             critic="gaussian",
             actor_unimix=0.0,
             entropy=1e-4,
