@@ -100,3 +100,21 @@ def test_the_deviation_s_derivative_is_torch_s() -> None:
     (mine,) = torch.autograd.grad((found * weights).sum(), prediction)
     (theirs,) = torch.autograd.grad((expected * weights).sum(), prediction)
     torch.testing.assert_close(mine, theirs)
+
+
+def test_the_divergence_and_its_derivative_are_the_plain_formula_s() -> None:
+    """Ragged variables in double precision: each one's mixture entropy less the members' mean entropy, one by one."""
+    target = target_of("observation", kinds=("categorical",))
+    prediction = torch.randn(4, 6, target.dim, dtype=torch.float64, requires_grad=True)
+    expected = torch.zeros(6, dtype=torch.float64)
+    for logits in prediction.split(CATEGORICAL.classes, -1):
+        probs = logits.softmax(-1)  # (4, 6, C)
+        mixture = torch.distributions.Categorical(probs=probs.mean(0)).entropy()
+        expected = expected + mixture - torch.distributions.Categorical(probs=probs).entropy().mean(0)
+    expected = expected / len(CATEGORICAL.classes)
+    found = target.spread(prediction)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    weights = torch.randn(6, dtype=torch.float64)
+    (mine,) = torch.autograd.grad((found * weights).sum(), prediction)
+    (theirs,) = torch.autograd.grad((expected * weights).sum(), prediction)
+    torch.testing.assert_close(mine, theirs, rtol=1e-8, atol=1e-12)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from waker.model.distributions import gaussian_nll, log_softmax, symlog
@@ -77,7 +78,7 @@ class LatentTarget:
 
     def spread(self, prediction: Tensor) -> Tensor:
         """See :class:`Target`."""
-        return jensen_shannon(self._log_probs(prediction)).mean(-1)
+        return jensen_shannon(self._log_probs(prediction), members=0).sum(-1).mean(-1)
 
     def _log_probs(self, prediction: Tensor) -> Tensor:
         return log_softmax(prediction.unflatten(-1, self.shape))
@@ -124,19 +125,25 @@ class ObservationTarget:
         spreads = []
         for key, size, part in zip(self.keys, self.sizes, prediction.split(self.sizes, -1), strict=True):
             if key.kind == "categorical":
-                spread = jensen_shannon(self.layouts[key.name].log_probabilities(part)).sum(-1)
+                log_probs = F.log_softmax(self.layouts[key.name].by_class(part), 1)  # (V, C, E·n)
+                spread = jensen_shannon(log_probs.unflatten(-1, part.shape[:2]), members=2).sum((0, 1))
             else:
                 spread = size * mean_deviation(part)
             spreads.append(key.weight / self.total * spread)
         return torch.stack(spreads).sum(0)
 
 
-def jensen_shannon(log_probs: Tensor) -> Tensor:
-    """Divergence of E categoricals in nats: their mixture's entropy less their mean entropy, (E, ..., C) → (...)."""
+def jensen_shannon(log_probs: Tensor, members: int) -> Tensor:
+    """Divergence of E categoricals in nats, their mixture's entropy less their mean entropy, class by class.
+
+    The sum over classes is left to the caller, who knows where they lie and what else is summed.
+
+    Args:
+        log_probs: with E entries on axis ``members``, which the result lacks.
+    """
     probs = log_probs.exp()
-    mixture = probs.mean(0)
-    entropy = -(mixture * mixture.clamp_min(1e-12).log()).sum(-1)
-    return entropy + (probs * log_probs).sum(-1).mean(0)
+    mixture = probs.mean(members)
+    return (probs * log_probs).mean(members) - mixture * mixture.clamp_min(1e-12).log()
 
 
 def mean_deviation(prediction: Tensor) -> Tensor:
