@@ -162,7 +162,7 @@ def main() -> None:
         [
             row
             for schedule, seed, folder in folders
-            if (folder / "report.html").is_file()
+            if (folder / "evaluation.parquet").exists()
             for row in points(schedule, seed, folder)
         ]
     )
