@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 import waker_envs
 from tests.tiny import RUN
@@ -59,6 +60,19 @@ def test_going_on_equals_not_stopping(folder: Path) -> None:
     second.run(4)
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(second), strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(weights(first), weights(second), strict=True))
+
+
+def test_a_run_of_a_gpu_is_plain_float32_on_a_cpu(folder: Path) -> None:
+    """Its compiling and bf16 would take many times as long here; weights are float32 either way."""
+    plain = load_run(folder, note)
+    record = yaml.safe_load((folder / "config.yaml").read_text())
+    record["config"]["train"] |= {"compile": "graphs", "precision": "bf16"}
+    (folder / "config.yaml").write_text(yaml.safe_dump(record))
+    loaded = load_run(folder, note)
+    train = loaded.config.train
+    assert (train.compile, train.precision) == ("off", "fp32") and not loaded.agent.precision.lowered
+    theirs = loaded.agent.model.state_dict()
+    assert all(torch.equal(p, theirs[name]) for name, p in plain.agent.model.state_dict().items())
 
 
 def test_only_the_policies_change_and_no_environment_is_made(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -275,8 +275,8 @@ def load_run(folder: Path, note: Callable[[str], None], device: str | None = Non
     """
     config = read_config(folder)
     config = dataclasses.replace(config, device=checked_device(device or config.device))
-    if torch.device(config.device).type == "cpu":  # minutes of compiling, for nothing
-        config = dataclasses.replace(config, train=dataclasses.replace(config.train, compile="off"))
+    if torch.device(config.device).type == "cpu":  # what is fast on a GPU takes many times as long here
+        config = dataclasses.replace(config, train=dataclasses.replace(config.train, compile="off", precision="fp32"))
     use_threads(config.device)
     family = Family.of(config)
     family.check_unchanged(folder)
