@@ -64,10 +64,12 @@ class RSSM(nn.Module):
 
     def transition(self, state: State, action: Tensor) -> Tensor:
         """The next deterministic state, (..., D), after ``action`` (..., A)."""
-        return self._transition(state, self._project_action(action))
+        from_stoch, from_action = _columns(self.img_in, self.stoch_dim)
+        return self._transition(state, F.linear(action, from_action, self.img_in.bias), from_stoch)
 
-    def _transition(self, state: State, projected: Tensor) -> Tensor:
-        x = F.linear(state.stoch, self.img_in.weight[:, : self.stoch_dim]) + projected
+    def _transition(self, state: State, entering: Tensor, from_stoch: Tensor) -> Tensor:
+        # The layer into the GRU sees (stoch, action): ``entering`` is its action columns' part, with its bias.
+        x = F.linear(state.stoch, from_stoch) + entering
         x = self.act(self.img_in_norm(x))
         gates = self.gru_norm(float32(self.gru(torch.cat([x, state.deter], -1))))
         reset, candidate, update = gates.chunk(3, -1)
@@ -81,7 +83,8 @@ class RSSM(nn.Module):
 
     def posterior(self, deter: Tensor, embed: Tensor) -> Tensor:
         """Log probabilities of the latents given deterministic state and embedding, (..., S, C)."""
-        return self._posterior(deter, self._project_embedding(embed))
+        from_deter, from_embed = _columns(self.obs_out, self.deter_dim)
+        return self._posterior(deter, F.linear(embed, from_embed, self.obs_out.bias), from_deter)
 
     def imagine(self, state: State, action: Tensor, mode: bool = False) -> State:
         """One step without observation: the next state drawn from the prior."""
@@ -101,14 +104,18 @@ class RSSM(nn.Module):
             is_first: (B, T) bool; resets the state and the action.
         """
         keep = (~is_first).to(action.dtype).unsqueeze(-1)  # (B, T, 1)
-        # What does not depend on the state is hoisted out of the scan.
-        projected, entering = self._project_embedding(embed), self._project_action(action * keep)
+        # What does not depend on the state is hoisted out of the scan. So is every slice: the gradient of a slice is
+        # as large as the whole, zeros but for the slice, and would be filled and added at each step.
+        from_stoch, from_action = _columns(self.img_in, self.stoch_dim)
+        from_deter, from_embed = _columns(self.obs_out, self.deter_dim)
+        entering = F.linear(action * keep, from_action, self.img_in.bias).unbind(1)
+        embedded = F.linear(embed, from_embed, self.obs_out.bias).unbind(1)
         state = self.initial(embed.shape[0])
         stochs, deters, posteriors = [], [], []
-        for t in range(embed.shape[1]):
-            state = State(state.stoch * keep[:, t], state.deter * keep[:, t])
-            deter = self._transition(state, entering[:, t])
-            log_probs = self._posterior(deter, projected[:, t])
+        for kept, acted, seen in zip(keep.unbind(1), entering, embedded, strict=True):
+            state = State(state.stoch * kept, state.deter * kept)
+            deter = self._transition(state, acted, from_stoch)
+            log_probs = self._posterior(deter, seen, from_deter)
             state = State(self.sample(log_probs, mode), deter)
             stochs.append(state.stoch)
             deters.append(deter)
@@ -117,17 +124,15 @@ class RSSM(nn.Module):
         states = State(torch.stack(stochs, 1), deter_sequence)
         return Posterior(states, torch.stack(posteriors, 1), self.prior(deter_sequence), embed)
 
-    def _project_action(self, action: Tensor) -> Tensor:
-        # The layer into the GRU sees (stoch, action): its action columns and bias.
-        return F.linear(action, self.img_in.weight[:, self.stoch_dim :], self.img_in.bias)
-
-    def _project_embedding(self, embed: Tensor) -> Tensor:
-        # The posterior's layer sees (deter, embed): its embedding columns and bias, applied to all steps at once.
-        return F.linear(embed, self.obs_out.weight[:, self.deter_dim :], self.obs_out.bias)
-
-    def _posterior(self, deter: Tensor, projected: Tensor) -> Tensor:
-        x = F.linear(deter, self.obs_out.weight[:, : self.deter_dim]) + projected
+    def _posterior(self, deter: Tensor, embedded: Tensor, from_deter: Tensor) -> Tensor:
+        # The posterior's layer sees (deter, embed): ``embedded`` is its embedding columns' part, with its bias.
+        x = F.linear(deter, from_deter) + embedded
         return self._latents(self.obs_dist(self.act(self.obs_out_norm(x))))
 
     def _latents(self, logits: Tensor) -> Tensor:
         return log_probabilities(float32(logits).unflatten(-1, (self.latents, self.classes)), self.unimix)
+
+
+def _columns(layer: nn.Linear, first: int) -> tuple[Tensor, ...]:
+    """The weights of a layer's first inputs, (out, first), and of its others."""
+    return layer.weight.split([first, layer.in_features - first], 1)
