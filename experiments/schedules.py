@@ -16,8 +16,9 @@ On GridHazards with the laptop preset's nets and data:
 
 Quality is the share of the exact optimum over domain randomisation, all tasks; cost is CPU seconds of training (one
 thread, evaluation left out). Writes ``results/schedules/``: ``rows.csv`` (schedule, seed, steps, cpu_seconds, share),
-``summary.csv`` (CPU seconds to reach given shares, and their ratio to ``authors``) and ``figure.png``. Below ``switches/`` are the same
-files of an earlier version, with ``few starts``, ``short`` and ``eager``; all schedules together take over an hour.
+``summary.csv`` (CPU seconds to reach given shares, and their ratio to ``authors``) and ``figure.png``. Below
+``switches/`` are the same files of an earlier version, with ``few starts``, ``short`` and ``eager``; all schedules
+together take over an hour.
 """
 
 from __future__ import annotations
