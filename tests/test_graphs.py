@@ -192,6 +192,21 @@ def test_a_recorded_agent_learns_bit_for_bit_what_the_eager_one_does(
     assert recorder.warmed == WARM_UP * (5 if after else 3)
 
 
+def test_a_recorded_agent_that_imagines_nothing_has_two_parts() -> None:
+    spec, config = tiny_spec(), tiny_config(after=True)
+    config = replace(config, explorer=replace(config.explorer, name="random", credit="replayed"))
+    recorder, found = Repeating(), []
+    for segments in (None, lambda: Segments("graphs", CPU, None, recorder)):
+        torch.manual_seed(0)
+        agent = Agent(spec, config, segments=segments)
+        for seed in range(2):
+            torch.manual_seed(seed)
+            credit, metrics = agent.update(tiny_batch(spec, seed=seed))
+        found.append(copy.deepcopy((list(credit), metrics, agent.state_dict())))
+    assert all(torch.equal(a, b) for a, b in zip(*map(leaves, found), strict=True))
+    assert recorder.replays == 2 * 2
+
+
 def test_no_part_of_an_update_changes_a_weight_or_a_statistic() -> None:
     """So a warm-up cannot either: every part is called alone, and everything is as it was."""
     spec, config = tiny_spec(), tiny_config(after=True)

@@ -31,7 +31,8 @@ class AdaptArgs:
     task_module: tuple[str, ...] = ()
     """New tasks, each file.py:function; the function's name becomes the task's. The file is run."""
     updates: int | None = None
-    """Updates in all; None = the run's train.adapt_updates, or 1000 where that is 0."""
+    """Batches in all, each for train.adapt_repeats policy updates; None = the run's train.adapt_updates, or 1000 where
+    that is 0."""
     device: str | None = None
     """Torch device; None = the run's."""
 
