@@ -33,7 +33,8 @@ LOWERED = {
     "the posterior's projected embedding, and sums of gradients": {"add", "sum"},
     "casts, copies and views": {
         "_to_copy", "_unsafe_view", "as_strided", "cat", "clone", "copy_", "detach", "expand", "new_empty_strided",
-        "new_zeros", "permute", "select", "select_backward", "slice", "split", "t", "transpose", "view",
+        "new_zeros", "permute", "select", "select_backward", "slice", "split", "stack", "t", "transpose",
+        "unbind", "view",
     },
 }  # fmt: skip
 """All that a bfloat16 tensor may meet (the CPU's ELU is written out): no logarithm, no softmax, no mean, no norm, and
