@@ -11,7 +11,7 @@ WORKERS ?= 2
 export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench lint format types report clean
+.PHONY: help install demo test bench gpu lint format types report clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -32,6 +32,10 @@ test: $(STAMP)  ## every test, ruff and mypy among them (two workers; < 10 minut
 
 bench: $(STAMP)  ## time updates and compare with this kind of machine's stored figures (3 minutes; SAVE=1 stores them)
 	$(BIN)/waker bench --config quick --against results/learner_speed/baseline.json $(if $(SAVE),--save)
+
+# With PYTHON=… that interpreter is taken as it is, for machines where nothing can be installed.
+gpu: $(if $(PYTHON),,$(STAMP))  ## everything that only a GPU can tell, in 8 minutes (GPU_ARGS="--device cpu --quick" tries it out)
+	@bash scripts/gpu.sh $(or $(PYTHON),$(BIN)/python) $(GPU_ARGS)
 
 lint: $(STAMP)  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -42,6 +42,7 @@ class Comparison:
 
     def add(self, name: str, ours: Any, theirs: Any, bound: float, scale: float | None = None) -> None:
         """Compare two arrays; deviations are relative to ``scale``, or to their largest entry."""
+        ours = ours.cpu() if isinstance(ours, Tensor) else ours
         a, b = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
         if a.shape != b.shape:
             raise AssertionError(f"{name}: shape {a.shape} against {b.shape}")
@@ -183,8 +184,8 @@ class Recorder:
         agent.learner.gradients = gradients  # type: ignore[method-assign]
 
 
-def compare(path: Path) -> Comparison:
-    """Make the file's step and compare every quantity it records."""
+def compare(path: Path, device: str = "cpu") -> Comparison:
+    """Make the file's step on ``device`` and compare every quantity it records."""
     with np.load(path) as file:
         arrays: dict[str, NDArray[Any]] = {name: file[name] for name in file.files}
     reference = json.loads(str(arrays["config"]))
@@ -199,12 +200,13 @@ def compare(path: Path) -> Comparison:
         "ensemble": _widths(before, "ens0"),
     }
     spec = spec_of_reference(reference, batch_arrays)
-    agent = Agent(spec, config_of(reference, widths))
+    agent = Agent(spec, config_of(reference, widths), device)
     copy_weights(agent, before)
     agent.learner.count.fill_(float(reference["slow_updates"]))
     recorder = Recorder()
     recorder.attach(agent)
-    _, metrics = agent.update(batch_of(batch_arrays, spec), mode=True)
+    batch = {name: value.to(device) for name, value in batch_of(batch_arrays, spec).items()}
+    _, metrics = agent.update(batch, mode=True)
 
     result = Comparison()
     _compare_forward(result, recorder, arrays)

@@ -7,7 +7,7 @@ model's estimated error there. Nothing in :meth:`Agent.update` reads a value bac
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -21,7 +21,7 @@ from waker.behaviour.player import ModelPlayer
 from waker.behaviour.policy_learner import PolicyGradients, PolicyLearner, Rollout
 from waker.behaviour.rewards import task_rewards
 from waker.behaviour.starts import Starts, start_states
-from waker.compiled import whole
+from waker.compiled import hold_still, whole
 from waker.config import Config
 from waker.errors import UserError
 from waker.graphs import Segments
@@ -88,7 +88,23 @@ class Agent:
         self._model = part("model", self._model_gradients)
         self._policies = part("policies", self._policy_gradients)
         self._ensemble = part("ensemble", self._ensemble_gradients)
-        self._step = whole(self._update) if config.train.compile == "compile" else self._update
+        self._step = self._compiled(config.train.compile)
+
+    def _compiled(self, choice: str) -> Callable[..., tuple[Credit, dict[str, Tensor]]]:
+        if choice == "reduce-overhead":
+            hold_still(self._tensors())
+            return whole(self._update, mode=choice)
+        return whole(self._update) if choice == "compile" else self._update
+
+    def _tensors(self) -> Iterator[Tensor]:
+        """All that an update reads or changes in place, but for its batch."""
+        learner = self.learner
+        for module in (self.model, self.ensemble, learner.policies):
+            yield from module.parameters()
+            yield from module.buffers()
+        for optimizer in (self.model_optimizer, self.ensemble_optimizer, *learner.optimizers):
+            yield from (*optimizer.m, *optimizer.v, optimizer.count)
+        yield from (learner.range, learner.count, learner.entropy_scale, learner.floor)
 
     # Learning -----------------------------------------------------------------------------------------------------
 
@@ -100,8 +116,8 @@ class Agent:
             mode: replace every sample by its mode (for comparisons with a reference).
 
         Returns:
-            The credit of N states, and metrics: 0-dim tensors, (M,) for policies, (K,) for reward heads. With
-            ``train.compile = "graphs"`` the next update overwrites them: copy what is to be kept.
+            The credit of N states, and metrics: 0-dim tensors, (M,) for policies, (K,) for reward heads. Where
+            ``train.compile`` records CUDA graphs, the next update overwrites them: copy what is to be kept.
         """
         return self._step(batch, mode)
 

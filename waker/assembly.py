@@ -27,6 +27,7 @@ from waker.files import saving, write_text
 from waker.learner import Learner, Player
 from waker.loggers import check_sinks
 from waker.loop import Outcome, train
+from waker.precision import use_products
 from waker.progress import Progress
 from waker.replay import Replay, record_fields
 from waker.replay_store import ReplayStore
@@ -197,6 +198,7 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
     checked_device(config.device)
     check_sinks(config.sinks)
     use_threads(config.device)
+    use_products(config.train.precision)
     family = Family.of(config)
     folder = run_folder(runs, config)
     if not (folder / "config.yaml").is_file():
@@ -278,6 +280,7 @@ def load_run(folder: Path, note: Callable[[str], None], device: str | None = Non
     if torch.device(config.device).type == "cpu":  # what is fast on a GPU takes many times as long here
         config = dataclasses.replace(config, train=dataclasses.replace(config.train, compile="off", precision="fp32"))
     use_threads(config.device)
+    use_products(config.train.precision)
     family = Family.of(config)
     family.check_unchanged(folder)
     agent = Agent(family.spec, config)

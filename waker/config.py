@@ -14,8 +14,8 @@ from waker.curriculum.config import CurriculumConfig
 from waker.errors import UserError
 from waker.ranges import COUNT, FINITE, NOT_NEGATIVE, POSITIVE, SEVERAL, SHARE, Range, require
 
-CompileChoice = Literal["off", "compile", "graphs"]
-PrecisionChoice = Literal["fp32", "bf16"]
+CompileChoice = Literal["off", "compile", "reduce-overhead", "graphs", "capture"]
+PrecisionChoice = Literal["fp32", "tf32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -248,8 +248,9 @@ class TrainConfig:
     adapt_heads: int = 0
     """The first so many of those batches train the reward heads alone: a policy of a wrong reward is work lost."""
     precision: PrecisionChoice = "fp32"
-    """Arithmetic of matrix products and convolutions; bf16 is for GPUs (autocast), and many times slower on a CPU.
-    Weights, losses, returns and credit are float32 either way."""
+    """Arithmetic of matrix products and convolutions. tf32: an NVIDIA GPU's products of float32 numbers rounded to ten
+    bits, fp32 elsewhere. bf16 is for GPUs (autocast), and many times slower on a CPU. Weights, losses, returns and
+    credit are float32 in all three."""
     compile: CompileChoice = "off"
     """`compile`: the whole update as one graph of torch.compile; `graphs`: its parts compiled, each recorded once as a
     CUDA graph and replayed. For GPUs: minutes at the start, and no gain on a CPU."""

@@ -159,9 +159,9 @@ class Segments:
     """How the parts of one update are run: called with a name and a function, it returns what to call instead.
 
     Args:
-        choice: ``train.compile``; but for ``graphs`` the function itself is returned.
+        choice: ``train.compile``; but for ``graphs`` and ``capture`` the function itself is returned.
         device: recorded on CUDA only; elsewhere segments are compiled and called.
-        backend: of torch.compile; None = do not compile.
+        backend: of torch.compile with ``graphs``; None = do not compile.
         recorder: None = the device's own.
     """
 
@@ -172,7 +172,8 @@ class Segments:
         backend: str | None = "inductor",
         recorder: Recorder | None = None,
     ) -> None:
-        self._cut, self._backend, self._recorder = choice == "graphs", backend, recorder
+        self._cut, self._recorder = choice in ("graphs", "capture"), recorder
+        self._backend = backend if choice == "graphs" else None
         if self._cut and recorder is None and device.type == "cuda":
             self._recorder = CudaRecorder(device)
         self._fixed: set[int] = set()

@@ -4,6 +4,8 @@ With ``train.precision = "bf16"`` matrix products and convolutions run in bfloat
 :func:`float32`, so log probabilities, divergences, losses, returns, the carried recurrent state, disagreement and
 credit are computed from float32 tensors; on those autocast changes nothing, for no matrix product is left among them.
 Weights, gradients and optimisers are float32 throughout.
+
+``tf32`` is a setting of the whole process, made by :func:`use_products` before an agent is built.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ class Precision:
     """``with precision():`` around forward passes; never around the differentiation of what they made.
 
     Args:
-        choice: ``fp32`` (nothing is changed) or ``bf16``.
+        choice: ``bf16``; with ``fp32`` and ``tf32`` nothing is changed here.
         device: where the tensors are. The ``meta`` device has no autocast: there bf16 is float32.
     """
 
@@ -38,3 +40,12 @@ class Precision:
 def float32(output: Tensor) -> Tensor:
     """A network's output in float32, whatever its layers computed in; float32 itself is passed on as it is."""
     return output.float()
+
+
+def use_products(choice: str) -> None:
+    """Let this process's CUDA products and convolutions round float32 inputs to TF32 with ``tf32``, else not.
+
+    torch's own default is half of each: exact products, and convolutions in TF32.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = choice == "tf32"
+    torch.backends.cudnn.allow_tf32 = choice == "tf32"

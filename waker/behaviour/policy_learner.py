@@ -95,6 +95,7 @@ class PolicyLearner:
         members = policies.members
         self.actor_optimizer = Adam(policies.actor.parameters(), config.actor_optimizer, members)
         self.critic_optimizer = Adam(policies.critic.parameters(), config.critic_optimizer, members)
+        self.optimizers = (self.actor_optimizer, self.critic_optimizer)
         device = policies.learns.device
         explores = torch.tensor([name == EXPLORER for name in policies.names], device=device)
         self.entropy_scale = torch.where(explores, config.explorer_entropy, config.entropy)  # (M,)

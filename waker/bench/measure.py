@@ -22,12 +22,13 @@ from waker.bench.parts import CREDITING, SAMPLING, Stopwatch, watched
 from waker.bench.timing import best_of, stopwatch, timed_updates
 from waker.curriculum import Curriculum
 from waker.feed import Feed
+from waker.precision import use_products
 from waker.replay import Replay, record_fields
 
 _RING_BYTES = 256 << 20
 """Size of the replay that batches are drawn from when drawing itself is measured: larger than any cache."""
 
-_WARM_UP = {"off": 1, "compile": 5, "graphs": 5}
+_WARM_UP = {"off": 1, "compile": 5, "reduce-overhead": 5, "graphs": 5, "capture": 5}
 """Updates before the timed ones; a compiled update is traced, recorded and tried out in its first few calls."""
 
 
@@ -59,6 +60,7 @@ def build(workload: Workload, device: str, seed: int = 0) -> Bench:
     spec, space = workload.resolved()
     config = dataclasses.replace(workload.config, device=device)
     train = config.train
+    use_products(train.precision)
     # Few records: the replay is not what is measured, and would count in the peak memory.
     replay = synthetic_replay(spec, 2, 2 * 2 * train.length, space.size or 1)
     feed = Feed(replay, np.random.default_rng(seed), train.batch, train.length, device)

@@ -1,0 +1,146 @@
+"""A real run on the device beside the processor's, the loop's updates a second, and rendering by the card."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from experiments.gpu.tasks import sized
+from waker.bench.configs import Workload, changed
+from waker.bench.loop import measure_loop
+from waker.presets import preset
+
+Row = dict[str, Any]
+Measure = Callable[[], Iterator[Row]]
+RUN_SECONDS, QUICK_SECONDS = 60.0, 8.0
+KEPT = ("model_loss", "kl_loss", "ensemble_loss", "credit", "reward_loss")
+"""Metrics of the run's rows that are kept; those of several tasks by their prefix."""
+PIXELS = "waker/CleanUp-v0"
+
+
+def run(device: str, name: str, ways: tuple[str, ...], precisions: tuple[str, ...], quick: bool) -> Measure:
+    """``waker train`` with the laptop preset for a minute, on the device or (name ``cpu``) on the processor."""
+    place = "cpu" if name == "cpu" else device
+    way = "off" if place == "cpu" else "capture"
+
+    def measure() -> Iterator[Row]:
+        with tempfile.TemporaryDirectory() as folder:
+            options = ["--preset", "tiny" if quick else "laptop", "--device", place, "--train.compile", way]
+            options += ["--evaluation.every", "0", "--train.steps", "1000000", "--runs", folder]
+            options += ["--train.task-policies", "after", "--train.log-every", "10" if quick else "25"]
+            env = {**os.environ, "OMP_NUM_THREADS": "1"}
+            started = time.monotonic()
+            process = subprocess.Popen([sys.executable, "-m", "waker", "train", *options], env=env)
+            try:
+                process.wait(QUICK_SECONDS if quick else RUN_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGTERM)
+            code = process.wait(30)
+            rows = [
+                json.loads(line)
+                for path in Path(folder).rglob("metrics.jsonl")
+                for line in path.read_text(encoding="utf-8").splitlines()
+            ]
+        if not rows:
+            raise RuntimeError(f"waker train left no rows (exit code {code})")
+        last = rows[-1]
+        yield {
+            "what": "run",
+            "device": place,
+            "way": way,
+            "seconds": round(time.monotonic() - started, 1),
+            "steps": last["step"],
+            "updates": last["updates"],
+            "updates_per_second": last["time/updates_per_second"],
+            "exit_code": code,
+        }
+        for found in rows:
+            losses = {k: v for k, v in found.items() if k.split("/")[0] in KEPT}
+            yield {"what": "losses", "device": place, "step": found["step"], "updates": found["updates"], **losses}
+
+    return measure
+
+
+def loop(device: str, name: str, ways: tuple[str, ...], precisions: tuple[str, ...], quick: bool) -> Measure:
+    """Steps and updates a second of the whole training loop, grids with each way."""
+
+    def measure() -> Iterator[Row]:
+        for precision in precisions:
+            for way in ways:
+                yield looped(sized(name, way, precision), device, 5 if quick else 150) | {"size": name, "way": way}
+
+    return measure
+
+
+def looped(workload: Workload, device: str, updates: int) -> Row:
+    """One measurement of the loop."""
+    found = measure_loop(workload, device, updates)
+    per_update = workload.config.train.train_every
+    return {
+        "what": "loop",
+        "steps_per_second": found["steps_per_second"],
+        "updates_per_second": found["steps_per_second"] / per_update,
+        "shares": found["shares"],
+        "precision": workload.config.train.precision,
+        "env_processes": workload.config.train.env_processes,
+    }
+
+
+def render(device: str, name: str, ways: tuple[str, ...], precisions: tuple[str, ...], quick: bool) -> Measure:
+    """Pictures by the card, in one process and in several, alone and in the loop of a small agent."""
+
+    def measure() -> Iterator[Row]:
+        from waker_envs.physics import gl
+
+        for look in ("fast", "paper"):
+            yield {"what": "rendering", "look": look, **stepped(look, 0.5 if quick else 2.0)}
+        yield {"what": "renderer", "backend": gl.context().__class__.__name__, "renderer": gl_renderer()}
+        for workers in (0,) if quick else (0, 4, 8):
+            way = "off" if quick else "capture"
+            chosen = changed(pixels(quick), way, env_processes=workers)  # type: ignore[arg-type]
+            yield looped(chosen, device, 3 if quick else 60) | {"size": "CleanUp, pictures", "way": way}
+
+    return measure
+
+
+def pixels(quick: bool) -> Workload:
+    """A small agent on CleanUp in pictures, eight slots."""
+    config = preset("tiny" if quick else "control")
+    model = dataclasses.replace(config.model, cnn_depth=4 if quick else 16)
+    train = dataclasses.replace(config.train, envs=2 if quick else 8)
+    config = dataclasses.replace(config, env=PIXELS, env_kwargs={}, model=model, train=train)
+    return Workload("cleanup-pixels", "a small agent on CleanUp in pictures", config)
+
+
+def stepped(look: str, seconds: float) -> Row:
+    """Agent steps a second of one environment with its pictures."""
+    import waker_envs
+
+    env = waker_envs.make(PIXELS, look=look)
+    env.reset(seed=0)
+    env.action_space.seed(0)
+    started, steps = time.perf_counter(), 0
+    while (took := time.perf_counter() - started) < seconds:
+        _, _, terminated, truncated, _ = env.step(env.action_space.sample())
+        steps += 1
+        if terminated or truncated:
+            env.reset()
+    env.close()
+    return {"steps_per_second": steps / took}
+
+
+def gl_renderer() -> str:
+    """What draws: the card's driver, or software."""
+    from OpenGL import GL
+
+    name = GL.glGetString(GL.GL_RENDERER)
+    return name.decode() if isinstance(name, bytes) else str(name)
