@@ -58,7 +58,8 @@ class PolicyGradients(NamedTuple):
     def without_trajectory(self) -> PolicyGradients:
         """The same for the rest of an update, without what was only needed to differentiate it."""
         reward, goes_on = self.rollout.reward.detach(), self.rollout.goes_on.detach()
-        return self._replace(rollout=Rollout(None, reward, goes_on))
+        # Not by `_replace`: older versions of torch.compile cannot hand out a tuple made by it.
+        return PolicyGradients(Rollout(None, reward, goes_on), self.actor, self.critic, self.range, self.metrics)
 
 
 class _Pass(NamedTuple):

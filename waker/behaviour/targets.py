@@ -148,6 +148,9 @@ def jensen_shannon(log_probs: Tensor, members: int) -> Tensor:
 
 def mean_deviation(prediction: Tensor) -> Tensor:
     """Population standard deviation over E predictions, averaged over dimensions: (E, n, D) → (n,)."""
+    if torch.compiler.is_compiling():  # see :func:`waker.model.distributions.sample_onehot`
+        centred = prediction - prediction.mean(0, keepdim=True)
+        return centred.square().mean(0).clamp_min(LEAST_DEVIATION**2).sqrt().mean(-1)
     deviation: Tensor = _Deviation.apply(prediction)
     return deviation
 

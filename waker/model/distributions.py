@@ -67,8 +67,23 @@ def sample_onehot(log_probs: Tensor, mode: bool = False) -> Tensor:
     Args:
         log_probs: (..., C), normalised.
     """
+    if torch.compiler.is_compiling():  # fused, it costs nothing; and some versions of torch lose a Function's gradient
+        probs = log_probs.exp()
+        return _drawn(probs.detach(), mode) + (probs - probs.detach())
     onehot: Tensor = _StraightThrough.apply(log_probs, mode)
     return onehot
+
+
+def _drawn(probs: Tensor, mode: bool) -> Tensor:
+    """One-hot samples of probabilities (..., C), or their modes."""
+    if mode:
+        index = probs.argmax(-1, keepdim=True)
+    else:
+        cumulative = probs.cumsum(-1)
+        # Scaled by the last sum so that rounding can never put the uniform past the last class.
+        uniform = torch.rand_like(cumulative[..., :1]) * cumulative[..., -1:]
+        index = (cumulative <= uniform).sum(-1, keepdim=True).clamp_max(probs.shape[-1] - 1)
+    return torch.zeros_like(probs).scatter_(-1, index, 1.0)
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -77,15 +92,8 @@ class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, log_probs: Tensor, mode: bool) -> Tensor:
         probs = log_probs.exp()
-        if mode:
-            index = probs.argmax(-1, keepdim=True)
-        else:
-            cumulative = probs.cumsum(-1)
-            # Scaled by the last sum so that rounding can never put the uniform past the last class.
-            uniform = torch.rand_like(cumulative[..., :1]) * cumulative[..., -1:]
-            index = (cumulative <= uniform).sum(-1, keepdim=True).clamp_max(log_probs.shape[-1] - 1)
         ctx.save_for_backward(probs)
-        return torch.zeros_like(probs).scatter_(-1, index, 1.0)
+        return _drawn(probs, mode)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
