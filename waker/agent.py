@@ -21,6 +21,7 @@ from waker.behaviour.player import ModelPlayer
 from waker.behaviour.policy_learner import PolicyGradients, PolicyLearner, Rollout
 from waker.behaviour.rewards import task_rewards
 from waker.behaviour.starts import Starts, start_states
+from waker.compile_costs import Costs
 from waker.compiled import whole
 from waker.config import Config
 from waker.errors import UserError
@@ -58,6 +59,7 @@ class Agent:
     Args:
         device: None = the configuration's.
         segments: makes what runs the parts of an update; None = as ``train.compile`` says.
+        costs: notes what updates cost; None = nobody does.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Agent:
         config: Config,
         device: torch.device | str | None = None,
         segments: Callable[[], Segments] | None = None,
+        costs: Costs | None = None,
     ) -> None:
         self.spec, self.config = spec, config
         self.device = torch.device(config.device if device is None else device)
@@ -89,6 +92,9 @@ class Agent:
         self._policies = part("policies", self._policy_gradients)
         self._ensemble = part("ensemble", self._ensemble_gradients)
         self._step = whole(self._update) if config.train.compile == "compile" else self._update
+        self._costs = costs
+        if costs is not None:
+            self._step = costs.watched("update", self._step)
 
     # Learning -----------------------------------------------------------------------------------------------------
 
@@ -165,7 +171,8 @@ class Agent:
     def start_adaptation(self) -> TaskAdapter:
         """The adapter over all tasks of the environment, made at the first call."""
         if self.adapter is None:
-            self.adapter = TaskAdapter(self.model, self.spec, self.config, self.spec.tasks, self._make_segments())
+            segments, costs = self._make_segments(), self._costs
+            self.adapter = TaskAdapter(self.model, self.spec, self.config, self.spec.tasks, segments, costs)
         return self.adapter
 
     def _rewards(self, trajectory: Trajectory) -> Tensor:

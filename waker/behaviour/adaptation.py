@@ -18,6 +18,8 @@ from waker.behaviour.player import ModelPlayer
 from waker.behaviour.policy_learner import PolicyGradients, PolicyLearner
 from waker.behaviour.rewards import task_rewards
 from waker.behaviour.starts import start_states
+from waker.compile_costs import Costs
+from waker.compiled import whole
 from waker.config import Config
 from waker.graphs import Segments
 from waker.learner import Player
@@ -28,6 +30,9 @@ from waker.model.world_model import WorldModel, reward_heads
 from waker.precision import Precision
 from waker.spaces import EnvSpec
 
+HEADS, POLICIES = "reward heads", "task policies"
+"""The parts of an update, as they are recorded and compiled."""
+
 
 class TaskAdapter:
     """Reward heads and policies for the given tasks on top of a frozen world model.
@@ -37,6 +42,7 @@ class TaskAdapter:
     Args:
         tasks: the K tasks; the batch's ``task_rewards`` columns must be in this order.
         segments: what runs the parts of an update; None = as ``train.compile`` says.
+        costs: notes what updates cost; None = nobody does.
     """
 
     def __init__(
@@ -46,6 +52,7 @@ class TaskAdapter:
         config: Config,
         tasks: tuple[str, ...],
         segments: Segments | None = None,
+        costs: Costs | None = None,
     ) -> None:
         self.model, self.config, self.tasks = model, config, tasks
         features = model.rssm.feature_dim
@@ -58,8 +65,16 @@ class TaskAdapter:
         self.heads_optimizer = Adam(self.heads.parameters(), config.model.optimizer, len(tasks))
         self.updates = 0
         self._segments = segments or Segments(config.train.compile, device)
-        self._heads = self._segments("reward heads", self._head_gradients)
-        self._policies = self._segments("task policies", self._policy_gradients)
+        self._heads = self._segments(HEADS, self._head_gradients)
+        self._policies = self._segments(POLICIES, self._policy_gradients)
+        # Two graphs, optimisers included, whatever `adapt_repeats` is. Neither sees the number of updates: a number
+        # that changes would be compiled into the graph, and a new graph be made at each update.
+        compiles = config.train.compile == "compile"
+        self._learn_heads = whole(self._heads_update) if compiles else self._heads_update
+        self._learn_policies = whole(self._policies_update) if compiles else self._policies_update
+        if costs is not None:
+            self._learn_heads = costs.watched(HEADS, self._learn_heads)
+            self._learn_policies = costs.watched(POLICIES, self._learn_policies)
 
     def update(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """One step of the reward heads, and ``train.adapt_repeats`` of actors and critics; metrics are (K,) tensors.
@@ -67,16 +82,25 @@ class TaskAdapter:
         The first ``train.adapt_heads`` updates are the heads' alone.
         """
         batch = self._segments.hold(batch)
-        state, grads, reward_loss = self._heads(batch)
-        self.heads_optimizer.apply(grads)
+        state, reward_loss = self._learn_heads(batch)
         self.updates += 1
         if self.updates <= self.config.train.adapt_heads:
             return {"reward_loss": reward_loss}
         metrics: dict[str, Tensor] = {}
         for _ in range(self.config.train.adapt_repeats):
-            found = self._policies(state, batch)
-            metrics = found.metrics | self.learner.step(found)
+            metrics = self._learn_policies(state, batch)
         return {"reward_loss": reward_loss, **metrics}
+
+    def _heads_update(self, batch: Mapping[str, Tensor]) -> tuple[State, Tensor]:
+        """One step of the reward heads; the batch's posterior states (B, T, ...) and the heads' losses (K,)."""
+        state, grads, reward_loss = self._heads(batch)
+        self.heads_optimizer.apply(grads)
+        return state, reward_loss
+
+    def _policies_update(self, state: State, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """One step of actors and critics; metrics, each (K,)."""
+        found = self._policies(state, batch)
+        return found.metrics | self.learner.step(found)
 
     def _head_gradients(self, batch: Mapping[str, Tensor]) -> tuple[State, list[Tensor], Tensor]:
         """The batch's posterior states (B, T, ...), the reward heads' gradients, and their losses (K,)."""
