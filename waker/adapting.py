@@ -79,7 +79,7 @@ def compiling_of(
         updates: that will be made in all.
         asked: None = as they were made so far, or else as the run's own were (eager where the run was recorded as CUDA
             graphs and this is a CPU).
-        note: told what compiling costs.
+        note: told when another process is waited for.
 
     Raises:
         UserError: they were not compiled so far and shall be now, or the other way round; or see ``decide``.
@@ -187,6 +187,8 @@ class Adaptation:
     def _train(self, updates: int, sink: JsonlSink) -> None:
         means = Means(lambda key: self.names)
         log_every = self.loaded.config.train.log_every
+        if self.compiling.told:
+            self.progress.note(self.compiling.told)
         self.progress.start()
         with StopSignals() as stop:
             while self.updates < updates and not stop.requested:

@@ -91,7 +91,8 @@ class Agent:
         self._model = part("model", self._model_gradients)
         self._policies = part("policies", self._policy_gradients)
         self._ensemble = part("ensemble", self._ensemble_gradients)
-        self._step = whole(self._update) if config.train.compile == "compile" else self._update
+        chance = self.device.type == "cpu"
+        self._step = whole(self._update, same_chance=chance) if config.train.compile == "compile" else self._update
         self._costs = costs
         if costs is not None:
             self._step = costs.watched("update", self._step)

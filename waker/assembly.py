@@ -209,6 +209,8 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
     config = compiling.config
     run = RunFolder.open(folder, config, family.space.names, family.spec.tasks, family.spaces, compiling.record)
     family.check_unchanged(folder)
+    if compiling.told:
+        progress.note(compiling.told)
     with saving(f"the θ space in {run.path}"):
         described = records.describe_space(family.space, family.spec.tasks)
         write_text(run.path / records.SPACE_FILE, json.dumps(described, indent=1, ensure_ascii=False))

@@ -36,7 +36,8 @@ Figures = Mapping[str, float]
 def default_place() -> Path:
     """``TORCHINDUCTOR_CACHE_DIR`` if set, else ``waker/compile`` in the user's cache folder."""
     if chosen := os.environ.get("TORCHINDUCTOR_CACHE_DIR"):
-        return Path(chosen)
+        # It may name a machine's part already: :meth:`CompileCache.use` of this process, or of one that started it.
+        return Path(chosen).parent if Path(chosen).name == _machine() else Path(chosen)
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(caches) / "waker" / "compile"
 

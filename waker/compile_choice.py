@@ -29,7 +29,7 @@ R = TypeVar("R")
 
 GAIN = 1.25
 """Eager over compiled time of a part never compiled here; less than was measured at laptop size (README)."""
-COLD_S = 0.09
+COLD_S = 0.10
 """Processor seconds of compiling an operation of a part never compiled here; more than was measured (README)."""
 _PROBED = 3
 """Eager calls that are timed where no run has noted any, after one to warm up."""
@@ -87,6 +87,11 @@ class Forecast:
     parts: Sequence[Part]
 
     @property
+    def updates(self) -> int:
+        """Of the run, those of adaptation included."""
+        return sum(part.calls for part in self.parts if part.name != POLICIES)
+
+    @property
     def start(self) -> float:
         """Until everything is compiled, or loaded."""
         return sum(part.start for part in self.parts)
@@ -118,8 +123,7 @@ class Forecast:
         saves = f"saves {_about(self, 'saved')}{self.saved:,.0f} of {self.eager:,.0f} s ({each})"
         if self.share == math.inf:
             return f"{start} and saves nothing ({each})"
-        calls = self.parts[0].calls
-        pays = f"pays from {math.ceil(self.share * calls):,} calls of {self.parts[0].name} on; this run makes {calls:,}"
+        pays = f"pays from {math.ceil(self.share * self.updates):,} updates on; these are {self.updates:,}"
         return f"{start}, {saves}: {pays}"
 
 
@@ -143,11 +147,13 @@ class Compiling:
         config: the run's, with ``train.compile`` decided.
         costs: notes what updates cost; None = nobody asked.
         record: how it was decided, for ``config.yaml``.
+        told: what to tell before the run begins; empty = nothing.
     """
 
     config: Config
     costs: Costs | None = None
     record: Mapping[str, Any] | None = None
+    told: str = ""
 
 
 def decide(
@@ -158,11 +164,11 @@ def decide(
     before: CompileSetting | None = None,
     tasks: tuple[str, ...] | None = None,
 ) -> Compiling:
-    """Settle ``train.compile``, say what compiling costs, and let torch keep what it compiles in the cache.
+    """Settle ``train.compile``, find what compiling costs, and let torch keep what it compiles in the cache.
 
     Args:
         calls: how often each part will be called.
-        note: told in one line.
+        note: told later, when another process that compiles the same is waited for.
         before: how the run that goes on was made so far: what ``auto`` stays with, so that it goes on bit for bit.
         tasks: those that policies are adapted for; None = the environment's.
 
@@ -175,16 +181,16 @@ def decide(
     choice = before if asked == "auto" and before is not None else asked
     if torch.device(config.device).type != "cpu" or choice == "graphs":
         if choice == "auto":
-            note("train.compile auto knows what compiling costs on CPUs only: off")
-            choice = "off"
+            told = "train.compile auto knows what compiling costs on CPUs only: off"
+            return Compiling(_chosen(config, "off"), record={"asked": asked, "why": "no CPU"}, told=told)
         if choice != "off":
             CompileCache(config.train.compile_cache).use()
         return Compiling(_chosen(config, choice))
     if choice == "compile":
         require_compiler()
     elif choice == "auto" and compiler() is None:
-        note("train.compile auto: off, as there is no C++ compiler (g++, or what CXX names)")
-        return Compiling(_chosen(config, "off"), record={"asked": asked, "why": "no C++ compiler"})
+        told = "train.compile auto: off, as there is no C++ compiler (g++, or what CXX names)"
+        return Compiling(_chosen(config, "off"), record={"asked": asked, "why": "no C++ compiler"}, told=told)
     cache = CompileCache(config.train.compile_cache)
     cache.use()
     key = graph_key(spec, config, None if tasks is None else len(tasks))
@@ -194,12 +200,12 @@ def decide(
         found = forecast(cache.costs(key), calls)
     if choice == "auto":
         choice = "compile" if found is not None and found.pays else "off"
-    if found is not None:
-        decided = f"; train.compile auto: {'on' if choice == 'compile' else 'off'}" if asked == "auto" else ""
-        note(f"{found}{decided}")
+    told = "" if found is None else str(found)
+    if asked == "auto":
+        told = f"{told}; train.compile auto: {'on' if choice == 'compile' else 'off'}".removeprefix("; ")
     mode: Literal["off", "compile"] = "compile" if choice == "compile" else "off"
     record = {"asked": asked, "start_s": found.start, "saves_s": found.saved} if found is not None else {"asked": asked}
-    return Compiling(_chosen(config, mode), Costs(cache, key, mode, note), record)
+    return Compiling(_chosen(config, mode), Costs(cache, key, mode, note), record, told)
 
 
 def _chosen(config: Config, choice: CompileSetting) -> Config:

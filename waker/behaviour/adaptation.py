@@ -69,9 +69,11 @@ class TaskAdapter:
         self._policies = self._segments(POLICIES, self._policy_gradients)
         # Two graphs, optimisers included, whatever `adapt_repeats` is. Neither sees the number of updates: a number
         # that changes would be compiled into the graph, and a new graph be made at each update.
-        compiles = config.train.compile == "compile"
-        self._learn_heads = whole(self._heads_update) if compiles else self._heads_update
-        self._learn_policies = whole(self._policies_update) if compiles else self._policies_update
+        self._learn_heads, self._learn_policies = self._heads_update, self._policies_update
+        if config.train.compile == "compile":
+            chance = device.type == "cpu"
+            self._learn_heads = whole(self._heads_update, same_chance=chance)
+            self._learn_policies = whole(self._policies_update, same_chance=chance)
         if costs is not None:
             self._learn_heads = costs.watched(HEADS, self._learn_heads)
             self._learn_policies = costs.watched(POLICIES, self._learn_policies)
