@@ -1,6 +1,7 @@
-"""Recorded parts of an update, with a recorder that repeats functions on the CPU as a CUDA graph would on its device.
+"""Recorded updates, with a recorder that repeats functions on the CPU as a CUDA graph would on its device.
 
-What cannot be seen here is CUDA's own: streams, memory pools, and kernels that refuse to be captured.
+CUDA's own part (streams, memory pools, kernels that refuse to be captured) is checked where there is a GPU: the tests
+marked ``cuda``, and ``make gpu``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -18,7 +20,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.tiny_learner import ALL_KINDS, tiny_batch, tiny_config, tiny_spec
 from waker.agent import Agent
-from waker.graphs import WARM_UP, Segment, Segments
+from waker.compiled import prepared
+from waker.graphs import WARM_UP, Recorded, recorder_for
 from waker.loggers import Means
 
 T = TypeVar("T")
@@ -29,37 +32,46 @@ class Repeating:
     """Records a call by keeping the function: a replay computes it again, into the tensors of the first result.
 
     Recording computes nothing, as a capture does not: the results hold NaN until the first replay.
+
+    Attributes:
+        held: what recorded functions change, so that recording them can be undone.
     """
 
     def __init__(self) -> None:
         self.warmed, self.replays = 0, 0
+        self.held: Callable[[], list[Tensor]] = list
 
     def warm_up(self, function: Callable[[], object]) -> None:
         for _ in range(WARM_UP):
             function()
             self.warmed += 1
 
+    @torch.no_grad()
     def record(self, function: Callable[[], T]) -> tuple[Callable[[], None], T]:
-        state = torch.get_rng_state()
-        outputs = function()
+        state, before = torch.get_rng_state(), copy.deepcopy(self.held())
+        with torch.enable_grad():
+            outputs = function()
         torch.set_rng_state(state)
-        held = [x for x in pytree.tree_leaves(outputs) if isinstance(x, Tensor)]
-        for x in held:
+        for tensor, value in zip(self.held(), before, strict=True):
+            tensor.copy_(value)
+        results = [x for x in pytree.tree_leaves(outputs) if isinstance(x, Tensor)]
+        for x in results:
             if x.is_floating_point() and x._base is None:
                 x.fill_(torch.nan)
 
         def replay() -> None:
             self.replays += 1
             found = [x for x in pytree.tree_leaves(function()) if isinstance(x, Tensor)]
-            for target, value in zip(held, found, strict=True):
+            for target, value in zip(results, found, strict=True):
                 target.copy_(value)
 
         return replay, outputs
 
 
-def recorded(function: Callable[..., T]) -> tuple[Segment[..., T], Repeating]:
+def recorded(function: Callable[..., T], *held: Tensor) -> tuple[Recorded[..., T], Repeating]:
     recorder = Repeating()
-    return Segment("part", function, recorder, set()), recorder
+    recorder.held = lambda: list(held)
+    return Recorded(function, recorder, lambda: held), recorder
 
 
 def test_inputs_and_results_stay_where_they_are() -> None:
@@ -80,19 +92,11 @@ def test_inputs_and_results_stay_where_they_are() -> None:
     assert (recorder.warmed, recorder.replays) == (WARM_UP, 2)
 
 
-def test_what_one_segment_hands_to_the_next_is_not_copied() -> None:
-    addresses: list[int] = []
-
-    def note(x: Tensor) -> Tensor:
-        addresses.append(x.data_ptr())
-        return x + 1.0
-
-    segments = Segments("graphs", CPU, None, Repeating())
-    first, second = segments("first", lambda x: 2.0 * x), segments("second", note)
-    for value in (1.0, 4.0):
-        between = first(torch.tensor(value))
-        assert second(between).item() == 2.0 * value + 1.0
-    assert set(addresses) == {between.data_ptr()}
+def test_warming_up_leaves_what_the_function_changes_as_it_was() -> None:
+    total = torch.zeros(1)
+    part, recorder = recorded(lambda x: total.add_(x).clone(), total)
+    assert [part(torch.ones(1)).item() for _ in range(3)] == [1.0, 2.0, 3.0]
+    assert (total.item(), recorder.warmed) == (3.0, WARM_UP)
 
 
 def test_a_callers_changes_to_a_result_s_dict_do_not_stay() -> None:
@@ -112,7 +116,7 @@ def test_a_callers_changes_to_a_result_s_dict_do_not_stay() -> None:
 def test_other_inputs_are_refused_in_one_line(args: tuple[Any, ...], message: str) -> None:
     part, _ = recorded(lambda x, flag: x + 1.0)
     kept = part(torch.ones(2), False)
-    with pytest.raises(ValueError, match=f"part: a recorded update takes inputs of one shape: .*{message}") as caught:
+    with pytest.raises(ValueError, match=f"what is recorded takes inputs of one shape: .*{message}") as caught:
         part(*args)
     assert "\n" not in str(caught.value)
     assert kept.tolist() == [2.0, 2.0]
@@ -127,28 +131,29 @@ def test_warming_up_leaves_the_random_stream_alone() -> None:
         torch.testing.assert_close(part(torch.ones(2)), value, rtol=0.0, atol=0.0)
 
 
-def test_segments_are_the_functions_themselves_where_nothing_is_cut() -> None:
+def test_a_cpu_records_nothing() -> None:
     def function(x: Tensor) -> Tensor:
         return x
 
-    batch = {"x": torch.ones(1)}
-    for choice in ("off", "compile"):
-        assert Segments(choice, CPU)("part", function) is function
-        assert Segments(choice, CPU).hold(batch) is batch
-    assert Segments("graphs", CPU, None)("part", function)(batch["x"]) is batch["x"]  # no CUDA: called as it is
+    assert recorder_for(CPU) is None
+    for choice in ("off", "graphs"):
+        assert prepared(function, choice, CPU, tuple) is function
 
 
 # The agent ----------------------------------------------------------------------------------------------------
 
 
 def pair(recipe: str, discrete: bool, *, after: bool = False, **behaviour: Any) -> tuple[Agent, Agent, Repeating]:
-    """The same agent twice: eager, and with its parts recorded."""
+    """The same agent twice: eager, and with its updates recorded."""
     spec, config = tiny_spec(kinds=ALL_KINDS, discrete=discrete), tiny_config(recipe, after=after)
     config = replace(config, behaviour=replace(config.behaviour, **behaviour))
-    recorder, agents = Repeating(), []
-    for segments in (None, lambda: Segments("graphs", CPU, None, recorder)):
+    agents, recorder = [], Repeating()
+    for choice, records in (("off", None), ("graphs", recorder)):
+        chosen = replace(config, train=replace(config.train, compile=choice))  # type: ignore[arg-type]
         torch.manual_seed(0)
-        agents.append(Agent(spec, config, segments=segments))
+        agents.append(Agent(spec, chosen, recorder=records))
+    static = agents[1]
+    recorder.held = lambda: list(leaves(static.state_dict()))
     return *agents, recorder  # type: ignore[return-value]
 
 
@@ -187,46 +192,34 @@ def test_a_recorded_agent_learns_bit_for_bit_what_the_eager_one_does(
             assert torch.equal(a, b)
     for a, b in zip(leaves(eager.state_dict()), leaves(static.state_dict()), strict=True):
         assert torch.equal(a, b)
-    adaptation = 1 + eager.config.train.adapt_repeats if after else 0  # reward heads once, policies again and again
-    assert recorder.replays == 3 * (3 + adaptation)
-    assert recorder.warmed == WARM_UP * (5 if after else 3)
+    # An update, and with adaptation the reward heads once and the policies as often as the settings say.
+    recordings, replays = (3, 2 + eager.config.train.adapt_repeats) if after else (1, 1)
+    assert recorder.replays == 3 * replays
+    assert recorder.warmed == WARM_UP * recordings
 
 
-def test_a_recorded_agent_that_imagines_nothing_has_two_parts() -> None:
-    spec, config = tiny_spec(), tiny_config(after=True)
-    config = replace(config, explorer=replace(config.explorer, name="random", credit="replayed"))
-    recorder, found = Repeating(), []
-    for segments in (None, lambda: Segments("graphs", CPU, None, recorder)):
-        torch.manual_seed(0)
-        agent = Agent(spec, config, segments=segments)
-        for seed in range(2):
-            torch.manual_seed(seed)
-            credit, metrics = agent.update(tiny_batch(spec, seed=seed))
-        found.append(copy.deepcopy((list(credit), metrics, agent.state_dict())))
-    assert all(torch.equal(a, b) for a, b in zip(*map(leaves, found), strict=True))
-    assert recorder.replays == 2 * 2
-
-
-def test_no_part_of_an_update_changes_a_weight_or_a_statistic() -> None:
-    """So a warm-up cannot either: every part is called alone, and everything is as it was."""
-    spec, config = tiny_spec(), tiny_config(after=True)
-    torch.manual_seed(0)
-    agent = Agent(spec, config)
-    batch, adapter = tiny_batch(spec), agent.start_adaptation()
-    before = copy.deepcopy(agent.state_dict())
-    learned = agent._model_gradients(batch, False)
-    starts, found = agent._policy_gradients(learned.posterior.state, batch, False)
-    agent._ensemble_gradients(learned.posterior, batch, (starts, found.rollout))
-    state, _, _ = adapter._head_gradients(batch)
-    adapter._policy_gradients(state, batch)
-    for a, b in zip(leaves(before), leaves(agent.state_dict()), strict=True):
-        assert torch.equal(a, b)
+def test_a_recorded_explorer_acts_as_the_eager_one_does() -> None:
+    eager, static, recorder = pair("laptop", False)
+    batch, member = tiny_batch(eager.spec), np.full(3, 2)
+    found = []
+    for agent in (eager, static):
+        torch.manual_seed(4)
+        player, actions = agent.explorer(), []
+        state = player.initial(3)
+        for t in range(3):
+            observation = {key.name: batch[key.name][:, t].numpy() for key in agent.spec.observation}
+            action, state = player.act(observation, np.full(3, t == 0), state, member, False)
+            actions.append(action.copy())
+        found.append((actions, {name: value.clone() for name, value in state.items()}))
+    np.testing.assert_array_equal(*(actions for actions, _ in found))
+    assert all(torch.equal(found[0][1][name], found[1][1][name]) for name in found[0][1])
+    assert recorder.replays == 3
 
 
 def test_an_agent_s_batches_must_keep_their_shape() -> None:
     _, static, _ = pair("tiny", True)
     static.update(tiny_batch(static.spec))
-    with pytest.raises(ValueError, match="batch: a recorded update takes inputs of one shape"):
+    with pytest.raises(ValueError, match="takes inputs of one shape"):
         static.update(tiny_batch(static.spec, b=2))
 
 

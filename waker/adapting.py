@@ -7,6 +7,7 @@ stopped.
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,9 @@ import yaml
 from waker.assembly import LoadedRun
 from waker.behaviour.adaptation import TaskAdapter
 from waker.checkpoint import Checkpoints
+from waker.compile_choice import Compiling, adapt_calls, decide
+from waker.compile_costs import Costs
+from waker.config import CompileSetting, Config
 from waker.errors import UserError
 from waker.feed import Feed
 from waker.files import reading, saving, sha256, write_text
@@ -27,6 +31,7 @@ from waker.loggers import JsonlSink, Means
 from waker.loop import Outcome
 from waker.progress import Progress
 from waker.relabel import TaskFunction, relabelled
+from waker.rundir import read_config
 from waker.seeding import load_torch_state, seed_for, torch_state
 
 SAVE_EVERY = 500
@@ -49,9 +54,80 @@ def folder_of(run: Path, tasks: Sequence[Task]) -> Path:
     return run / "adapted" / "-".join(map(name_of, tasks))
 
 
-def adapter_for(loaded: LoadedRun, names: Sequence[str]) -> TaskAdapter:
-    """Fresh reward heads and policies on the run's frozen model."""
-    return TaskAdapter(loaded.agent.model, loaded.family.spec, loaded.config, tuple(names))
+def adapter_for(
+    loaded: LoadedRun, names: Sequence[str], config: Config | None = None, costs: Costs | None = None
+) -> TaskAdapter:
+    """Fresh reward heads and policies on the run's frozen model.
+
+    Args:
+        config: None = the run's.
+        costs: notes what updates cost.
+    """
+    return TaskAdapter(loaded.agent.model, loaded.family.spec, config or loaded.config, tuple(names), costs=costs)
+
+
+def compiling_of(
+    loaded: LoadedRun,
+    tasks: Sequence[Task],
+    updates: int,
+    asked: CompileSetting | None,
+    note: Callable[[str], None],
+) -> Compiling:
+    """How these policies' updates are made, settled before they begin; see :func:`waker.compile_choice.decide`.
+
+    Args:
+        updates: that will be made in all.
+        asked: None = as they were made so far, or else as the run's own were (eager where the run was recorded as CUDA
+            graphs and this is a CPU).
+        note: told when another process is waited for.
+
+    Raises:
+        UserError: they were not compiled so far and shall be now, or the other way round; or see ``decide``.
+    """
+    folder, names = folder_of(loaded.run.path, tasks), tuple(map(name_of, tasks))
+    record = _begun(folder)
+    choice = record.pop("compile", None)
+    before = choice if record == _subject(loaded, tasks) else None
+    if asked is None:
+        ours = before or read_config(loaded.run.path).train.compile
+        asked = "off" if ours == "graphs" and torch.device(loaded.config.device).type == "cpu" else ours
+    elif before is not None and asked not in ("auto", before):
+        raise UserError(
+            f"the policies in {folder} were trained with compile {before!r} so far; leave out --compile to go on from "
+            f"there, or remove that folder"
+        )
+    config = loaded.config
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, compile=asked))
+    return decide(config, loaded.family.spec, adapt_calls(config, updates), note, before, names)
+
+
+def _subject(loaded: LoadedRun, tasks: Sequence[Task]) -> dict[str, Any]:
+    """What policies belong to; they are trained anew where it has changed."""
+    functions = {
+        t.name: {"source": t.source, "sha256": sha256(Path(t.source.rpartition(":")[0]))}
+        for t in tasks
+        if isinstance(t, TaskFunction)
+    }
+    return {
+        "tasks": list(map(name_of, tasks)),
+        "functions": functions,
+        "model": {"step": loaded.step, "updates": int(loaded.state["updates"])},
+    }
+
+
+def _begun(folder: Path) -> dict[str, Any]:
+    """The record of a folder that is there already; empty if none is.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    file = folder / "tasks.yaml"
+    if not file.is_file():
+        return {}
+    with reading(file):
+        record = yaml.safe_load(file.read_text(encoding="utf-8"))
+    # Before there was a choice, nothing was compiled here but by a GPU.
+    return {"compile": "off", **record} if isinstance(record, dict) else {}
 
 
 class Adaptation:
@@ -61,17 +137,21 @@ class Adaptation:
         loaded: the run, its folder locked by the caller.
         tasks: K names or functions.
         progress: told what happens.
+        compiling: how updates are made (:func:`compiling_of`); None = as the loaded run's settings say.
     """
 
-    def __init__(self, loaded: LoadedRun, tasks: Sequence[Task], progress: Progress) -> None:
+    def __init__(
+        self, loaded: LoadedRun, tasks: Sequence[Task], progress: Progress, compiling: Compiling | None = None
+    ) -> None:
         self.loaded, self.tasks, self.progress = loaded, tuple(tasks), progress
         self.names = tuple(map(name_of, tasks))
         self.folder = folder_of(loaded.run.path, tasks)
-        config = loaded.config
+        self.compiling = compiling or Compiling(loaded.config)
+        config = self.compiling.config
         replay = relabelled(loaded.replay(), loaded.family.spec, self.tasks)
         self.rng = np.random.default_rng(seed_for(config.seed, "replay", _STREAM))
         torch.manual_seed(seed_for(config.seed, "torch", _STREAM))
-        self.adapter = adapter_for(loaded, self.names)
+        self.adapter = adapter_for(loaded, self.names, config, self.compiling.costs)
         self.feed = Feed(replay, self.rng, config.train.adapt_batch, config.train.length, config.device)
         self.checkpoints = Checkpoints(self.folder / "checkpoints", config.train.keep)
         self.updates = 0
@@ -79,16 +159,7 @@ class Adaptation:
     @property
     def record(self) -> dict[str, Any]:
         """What the policies belong to; they are trained anew where it has changed."""
-        functions = {
-            t.name: {"source": t.source, "sha256": sha256(Path(t.source.rpartition(":")[0]))}
-            for t in self.tasks
-            if isinstance(t, TaskFunction)
-        }
-        return {
-            "tasks": list(self.names),
-            "functions": functions,
-            "model": {"step": self.loaded.step, "updates": int(self.loaded.state["updates"])},
-        }
+        return {**_subject(self.loaded, self.tasks), "compile": self.compiling.config.train.compile}
 
     def run(self, updates: int) -> Outcome:
         """Train up to ``updates`` updates in all.
@@ -116,6 +187,8 @@ class Adaptation:
     def _train(self, updates: int, sink: JsonlSink) -> None:
         means = Means(lambda key: self.names)
         log_every = self.loaded.config.train.log_every
+        if self.compiling.told:
+            self.progress.note(self.compiling.told)
         self.progress.start()
         with StopSignals() as stop:
             while self.updates < updates and not stop.requested:
@@ -138,7 +211,7 @@ class Adaptation:
         file = self.folder / "tasks.yaml"
         if file.is_file():
             with reading(file):
-                same = yaml.safe_load(file.read_text(encoding="utf-8")) == self.record
+                same = _begun(self.folder) == self.record
             if same:
                 return
         if file.is_file():

@@ -6,8 +6,7 @@ model's estimated error there. Nothing in :meth:`Agent.update` reads a value bac
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -21,10 +20,11 @@ from waker.behaviour.player import ModelPlayer
 from waker.behaviour.policy_learner import PolicyGradients, PolicyLearner, Rollout
 from waker.behaviour.rewards import task_rewards
 from waker.behaviour.starts import Starts, start_states
-from waker.compiled import hold_still, whole
+from waker.compile_costs import Costs
+from waker.compiled import prepared
 from waker.config import Config
 from waker.errors import UserError
-from waker.graphs import Segments
+from waker.graphs import Recorder, recorder_for
 from waker.learner import EXPLORER, Player
 from waker.model.optim import Adam
 from waker.model.rssm import Posterior, State
@@ -57,7 +57,8 @@ class Agent:
 
     Args:
         device: None = the configuration's.
-        segments: makes what runs the parts of an update; None = as ``train.compile`` says.
+        recorder: records updates with ``train.compile = "graphs"``; None = the device's own.
+        costs: notes what updates cost; None = nobody does.
     """
 
     def __init__(
@@ -65,7 +66,8 @@ class Agent:
         spec: EnvSpec,
         config: Config,
         device: torch.device | str | None = None,
-        segments: Callable[[], Segments] | None = None,
+        recorder: Recorder | None = None,
+        costs: Costs | None = None,
     ) -> None:
         self.spec, self.config = spec, config
         self.device = torch.device(config.device if device is None else device)
@@ -83,28 +85,16 @@ class Agent:
         self.model_optimizer = Adam(self.model.parameters(), config.model.optimizer)
         self.ensemble_optimizer = Adam(self.ensemble.parameters(), config.explorer.optimizer)
         self.adapter: TaskAdapter | None = None
-        self._make_segments = segments or functools.partial(Segments, config.train.compile, self.device)
-        self._segments = part = self._make_segments()
-        self._model = part("model", self._model_gradients)
-        self._policies = part("policies", self._policy_gradients)
-        self._ensemble = part("ensemble", self._ensemble_gradients)
-        self._step = self._compiled(config.train.compile)
-
-    def _compiled(self, choice: str) -> Callable[..., tuple[Credit, dict[str, Tensor]]]:
-        if choice == "reduce-overhead":
-            hold_still(self._tensors())
-            return whole(self._update, mode=choice)
-        return whole(self._update) if choice == "compile" else self._update
+        self._recorder, self._costs = recorder, costs
+        self._step = prepared(self._update, config.train.compile, self.device, self._tensors, recorder)
+        if costs is not None:
+            self._step = costs.watched("update", self._step)
 
     def _tensors(self) -> Iterator[Tensor]:
         """All that an update reads or changes in place, but for its batch."""
-        learner = self.learner
-        for module in (self.model, self.ensemble, learner.policies):
-            yield from module.parameters()
-            yield from module.buffers()
-        for optimizer in (self.model_optimizer, self.ensemble_optimizer, *learner.optimizers):
-            yield from (*optimizer.m, *optimizer.v, optimizer.count)
-        yield from (learner.range, learner.count, learner.entropy_scale, learner.floor)
+        for module in (self.model, self.ensemble):
+            yield from (*module.parameters(), *module.buffers())
+        yield from (*self.model_optimizer.tensors(), *self.ensemble_optimizer.tensors(), *self.learner.tensors())
 
     # Learning -----------------------------------------------------------------------------------------------------
 
@@ -123,15 +113,14 @@ class Agent:
 
     def _update(self, batch: Mapping[str, Tensor], mode: bool) -> tuple[Credit, dict[str, Tensor]]:
         """The update's three parts, each of which only computes, with the optimisers' steps between them."""
-        batch = self._segments.hold(batch)
-        learned = self._model(batch, mode)
+        learned = self._model_gradients(batch, mode)
         metrics = learned.metrics | {"model_grad_norm": self.model_optimizer.apply(learned.gradients)}
         imagined = None
         if self.imagines:
-            starts, found = self._policies(learned.posterior.state, batch, mode)
+            starts, found = self._policy_gradients(learned.posterior.state, batch, mode)
             metrics |= found.metrics | self.learner.step(found)
             imagined = starts, found.rollout
-        grads, credit, measured = self._ensemble(learned.posterior, batch, imagined)
+        grads, credit, measured = self._ensemble_gradients(learned.posterior, batch, imagined)
         metrics |= measured | {"ensemble_grad_norm": self.ensemble_optimizer.apply(grads)}
         return credit, metrics
 
@@ -181,7 +170,8 @@ class Agent:
     def start_adaptation(self) -> TaskAdapter:
         """The adapter over all tasks of the environment, made at the first call."""
         if self.adapter is None:
-            self.adapter = TaskAdapter(self.model, self.spec, self.config, self.spec.tasks, self._make_segments())
+            tasks, recorder, costs = self.spec.tasks, self._recorder, self._costs
+            self.adapter = TaskAdapter(self.model, self.spec, self.config, tasks, recorder, costs)
         return self.adapter
 
     def _rewards(self, trajectory: Trajectory) -> Tensor:
@@ -217,7 +207,9 @@ class Agent:
 
     def explorer(self) -> Player:
         """The policy that collects data: a player whose member ``names.index("explorer")`` explores."""
-        return ModelPlayer(self.model, self.learner.policies, self.precision)
+        recorded = self.config.train.compile in ("graphs", "reduce-overhead")
+        recorder = (self._recorder or recorder_for(self.device)) if recorded else None
+        return ModelPlayer(self.model, self.learner.policies, self.precision, recorder)
 
     def task_player(self) -> Player:
         """The task policies; ``names`` holds every task.

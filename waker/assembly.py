@@ -18,6 +18,8 @@ import torch
 import waker_envs
 from waker.agent import Agent
 from waker.checkpoint import Checkpoints
+from waker.compile_choice import decide, run_calls
+from waker.compile_costs import Costs
 from waker.config import Config
 from waker.constructors import construct
 from waker.curriculum import Curriculum, make_curriculum
@@ -203,22 +205,29 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
     folder = run_folder(runs, config)
     if not (folder / "config.yaml").is_file():
         check_buildable(config, family)
-    run = RunFolder.open(folder, config, family.space.names, family.spec.tasks, family.spaces)
+    progress = progress or Progress(RunFolder(folder, config).name, config.train.steps)
+    before = read_config(folder).train.compile if (folder / "config.yaml").is_file() else None
+    compiling = decide(config, family.spec, run_calls(config), progress.note, before)
+    config = compiling.config
+    run = RunFolder.open(folder, config, family.space.names, family.spec.tasks, family.spaces, compiling.record)
     family.check_unchanged(folder)
+    if compiling.told:
+        progress.note(compiling.told)
     with saving(f"the θ space in {run.path}"):
         described = records.describe_space(family.space, family.spec.tasks)
         write_text(run.path / records.SPACE_FILE, json.dumps(described, indent=1, ensure_ascii=False))
-    return train(parts_of(config, family, evaluator(config, family, run.path)), run, progress), run.path
+    parts = parts_of(config, family, evaluator(config, family, run.path), compiling.costs)
+    return train(parts, run, progress), run.path
 
 
-def parts_of(config: Config, family: Family, evaluate: Evaluate) -> Parts:
-    """What the training loop is handed."""
+def parts_of(config: Config, family: Family, evaluate: Evaluate, costs: Costs | None = None) -> Parts:
+    """What the training loop is handed; ``costs`` notes what updates cost."""
     return Parts(
         spec=family.spec,
         space=family.space,
         make_env=family.make,
         make_curriculum=functools.partial(curriculum_of, config, family.space),
-        make_agent=lambda: cast(Learner, Agent(family.spec, config)),
+        make_agent=lambda: cast(Learner, Agent(family.spec, config, costs=costs)),
         evaluate=evaluate,
     )
 

@@ -84,7 +84,8 @@ def main() -> int:
         log.write_text("", encoding="utf-8")
         cpus, deadline = os.cpu_count() or 1, started + 60 * args.minutes - 5
         held = 0.85 * about["free_gb"] if "free_gb" in about else 16.0
-        pool = Pool(args.device, args.quick, Path(scratch), log, found, cpus, held, deadline)
+        beside = max(1, 3 * cpus // 4)  # a compiling task has processes of its own
+        pool = Pool(args.device, args.quick, Path(scratch), log, found, beside, held, deadline)
         pool.run(all_tasks(tuple(args.only), args.quick))
     (out / "table.md").write_text(table.page(rows, about), encoding="utf-8")
     (out / "profile.txt").write_text(table.profile_text(rows), encoding="utf-8")

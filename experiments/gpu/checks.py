@@ -22,6 +22,7 @@ from waker.assembly import train_run, use_threads
 from waker.checkpoint import Checkpoints
 from waker.config import Config
 from waker.interrupts import Interrupted
+from waker.model.distributions import sample_onehot
 from waker.precision import use_products
 from waker.presets import preset
 from waker.progress import Progress
@@ -52,6 +53,7 @@ def check(
         "synchronisation": lambda: synchronisation(device),
         "recorded": lambda: recorded(device),
         "resume": lambda: resume(device),
+        "draws": lambda: draws(device),
     }
     if name == "all":  # but for the ones that compile
         return lambda: (found for each, made in checks.items() if each != "compiled" for found in made())
@@ -145,7 +147,7 @@ def bf16(device: str) -> Iterator[Row]:
 def synchronisation(device: str) -> Iterator[Row]:
     """Updates while torch raises wherever the host would wait for the device (CUDA only)."""
     cuda = torch.device(device).type == "cuda"
-    for way in ("off", "capture"):
+    for way in ("off", "graphs"):
         for precision in ("fp32", "bf16"):
             agent = agent_of("laptop", device, way, precision, after=True)
             batch = batch_of(agent)
@@ -170,7 +172,7 @@ def synchronisation(device: str) -> Iterator[Row]:
 def recorded(device: str) -> Iterator[Row]:
     """Three recorded updates beside three eager ones, random draws included; and eager ones beside themselves."""
     for recipe, after in (("laptop", True), ("authors", False)):
-        found = [three_updates(recipe, device, way, after) for way in ("off", "off", "capture")]
+        found = [three_updates(recipe, device, way, after) for way in ("off", "off", "graphs")]
         for name, index in (("eager beside itself", 1), ("recorded beside eager", 2)):
             pairs = list(zip(found[0], found[index], strict=True))
             deviation = max(float((a.double() - b.double()).abs().max()) for a, b in pairs if a.numel())
@@ -188,6 +190,15 @@ def three_updates(recipe: str, device: str, way: str, after: bool) -> list[Tenso
         if after:
             kept += copy.deepcopy(leaves(agent.adapt_update(batch)))
     return kept + leaves(agent.state_dict())
+
+
+def draws(device: str) -> Iterator[Row]:
+    """Frequencies of a million draws from one categorical, in standard errors; five are past chance."""
+    n, probs = 1_000_000, torch.tensor([0.5, 0.3, 0.15, 0.04, 0.009, 0.001, 0.0], device=device)
+    torch.manual_seed(0)
+    found = sample_onehot(probs.log().expand(n, -1)).double().mean(0)
+    errors = (found - probs).abs() / (probs * (1 - probs) / n).sqrt().clamp_min(1e-12)
+    yield row("sampled frequencies, worst of seven classes in standard errors", float(errors.max()), 5.0)
 
 
 # A run that was stopped -----------------------------------------------------------------------------------------------
@@ -210,7 +221,7 @@ class StopsAt(Progress):
 def resume(device: str) -> Iterator[Row]:
     """A run stopped and gone on with, beside the uninterrupted one: the final checkpoint's tensors."""
     base = replace(preset("tiny"), device=device, sinks=("jsonl",))
-    for way in ("off", "capture"):
+    for way in ("off", "graphs"):
         train = replace(base.train, compile=way, task_policies="after")  # type: ignore[arg-type]
         config = replace(base, train=train)
         with tempfile.TemporaryDirectory() as folder:

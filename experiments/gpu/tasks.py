@@ -16,9 +16,9 @@ SIZES = {"laptop": "laptop-grid", "small": "small-walker", "default": "default",
 GIGABYTES = {"laptop": 1.5, "small": 5.0, "default": 6.0, "paper": 16.0}
 """Memory of the device that one process of a size is expected to hold while it waits."""
 PRECISIONS = ("fp32", "tf32", "bf16")
-PLAIN = ("off", "capture")
+PLAIN = ("off", "graphs")
 """Values of ``train.compile`` that are ready in seconds."""
-COMPILED = ("reduce-overhead", "graphs", "compile")
+COMPILED = ("reduce-overhead", "compile")
 """Values that compile for minutes first."""
 QUICK = "tiny"
 
@@ -57,7 +57,7 @@ def sized(size: str, way: str, precision: str) -> Workload:
     return changed(workload(name), way, precision, chunk=0)  # type: ignore[arg-type]
 
 
-CHECKS = ("reference", "bf16", "synchronisation", "recorded", "resume")
+CHECKS = ("reference", "bf16", "synchronisation", "recorded", "resume", "draws")
 """Checks beside the ones of compiled updates, in :mod:`experiments.gpu.checks`."""
 
 
@@ -78,22 +78,18 @@ def _quick() -> Iterator[Task]:
 
 def _whole() -> Iterator[Task]:
     yield Task("card", "peak", waits=True, gigabytes=2.0)
+    yield from _compiled("laptop", ("fp32",))
     yield from (Task("checks", name) for name in CHECKS)
-    yield from (
-        Task("speed", size, PLAIN, PRECISIONS, waits=True, seconds=90, gigabytes=GIGABYTES[size]) for size in SIZES
-    )
-    yield from _compiled("laptop", ("bf16", "fp32"))
+    for size, gigabytes in GIGABYTES.items():
+        yield Task("speed", size, PLAIN, PRECISIONS, waits=True, seconds=90, gigabytes=gigabytes)
+    yield Task("loop", "laptop", PLAIN, ("fp32",), waits=True)
+    yield Task("render", "cleanup", waits=True)
     yield from (Task("checks", "compiled", (way,)) for way in COMPILED)
     yield from (Task("work", size) for size in SIZES)
     yield from (Task("run", device) for device in ("device", "cpu"))
-    yield from _compiled("default", ("bf16",))
-    yield from _compiled("small", ("bf16",))
-    yield Task("loop", "laptop", ("off", "capture"), ("fp32",), waits=True)
-    yield Task("render", "cleanup", waits=True)
-    yield from _compiled("paper", ("bf16",))
-    yield from _compiled("laptop", ("tf32",))
+    yield from _compiled("laptop", ("bf16", "tf32"))
     for size in ("default", "small", "paper"):
-        yield from _compiled(size, ("fp32", "tf32"))
+        yield from _compiled(size, ("tf32", "bf16", "fp32"))
 
 
 def _compiled(size: str, precisions: tuple[str, ...]) -> Iterator[Task]:

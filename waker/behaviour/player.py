@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from waker.behaviour.actor_critic import ActorCriticStack
+from waker.graphs import Recorded, Recorder
 from waker.learner import PlayerState
 from waker.model.rssm import State
 from waker.model.world_model import WorldModel
@@ -22,11 +24,24 @@ from waker.spaces import ActionSpec
 
 
 class ModelPlayer:
-    """Policies of an :class:`ActorCriticStack` on top of a world model."""
+    """Policies of an :class:`ActorCriticStack` on top of a world model.
 
-    def __init__(self, model: WorldModel, policies: ActorCriticStack, precision: Precision | None = None) -> None:
+    Args:
+        recorder: records the first step and replays it from then on, for players that are always asked for as many
+            slots and in the same way; None = every step is computed operation by operation.
+    """
+
+    def __init__(
+        self,
+        model: WorldModel,
+        policies: ActorCriticStack,
+        precision: Precision | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
         self.model, self.policies, self.precision = model, policies, precision or Precision()
         self.device = policies.learns.device
+        # Recorded, a step reads weights where they lie and changes nothing.
+        self._step = self._steps if recorder is None else Recorded(self._steps, recorder, tuple)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -47,15 +62,23 @@ class ModelPlayer:
         deterministic: bool,
     ) -> tuple[NDArray[np.float32], PlayerState]:
         tensors = {k: torch.as_tensor(v, device=self.device) for k, v in observation.items()}
-        keep = (~torch.as_tensor(is_first, device=self.device)).float().unsqueeze(-1)
+        first, members = (torch.as_tensor(x, device=self.device) for x in (is_first, member))
+        action, following = self._step(tensors, first, state, members, deterministic)
+        return action.cpu().numpy(), following
+
+    def _steps(
+        self, observation: Mapping[str, Tensor], is_first: Tensor, state: PlayerState, member: Tensor, mode: bool
+    ) -> tuple[Tensor, PlayerState]:
+        """:meth:`act` on tensors."""
+        keep = (~is_first).float().unsqueeze(-1)
         previous = State(state["stoch"] * keep, state["deter"] * keep)
-        rssm, members = self.model.rssm, torch.as_tensor(member, device=self.device)
+        rssm = self.model.rssm
         with self.precision():
             deter = rssm.transition(previous, state["action"] * keep)
-            log_probs = rssm.posterior(deter, self.model.encoder(tensors))
-            latent = State(rssm.sample(log_probs, deterministic), deter)
-            action = self.policies.act(latent.feature, members, deterministic)
-        return action.cpu().numpy(), {"stoch": latent.stoch, "deter": deter, "action": action}
+            log_probs = rssm.posterior(deter, self.model.encoder(observation))
+            latent = State(rssm.sample(log_probs, mode), deter)
+            action = self.policies.act(latent.feature, member, mode)
+        return action, {"stoch": latent.stoch, "deter": deter, "action": action}
 
 
 class RandomPlayer:

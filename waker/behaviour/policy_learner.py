@@ -6,7 +6,7 @@ afterwards from a frozen model.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -96,7 +96,6 @@ class PolicyLearner:
         members = policies.members
         self.actor_optimizer = Adam(policies.actor.parameters(), config.actor_optimizer, members)
         self.critic_optimizer = Adam(policies.critic.parameters(), config.critic_optimizer, members)
-        self.optimizers = (self.actor_optimizer, self.critic_optimizer)
         device = policies.learns.device
         explores = torch.tensor([name == EXPLORER for name in policies.names], device=device)
         self.entropy_scale = torch.where(explores, config.explorer_entropy, config.entropy)  # (M,)
@@ -260,6 +259,12 @@ class PolicyLearner:
         due = (self.count % c.slow_every) == 0
         self.policies.refresh_slow(torch.where(due, c.slow_rate, 0.0))
         self.count += 1.0
+
+    def tensors(self) -> Iterator[Tensor]:
+        """All that learning reads or changes in place."""
+        yield from (*self.policies.parameters(), *self.policies.buffers())
+        yield from (*self.actor_optimizer.tensors(), *self.critic_optimizer.tensors())
+        yield from (self.entropy_scale, self.floor, self.range, self.count)
 
     def state_dict(self) -> dict[str, Any]:
         """Weights, moments and running statistics."""

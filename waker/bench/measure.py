@@ -28,7 +28,7 @@ from waker.replay import Replay, record_fields
 _RING_BYTES = 256 << 20
 """Size of the replay that batches are drawn from when drawing itself is measured: larger than any cache."""
 
-_WARM_UP = {"off": 1, "compile": 5, "reduce-overhead": 5, "graphs": 5, "capture": 5}
+_WARM_UP = {"off": 1, "compile": 5, "reduce-overhead": 5, "graphs": 5}
 """Updates before the timed ones; a compiled update is traced, recorded and tried out in its first few calls."""
 
 
@@ -93,7 +93,7 @@ def measure_update(workload: Workload, device: str = "cpu", updates: int | None 
         memory["device_peak_mb"] = (on_device - machine.held_bytes) / 1e6
     work = update_work(bench.agent.spec, bench.agent.config)
     return {
-        "update": timing.report(work.flop, work.operations) | work.launched(),
+        "update": timing.report(work.flop, work.operations),
         "memory": memory,
         "drawing": measure_drawing(workload),
         "crediting": measure_crediting(workload),

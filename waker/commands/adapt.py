@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from waker.commands.arguments import parse
+from waker.config import CompileSetting
 from waker.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class AdaptArgs:
     updates: int | None = None
     """Batches in all, each for train.adapt_repeats policy updates; None = the run's train.adapt_updates, or 1000 where
     that is 0."""
+    compile: CompileSetting | None = None
+    """Whether updates are compiled (train.compile); None = as the run's were."""
     device: str | None = None
     """Torch device; None = the run's."""
 
@@ -71,7 +74,7 @@ def command(argv: list[str]) -> int:
     args = parse(AdaptArgs, argv, verb="adapt")
     if args.updates is not None and args.updates < 1:
         raise UserError(f"--updates {args.updates} must be at least 1")
-    from waker.adapting import DEFAULT_UPDATES, Adaptation, name_of
+    from waker.adapting import DEFAULT_UPDATES, Adaptation, compiling_of, name_of
     from waker.assembly import load_run
     from waker.host_memory import keep_freed_memory
     from waker.loop import Outcome
@@ -86,7 +89,8 @@ def command(argv: list[str]) -> int:
     progress = Progress(f"{RunFolder(args.run, config).name}, {names}", updates)
     with RunFolder(args.run, config).locked():
         loaded = load_run(args.run, progress.note, args.device)
-        adaptation = Adaptation(loaded, tasks, progress)
+        compiling = compiling_of(loaded, tasks, updates, args.compile, progress.note)
+        adaptation = Adaptation(loaded, tasks, progress, compiling)
         outcome = adaptation.run(updates)
     again = " ".join(f"--task-module {module}" for module in args.task_module)
     done = "Trained before" if outcome is Outcome.SKIPPED else "Trained"

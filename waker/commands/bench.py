@@ -93,11 +93,6 @@ def table(record: dict[str, Any]) -> Table:
         rows.add_row(f"  {name}", f"{part['ms']:,.2f} ms  {part['share']:6.1%}")
     rows.add_section()
     rows.add_row("work of an update", f"{u['gflop']:,.2f} GFLOP, {u['operations']:,} operations")
-    launches = u["launches"]
-    in_graphs = f"{launches['replays']} replays + {launches['operations']:,} operations"
-    rows.add_row("launched with CUDA graphs", f"{in_graphs} instead of {u['operations']:,}")
-    for name, operations in u["segments"].items():
-        rows.add_row(f"  recorded: {name}", f"{operations:,} operations")
     rows.add_row("achieved", f"{u['gflops']:,.1f} GFLOP/s of {clock}")
     spread = f"[{u['peak_gflops_low']:,.0f}, {u['peak_gflops_high']:,.0f}]"
     rows.add_row("sgemm, same run", f"{u['peak_gflops']:,.1f} GFLOP/s {spread}, {u['peak_samples']} samples")

@@ -62,7 +62,8 @@ def log_probabilities(logits: Tensor, unimix: float) -> Tensor:
 def sample_onehot(log_probs: Tensor, mode: bool = False) -> Tensor:
     """A one-hot sample with straight-through gradients: forward exactly one-hot, backward the probabilities'.
 
-    One uniform per categorical and a cumulative sum; cheaper on the CPU than one exponential per class.
+    On a CPU, one uniform per categorical and a cumulative sum; on CUDA, where scans along short rows are slow, a race
+    of exponentials: the first of C arrivals at rates p_c is c with probability p_c.
 
     Args:
         log_probs: (..., C), normalised.
@@ -78,6 +79,8 @@ def _drawn(probs: Tensor, mode: bool) -> Tensor:
     """One-hot samples of probabilities (..., C), or their modes."""
     if mode:
         index = probs.argmax(-1, keepdim=True)
+    elif probs.device.type == "cuda":
+        index = (probs / torch.empty_like(probs).exponential_()).argmax(-1, keepdim=True)
     else:
         cumulative = probs.cumsum(-1)
         # Scaled by the last sum so that rounding can never put the uniform past the last class.

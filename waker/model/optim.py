@@ -7,7 +7,7 @@ on the parameters' device and the learning rate is computed there: nothing is re
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -89,6 +89,10 @@ class Adam:
             scale = clip / norms.clamp_min(clip)
             torch._foreach_mul_(grads, [scale.view(-1, *[1] * (g.dim() - 1)) for g in grads])
         return norms
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Moments and step count; not the parameters."""
+        yield from (*self.m, *self.v, self.count)
 
     def state_dict(self) -> dict[str, Any]:
         """Moments and step count."""

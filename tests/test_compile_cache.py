@@ -1,0 +1,130 @@
+"""The cache's place, what tells configurations apart in it, and its records when several processes write them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.tiny_learner import tiny_config, tiny_spec
+from waker.compile_cache import CompileCache, default_place, graph_key, require_compiler
+from waker.errors import UserError
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> CompileCache:
+    return CompileCache(str(tmp_path))
+
+
+def test_the_place_is_the_setting_or_torchs_variable_or_the_users_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    assert default_place() == tmp_path / "home" / ".cache" / "waker" / "compile"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert default_place() == tmp_path / "xdg" / "waker" / "compile"
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "torch"))
+    assert default_place() == tmp_path / "torch"
+    assert CompileCache("~/there").folder.parent == tmp_path / "home" / "there"
+
+
+def test_torch_keeps_compiled_code_there(cache: CompileCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "elsewhere")  # put back afterwards
+    cache.use()
+    assert Path(cache_dir()) == cache.folder
+    assert CompileCache().folder == cache.folder
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="train.compile_cache names another folder"):
+        CompileCache(str(tmp_path / "file"))
+
+
+def test_runs_of_a_sweep_share_a_key_and_other_graphs_have_another() -> None:
+    spec, config = tiny_spec(), tiny_config(after=True)
+    key = graph_key(spec, config)
+    swept = replace(
+        config,
+        seed=3,
+        curriculum=replace(config.curriculum, sampler="dr"),
+        train=replace(config.train, steps=10_000, compile="compile", adapt_updates=7),
+    )
+    assert graph_key(spec, swept) == key
+    assert graph_key(replace(spec, tasks=("a", "b")), config) == key  # their names are in no graph
+    others = [
+        graph_key(tiny_spec(tasks=3), config),
+        graph_key(tiny_spec(discrete=False), config),
+        graph_key(spec, config, tasks=3),
+        graph_key(spec, replace(config, behaviour=replace(config.behaviour, horizon=3))),
+        graph_key(spec, replace(config, train=replace(config.train, batch=5))),
+    ]
+    assert len({key, *others}) == 1 + len(others)
+
+
+def test_records_add_up_and_what_is_not_legible_is_nothing(cache: CompileCache) -> None:
+    assert cache.costs("key") == {}
+    cache.record("key", "update", {"off": 49.0, "cold": 170.0})
+    cache.record("key", "heads", {"off": 5.0})
+    cache.record("key", "update", {"off": 50.0})
+    cache.record("other", "update", {"off": 1.0})
+    assert cache.costs("key") == {"update": {"off": 50.0, "cold": 170.0}, "heads": {"off": 5.0}}
+    for text in ("{", "[]", '{"update": 3}', '{"update": {"off": "x"}}'):
+        (cache.folder / "costs" / "key.json").write_text(text)
+        assert cache.costs("key") == {}
+
+
+SCRIPT = """
+import sys
+from waker.compile_cache import CompileCache
+cache = CompileCache(sys.argv[1])
+for i in range(40):
+    cache.record("key", f"{sys.argv[2]}-{i}", {"off": i})
+"""
+
+
+def test_no_record_of_two_processes_is_lost(cache: CompileCache, tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parents[1]
+    environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'envs'}"}
+    both = [
+        subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path), name], env=environment) for name in ("a", "b")
+    ]
+    assert [process.wait(120) for process in both] == [0, 0]
+    assert len(cache.costs("key")) == 80
+
+
+def test_one_compiles_while_the_other_waits(cache: CompileCache) -> None:
+    inside, leave, order = threading.Event(), threading.Event(), list[str]()
+
+    def first() -> None:
+        with cache.alone("key", "update", lambda: order.append("first waits")):
+            inside.set()
+            assert leave.wait(30)
+            order.append("first")
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert inside.wait(30)
+    with cache.alone("key", "heads", lambda: order.append("another part waits")):
+        order.append("heads")
+    with cache.alone("key", "update", lambda: (order.append("second waits"), leave.set())[0]):
+        order.append("second")
+    thread.join(30)
+    assert order == ["heads", "second waits", "first", "second"]
+
+
+def test_without_a_compiler_compiling_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(UserError, match=r"needs a C\+\+ compiler"):
+        require_compiler()
+    monkeypatch.setenv("CXX", f"{sys.executable} -v")  # any program stands for one
+    require_compiler()

@@ -1,0 +1,144 @@
+"""What compiling is said to cost and save, and what ``auto`` makes of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from tests.tiny import RUN, refused
+from tests.tiny_learner import tiny_config, tiny_spec
+from waker.assembly import Family
+from waker.behaviour.adaptation import HEADS, POLICIES
+from waker.cli import main
+from waker.compile_cache import CompileCache, graph_key
+from waker.compile_choice import COLD_S, GAIN, adapt_calls, decide, forecast, run_calls
+from waker.config import CompileSetting, Config
+from waker.presets import preset
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the test's own, and a program that stands for a compiler."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("CXX", "true")
+    return tmp_path / "cache"
+
+
+def asking(choice: CompileSetting, **train: int) -> Config:
+    config = tiny_config(after=True)
+    return replace(config, train=replace(config.train, compile=choice, **train))
+
+
+def test_how_often_the_parts_are_called() -> None:
+    config = preset("laptop")  # prefill 1,000, an update every 21.5 of 40,000 steps; 150 of 2,400 for heads alone
+    assert run_calls(config) == {"update": 1814, HEADS: 2400, POLICIES: 2250}
+    config = replace(config, train=replace(config.train, adapt_repeats=3))
+    assert adapt_calls(config, 200) == {HEADS: 200, POLICIES: 150}
+    assert adapt_calls(config, 100) == {HEADS: 100, POLICIES: 0}
+    online = replace(config, train=replace(config.train, task_policies="online"))
+    assert run_calls(online).keys() == {"update"}
+
+
+def test_a_forecast_from_records() -> None:
+    known = {
+        "update": {"operations": 3000.0, "off": 50.0, "compile": 30.0, "cold": 170.0, "warm": 12.0},
+        HEADS: {"operations": 600.0, "off": 10.0, "compile": 8.0, "cold": 40.0, "warm": 3.0},
+    }
+    found = forecast(known, {"update": 500, HEADS: 1000, POLICIES: 0})
+    assert found is not None
+    assert (found.start, found.eager, found.saved) == pytest.approx((15.0, 35.0, 12.0))
+    assert not found.pays and found.share == pytest.approx(1.25)
+    assert str(found).startswith("loading compiled updates takes 15 s of processor time, saves 12 of 35 s (")
+    assert str(found).endswith("pays from 1,875 updates on; these are 1,500")
+    longer = forecast(known, {"update": 1000, HEADS: 1000})
+    assert longer is not None and longer.pays
+
+
+def test_a_forecast_without_compiled_figures_is_said_to_be_one() -> None:
+    found = forecast({"update": {"operations": 1000.0, "off": 50.0}}, {"update": 100})
+    assert found is not None
+    assert found.start == pytest.approx(1000 * COLD_S)
+    assert found.saved == pytest.approx(5.0 * (1.0 - 1.0 / GAIN))
+    assert "compiling takes about" in str(found)
+    # What does not gain never pays.
+    slower = forecast({"update": {"operations": 1.0, "off": 5.0, "compile": 6.0, "cold": 1.0}}, {"update": 10**6})
+    assert slower is not None and not slower.pays and "saves nothing" in str(slower)
+
+
+def test_nothing_is_foretold_of_a_part_never_timed() -> None:
+    known = {"update": {"operations": 1000.0, "off": 50.0}}
+    assert forecast(known, {"update": 10, HEADS: 10}) is None
+    assert forecast(known, {"update": 10, HEADS: 0}) is not None
+    assert forecast(known, {}) is None
+
+
+@pytest.mark.parametrize(("updates", "choice"), [(100, "off"), (100_000_000, "compile")])
+def test_auto_times_eager_updates_and_decides(updates: int, choice: str) -> None:
+    spec, config = tiny_spec(), asking("auto")
+    state = torch.get_rng_state()
+    found = decide(config, spec, {"update": updates, HEADS: 1, POLICIES: 1}, pytest.fail)
+    assert found.config.train.compile == choice
+    assert found.costs is not None and found.costs.choice == choice
+    assert found.record is not None and found.record["asked"] == "auto"
+    assert found.told.endswith(f"auto: {'on' if choice == 'compile' else 'off'}")
+    known = CompileCache().costs(graph_key(spec, config))
+    assert known.keys() == {"update", HEADS, POLICIES}
+    assert all(figures.keys() == {"operations", "off"} for figures in known.values())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_auto_compiles_a_short_run_that_finds_everything_in_the_cache() -> None:
+    spec, config = tiny_spec(), asking("auto")
+    cache, key = CompileCache(), graph_key(spec, config)
+    cache.record(key, "update", {"operations": 3000, "off": 50.0, "compile": 30.0, "cold": 170.0})
+    assert decide(config, spec, {"update": 2000}, pytest.fail).config.train.compile == "compile"
+    assert decide(config, spec, {"update": 200}, pytest.fail).config.train.compile == "off"
+
+
+@pytest.mark.parametrize("before", ["off", "compile"])
+def test_auto_stays_with_what_a_run_was_begun_with(before: CompileSetting) -> None:
+    found = decide(asking("auto"), tiny_spec(), {"update": 10**9}, pytest.fail, before)
+    assert found.config.train.compile == before
+
+
+def test_compile_is_told_too_and_off_is_left_alone(place: Path) -> None:
+    found = decide(asking("off"), tiny_spec(), {"update": 10}, pytest.fail)
+    assert (found.costs, found.told) == (None, "") and not place.exists()
+    found = decide(asking("compile"), tiny_spec(), {"update": 10}, pytest.fail)
+    assert found.config.train.compile == "compile" and "pays from" in found.told
+
+
+def test_without_a_compiler_auto_is_off_with_one_note_and_compile_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    found = decide(asking("auto"), tiny_spec(), {"update": 10**9}, pytest.fail)
+    assert (found.config.train.compile, found.costs) == ("off", None)
+    assert "no C++ compiler" in found.told
+    argv = ["train", "--preset", "tiny", "--train.compile", "compile", "--runs", str(tmp_path / "runs")]
+    assert "needs a C++ compiler" in refused(argv, capsys)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_keeps_what_was_decided_and_goes_on_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["train", "--preset", "tiny", "--task-policies", "after", "--runs", str(tmp_path)]
+    assert main([*argv, "--train.compile", "auto"]) == 0
+    record = yaml.safe_load((tmp_path / RUN / "config.yaml").read_text())
+    assert record["config"]["train"]["compile"] == "off"
+    assert record["compiling"]["asked"] == "auto"
+    capsys.readouterr()
+    # By now compiling would be free, and the run stays as it was begun.
+    config = replace(preset("tiny"), train=replace(preset("tiny").train, task_policies="after"))
+    key = graph_key(Family.of(config).spec, config)
+    assert CompileCache().costs(key).keys() == {"update", HEADS, POLICIES}
+    for part in ("update", HEADS, POLICIES):
+        CompileCache().record(key, part, {"cold": 0.0, "warm": 0.0, "compile": 0.0})
+    assert main([*argv, "--train.compile", "auto"]) == 0
+    assert "finished before" in capsys.readouterr().err
+    assert main(argv) == 0  # and "off" is what it is
+    capsys.readouterr()
+    assert "belongs to other settings" in refused([*argv, "--train.compile", "compile"], capsys)
