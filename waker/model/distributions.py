@@ -83,9 +83,12 @@ def _drawn(probs: Tensor, mode: bool) -> Tensor:
         index = (probs / torch.empty_like(probs).exponential_()).argmax(-1, keepdim=True)
     else:
         cumulative = probs.cumsum(-1)
-        # Scaled by the last sum so that rounding can never put the uniform past the last class.
+        # Scaled by the last sum; rounding may still put the uniform on it, so the last class is passed by definition.
         uniform = torch.rand_like(cumulative[..., :1]) * cumulative[..., -1:]
-        index = (cumulative <= uniform).sum(-1, keepdim=True).clamp_max(probs.shape[-1] - 1)
+        passed = (cumulative > uniform).to(probs.dtype)
+        passed[..., -1] = 1.0
+        passed[..., 1:] -= passed[..., :-1].clone()  # 0 … 0 1 1 … 1 has one step
+        return passed
     return torch.zeros_like(probs).scatter_(-1, index, 1.0)
 
 
