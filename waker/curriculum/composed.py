@@ -104,11 +104,11 @@ class ComposedCurriculum:
         if ids.shape != x.shape:
             raise ValueError(f"theta_id has shape {ids.shape} but error has {x.shape}")
         ids, x = ids.reshape(-1).astype(np.int64), x.reshape(-1).astype(np.float64)
-        if len(ids) and ids.min() < 0:
+        if len(ids) and ids.view(np.uint64).max() >= self.space.size:  # where negative ids are the largest
             inside = ids >= 0
             ids, x = ids[inside], x[inside]
-        if len(ids) and ids.max() >= self.space.size:
-            raise ValueError(f"theta_id {ids.max()} is beyond this space's {self.space.size} θ")
+            if len(ids) and ids.max() >= self.space.size:
+                raise ValueError(f"theta_id {ids.max()} is beyond this space's {self.space.size} θ")
         if not math.isfinite(x.sum()) and not (finite := np.isfinite(x)).all():
             bad = ids[np.argmin(finite)]
             theta = self.space.format(self.space.points[bad])

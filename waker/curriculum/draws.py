@@ -126,7 +126,7 @@ class Draws:
         present = [i for i, domain in enumerate(self._domains) if domain.present]
         if not present:
             return None
-        at = present[0] if len(present) == 1 else present[int(rng.integers(len(present)))]
+        at = present[int(rng.random() * len(present))] if len(present) > 1 else present[0]
         return int(self._members[at][self._domains[at].draw(rng)])
 
     def state(self) -> Floats:
@@ -262,7 +262,7 @@ class Exponential:
             self._move(ids[moved], was[moved].astype(np.int64), now[moved].astype(np.int64))
         self._replaced += len(ids)
         self._beta = self._inverse_temperature()
-        self.due = self._worn(float(new.max()))
+        self.due = self._worn()
 
     def _move(self, ids: Ints, was: Ints, now: Ints) -> None:
         """Put θ (n,) from their bins into others."""
@@ -272,13 +272,15 @@ class Exponential:
         np.subtract.at(counts, was * self._blocks + block, 1)
         self._totals += np.bincount(now, minlength=BINS + 1) - np.bincount(was, minlength=BINS + 1)
         self._known = len(self._x) - int(self._totals[BINS])
-        # The occupied bins must reach far enough down from the highest.
-        self._sunk = not self._totals[BINS // 4 : BINS].any()
+        # The highest bin also takes what lies above it; and the occupied ones must reach far enough down from theirs.
+        self._lost = bool(self._totals[BINS - 1]) or not self._totals[BINS // 4 : BINS].any()
 
     def draw(self, rng: np.random.Generator) -> int:
         """See :class:`DomainDraws`."""
         # Upper edges relative to the highest bin's, so that no bin with a share overflows.
-        sums = (self._totals[:BINS] * np.exp(self._beta * self._width * _FROM_TOP)).cumsum()
+        sums = np.exp(self._beta * self._width * _FROM_TOP)
+        sums *= self._totals[:BINS]
+        sums = sums.cumsum()
         while True:
             k = _find(sums, rng)
             members = self._counts[k].cumsum()
@@ -315,7 +317,7 @@ class Exponential:
         counts = np.bincount(flat, minlength=(BINS + 1) * self._blocks)
         self._counts = counts.reshape(BINS + 1, self._blocks).astype(np.int64)
         self._totals = self._counts.sum(1)
-        self._known, self._sunk = len(scores) - int(self._totals[BINS]), False
+        self._known, self._lost = len(scores) - int(self._totals[BINS]), False
 
     def _bins(self, x: Floats) -> NDArray[np.int16]:
         """The bin of each deviation: what lies beyond the edges belongs to the last one there (NaN: any)."""
@@ -334,15 +336,15 @@ class Exponential:
     def _variance(self) -> float:
         return self._squares / self._known - (self._sum / self._known) ** 2
 
-    def _worn(self, newest: float) -> bool:
-        """Whether sums or bins must be made anew; ``newest`` is the highest deviation among the newest."""
+    def _worn(self) -> bool:
+        """Whether sums or bins must be made anew."""
         if not self._known:
             return False
-        if self._replaced > 16 * len(self._x) or newest > self._low + BINS * self._width:
+        if self._lost or self._replaced > 16 * len(self._x):
             return True
         if self.about_mean and (self._sum / self._known) ** 2 > 3.0 * self._variance():
             return True  # their difference would cancel
-        return self._sunk or not (self._beta == 0.0 or 1 / 16 <= self._beta * self._width <= 1 / 2)
+        return not (self._beta == 0.0 or 1 / 16 <= self._beta * self._width <= 1 / 2)
 
 
 _FROM_TOP = np.arange(1.0 - BINS, 1.0)

@@ -6,7 +6,9 @@ Used by :class:`waker.curriculum.composed.ComposedCurriculum`. A new score is a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,8 +20,8 @@ def credit(estimate: Floats, theta_id: Ints, error: Floats, decay: float | Float
     """A batch of running-average updates e ← γ·e + (1−γ)·x in closed form.
 
     For a θ with samples x_1 … x_n in batch order, e_n = γⁿ·e_0 + (1−γ)·Σ_i γ^(n−i)·x_i; a θ without an estimate
-    starts from e_0 = x_1. Equal to the loop over samples to rounding,
-    in O(N log N) numpy calls of fixed number, whatever M is.
+    starts from e_0 = x_1. Equal to the loop over samples to rounding, in O(N log N) and a fixed number of numpy calls,
+    whatever M is.
 
     Args:
         estimate: e_0, shape (M,), NaN where unknown; not changed.
@@ -35,8 +37,10 @@ def credit(estimate: Floats, theta_id: Ints, error: Floats, decay: float | Float
     if n == 0:
         return theta_id, np.zeros(0), np.zeros(0, np.int64)
     # One sort of (θ, position) keeps the order of a θ's samples, several times as fast as a stable argsort.
-    bits = np.int64(n.bit_length())
-    keys = np.sort((theta_id << bits) | np.arange(n))
+    bits = n.bit_length()
+    position = _positions(1 << bits)[:n]
+    keys = (theta_id << bits) | position
+    keys.sort()
     by_theta, order = keys >> bits, keys & ((1 << bits) - 1)
     begins = np.empty(n, np.bool_)  # whether a sample is its θ's first
     begins[0] = True
@@ -46,11 +50,28 @@ def credit(estimate: Floats, theta_id: Ints, error: Floats, decay: float | Float
     stop[:-1], stop[-1] = first[1:], n
     ids, count = by_theta[first], stop - first
     x, old = error[order], estimate[ids]
-    old = np.where(np.isnan(old), x[first], old)  # from e_0 = x_1 the first sample leaves e = x_1
-    gamma = decay[ids] if isinstance(decay, np.ndarray) else decay
-    later = stop.repeat(count) - np.arange(1, n + 1)  # samples of the same θ after this one
-    weight = (gamma.repeat(count) if isinstance(gamma, np.ndarray) else gamma) ** later
-    return ids, gamma**count * old + (1.0 - gamma) * np.add.reduceat(weight * x, first), count
+    if math.isnan(old.sum()):  # some have no estimate yet: from e_0 = x_1 the first sample leaves e = x_1
+        old = np.where(np.isnan(old), x[first], old)
+    later = (stop - 1).repeat(count) - position  # samples of the same θ after this one
+    if isinstance(decay, np.ndarray):
+        each: Floats = decay[ids]
+        weight, fading, share = each.repeat(count) ** later, each**count, 1.0 - each
+    else:
+        powers = _powers(decay, 1 << bits)
+        weight, fading, share = powers[later], powers[count], np.asarray(1.0 - decay)
+    return ids, fading * old + share * np.add.reduceat(weight * x, first), count
+
+
+@lru_cache(maxsize=4)
+def _positions(n: int) -> Ints:
+    """0 … n − 1; not to be written to."""
+    return np.arange(n)
+
+
+@lru_cache(maxsize=4)
+def _powers(base: float, n: int) -> Floats:
+    """base⁰ … base^(n − 1); not to be written to."""
+    return np.power(base, np.arange(n, dtype=np.float64))
 
 
 class Magnitude(Score):

@@ -63,8 +63,11 @@ class Thinning:
                 alone[highest(table[name].astype(np.float64), _HIGHEST)] = True
         rest = self._order[~alone[self._order]]
         unknown = np.isnan(table["estimate"][rest]) if "estimate" in table else np.zeros(len(rest), np.bool_)
-        _, first, row = np.unique(2 * self._cell[rest] + unknown, return_index=True, return_inverse=True)
-        single, middle = np.flatnonzero(alone), rest[first]
+        key = 2 * self._cell[rest] + unknown
+        used = np.bincount(key) > 0
+        row = (np.cumsum(used) - 1)[key]  # the row of each θ in ``rest``
+        single, middle = np.flatnonzero(alone), np.zeros(np.count_nonzero(used), np.int64)
+        middle[row[::-1]] = rest[::-1]  # the last that is put there is the first of ``rest``
         ids = np.concatenate([single, middle])
         order = np.argsort(ids)
 
@@ -72,7 +75,7 @@ class Thinning:
             values = np.asarray(column)
             if name.startswith("theta_") or values.dtype.kind not in "iuf":
                 return values[ids]
-            return np.concatenate([values[single].astype(np.float64), means(values[rest], row, len(first))])
+            return np.concatenate([values[single].astype(np.float64), means(values[rest], row, len(middle))])
 
         columns = {name: joined(name, column)[order] for name, column in table.items()}
         return columns | {"thetas": np.concatenate([np.ones_like(single), np.bincount(row)])[order]}
