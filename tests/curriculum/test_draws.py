@@ -12,9 +12,9 @@ from tests.curriculum.spaces import finite_space, plane_space
 from waker.curriculum import CurriculumConfig, make_curriculum
 from waker.curriculum.api import Floats, Ints, Score
 from waker.curriculum.composed import ComposedCurriculum
-from waker.curriculum.draws import BINS, Exponential
+from waker.curriculum.draws import BINS, Exponential, Ranked
 from waker.curriculum.mixtures import Mixture
-from waker.curriculum.priorities import Boltzmann, Fixed, Restrict
+from waker.curriculum.priorities import Boltzmann, Fixed, Rank, Restrict, TopK
 from waker.curriculum.scores import Magnitude
 
 SIZES = [1, 6, 400, 5_000]
@@ -133,6 +133,55 @@ def test_restricted_and_fixed_frequencies_follow() -> None:
     by_id = np.arange(1_000) // 20
     assert frequencies(draws, 20_000, by_id, p) > 1e-4
     assert frequencies(Fixed(weights).draws(1_000), 20_000, by_id, weights / weights.sum()) > 1e-4
+
+
+RANKED = [Rank(0.1), Rank(1.0), TopK(1), TopK(10), TopK(10**6)]
+
+
+@pytest.mark.parametrize("priority", RANKED, ids=lambda p: f"{type(p).__name__}-{getattr(p, 'beta', None) or p.k}")
+@pytest.mark.parametrize("size", [1, 6, 6_000])
+def test_each_rank_is_the_theta_that_has_it(priority: Rank | TopK, size: int) -> None:
+    """Over updates with equal scores, fading, growing and lost ones: a draw of rank r gives what sorting gives."""
+    rng = np.random.default_rng(size)
+    draws = priority.draws(size)
+    domain = draws._domains[0]
+    assert isinstance(domain, Ranked)
+    scores, builds = np.full(size, np.nan), 0
+    for update in range(150):
+        ids = np.sort(rng.choice(size, min(size, int(rng.integers(1, 400))), replace=False))
+        scores[ids] = np.round(rng.gamma(2.0, 1.0 if update % 30 else 4.0, len(ids)), 1)  # many equal ones
+        scores[ids[rng.random(len(ids)) < 0.02]] = np.nan
+        draws.update(ids, scores[ids])
+        builds += domain.due
+        draws.settle(scores.copy)
+        known = np.flatnonzero(~np.isnan(scores))
+        assert domain.present == bool(len(known))
+        if not len(known):
+            continue
+        order = known[np.argsort(-scores[known], kind="stable")]
+        sums = domain._sums[: len(known)]
+        np.testing.assert_array_equal(np.isin(order[: len(domain._pool)], domain._pool), True)
+        for _ in range(3):
+            state = rng.bit_generator.state
+            rank = int(np.searchsorted(sums, rng.random() * sums[-1], "right"))
+            rng.bit_generator.state = state
+            assert draws.draw(rng) == order[rank]
+    assert builds < 150 or size == 1
+
+
+@pytest.mark.parametrize("priority", RANKED[1:4], ids=["rank", "top-1", "top-10"])
+def test_ranked_frequencies_follow(priority: Rank | TopK) -> None:
+    scores = np.random.default_rng(4).gamma(2.0, 1.0, 2_000)
+    scores[::3] = np.nan
+    draws = priority.draws(2_000)
+    draws.settle(scores.copy)
+    p = priority.distribution(scores)
+    assert p is not None
+    bins = np.argsort(np.argsort(-p, kind="stable")).clip(0, 12)
+    if np.count_nonzero(p) > 1:
+        assert frequencies(draws, 5_000, bins, p) > 1e-4
+    else:
+        assert draws.draw(np.random.default_rng(0)) == np.argmax(p)
 
 
 def test_domains_are_drawn_alike_and_apart() -> None:

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from waker.curriculum.api import Floats, Ints
 
+POOL = 1_000
+"""θ in a pool of the highest when it is made: at least so many, if so many have a score."""
 BINS = 256
 """Bins of scores K. They span at least 16 powers of e of probability below the highest score, 64 when made."""
 
@@ -182,6 +184,70 @@ class Restricted:
 
     def state(self) -> Floats:
         """Nothing: all of it follows from the scores."""
+        return np.zeros(0)
+
+    def restore(self, state: Floats, scores: Floats) -> None:
+        """See :class:`DomainDraws`."""
+        self.build(scores)
+
+
+class Ranked:
+    """Draws a rank, 0 for the highest score, by fixed weights, and the θ that has it; of equals, lower ids come first.
+
+    The highest θ are kept in a pool, so that a rank among them is found there; a lower one costs a look at all scores.
+
+    Args:
+        size: L.
+        weights: of the ranks, (n,), 1 ≤ n ≤ L, not negative, the first above 0.
+    """
+
+    def __init__(self, size: int, weights: Floats) -> None:
+        self.due = True
+        self._sums = np.cumsum(weights)
+        self._scores = np.full(size, -np.inf)  # −∞ where unknown
+        self._pooled = np.zeros(size, np.bool_)
+        self._known = 0
+
+    @property
+    def present(self) -> bool:
+        """Whether some θ has a score."""
+        return self._known > 0
+
+    def build(self, scores: Floats) -> None:
+        """See :class:`DomainDraws`."""
+        self._scores = np.where(np.isnan(scores), -np.inf, scores)
+        self._known = np.count_nonzero(self._scores > -np.inf)
+        n = min(POOL, self._known)
+        self._floor = float(np.partition(self._scores, -n)[-n]) if n else 0.0
+        self._pooled = self._scores >= self._floor
+        self._pool = self._pooled.nonzero()[0]
+        self.due = False
+
+    def update(self, ids: Ints, scores: Floats) -> None:
+        """See :class:`DomainDraws`."""
+        if self.due:
+            return
+        new = np.where(np.isnan(scores), -np.inf, scores)
+        self._known += np.count_nonzero(new > -np.inf) - np.count_nonzero(self._scores[ids] > -np.inf)
+        self._scores[ids] = new
+        high = new >= self._floor
+        moved = high != self._pooled[ids]
+        if moved.any():
+            self._pooled[ids] = high
+            self._pool = np.concatenate([self._pool[self._pooled[self._pool]], ids[moved & high]])
+            self.due = len(self._pool) > 4 * POOL or len(self._pool) < min(POOL // 4, self._known)
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """See :class:`DomainDraws`."""
+        rank = _find(self._sums[: self._known], rng)
+        ids = self._pool if rank < len(self._pool) else np.arange(len(self._scores))
+        scores = self._scores[ids]
+        value = np.partition(scores, -rank - 1)[-rank - 1]
+        equal = np.sort(ids[scores == value])
+        return int(equal[rank - np.count_nonzero(scores > value)])
+
+    def state(self) -> Floats:
+        """Nothing: the draws follow from the scores."""
         return np.zeros(0)
 
     def restore(self, state: Floats, scores: Floats) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waker.curriculum.api import Floats, Priority
-from waker.curriculum.draws import Constant, Draws, Exponential, Restricted
+from waker.curriculum.draws import Constant, Draws, Exponential, Ranked, Restricted
 
 Normalise = Literal["zscore", "mean-abs"]
 Groups = NDArray[np.integer[Any]] | None
@@ -108,8 +108,16 @@ class Rank:
         weights = np.zeros(len(scores))
         for members in _domains(scores, self.groups):
             best_first = members[np.argsort(-scores[members], kind="stable")]
-            weights[best_first] = np.arange(1, len(members) + 1, dtype=np.float64) ** (-1.0 / self.beta)
+            weights[best_first] = self._weights(len(members))
         return each_domain_alike(weights, self.groups)
+
+    def draws(self, size: int) -> Draws:
+        """See :class:`Drawable`."""
+        return Draws(lambda members: Ranked(len(members), self._weights(len(members))), size, self.groups)
+
+    def _weights(self, n: int) -> Floats:
+        """Of the ranks 1 … n."""
+        return np.asarray(np.arange(1, n + 1, dtype=np.float64) ** (-1.0 / self.beta))
 
 
 class TopK:
@@ -129,6 +137,10 @@ class TopK:
         for members in _domains(scores, self.groups):
             weights[members[np.argsort(-scores[members], kind="stable")[: self.k]]] = 1.0
         return each_domain_alike(weights, self.groups)
+
+    def draws(self, size: int) -> Draws:
+        """See :class:`Drawable`."""
+        return Draws(lambda members: Ranked(len(members), np.ones(min(self.k, len(members)))), size, self.groups)
 
 
 class Restrict:
