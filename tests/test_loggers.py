@@ -207,7 +207,7 @@ def test_waiting_rows_take_a_bounded_memory_and_a_resume_removes_what_was_writte
     kept = table.save()
     for step in range(1, 20):
         table.append({"row": column}, {"step": step})
-        assert table._waiting <= 4 << 20
+        assert table._waiting <= 2 << 20
     assert len(read_rows(tmp_path / "t")) > kept
     again = Table(tmp_path / "t")
     assert again.restore(kept, 0) == 0

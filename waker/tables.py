@@ -24,8 +24,8 @@ from waker.files import TEMPORARY, atomic
 Row = Mapping[str, Any]
 Columns = dict[str, NDArray[Any]]
 """Rows as one array a column, all of the same length."""
-_MOST_WAITING = 4 << 20
-"""Bytes of waiting rows above which they are written at once."""
+_MOST_WAITING = 2 << 20
+"""Bytes of waiting rows above which they are written at once; writing them takes some six times as much."""
 _ROW_BYTES = 2_000
 """What a row takes as a mapping: about twenty numbers as objects."""
 

@@ -166,7 +166,7 @@ def measure_choosing(workload: Workload, curriculum: str, spread: bool) -> dict[
         chosen.observe(batches[k], errors[k], step)
         chosen.sample(1)
 
-    seconds = best_of(lambda: update(mark + 1), 50, 40)
+    seconds = best_of(lambda: update(mark + 1), 16, 200)  # rounds shorter than a scheduler's turn
     marks = iter(range(2 * mark, 10**9, mark))
     return {"ms": 1e3 * seconds, "mark_ms": 1e3 * best_of(lambda: update(next(marks)), 1), "starts": float(starts)}
 
