@@ -216,7 +216,7 @@ class Ranked:
     def build(self, scores: Floats) -> None:
         """See :class:`DomainDraws`."""
         self._scores = np.where(np.isnan(scores), -np.inf, scores)
-        self._known = np.count_nonzero(self._scores > -np.inf)
+        self._known = int(np.count_nonzero(self._scores > -np.inf))
         n = min(POOL, self._known)
         self._floor = float(np.partition(self._scores, -n)[-n]) if n else 0.0
         self._pooled = self._scores >= self._floor
@@ -228,7 +228,7 @@ class Ranked:
         if self.due:
             return
         new = np.where(np.isnan(scores), -np.inf, scores)
-        self._known += np.count_nonzero(new > -np.inf) - np.count_nonzero(self._scores[ids] > -np.inf)
+        self._known += int(np.count_nonzero(new > -np.inf)) - int(np.count_nonzero(self._scores[ids] > -np.inf))
         self._scores[ids] = new
         high = new >= self._floor
         moved = high != self._pooled[ids]
