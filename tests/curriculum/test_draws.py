@@ -12,7 +12,8 @@ from tests.curriculum.spaces import finite_space, plane_space
 from waker.curriculum import CurriculumConfig, make_curriculum
 from waker.curriculum.api import Floats, Ints, Score
 from waker.curriculum.composed import ComposedCurriculum
-from waker.curriculum.draws import BINS, Exponential, Ranked
+from waker.curriculum.draws import Ranked
+from waker.curriculum.exponential import BINS, Exponential
 from waker.curriculum.mixtures import Mixture
 from waker.curriculum.priorities import Boltzmann, Fixed, Rank, Restrict, TopK
 from waker.curriculum.scores import Magnitude
