@@ -9,8 +9,9 @@ ran on, and the commit). Parts that are not run keep their rows.
 
 ``paper`` and ``small``: the published update (five task policies alongside, all 800 start states, H = 15, ten heads,
 fp32), processor seconds, fraction of sgemm measured in between, peak memory of a fresh process. ``memory``: the small
-one with freed memory given back to the system. ``credit``: 800 start states credited to 777 θ. ``batch``: 16 × 50
-pictures drawn from a ring larger than the caches. ``loop``: who has the time of the loop of ``laptop-grid``.
+one with freed memory given back to the system. ``credit``: 800 start states credited to 777 θ, and among 10⁵ θ with
+the draw of the next one and with the memory that logs take. ``batch``: 16 × 50 pictures drawn from a ring larger than
+the caches. ``loop``: who has the time of the loop of ``laptop-grid``.
 ``replay``: a full mapped ring of pictures. ``schedules``: read from the rows of :mod:`experiments.schedules`.
 """
 
@@ -33,7 +34,15 @@ import yaml
 from waker.assembly import use_threads
 from waker.bench.configs import Workload, small_walker, workload
 from waker.bench.loop import measure_loop
-from waker.bench.measure import Bench, build, machine_of, measure_crediting, measure_drawing
+from waker.bench.measure import (
+    Bench,
+    build,
+    machine_of,
+    measure_choosing,
+    measure_crediting,
+    measure_drawing,
+    measure_logging,
+)
 from waker.bench.memory import in_fresh_process
 from waker.bench.parts import CpuClock
 from waker.host_memory import keep_freed_memory
@@ -45,6 +54,9 @@ RESULTS = Path(__file__).parents[1] / "results" / "learner_speed"
 SCHEDULES = RESULTS.parent / "schedules" / "summary.csv"
 RING = 20_000
 """Steps of the ring whose memory is measured: a quarter of a gigabyte in pictures."""
+MANY_THETAS = 100_000
+LOGS = 300
+"""Snapshots of the curriculum that are logged without a save in between; a usual run makes about ten."""
 ROUNDS = 3
 AXES: dict[str, tuple[int, ...]] = {
     "thetas": (10, 100, 1_000, 10_000, 100_000),
@@ -112,13 +124,27 @@ def memory_rows(updates: int | None) -> list[Row]:
 
 
 def credit_rows() -> list[Row]:
-    """Crediting the published update's start states."""
+    """Crediting the published update's start states; over very many θ drawing the next and logging, too."""
     paper, rows = workload("paper-walker"), []
     for sampler in ("waker-m", "waker-r"):
         found = measure_crediting(paper, sampler)
         figure = f"{sampler}: crediting {found['starts']:.0f} states to {paper.thetas} θ"
         rows.append(bounded("credit", figure, found["ms"], "ms", "<=", 0.5))
-    return rows
+    many = replace(paper, thetas=MANY_THETAS)
+    for sampler in ("waker-m", "waker-r", "dr", "gradual-expansion"):
+        for spread, word in ((False, "16 of"), (True, "any of")):
+            found = measure_choosing(many, sampler, spread)
+            figure = f"{sampler}: 800 credits to {word} 10⁵ θ, and a draw"
+            rows.append(bounded("credit", figure, found["ms"], "ms", "<=", 0.1))
+        if sampler == "waker-r":
+            rows.append(Row("credit", "waker-r: the same where reductions are taken", found["mark_ms"], "ms"))
+    logged = measure_logging(many, "waker-m", LOGS)
+    return [
+        *rows,
+        bounded("credit", f"memory after {LOGS} logs of 10⁵ θ without a save", logged["grown_mb"], "MB", "<=", 20.0),
+        bounded("credit", "the same at its highest, while one is made", logged["peak_mb"], "MB", "<=", 20.0),
+        Row("credit", "a log of 10⁵ θ", logged["ms"], "ms"),
+    ]
 
 
 def batch_rows() -> list[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = tmp_path_factory.mktemp("finished") / "runs"
     assert main(["train", "--preset", "tiny", "--train.task-policies", "after", "--runs", str(runs)]) == 0
     return runs
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    """New tensors are float64: for comparisons that rounding must not decide, see :mod:`tests.rounding`."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)

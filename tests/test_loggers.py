@@ -180,6 +180,40 @@ def test_tables_keep_order_types_and_missing_values(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "episodes.parquet"), frame)
 
 
+def test_tables_take_arrays_as_they_take_rows(tmp_path: Path) -> None:
+    rows, arrays = Table(tmp_path / "rows"), Table(tmp_path / "arrays")
+    for step in (1, 2):
+        shared = {"run": "r", "step": step}
+        values = {"theta_id": np.arange(3), "value": np.array([0.5, np.nan, step])}
+        arrays.append(values, shared)
+        rows.append([{k: v[i].item() for k, v in values.items()} for i in range(3)], shared)
+        for table in (rows, arrays):
+            table.append([{"run": "r", "step": 7, "theta_id": 9, "value": 1.0}])
+            table.append([])
+            table.append({})
+    assert rows.save() == arrays.save() == 8
+    pd.testing.assert_frame_equal(read_rows(tmp_path / "rows"), read_rows(tmp_path / "arrays"))
+    for table in (rows, arrays):
+        table.append({"theta_id": np.arange(2), "value": np.ones(2)}, {"run": "r", "step": 9})
+        table.append({"theta_id": np.arange(2), "value": np.ones(2)}, {"run": "r", "step": 8})
+        table.forget(9)
+        assert table.save() == 10
+
+
+def test_waiting_rows_take_a_bounded_memory_and_a_resume_removes_what_was_written_early(tmp_path: Path) -> None:
+    table = Table(tmp_path / "t")
+    column = np.zeros(100_000)
+    table.append({"row": column}, {"step": 0})
+    kept = table.save()
+    for step in range(1, 20):
+        table.append({"row": column}, {"step": step})
+        assert table._waiting <= 2 << 20
+    assert len(read_rows(tmp_path / "t")) > kept
+    again = Table(tmp_path / "t")
+    assert again.restore(kept, 0) == 0
+    assert len(read_rows(tmp_path / "t")) == kept
+
+
 def test_tables_are_cut_back_to_a_checkpoint(tmp_path: Path) -> None:
     folder = tmp_path / "t.parquet"
     table = Table(folder)

@@ -25,6 +25,7 @@ from waker.constructors import construct
 from waker.curriculum import Curriculum, make_curriculum
 from waker.errors import UserError
 from waker.evaluation import records
+from waker.evaluation.model_error import measured_ids
 from waker.files import saving, write_text
 from waker.learner import Learner, Player
 from waker.loggers import check_sinks
@@ -36,6 +37,7 @@ from waker.replay_store import ReplayStore
 from waker.rundir import RunFolder, read_config, read_record, run_folder
 from waker.session import Evaluate, Parts, Row
 from waker.spaces import EnvSpec, spec_of
+from waker.tables import Columns
 from waker_envs.api import ParametricEnv, ThetaSpace
 
 MakeEnv = Callable[..., ParametricEnv]
@@ -159,7 +161,7 @@ def check_buildable(config: Config, family: Family) -> None:
 def evaluator(config: Config, family: Family, folder: Path) -> Evaluate:
     """The loop's evaluation block: rows for its tables; the film strip and the θ space go into the folder."""
 
-    def evaluate(learner: Learner, curriculum: Curriculum) -> Mapping[str, Sequence[Row]]:
+    def evaluate(learner: Learner, curriculum: Curriculum) -> Mapping[str, Sequence[Row] | Columns]:
         agent = cast(Agent, learner)
         found = records.measure(
             agent.model,
@@ -229,6 +231,7 @@ def parts_of(config: Config, family: Family, evaluate: Evaluate, costs: Costs | 
         make_curriculum=functools.partial(curriculum_of, config, family.space),
         make_agent=lambda: cast(Learner, Agent(family.spec, config, costs=costs)),
         evaluate=evaluate,
+        measured=measured_ids(family.space).tolist(),
     )
 
 

@@ -38,8 +38,8 @@ class Precision:
 
 
 def float32(output: Tensor) -> Tensor:
-    """A network's output in float32, whatever its layers computed in; float32 itself is passed on as it is."""
-    return output.float()
+    """A network's output in float32 at least: lower precision is raised to it, float32 and float64 are passed on."""
+    return output if output.dtype == torch.float64 else output.float()
 
 
 def use_products(choice: str) -> None:

@@ -21,6 +21,7 @@ from waker.checkpoint import Checkpoints
 from waker.clock import Every, Ratio
 from waker.collector import Collector
 from waker.curriculum import Curriculum
+from waker.curriculum.thinning import WHOLE, Thinning
 from waker.feed import Feed
 from waker.files import saving, write_text
 from waker.learner import Learner
@@ -32,13 +33,13 @@ from waker.rundir import RunFolder, plain
 from waker.seeding import Streams, load_torch_state, preserved_torch, seed_for, torch_state
 from waker.slots import EnvironmentFailed, MakeEnv
 from waker.spaces import EnvSpec
-from waker.tables import Table
-from waker_envs.api import ThetaSpace
+from waker.tables import Columns, Table
+from waker_envs.api import FiniteThetaSpace, ThetaSpace
 
 Row = Mapping[str, Any]
-Evaluate = Callable[[Learner, Curriculum], Mapping[str, Sequence[Row]]]
-"""Measures an agent: rows by table (``evaluation``, ``model_error``). It seeds its chance itself; what it draws is kept
-from training."""
+Evaluate = Callable[[Learner, Curriculum], Mapping[str, Sequence[Row] | Columns]]
+"""Measures an agent: rows by table (``evaluation``, ``model_error``, ``curriculum``). It seeds its chance itself; what
+it draws is kept from training."""
 TABLES = ("episodes", "curriculum", "evaluation", "model_error")
 
 
@@ -51,6 +52,7 @@ class Parts:
         make_curriculum: from its own generator.
         make_agent: the learner; draws its weights from torch's global generator.
         evaluate: see :data:`Evaluate`.
+        measured: ids of the θ whose model error it measures: a snapshot of the curriculum keeps their own rows.
     """
 
     spec: EnvSpec
@@ -59,6 +61,7 @@ class Parts:
     make_curriculum: Callable[[np.random.Generator], Curriculum]
     make_agent: Callable[[], Learner]
     evaluate: Evaluate
+    measured: Sequence[int] = ()
 
 
 class Session:
@@ -89,6 +92,9 @@ class Session:
         self.feed = Feed(self.replay, self.streams.replay, train.batch, train.length, self.config.device)
         self.adapt_feed = Feed(self.replay, self.streams.replay, train.adapt_batch, train.length, self.config.device)
         self.tables = {name: Table(run.path / f"{name}.parquet") for name in TABLES}
+        self._thin: Thinning | None = None
+        if isinstance(parts.space, FiniteThetaSpace) and parts.space.size > WHOLE:
+            self._thin = Thinning(parts.space, parts.measured)
         with saving(f"metrics in {run.path}"):
             self.sink = make_sink(self.config.sinks, run.path, run.name, plain(self.config))
         self.means = Means(self._entries)
@@ -299,12 +305,16 @@ class Session:
         return self.parts.spec.tasks if by_task else self.explorer.names
 
     def _episode(self, row: dict[str, Any]) -> None:
-        self.tables["episodes"].append([{**self.run.columns, "updates": self.updates, **row}])
+        with saving(f"episodes in {self.run.path}"):
+            self.tables["episodes"].append([{**self.run.columns, "updates": self.updates, **row}])
         self.means.add({f"episode/{k}": row[k] for k in row if k == "length" or k.startswith("return_")})
 
-    def _table(self, name: str, rows: Sequence[Row]) -> None:
+    def _table(self, name: str, rows: Sequence[Row] | Columns) -> None:
+        if name == "curriculum" and self._thin is not None and isinstance(rows, dict):
+            rows = self._thin(rows)
         where = {**self.run.columns, "step": self.step, "updates": self.updates}
-        self.tables[name].append([{**where, **row} for row in rows])
+        with saving(f"rows of {name} in {self.run.path}"):
+            self.tables[name].append(rows, where)
 
     def _log(self) -> None:
         now, done = time.monotonic(), self.updates + self.adapted

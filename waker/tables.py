@@ -17,14 +17,33 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
+from numpy.typing import NDArray
 
 from waker.files import TEMPORARY, atomic
 
 Row = Mapping[str, Any]
+Columns = dict[str, NDArray[Any]]
+"""Rows as one array a column, all of the same length."""
+_MOST_WAITING = 2 << 20
+"""Bytes of waiting rows above which they are written at once; writing them takes some six times as much."""
+_ROW_BYTES = 2_000
+"""What a row takes as a mapping: about twenty numbers as objects."""
+
+
+class _Block(NamedTuple):
+    """Rows as arrays, one a column, with values that all of them share."""
+
+    shared: Row
+    columns: Columns
+
+    def frame(self) -> pd.DataFrame:
+        return pd.DataFrame({**self.shared, **self.columns})
 
 
 class Table:
-    """Rows of one kind. New rows wait in memory until :meth:`save`.
+    """Rows of one kind. New rows wait in memory until :meth:`save`, or until they take much of it.
+
+    Parts written between two saves are beyond what the checkpoint counted: a resume from it removes them.
 
     Args:
         folder: where the parts are; made by the first save.
@@ -32,13 +51,33 @@ class Table:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._new: list[Row] = []
+        self._new: list[list[Row] | _Block] = []
         self._saved = 0
         self._generation = 0
+        self._waiting = 0  # bytes, about
 
-    def append(self, rows: Sequence[Row]) -> None:
-        """Add rows; all rows of a table have the same columns."""
-        self._new.extend(rows)
+    def append(self, rows: Sequence[Row] | Columns, shared: Row | None = None) -> None:
+        """Add rows; all rows of a table have the same columns.
+
+        Args:
+            rows: a mapping each, or arrays of one length by column.
+            shared: columns with one value for all of these rows, which come first.
+
+        Raises:
+            OSError: too many rows were waiting and could not be written; they still wait.
+        """
+        if isinstance(rows, dict):
+            if rows:
+                self._new.append(_Block(dict(shared or {}), rows))
+                self._waiting += sum(column.nbytes for column in rows.values())
+        elif rows:
+            if not (self._new and isinstance(self._new[-1], list)):
+                self._new.append([])
+            assert isinstance(self._new[-1], list)
+            self._new[-1].extend({**(shared or {}), **row} for row in rows)
+            self._waiting += _ROW_BYTES * len(rows)
+        if self._waiting > _MOST_WAITING:
+            self.save()
 
     def save(self) -> int:
         """Write what is new.
@@ -51,9 +90,10 @@ class Table:
         """
         if self._new:
             self.folder.mkdir(parents=True, exist_ok=True)
-            stop = self._saved + len(self._new)
-            _write_part(self.folder, self._saved, pd.DataFrame(self._new), self._generation)
-            self._saved, self._new = stop, []
+            frames = [block.frame() if isinstance(block, _Block) else pd.DataFrame(block) for block in self._new]
+            frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+            _write_part(self.folder, self._saved, frame, self._generation)
+            self._saved, self._new, self._waiting = self._saved + len(frame), [], 0
         return self._saved
 
     def restore(self, rows: int, step: int) -> int:
@@ -65,7 +105,7 @@ class Table:
         Returns:
             The number of rows given up although the checkpoint's own were among others in one part.
         """
-        self._new = []
+        self._new, self._waiting = [], 0
         parts = _tidy(self.folder)
         whole = [p for p in parts if p.stop <= rows]
         self._generation = parts[0].generation if parts else 0
@@ -79,7 +119,8 @@ class Table:
 
     def forget(self, step: int) -> None:
         """Remove the rows of ``step``: they are about to be measured again."""
-        self._new = [row for row in self._new if row["step"] != step]
+        lists = [[row for row in b if row["step"] != step] if isinstance(b, list) else b for b in self._new]
+        self._new = [b for b in lists if (b if isinstance(b, list) else b.shared.get("step") != step)]
         if self.folder.is_dir():
             self._keep(lambda frame: frame["step"] != step)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from tests.behaviour.fakes import Table
+from tests.rounding import adam_drift, rounding
 from tests.tiny_learner import tiny_batch, tiny_config, tiny_spec
 from waker.behaviour.actor_critic import ActorCriticStack
 from waker.behaviour.imagination import Trajectory
@@ -20,11 +22,15 @@ from waker.behaviour.policy_learner import PolicyLearner, RewardFunction, Rollou
 from waker.behaviour.starts import Starts, start_states
 from waker.config import BehaviourConfig, OptimizerConfig
 from waker.learner import EXPLORER
+from waker.model.rssm import State
 from waker.model.world_model import WorldModel
 from waker.spaces import ActionSpec
 
+in_float64 = pytest.mark.usefixtures("float64")
 NAMES = ("a", "b", EXPLORER)
 FAST = OptimizerConfig(lr=3e-2, eps=1e-8)
+SMOOTH = OptimizerConfig(lr=3e-2, eps=1e-2, clip=0.5)
+"""With eps of a gradient's size, so that a step does not turn a gradient's rounding into one of its own size."""
 TABLE_MODEL = tiny_config().model
 
 
@@ -125,7 +131,7 @@ def test_uniform_members_learn_nothing_and_act_uniformly() -> None:
 
 
 class Scene:
-    """A learner on a real tiny world model, and what it must compute."""
+    """A learner on a real tiny world model in float64, and what it must compute."""
 
     def __init__(self, discrete: bool, recipe: str = "tiny", **changes: Any) -> None:
         torch.manual_seed(0)
@@ -141,12 +147,20 @@ class Scene:
                 p.add_(0.1 * torch.randn_like(p))
         self.learner = PolicyLearner(self.policies, self.config)
         self.probe = torch.randn(3, features)
+        self.states = 3, 6  # B, T
+
+    @property
+    def rounding(self) -> float:
+        """Of what a step computes: each number is a sum over all imagined states of sums over their features."""
+        return rounding((self.config.horizon + 1) * len(NAMES) * math.prod(self.states) * self.probe.shape[1])
 
     def starts(self) -> Starts:
-        batch = tiny_batch(self.spec)
-        with torch.no_grad():
-            posterior = self.model.observe(batch, mode=True)
-        return start_states(posterior.state, batch, 0)
+        """Any states; one of them ended its episode."""
+        rssm, rng = self.model.rssm, torch.Generator().manual_seed(1)
+        logits = torch.randn((*self.states, rssm.latents, rssm.classes), generator=rng)
+        deter = torch.tanh(torch.randn((*self.states, rssm.deter_dim), generator=rng))
+        state = State(rssm.sample(logits.log_softmax(-1), mode=True), deter)
+        return start_states(state, tiny_batch(self.spec, *self.states), 0)
 
     def reward(self, trajectory: Trajectory) -> Tensor:
         return torch.einsum("hmnf,mf->hmn", trajectory.feature, self.probe)
@@ -161,16 +175,16 @@ VARIANTS: dict[str, tuple[bool, dict[str, Any]]] = {
 }
 
 
+@in_float64
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_losses_are_the_published_sums(variant: str) -> None:
     """METHOD §6 written as loops over members, starts and steps, on the rollout the learner made."""
     discrete, changes = VARIANTS[variant]
-    scene = Scene(discrete, normalise_returns=False, entropy=0.1, explorer_entropy=0.2, **changes)
+    scene = Scene(discrete, normalise_returns=False, entropy=0.125, explorer_entropy=0.25, **changes)
     before = copy.deepcopy(scene.policies)
     starts = scene.starts()
     rollout, metrics = update(scene.learner, scene.model, starts, scene.reward)
     c, (trajectory, reward, goes_on) = scene.config, rollout
-    assert trajectory is not None
     assert trajectory is not None
     horizon, n = c.horizon, len(starts.goes_on)
     with torch.no_grad():
@@ -181,7 +195,7 @@ def test_losses_are_the_published_sums(variant: str) -> None:
     assert torch.equal(goes_on[0, 0], starts.goes_on)
     assert not goes_on[0].all()
     for m in range(3):
-        entropy_scale = 0.2 if NAMES[m] == EXPLORER else 0.1
+        entropy_scale = 0.25 if NAMES[m] == EXPLORER else 0.125
         actor, critic = 0.0, 0.0
         dynamics = scene.learner.through_dynamics
         short = dynamics or c.baseline == "authors"
@@ -210,10 +224,11 @@ def test_losses_are_the_published_sums(variant: str) -> None:
                 nll = stack.nll(output, torch.full((3, 1), returns[t]))[m, 0].item()
                 pull = stack.nll(output, v["slow"][:, t, i].unsqueeze(1))[m, 0].item()
                 critic += w[t] * (nll + c.slow_regulariser * pull) / (horizon * n)
-        assert metrics["actor_loss"][m].item() == pytest.approx(actor, rel=2e-4, abs=2e-5)
-        assert metrics["critic_loss"][m].item() == pytest.approx(critic, rel=2e-4, abs=2e-5)
+        assert metrics["actor_loss"][m].item() == pytest.approx(actor, rel=scene.rounding, abs=scene.rounding)
+        assert metrics["critic_loss"][m].item() == pytest.approx(critic, rel=scene.rounding, abs=scene.rounding)
 
 
+@in_float64
 @pytest.mark.parametrize("discrete", [True, False])
 def test_states_that_ended_their_episode_train_no_actor(discrete: bool) -> None:
     scene = Scene(discrete)
@@ -227,6 +242,7 @@ def test_states_that_ended_their_episode_train_no_actor(discrete: bool) -> None:
     assert all(torch.equal(before[name], p) for name, p in scene.policies.actor.state_dict().items())
 
 
+@in_float64
 def test_the_gradient_takes_the_configured_way() -> None:
     ways = {(True, "auto"): False, (False, "auto"): True, (True, "dynamics"): True, (False, "reinforce"): False}
     for (discrete, gradient), through in ways.items():
@@ -249,9 +265,10 @@ def member_of(scene: Scene, m: int) -> PolicyLearner:
     return PolicyLearner(single, scene.config)
 
 
+@in_float64
 @pytest.mark.parametrize("discrete", [True, False])
 def test_a_stack_learns_what_its_members_learn_alone(discrete: bool) -> None:
-    scene = Scene(discrete, actor_optimizer=replace(FAST, clip=0.5), critic_optimizer=replace(FAST, clip=0.5))
+    scene = Scene(discrete, actor_optimizer=SMOOTH, critic_optimizer=SMOOTH)
     singles = [member_of(scene, m) for m in range(3)]
     starts = scene.starts()
     for _ in range(2):
@@ -261,11 +278,16 @@ def test_a_stack_learns_what_its_members_learn_alone(discrete: bool) -> None:
             _, alone = update(single, scene.model, starts, reward, True)
             assert together.keys() == alone.keys()
             for name, value in alone.items():
-                torch.testing.assert_close(together[name][m : m + 1], value, atol=1e-5, rtol=1e-4, msg=name)
+                same(together[name][m : m + 1], value, scene.rounding, name)
+    error = scene.rounding * SMOOTH.clip  # of a gradient no longer than that
     for m, single in enumerate(singles):
         for own, stacked in zip(single.policies.parameters(), scene.policies.parameters(), strict=True):
-            # One part in a thousand of two steps of the learning rate.
-            torch.testing.assert_close(own[0], stacked[m], atol=6e-5, rtol=0.0)
+            torch.testing.assert_close(own[0], stacked[m], atol=adam_drift(SMOOTH, error, 2), rtol=0.0)
+
+
+def same(found: Tensor, expected: Tensor, bound: float, name: str = "") -> None:
+    """Equal to ``bound``, relative to the larger of 1 and the value."""
+    torch.testing.assert_close(found, expected, atol=bound, rtol=bound, msg=lambda text: f"{name}: {text}")
 
 
 def _reward_of_one(probe: Tensor) -> Callable[[Trajectory], Tensor]:
@@ -275,25 +297,27 @@ def _reward_of_one(probe: Tensor) -> Callable[[Trajectory], Tensor]:
 # Chunks of start states ------------------------------------------------------------------------------------------
 
 
+@in_float64
 @pytest.mark.parametrize("normalise", [True, False])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_chunks_of_start_states_make_the_same_step(variant: str, normalise: bool) -> None:
     """18 start states at once, and as 7 + 7 + 4."""
     discrete, changes = VARIANTS[variant]
-    clipped = {"actor_optimizer": replace(FAST, clip=0.5), "critic_optimizer": replace(FAST, clip=0.5)}
+    clipped = {"actor_optimizer": SMOOTH, "critic_optimizer": SMOOTH}
     settings = {**changes, **clipped, "normalise_returns": normalise, "return_floor": 1e-3, "entropy": 0.1}
     whole, parts = Scene(discrete, **settings), Scene(discrete, chunk=7, **settings)
     for _ in range(2):
         rollout, expected = update(whole.learner, whole.model, whole.starts(), whole.reward, True)
         joined, found = update(parts.learner, parts.model, parts.starts(), parts.reward, True)
         assert joined.trajectory is None
-        torch.testing.assert_close(joined.reward, rollout.reward.detach(), atol=1e-5, rtol=1e-4)
-        torch.testing.assert_close(joined.goes_on, rollout.goes_on.detach(), atol=1e-5, rtol=1e-4)
+        same(joined.reward, rollout.reward.detach(), whole.rounding)
+        same(joined.goes_on, rollout.goes_on.detach(), whole.rounding)
         assert found.keys() == expected.keys()
         for name, value in expected.items():
-            torch.testing.assert_close(found[name], value, atol=2e-5, rtol=2e-4, msg=name)
+            same(found[name], value, whole.rounding, name)
+    drift = adam_drift(SMOOTH, whole.rounding * SMOOTH.clip, 2)
     for a, b in zip(whole.policies.parameters(), parts.policies.parameters(), strict=True):
-        torch.testing.assert_close(b, a, atol=6e-5, rtol=0.0)  # a thousandth of two steps of the learning rate
+        torch.testing.assert_close(b, a, atol=drift, rtol=0.0)
 
 
 # Return scale and slow critic ---------------------------------------------------------------------------------
@@ -324,6 +348,7 @@ def test_without_normalisation_returns_are_not_scaled() -> None:
     assert not span.any()
 
 
+@in_float64
 def test_normalised_policies_do_not_depend_on_the_reward_s_scale() -> None:
     """Rewards ten times as large, beyond the floor, give the same actor gradient."""
     norms = []
@@ -336,7 +361,7 @@ def test_normalised_policies_do_not_depend_on_the_reward_s_scale() -> None:
         _, metrics = update(scene.learner, scene.model, scene.starts(), scene.reward, True)
         assert (metrics["return_scale"] > 1.0).all()
         norms.append(metrics["actor_grad_norm"])
-    torch.testing.assert_close(norms[0], norms[1], rtol=1e-4, atol=0.0)
+    torch.testing.assert_close(norms[0], norms[1], rtol=scene.rounding, atol=0.0)
 
 
 def test_the_slow_critic_is_refreshed_on_schedule() -> None:

@@ -17,6 +17,12 @@ def finite_space(experts: bool = True) -> FiniteThetaSpace:
     return FiniteThetaSpace(PARAMETERS, POINTS, WEIGHTS, **hard)
 
 
+def plane_space(size: int, hard: int = 0) -> FiniteThetaSpace:
+    """``size`` θ on a plane, numbered row by row; the last ``hard`` of them are hard."""
+    points = np.stack(divmod(np.arange(float(size)), 100), 1)
+    return FiniteThetaSpace([Parameter("row", ""), Parameter("column", "")], points, hard=points[size - hard :])
+
+
 def joint_space(sizes: tuple[int, ...] = (777, 35)) -> FiniteThetaSpace:
     """Two domains of the paper's sizes, each with half of DR; the first three θ of each are hard."""
     domain = np.repeat(np.arange(len(sizes)), sizes)

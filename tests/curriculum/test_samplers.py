@@ -103,7 +103,7 @@ def test_frequencies_follow_the_probabilities(case: Callable[[], tuple[Curriculu
     assert counts[~possible].sum() == 0
     if possible.sum() > 1:
         assert stats.chisquare(counts[possible], n * expected[possible]).pvalue > 1e-4
-    assert [row["episodes"] for row in curriculum.table()] == counts.tolist()
+    assert curriculum.table()["episodes"].tolist() == counts.tolist()
 
 
 @pytest.mark.parametrize("name", ["waker-m", "waker-r", "gradual-expansion", "dr"])
@@ -175,15 +175,16 @@ def test_staleness_counts_episodes_since_the_last_sample() -> None:
 
 def test_the_table_has_a_row_per_theta() -> None:
     curriculum, expected = waker_m()
-    rows = curriculum.table()
-    assert [row["theta_id"] for row in rows] == list(range(6))
-    assert list(rows[0]) == [
+    table = curriculum.table()
+    assert table["theta_id"].tolist() == list(range(6))
+    assert list(table) == [
         "theta_id", "theta_size", "theta_slip", "probability", "estimate", "score", "episodes", "credits",
     ]  # fmt: skip
-    assert (rows[3]["theta_size"], rows[3]["theta_slip"], rows[3]["estimate"], rows[3]["credits"]) == (4.0, 0.1, 2.0, 1)
-    assert np.isnan(rows[1]["estimate"])
-    np.testing.assert_allclose([row["probability"] for row in rows], expected)
-    assert waker_r()[0].table()[5]["score"] == pytest.approx(0.15)  # the reduction, not the magnitude
+    row = {name: column[3] for name, column in table.items()}
+    assert (row["theta_size"], row["theta_slip"], row["estimate"], row["credits"]) == (4.0, 0.1, 2.0, 1)
+    assert np.isnan(table["estimate"][1])
+    np.testing.assert_allclose(table["probability"], expected)
+    assert waker_r()[0].table()["score"][5] == pytest.approx(0.15)  # the reduction, not the magnitude
 
 
 def test_bad_credits_are_refused_before_anything_changes() -> None:
@@ -215,7 +216,7 @@ def test_continuous_dr_is_the_space_s_own() -> None:
     curriculum.episode_done(theta[0], -1, {})
     assert curriculum.probabilities() is None
     assert curriculum.estimates() is None
-    assert curriculum.table() == []
+    assert curriculum.table() == {}
 
 
 def test_continuous_oracles() -> None:

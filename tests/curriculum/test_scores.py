@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -43,15 +44,19 @@ def test_closed_form_equals_the_loop(
         ids = np.array([i for i, _ in batch], np.int64)
         x = np.array([v for _, v in batch], np.float64)
         expected = sequential(expected, ids, x, decay)
-        got, count = credit(got, ids, x, decay)
-        assert count.tolist() == [sum(i == theta for i, _ in batch) for theta in range(M)]
+        touched, fresh, count = credit(got, ids, x, decay)
+        assert dict(zip(touched.tolist(), count.tolist(), strict=True)) == Counter(ids.tolist())
+        got = got.copy()
+        got[touched] = fresh
     # Absolute slack: sums of large values of both signs cancel.
     np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-7)
 
 
 def test_order_within_a_theta_matters_and_is_kept() -> None:
-    estimate, _ = credit(np.full(2, np.nan), np.array([1, 0, 1, 1]), np.array([8.0, 5.0, 4.0, 0.0]), 0.5)
-    assert estimate.tolist() == [5.0, 3.0]  # 8 → (8+4)/2 = 6 → (6+0)/2 = 3
+    ids, fresh, count = credit(np.full(9, np.nan), np.array([7, 0, 7, 7]), np.array([8.0, 5.0, 4.0, 0.0]), 0.5)
+    assert ids.tolist() == [0, 7]
+    assert fresh.tolist() == [5.0, 3.0]  # 8 → (8+4)/2 = 6 → (6+0)/2 = 3
+    assert count.tolist() == [1, 3]
 
 
 def test_magnitude_at_paper_size_forgets_at_the_published_rate() -> None:
@@ -135,8 +140,9 @@ def test_each_theta_may_have_its_own_decay() -> None:
     rng = np.random.default_rng(0)
     decay, ids, x = np.array([0.0, 0.3, 0.9, 0.9999, 0.5]), rng.integers(M, size=60), rng.normal(size=60)
     start = np.array([1.0, math.nan, 2.0, 3.0, math.nan])
-    got, _ = credit(start, ids, x, decay)
+    touched, got, _ = credit(start, ids, x, decay)
+    assert touched.tolist() == list(range(M))
     for theta in range(M):
         here = ids == theta
-        alone, _ = credit(start, ids[here], x[here], float(decay[theta]))
-        assert got[theta] == pytest.approx(alone[theta], rel=1e-12)
+        _, (alone,), _ = credit(start, ids[here], x[here], float(decay[theta]))
+        assert got[theta] == pytest.approx(alone, rel=1e-12)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from tests.rounding import adam_drift, rounding
 from waker.config import OptimizerConfig
 from waker.errors import UserError
 from waker.model.optim import Adam
 
+pytestmark = pytest.mark.usefixtures("float64")
 SHAPES = ((4, 3), (3,), (2, 2, 2))
 PLAIN = OptimizerConfig(lr=1e-2, eps=1e-5, clip=0.0)
 
@@ -28,6 +31,12 @@ def gradients(step: int, like: list[Tensor]) -> list[Tensor]:
     return [torch.randn(p.shape, generator=rng) * 10.0 ** (i - 1) for i, p in enumerate(like)]
 
 
+def close(ours: Any, theirs: Any) -> None:
+    """Equal but for rounding: of 20 steps of at most 16 operations each, and of sums over at most 24 gradients."""
+    bound = rounding(1_000)
+    torch.testing.assert_close(ours, theirs, atol=bound, rtol=bound)
+
+
 def test_twenty_steps_equal_torch_adam() -> None:
     ours, theirs = parameters(), parameters()
     adam, reference = Adam(ours, PLAIN), torch.optim.Adam(theirs, lr=1e-2, eps=1e-5)
@@ -37,20 +46,19 @@ def test_twenty_steps_equal_torch_adam() -> None:
             p.grad = g.clone()
         reference.step()
         adam.apply(grads)
-    torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-6)
+    close(ours, theirs)
 
 
 @pytest.mark.parametrize("keras", [False, True])
 def test_the_published_formulas_in_numpy(keras: bool) -> None:
     """METHOD §4: w ← w·(1 − decay) − lr·√(1−β₂ᵗ)/(1−β₁ᵗ)·m/(√v + eps) in Keras' form."""
     config = replace(PLAIN, keras=keras, decay=1e-3, eps=1e-2)
-    ours = [p.detach().double().requires_grad_() for p in parameters()]
+    ours = parameters()
     adam = Adam(ours, config)
-    adam.count = adam.count.double()
     w = [p.detach().numpy().copy() for p in ours]
     m, v = [np.zeros_like(x) for x in w], [np.zeros_like(x) for x in w]
     for t in range(1, 6):
-        grads = [g.double() for g in gradients(t, ours)]
+        grads = gradients(t, ours)
         for i, g in enumerate(grads):
             m[i] = 0.9 * m[i] + 0.1 * g.numpy()
             v[i] = 0.999 * v[i] + 0.001 * g.numpy() ** 2
@@ -58,8 +66,7 @@ def test_the_published_formulas_in_numpy(keras: bool) -> None:
             step = root / (1 - 0.9**t) * m[i] / (np.sqrt(v[i]) + (1e-2 if keras else 1e-2 * root))
             w[i] = w[i] * (1 - 1e-3) - 1e-2 * step
         adam.apply([g.clone() for g in grads])
-    for p, expected in zip(ours, w, strict=True):
-        np.testing.assert_allclose(p.detach().numpy(), expected, rtol=1e-9, atol=1e-12)
+    close(ours, [torch.from_numpy(x) for x in w])
 
 
 def test_the_two_forms_differ_by_epsilon_s_place_at_the_first_step() -> None:
@@ -68,7 +75,7 @@ def test_the_two_forms_differ_by_epsilon_s_place_at_the_first_step() -> None:
     grads = [1e-4 * g for g in gradients(0, ours)]
     Adam(ours, replace(PLAIN, keras=True)).apply([g.clone() for g in grads])
     Adam(theirs, replace(PLAIN, eps=1e-5 / math.sqrt(1 - 0.999))).apply([g.clone() for g in grads])
-    torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
+    close(ours, theirs)
 
 
 def test_a_step_differentiates_the_loss_and_leaves_other_leaves_alone() -> None:
@@ -91,8 +98,9 @@ def test_clipping_scales_all_gradients_by_one_global_norm() -> None:
             p.grad = g.clone()
         expected = torch.nn.utils.clip_grad_norm_(theirs, 1.0)
         reference.step()
-        torch.testing.assert_close(adam.apply(grads), expected)
-    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+        close(adam.apply(grads), expected)
+    # torch divides by the norm + 1e-6: its gradients are shorter by at most that part of their norm, which is above 1.
+    torch.testing.assert_close(ours, theirs, atol=adam_drift(PLAIN, 1e-6, 3), rtol=0.0)
 
 
 def test_small_gradients_are_not_scaled_up_by_clipping() -> None:
@@ -113,9 +121,9 @@ def test_each_member_of_a_stack_is_clipped_as_if_alone() -> None:
     for step in range(4):
         grads = [g * scale for g in gradients(step, stack)]
         norms = [single.apply([g[k].clone() for g in grads]) for k, single in enumerate(singles)]
-        torch.testing.assert_close(adam.apply(grads), torch.stack(norms))
+        close(adam.apply(grads), torch.stack(norms))
     for k in range(3):
-        torch.testing.assert_close([p[k] for p in stack], alone[k], atol=1e-6, rtol=1e-5)
+        close([p[k] for p in stack], alone[k])
 
 
 def test_a_member_without_gradient_stands_still() -> None:

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import platform
+import tempfile
+import tracemalloc
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,9 +24,13 @@ from waker.bench.memory import device_peak_bytes, peak_bytes
 from waker.bench.parts import CREDITING, SAMPLING, Stopwatch, watched
 from waker.bench.timing import best_of, stopwatch, timed_updates
 from waker.curriculum import Curriculum
+from waker.curriculum.thinning import Thinning
+from waker.evaluation.model_error import measured_ids
 from waker.feed import Feed
 from waker.precision import use_products
 from waker.replay import Replay, record_fields
+from waker.tables import Table
+from waker_envs.api import FiniteThetaSpace
 
 _RING_BYTES = 256 << 20
 """Size of the replay that batches are drawn from when drawing itself is measured: larger than any cache."""
@@ -126,6 +133,77 @@ def measure_crediting(workload: Workload, curriculum: str | None = None) -> dict
     ids, errors = rng.integers(space.size or 1, size=starts), rng.exponential(size=starts).astype(np.float32)
     credited = curriculum_of(config, space, rng)
     return {"ms": 1e3 * best_of(lambda: credited.observe(ids, errors, 0), 50), "starts": float(starts)}
+
+
+def measure_choosing(workload: Workload, curriculum: str, spread: bool) -> dict[str, float]:
+    """What a curriculum costs between two updates, once every θ has been credited.
+
+    Args:
+        workload: gives the number of θ and of start states.
+        curriculum: the sampler.
+        spread: whether each start state has a θ of its own choice; else all of a sequence have the same.
+
+    Returns:
+        ``ms`` to credit one update's start states and to draw the next θ, new ones at each call; ``mark_ms`` of the
+        call at which a sampler that measures reductions takes them.
+    """
+    _, space = workload.resolved()
+    settings = dataclasses.replace(workload.config.curriculum, sampler=curriculum, reduction_start=0)
+    config = dataclasses.replace(workload.config, curriculum=settings)
+    train, rng = config.train, np.random.default_rng(0)
+    size, starts, mark = space.size or 1, Agent.credits(config), settings.reduction_interval
+    chosen = curriculum_of(config, space, rng)
+    for step in (0, mark):
+        chosen.observe(np.arange(size), rng.exponential(size=size).astype(np.float32), step)
+    sequences = starts // train.length
+    batches = [
+        rng.integers(size, size=starts) if spread else rng.integers(size, size=sequences).repeat(train.length)
+        for _ in range(64)
+    ]
+    errors = [rng.exponential(size=len(ids)).astype(np.float32) for ids in batches]
+    at = iter(range(10**9))
+
+    def update(step: int) -> None:
+        k = next(at) % len(batches)
+        chosen.observe(batches[k], errors[k], step)
+        chosen.sample(1)
+
+    seconds = best_of(lambda: update(mark + 1), 16, 200)  # rounds shorter than a scheduler's turn
+    marks = iter(range(2 * mark, 10**9, mark))
+    return {"ms": 1e3 * seconds, "mark_ms": 1e3 * best_of(lambda: update(next(marks)), 1), "starts": float(starts)}
+
+
+def measure_logging(workload: Workload, curriculum: str, logs: int) -> dict[str, float]:
+    """Megabytes that snapshots of a curriculum add to memory between two saves, and what the making of one takes.
+
+    As :class:`waker.session.Session` logs them; allocations of Python and numpy are counted.
+    """
+    _, space = workload.resolved()
+    assert isinstance(space, FiniteThetaSpace)
+    settings = dataclasses.replace(workload.config.curriculum, sampler=curriculum)
+    rng = np.random.default_rng(0)
+    chosen = curriculum_of(dataclasses.replace(workload.config, curriculum=settings), space, rng)
+    thin = Thinning(space, measured_ids(space))
+    shared = {"run": "run", "domain": "domain", "sampler": curriculum, "explorer": "explorer", "seed": 0}
+    with tempfile.TemporaryDirectory() as folder:
+        table = Table(Path(folder) / "curriculum.parquet")
+
+        def log(step: int) -> None:
+            chosen.observe(rng.integers(space.size, size=800), rng.exponential(size=800), step)
+            table.append(thin(chosen.table()), {**shared, "step": step, "updates": step})
+
+        log(0)
+        table.save()
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            for step in range(1, logs + 1):
+                log(step)
+            now, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        seconds = best_of(lambda: log(logs + 1), 1)
+    return {"grown_mb": (now - before) / 1e6, "peak_mb": (peak - before) / 1e6, "ms": 1e3 * seconds}
 
 
 def machine_of(device: str) -> dict[str, Any]:

@@ -16,6 +16,10 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 State = dict[str, Any]
 """A flat dict of numpy arrays and JSON scalars (str, int, float, bool)."""
+Columns = dict[str, NDArray[Any]]
+"""Rows as one array a column, all of the same length."""
+UNCHANGED: Ints = np.zeros(0, np.int64)
+"""The ids of no θ."""
 
 
 class Curriculum(Protocol):
@@ -42,8 +46,8 @@ class Curriculum(Protocol):
     def estimates(self) -> Floats | None:
         """The running error estimate e(θ), shape (M,), NaN where unknown; None for a continuous space."""
 
-    def table(self) -> list[dict[str, Any]]:
-        """One row a θ for logs and plots; empty for a continuous space."""
+    def table(self) -> Columns:
+        """One row a θ for logs and plots; no columns for a continuous space."""
 
     def state_dict(self) -> State:
         """Everything needed to continue identically, the random generator included."""
@@ -61,20 +65,30 @@ class Score(ABC):
 
     A new score overrides what it needs: it may learn from credits (``observe``), from finished episodes
     (``episode``) or from what was handed out (``sampled``). Whatever it remembers belongs in ``state_dict``.
+
+    These three return the ids whose scores may have changed, each once, so that the next draw need not look at the
+    others; None, which a method without ``return`` gives, means that any may have.
     """
 
     @abstractmethod
     def values(self) -> Floats:
         """The scores, shape (M,), NaN where a θ has none yet. A fresh array."""
 
-    def observe(self, theta_id: Ints, error: Floats, step: int) -> None:  # noqa: B027
+    def at(self, theta_id: Ints) -> Floats:
+        """The scores of these θ, shape (n,). To be overridden where that is cheaper than :meth:`values`."""
+        return self.values()[theta_id]
+
+    def observe(self, theta_id: Ints, error: Floats, step: int) -> Ints | None:
         """One batch of finite credits, both (N,), ids in 0 … M−1; see :meth:`Curriculum.observe`."""
+        return UNCHANGED
 
-    def sampled(self, theta_id: Ints) -> None:  # noqa: B027
+    def sampled(self, theta_id: Ints) -> Ints | None:
         """These θ, shape (n,), have been handed out for the next episodes."""
+        return UNCHANGED
 
-    def episode(self, theta_id: int, stats: Mapping[str, float]) -> None:  # noqa: B027
+    def episode(self, theta_id: int, stats: Mapping[str, float]) -> Ints | None:
         """A finished episode of a θ of the space."""
+        return UNCHANGED
 
     def state_dict(self) -> State:
         """The score's memory: flat, numpy arrays and JSON scalars, copied. Its keys never change."""
@@ -85,7 +99,11 @@ class Score(ABC):
 
 
 class Priority(Protocol):
-    """Turns scores into a distribution. Pure: no state."""
+    """Turns scores into a distribution. Pure: no state.
+
+    A priority whose distribution can be drawn from without reading all scores also has a method ``draws(size)``, see
+    :class:`waker.curriculum.priorities.Drawable`.
+    """
 
     def distribution(self, scores: Floats) -> Floats | None:
         """Scores (M,), NaN = none → probabilities (M,) that sum to 1; None where no θ has a score."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waker.curriculum.api import Floats, State
+from waker.curriculum.api import Columns, Floats, State
 from waker.curriculum.state import check_state, pack_rng, space_state, unpack_rng
 from waker_envs.api import ThetaSpace
 
@@ -52,9 +52,9 @@ class ContinuousCurriculum:
     def estimates(self) -> None:
         """None are kept."""
 
-    def table(self) -> list[dict[str, Any]]:
+    def table(self) -> Columns:
         """No rows."""
-        return []
+        return {}
 
     def state_dict(self) -> State:
         """The generator and what identifies the sampler and its space."""

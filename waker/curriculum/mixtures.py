@@ -47,3 +47,7 @@ class Mixture:
                 target = (1.0 - self.staleness) * target + self.staleness * stale
         q = self.dr * weights + (1.0 - self.dr) * target
         return np.asarray(q / q.sum())
+
+    def chooses_dr(self, rng: np.random.Generator) -> bool:
+        """For a draw in two steps: whether it comes from w and not from the target (without staleness)."""
+        return bool(rng.random() < self.dr)

@@ -11,16 +11,26 @@ same total probability, however many θ it has (arXiv 2306.09205).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from waker.curriculum.api import Floats
+from waker.curriculum.api import Floats, Priority
+from waker.curriculum.draws import Constant, Draws, Ranked, Restricted
+from waker.curriculum.exponential import Exponential
 
 Normalise = Literal["zscore", "mean-abs"]
 Groups = NDArray[np.integer[Any]] | None
 """The domain of each θ, (M,); None = one domain."""
+
+
+@runtime_checkable
+class Drawable(Priority, Protocol):
+    """A priority that can be drawn from without reading all scores. Others are drawn from their ``distribution``."""
+
+    def draws(self, size: int) -> Draws:
+        """Draws from ``distribution``, over a space of ``size`` θ."""
 
 
 def zscore(scores: Floats) -> Floats:
@@ -67,15 +77,20 @@ class Boltzmann:
     def __init__(self, eta: float, normalise: Normalise = "zscore", groups: Groups = None) -> None:
         self.eta = eta
         self.groups = groups
-        self._normalise = _NORMALISERS[normalise]
+        self.normalise = normalise
 
     def distribution(self, scores: Floats) -> Floats | None:
         """See :class:`waker.curriculum.api.Priority`."""
         weights = np.zeros(len(scores))
         for members in _domains(scores, self.groups):
-            logits = self._normalise(scores[members]) / self.eta
+            logits = _NORMALISERS[self.normalise](scores[members]) / self.eta
             weights[members] = np.exp(logits - logits.max())  # the largest becomes 1: no overflow at small η
         return each_domain_alike(weights, self.groups)
+
+    def draws(self, size: int) -> Draws:
+        """See :class:`Drawable`."""
+        about_mean = self.normalise == "zscore"
+        return Draws(lambda members: Exponential(len(members), self.eta, about_mean), size, self.groups)
 
 
 class Rank:
@@ -94,8 +109,16 @@ class Rank:
         weights = np.zeros(len(scores))
         for members in _domains(scores, self.groups):
             best_first = members[np.argsort(-scores[members], kind="stable")]
-            weights[best_first] = np.arange(1, len(members) + 1, dtype=np.float64) ** (-1.0 / self.beta)
+            weights[best_first] = self._weights(len(members))
         return each_domain_alike(weights, self.groups)
+
+    def draws(self, size: int) -> Draws:
+        """See :class:`Drawable`."""
+        return Draws(lambda members: Ranked(len(members), self._weights(len(members))), size, self.groups)
+
+    def _weights(self, n: int) -> Floats:
+        """Of the ranks 1 … n."""
+        return np.asarray(np.arange(1, n + 1, dtype=np.float64) ** (-1.0 / self.beta))
 
 
 class TopK:
@@ -116,6 +139,10 @@ class TopK:
             weights[members[np.argsort(-scores[members], kind="stable")[: self.k]]] = 1.0
         return each_domain_alike(weights, self.groups)
 
+    def draws(self, size: int) -> Draws:
+        """See :class:`Drawable`."""
+        return Draws(lambda members: Ranked(len(members), np.ones(min(self.k, len(members)))), size, self.groups)
+
 
 class Restrict:
     """A fixed distribution, restricted to the θ that have a score and renormalised.
@@ -134,6 +161,10 @@ class Restrict:
         """See :class:`waker.curriculum.api.Priority`; None also where the scored θ have no weight."""
         return each_domain_alike(np.where(np.isnan(scores), 0.0, self.weights), self.groups)
 
+    def draws(self, size: int) -> Draws:
+        """See :class:`Drawable`."""
+        return Draws(lambda members: Restricted(self.weights[members]), size, self.groups)
+
 
 class Fixed:
     """A fixed distribution that looks at no score: an expert's choice.
@@ -148,3 +179,7 @@ class Fixed:
     def distribution(self, scores: Floats) -> Floats | None:
         """See :class:`waker.curriculum.api.Priority`."""
         return self.weights.copy()
+
+    def draws(self, size: int) -> Draws:
+        """See :class:`Drawable`; domains have the shares that the weights give them."""
+        return Draws(lambda members: Constant(self.weights), size)

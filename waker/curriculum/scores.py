@@ -6,43 +6,82 @@ Used by :class:`waker.curriculum.composed.ComposedCurriculum`. A new score is a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from waker.curriculum.api import Floats, Ints, Score, State
+from waker.curriculum.api import UNCHANGED, Floats, Ints, Score, State
+
+_FEW = 16
+"""Repeated θ of a batch up to which their samples are taken one by one: the closed form costs as much."""
 
 
-def credit(estimate: Floats, theta_id: Ints, error: Floats, decay: float | Floats) -> tuple[Floats, Ints]:
+def credit(estimate: Floats, theta_id: Ints, error: Floats, decay: float | Floats) -> tuple[Ints, Floats, Ints]:
     """A batch of running-average updates e ← γ·e + (1−γ)·x in closed form.
 
     For a θ with samples x_1 … x_n in batch order, e_n = γⁿ·e_0 + (1−γ)·Σ_i γ^(n−i)·x_i; a θ without an estimate
-    starts from its first sample, which then weighs γ^(n−1). Equal to the loop over samples to rounding,
-    in O(N log N) numpy calls of fixed number.
+    starts from e_0 = x_1. Equal to the loop over samples to rounding, in O(N log N) and a fixed number of numpy calls,
+    whatever M is.
 
     Args:
-        estimate: e_0, shape (M,), NaN where unknown.
+        estimate: e_0, shape (M,), NaN where unknown; not changed.
         theta_id: shape (N,), each in 0 … M−1.
         error: x, shape (N,).
         decay: γ, 0 ≤ γ < 1; one for all, or each θ's own, shape (M,).
 
     Returns:
-        The new estimates (M,) and how many samples each θ got (M,).
+        The n different ids of the batch in ascending order, their new estimates (n,), and how many samples each got
+        (n,).
     """
-    m = len(estimate)
-    count = np.bincount(theta_id, minlength=m)
-    order = np.argsort(theta_id, kind="stable")
-    ids = theta_id[order]
-    first = np.cumsum(count) - count  # (M,) where each θ's samples begin in the sorted batch
-    rank = np.arange(len(ids)) - first[ids]  # (N,) 0 for a θ's first sample
-    unknown = np.isnan(estimate)
-    gamma = np.broadcast_to(decay, m)
-    share = np.where((rank == 0) & unknown[ids], 1.0, 1.0 - gamma[ids])
-    weight = share * gamma[ids] ** (count[ids] - 1 - rank)
-    old = np.where(unknown, 0.0, estimate) * gamma**count
-    fresh = old + np.bincount(ids, weights=weight * error[order], minlength=m)
-    return np.where(count > 0, fresh, estimate), count
+    n = len(theta_id)
+    if n == 0:
+        return theta_id, np.zeros(0), np.zeros(0, np.int64)
+    # One sort of (θ, position) keeps the order of a θ's samples, several times as fast as a stable argsort.
+    bits = n.bit_length()
+    position = _positions(1 << bits)[:n]
+    keys = (theta_id << bits) | position
+    keys.sort()
+    by_theta, order = keys >> bits, keys & ((1 << bits) - 1)
+    begins = np.empty(n, np.bool_)  # whether a sample is its θ's first
+    begins[0] = True
+    np.not_equal(by_theta[1:], by_theta[:-1], out=begins[1:])
+    first = begins.nonzero()[0]
+    stop = np.empty_like(first)
+    stop[:-1], stop[-1] = first[1:], n
+    ids, count = by_theta[first], stop - first
+    x, old = error[order], estimate[ids]
+    if math.isnan(old.sum()):  # some have no estimate yet: from e_0 = x_1 the first sample leaves e = x_1
+        old = np.where(np.isnan(old), x[first], old)
+    if n - len(ids) <= _FEW:
+        gamma = decay[ids] if isinstance(decay, np.ndarray) else np.full(len(ids), decay)
+        fresh = gamma * old + (1.0 - gamma) * x[first]
+        for at in (~begins).nonzero()[0].tolist():
+            k = int(first.searchsorted(at, "right")) - 1
+            fresh[k] = gamma[k] * fresh[k] + (1.0 - gamma[k]) * x[at]
+        return ids, fresh, count
+    later = (stop - 1).repeat(count) - position  # samples of the same θ after this one
+    if isinstance(decay, np.ndarray):
+        each: Floats = decay[ids]
+        weight, fading, share = each.repeat(count) ** later, each**count, 1.0 - each
+    else:
+        powers = _powers(decay, 1 << bits)
+        weight, fading, share = powers[later], powers[count], np.asarray(1.0 - decay)
+    return ids, fading * old + share * np.add.reduceat(weight * x, first), count
+
+
+@lru_cache(maxsize=4)
+def _positions(n: int) -> Ints:
+    """0 … n − 1; not to be written to."""
+    return np.arange(n)
+
+
+@lru_cache(maxsize=4)
+def _powers(base: float, n: int) -> Floats:
+    """base⁰ … base^(n − 1); not to be written to."""
+    return np.power(base, np.arange(n, dtype=np.float64))
 
 
 class Magnitude(Score):
@@ -62,10 +101,16 @@ class Magnitude(Score):
         self.estimate: Floats = np.full(n_theta, np.nan)
         self.credits: Ints = np.zeros(n_theta, np.int64)
 
-    def observe(self, theta_id: Ints, error: Floats, step: int) -> None:
+    def observe(self, theta_id: Ints, error: Floats, step: int) -> Ints:
         """Credit a batch (:func:`credit`)."""
-        self.estimate, count = credit(self.estimate, theta_id, error, self.decay)
-        self.credits = self.credits + count
+        ids, fresh, count = credit(self.estimate, theta_id, error, self.decay)
+        self.estimate[ids] = fresh
+        self.credits[ids] += count
+        return ids
+
+    def at(self, theta_id: Ints) -> Floats:
+        """e of these θ."""
+        return self.estimate[theta_id]
 
     def values(self) -> Floats:
         """e(θ), shape (M,)."""
@@ -106,16 +151,17 @@ class Reduction(Score):
         self.previous: Floats = np.full(len(magnitude.estimate), np.nan)
         self.reduction: Floats = np.full(len(magnitude.estimate), np.nan)
 
-    def observe(self, theta_id: Ints, error: Floats, step: int) -> None:
-        """Measure the reductions when a mark has been reached."""
+    def observe(self, theta_id: Ints, error: Floats, step: int) -> Ints | None:
+        """Measure the reductions when a mark has been reached: then, and only then, any of them may change."""
         if step < self.next_mark:
-            return
+            return UNCHANGED
         self.next_mark += self.interval * ((step - self.next_mark) // self.interval + 1)
         delta = self.previous - self.magnitude.estimate  # NaN where e_prev is unknown
         old = np.where(np.isnan(self.reduction), 0.0, self.reduction)
         fresh = (1.0 - self.rate) * old + self.rate * delta
         self.reduction = np.where(np.isnan(delta), self.reduction, fresh)
         self.previous = self.magnitude.estimate.copy()
+        return None
 
     def values(self) -> Floats:
         """r(θ), shape (M,)."""
@@ -138,13 +184,22 @@ class Visits(Score):
     def __init__(self, n_theta: int) -> None:
         self.visited = np.zeros(n_theta, np.bool_)
 
-    def sampled(self, theta_id: Ints) -> None:
+    def sampled(self, theta_id: Ints) -> Ints:
         """Mark what was handed out."""
-        self.visited[theta_id] = True
+        return self._visit(theta_id)
 
-    def episode(self, theta_id: int, stats: Mapping[str, float]) -> None:
+    def episode(self, theta_id: int, stats: Mapping[str, float]) -> Ints:
         """Mark θ that others chose (a prefill that did not ask this curriculum)."""
-        self.visited[theta_id] = True
+        return self._visit(np.array([theta_id]))
+
+    def _visit(self, theta_id: Ints) -> Ints:
+        fresh = np.unique(theta_id[~self.visited[theta_id]])
+        self.visited[fresh] = True
+        return fresh
+
+    def at(self, theta_id: Ints) -> Floats:
+        """Of these θ."""
+        return np.where(self.visited[theta_id], 1.0, np.nan)
 
     def values(self) -> Floats:
         """Shape (M,)."""

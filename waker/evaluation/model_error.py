@@ -54,11 +54,16 @@ _STARTS = {"one": 16, "open": 4}
 _LARGEST_JOINT = 4096
 
 
+def measured_ids(space: ThetaSpace) -> NDArray[np.int64]:
+    """Ids of the θ that are measured: at most :data:`MOST_THETA` of a finite space, none of a continuous one."""
+    return spread(space, MOST_THETA) if isinstance(space, FiniteThetaSpace) else np.zeros(0, np.int64)
+
+
 def held_out_episodes(space: ThetaSpace, config: EvalConfig, seed: int) -> list[Episode]:
     """``model_episodes`` episodes of every θ (at most :data:`MOST_THETA`, as many of each domain), seeds their own."""
     rng = stream(seed, SUITE)
     if isinstance(space, FiniteThetaSpace):
-        thetas = space.points[spread(space, MOST_THETA)]
+        thetas = space.points[measured_ids(space)]
     else:
         thetas = dr_thetas(space, CONTINUOUS_THETA, rng)
     repeated = np.repeat(thetas, config.model_episodes, axis=0)

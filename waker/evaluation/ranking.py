@@ -37,7 +37,8 @@ def rank_correlation(curriculum: pd.DataFrame, model_error: pd.DataFrame) -> pd.
     """Spearman's correlation over θ between the estimates and the true error, at each measured step.
 
     Args:
-        curriculum: rows with step, theta_id, estimate (NaN = no estimate yet).
+        curriculum: rows with step, theta_id, estimate (NaN = no estimate yet). Rows that stand for several θ (column
+            ``thetas``, see :mod:`waker.curriculum.thinning`) are left out.
         model_error: rows with step, theta_id, metric, value. Rows outside a finite space (theta_id −1) are left out.
 
     Returns:
@@ -49,6 +50,8 @@ def rank_correlation(curriculum: pd.DataFrame, model_error: pd.DataFrame) -> pd.
     keys = [c for c in RUN if c in curriculum and c in model_error]
     if curriculum.empty or model_error.empty:
         return pd.DataFrame(columns=[*keys, *columns])
+    if "thetas" in curriculum:
+        curriculum = curriculum[curriculum["thetas"].fillna(1) == 1]
     rows = []
     for group, errors in model_error[model_error["theta_id"] >= 0].groupby([*keys, "step"]):
         *identity, step = group

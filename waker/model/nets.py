@@ -106,7 +106,7 @@ class Norm(nn.Module):
         if self.kind == "none":
             return x
         # In float32 under autocast too: the sums over many units need its digits.
-        return self._normalised(x.float()).type_as(x)
+        return self._normalised(float32(x)).type_as(x)
 
     def _normalised(self, x: Tensor) -> Tensor:
         shape = x.shape[-1:]

@@ -31,7 +31,8 @@ class RunData:
         folder: the run folder.
         config: the resolved configuration beside the run, as a nested dict; empty if there is none.
         metrics: one row for each log of the learner (``step``, ``updates``, metric columns).
-        curriculum: rows of θ: probability, estimate, episodes, credits, at each snapshot.
+        curriculum: rows of θ: probability, estimate, episodes, credits, at each snapshot; of a large space, rows that
+            stand for several θ, see :func:`stands_for`.
         evaluation: rows of episodes, see :mod:`waker.evaluation.rollouts`.
         model_error: rows of θ and metric, see :mod:`waker.evaluation.model_error`.
         episodes: rows of training episodes.
@@ -165,6 +166,11 @@ def _of_domain(
     here = np.where(ids >= 0, groups[ids], of_suite) == group
     foreign = [c for c in rows if c.startswith("theta_") and c.removeprefix("theta_") not in (*names, "id")]
     return rows[here].drop(columns=foreign).reset_index(drop=True)
+
+
+def stands_for(rows: pd.DataFrame) -> pd.Series:
+    """How many θ each row stands for: column ``thetas`` (:mod:`waker.curriculum.thinning`), 1 where there is none."""
+    return rows["thetas"].fillna(1.0) if "thetas" in rows else pd.Series(1.0, index=rows.index)
 
 
 def theta_names(*tables: pd.DataFrame) -> list[str]:

@@ -15,7 +15,7 @@ from waker.evaluation.summary import ALL, compare, task_order
 from waker.report import captions
 from waker.report.blocks import Picture, Section, summary_table
 from waker.report.curves import error_curves, learning_curves, metric_columns, rank_curves, share_curves
-from waker.report.data import RunData, latest, stack, theta_names
+from waker.report.data import RunData, latest, stack, stands_for, theta_names
 from waker.report.film import film_strip
 from waker.report.returns import by_suite, by_theta, too_many
 from waker.report.theta_maps import binned, theta_map
@@ -106,7 +106,9 @@ def _curriculum(runs: Sequence[RunData]) -> Section | None:
         )
     hard = hard_ids(runs)
     if hard and "probability" in snapshots and snapshots["probability"].notna().any():
-        share = snapshots[snapshots["theta_id"].isin(hard)].groupby(["group", "seed", "step"])["probability"].sum()
+        on_hard = snapshots[snapshots["theta_id"].isin(hard)]
+        share = on_hard.assign(probability=on_hard["probability"] * stands_for(on_hard))
+        share = share.groupby(["group", "seed", "step"])["probability"].sum()
         figures.append(
             Picture.of(
                 share_curves(share.rename("share").reset_index()),
@@ -120,11 +122,16 @@ def _curriculum(runs: Sequence[RunData]) -> Section | None:
 
 
 def _snapshots(runs: Sequence[RunData]) -> pd.DataFrame:
-    """Curriculum rows with one snapshot a step: an evaluation may take one where the log has just taken another."""
+    """Curriculum rows with one snapshot a step: an evaluation may take one where the log has just taken another.
+
+    Within a snapshot ids ascend, so another begins where they do not. Two thinned ones need not have the same θ.
+    """
     rows = stack(runs, "curriculum")
     if rows.empty:
         return rows
-    return rows.drop_duplicates(["group", "seed", "step", *(c for c in rows if c.startswith("theta_"))], keep="last")
+    snapshot = rows.groupby(["group", "seed", "step"])["theta_id"].transform(lambda ids: (ids.diff() <= 0).cumsum())
+    last = snapshot.groupby([rows[key] for key in ("group", "seed", "step")]).transform("max")
+    return rows[snapshot == last]
 
 
 def _data_share(episodes: pd.DataFrame, names: list[str]) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from waker.report.data import stands_for
 from waker.report.style import colours, grid, legend, number, style
 
 _MOST_VALUES = 50
@@ -58,13 +59,15 @@ def theta_map(
     """One quantity over θ, for each group.
 
     Args:
-        rows: columns theta_<name>…, group, value; rows of one θ and group (seeds) are averaged.
+        rows: columns theta_<name>…, group, value; rows of one θ and group (seeds) are averaged. Where there is a
+            column ``thetas``, a row counts as so many θ.
         names: θ's names.
         label: of the quantity.
         percent: write values in per cent.
         from_zero: the scale begins at zero, else at the smallest value (where only the order matters).
     """
     rows = binned(rows.dropna(subset=["value"]), names)
+    rows["weight"] = stands_for(rows)
     axes = layout(rows, names)
     with style():
         if axes.vertical is None:
@@ -85,6 +88,12 @@ def binned(rows: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     return rows
 
 
+def means(rows: pd.DataFrame, keys: list[str]) -> pd.Series:
+    """Mean of ``value`` in each group of ``keys``, weighted by ``weight``."""
+    sums = rows.assign(product=rows["value"] * rows["weight"]).groupby(keys)[["product", "weight"]].sum()
+    return (sums["product"] / sums["weight"]).rename("value")
+
+
 def _lines(rows: pd.DataFrame, axes: Axes2D, label: str, percent: bool) -> Figure:
     palette = colours(rows["group"])
     figure, (panel,) = grid(1, 1, 5.6, 2.9)
@@ -92,9 +101,9 @@ def _lines(rows: pd.DataFrame, axes: Axes2D, label: str, percent: bool) -> Figur
     for group, of_group in rows.groupby("group", sort=False):
         if "seed" in of_group and of_group["seed"].nunique() > 1:
             for _, one in of_group.groupby("seed"):
-                thin = one.groupby(column)["value"].mean()
+                thin = means(one, [column])
                 panel.plot(thin.index, _scaled(thin, percent), color=palette[group], lw=0.7, alpha=0.45)
-        mean = of_group.groupby(column)["value"].mean()
+        mean = means(of_group, [column])
         panel.plot(mean.index, _scaled(mean, percent), color=palette[group], lw=2, marker="o", ms=4)
     panel.set_xlabel(axes.horizontal)
     panel.set_ylabel(f"{label} (%)" if percent else label)
@@ -115,8 +124,8 @@ def _heat_maps(rows: pd.DataFrame, axes: Axes2D, label: str, percent: bool, from
     combinations = rows[rest].drop_duplicates().sort_values(rest) if rest else pd.DataFrame(index=[0])
     combinations = combinations.head(_MOST_PANELS)
     groups = list(dict.fromkeys(rows["group"]))
-    means = rows.groupby(["group", *rest, vertical, horizontal])["value"].mean()
-    low, high = float(means.min()), float(means.max())
+    cells = means(rows, ["group", *rest, vertical, horizontal])
+    low, high = float(cells.min()), float(cells.max())
     low = min(0.0, low) if from_zero else low
     cell = 0.62 if len(xs) * len(ys) <= _WRITTEN_CELLS else 0.13
     width, height = max(1.7, cell * len(xs) + 0.75), max(1.5, 0.72 * cell * len(ys) + 0.85)
@@ -140,7 +149,7 @@ def _heat_maps(rows: pd.DataFrame, axes: Axes2D, label: str, percent: bool, from
             chosen = rows[rows["group"] == group]
             for name in rest:
                 chosen = chosen[chosen[name] == combination[name]]
-            table = chosen.pivot_table(index=vertical, columns=horizontal, values="value", aggfunc="mean")
+            table = means(chosen, [vertical, horizontal]).unstack()
             values = table.reindex(index=ys, columns=xs).to_numpy(float)
             image = panel.imshow(values, origin="lower", aspect="auto", cmap=MAP_COLOURS, vmin=low, vmax=high)
             where = ", ".join(f"{n} = {combination[f'theta_{n}']:g}" for n in axes.rest)
