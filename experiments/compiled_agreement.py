@@ -7,9 +7,9 @@ updates, the learning rate annealed over them) and 800 adaptation updates, the f
 evaluation at the end, 180 episodes of the DR suite a task. Every seed is run with ``--train.compile off`` and with
 ``compile``, everything else alike. Compared are the means of the last five metric rows of either phase (losses of
 model, KL, ensemble and the credited error; of adaptation the losses of reward heads, actors and critics, averaged over
-tasks) and the share of the exact optimum in the smallest room, without hazards, and over all θ. A seed's two runs draw the
-same numbers but soon part, as rounding does, so seeds are not paired: the two groups agree where Welch's interval of
-the difference of means holds zero, at 95 % for all quantities together (Bonferroni).
+tasks) and the share of the exact optimum in the smallest room, without hazards, and over all θ. A seed's two runs draw
+the same numbers but soon part, as rounding does, so seeds are not paired: the two groups agree where Welch's interval
+of the difference of means holds zero, at 95 % for all quantities together (Bonferroni).
 
 Writes ``results/compiled_agreement/``: ``rows.csv`` (every run's quantities, processor seconds among them),
 ``agreement.csv`` (means with their own 95 % intervals, the difference and its interval) and ``settings.yaml``. Needs
