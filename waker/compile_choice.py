@@ -8,7 +8,10 @@ eager updates, these are timed; where there are none of compiled ones, :data:`GA
 from __future__ import annotations
 
 import math
+import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Literal, ParamSpec, TypeVar
 
@@ -31,8 +34,8 @@ GAIN = 1.25
 """Eager over compiled time of a part never compiled here; less than was measured at laptop size (README)."""
 COLD_S = 0.10
 """Processor seconds of compiling an operation of a part never compiled here; more than was measured (README)."""
-_PROBED = 3
-"""Eager calls that are timed where no run has noted any, after one to warm up."""
+_PROBED, _PROBE_MS = 16, 2_000.0
+"""Eager calls where no run has timed any: so many, or fewer where they have taken so long."""
 
 
 def run_calls(config: Config) -> dict[str, int]:
@@ -213,26 +216,39 @@ def _chosen(config: Config, choice: CompileSetting) -> Config:
 
 
 class _Probe(Costs):
-    """Notes the eager time of a few calls and the operations of the one before them."""
+    """Notes the operations of an eager call, and the processor time of some of those after it."""
+
+    def __init__(self, cache: CompileCache, key: str) -> None:
+        super().__init__(cache, key, "off")
+        self.spent: dict[str, list[float]] = {}
 
     def watched(self, part: str, function: Callable[P, R]) -> Callable[P, R]:
         """See :class:`Costs`."""
         from waker.bench.counting import OperationCounter
 
-        timed = super().watched(part, function)
-        counted = False
+        spent = self.spent.setdefault(part, [])
 
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            nonlocal counted
-            if counted:
-                return timed(*args, **kwargs)
-            counted = True
-            with OperationCounter() as counter:
+            began = time.process_time()
+            counter = nullcontext() if spent else OperationCounter()
+            with counter:
                 result = function(*args, **kwargs)
-            self.cache.record(self.key, part, {"operations": counter.operations})
+            spent.append(1e3 * (time.process_time() - began))
+            if isinstance(counter, OperationCounter):
+                self.cache.record(self.key, part, {"operations": counter.operations})
             return result
 
         return call
+
+    def probe(self, parts: Sequence[str], update: Callable[[], object]) -> None:
+        """Make updates until the first, in which memory is fresh, are a small part of them; two where one is long."""
+        update()
+        while any(sum(self.spent[part]) < _PROBE_MS and len(self.spent[part]) < _PROBED for part in parts):
+            update()
+        update()
+        for part in parts:
+            spent = self.spent[part]
+            self.cache.record(self.key, part, {"off": statistics.median(spent[len(spent) // 2 :])})
 
 
 def _time_eager(
@@ -243,18 +259,15 @@ def _time_eager(
 
     config = _chosen(config, "off")
     config = replace(config, train=replace(config.train, adapt_heads=0, adapt_repeats=1))
-    train, probe = config.train, _Probe(cache, key, "off", skipped=0, measured=_PROBED)
+    train, probe = config.train, _Probe(cache, key)
     replay = synthetic_replay(spec, 2, 4 * train.length, 1)
     with torch.random.fork_rng(devices=[]):
         agent = Agent(spec, config, costs=probe)
         if calls.get("update"):
             feed = Feed(replay, np.random.default_rng(0), train.batch, train.length, config.device)
-            for _ in range(1 + _PROBED):
-                agent.update(feed.next())
+            probe.probe(["update"], lambda: agent.update(feed.next()))
         if calls.get(HEADS):
             adapter = TaskAdapter(agent.model, spec, config, tasks, costs=probe)
             feed = Feed(replay, np.random.default_rng(0), train.adapt_batch, train.length, config.device)
-            for _ in range(1 + _PROBED):
-                batch = feed.next()
-                rewards = batch["task_rewards"]
-                adapter.update(batch | {"task_rewards": rewards[..., :1].expand(*rewards.shape[:-1], len(tasks))})
+            rewards = torch.zeros(train.adapt_batch, train.length, len(tasks), device=config.device)
+            probe.probe([HEADS, POLICIES], lambda: adapter.update({**feed.next(), "task_rewards": rewards}))

@@ -256,8 +256,7 @@ class TrainConfig:
     compiling once); `auto`: that where it pays, by what is known of this machine, else off; `graphs`, for GPUs: their
     parts compiled, each recorded once as a CUDA graph and replayed."""
     compile_cache: str = ""
-    """Folder where compiled updates are kept, for all runs; empty = $TORCHINDUCTOR_CACHE_DIR, or else waker/compile in
-    the user's cache folder."""
+    """Folder where compiled updates are kept, for all runs; empty = waker/compile in the user's cache folder."""
     save_every: int = 10_000
     """Agent steps between checkpoints."""
     keep: int = 2
