@@ -32,7 +32,7 @@ R = TypeVar("R")
 
 GAIN = 1.25
 """Eager over compiled time of a part never compiled here; less than was measured at laptop size (README)."""
-COLD_S = 0.08
+COLD_S = 0.11
 """Processor seconds of compiling an operation of a part never compiled here; more than was measured (README)."""
 _PROBED, _PROBE_MS = 16, 2_000.0
 """Eager calls where no run has timed any: so many, or fewer where they have taken so long."""
