@@ -77,7 +77,7 @@ class Part:
         """From a record that has the eager figures at least: see :data:`waker.compile_costs.FIGURES`."""
         cold, eager = known.get("cold", COLD_S * known["operations"]), known["off"]
         cached = "cold" in known or "warm" in known
-        # Loading is tracing without compiling. A sixth of it at laptop size; noted as soon as it has been done once.
+        # Loading traces the function again: less than a sixth of compiling it; noted as soon as it has been done once.
         start = known.get("warm", cold / 6.0) if cached else cold
         recorded = ("warm" in known if cached else "cold" in known) and "compile" in known
         return cls(name, calls, start, eager, known.get("compile", eager / GAIN), cached, recorded)
@@ -120,18 +120,15 @@ class Forecast:
         return self.start / self.saved if self.saved > 0.0 else math.inf
 
     def __str__(self) -> str:
+        about = "" if all(part.recorded for part in self.parts) else "about "
         doing = "loading compiled updates" if all(part.cached for part in self.parts) else "compiling"
-        start = f"{doing} takes {_about(self, 'start')}{self.start:,.0f} s of processor time"
+        start = f"{doing} takes {about}{self.start:,.0f} s of processor time"
         each = ", ".join(f"{part.name} {part.compiled:.1f} instead of {part.eager:.1f} ms" for part in self.parts)
-        saves = f"saves {_about(self, 'saved')}{self.saved:,.0f} of {self.eager:,.0f} s ({each})"
+        saves = f"saves {about}{self.saved:,.0f} of {self.eager:,.0f} s ({each})"
         if self.share == math.inf:
             return f"{start} and saves nothing ({each})"
         pays = f"pays from {math.ceil(self.share * self.updates):,} updates on; these are {self.updates:,}"
         return f"{start}, {saves}: {pays}"
-
-
-def _about(forecast: Forecast, what: str) -> str:
-    return "" if all(part.recorded for part in forecast.parts) else "about "
 
 
 def forecast(known: Mapping[str, Mapping[str, float]], calls: Mapping[str, int]) -> Forecast | None:
