@@ -168,7 +168,7 @@ def decide(
 
     Args:
         calls: how often each part will be called.
-        note: told later, when another process that compiles the same is waited for.
+        note: told later, when something is compiled or another process that compiles it is waited for.
         before: how the run that goes on was made so far: what ``auto`` stays with, so that it goes on bit for bit.
         tasks: those that policies are adapted for; None = the environment's.
 

@@ -42,7 +42,7 @@ class Costs:
         cache: where figures go.
         key: of the configuration (:func:`waker.compile_cache.graph_key`).
         choice: whether the functions are compiled.
-        note: told when another process is waited for.
+        note: told when something is compiled, or another process that compiles it is waited for.
         skipped, measured: calls left out, and calls whose median is noted.
     """
 
@@ -87,6 +87,7 @@ class Costs:
             waiting = functools.partial(self._note, f"another process is compiling the same {part}: waiting for it")
             with self.cache.alone(self.key, part, waiting):
                 if not self._is_compiled(part):
+                    self._note(f"compiling {part}: minutes in which nothing else is told")
                     return self._first(part, call)
         return self._first(part, call)
 
