@@ -1,9 +1,10 @@
-"""One training step against the authors' implementation: ``python -m tests.reference_step FILE …``.
+"""One training step against the authors' implementation: ``python -m tests.reference_step [--compile] FILE …``.
 
 A reference file holds one deterministic step of the published code (samples replaced by modes) at a tiny size:
 its configuration, batch, every weight before and after, the forward pass, losses and gradient norms. Here the model
 is built from the file's configuration alone, the weights are copied in, one :meth:`Agent.update` is made, and
-everything is compared. Exit code 1 past the bounds.
+everything is compared. Exit code 1 past the bounds. With ``--compile`` the update is compiled as on a CPU (minutes),
+and losses, norms and weights are compared: nothing inside a compiled graph can be listened to.
 
 Bounds: forward pass, exploration rollout and losses 1e-5 and gradient norms 1e-4, relative to the largest entry of
 the quantity (a loss or a norm is one entry); weight changes 1e-3 of the learning rate in every entry.
@@ -26,6 +27,7 @@ from torch import Tensor
 from tests.reference_weights import copy_weights, read_weights
 from waker.agent import Agent
 from waker.behaviour.policy_learner import PolicyGradients, PolicyLearner, Rollout
+from waker.compiled import whole
 from waker.config import BehaviourConfig, Config, ExplorerConfig, ModelConfig, OptimizerConfig, TrainConfig
 from waker.model.world_model import ModelOutput
 from waker.spaces import ActionSpec, EnvSpec, ObservationKey
@@ -184,8 +186,13 @@ class Recorder:
         agent.learner.gradients = gradients  # type: ignore[method-assign]
 
 
-def compare(path: Path, device: str = "cpu") -> Comparison:
-    """Make the file's step on ``device`` and compare every quantity it records."""
+def compare(path: Path, device: str = "cpu", backend: str | None = None) -> Comparison:
+    """Make the file's step on ``device`` and compare every quantity it records.
+
+    Args:
+        backend: compile the update with this backend of torch.compile, and leave out what lies inside it; None = do
+            not compile.
+    """
     with np.load(path) as file:
         arrays: dict[str, NDArray[Any]] = {name: file[name] for name in file.files}
     reference = json.loads(str(arrays["config"]))
@@ -203,13 +210,15 @@ def compare(path: Path, device: str = "cpu") -> Comparison:
     agent = Agent(spec, config_of(reference, widths), device)
     copy_weights(agent, before)
     agent.learner.count.fill_(float(reference["slow_updates"]))
-    recorder = Recorder()
-    recorder.attach(agent)
     batch = {name: value.to(device) for name, value in batch_of(batch_arrays, spec).items()}
-    _, metrics = agent.update(batch, mode=True)
-
     result = Comparison()
-    _compare_forward(result, recorder, arrays)
+    if backend is None:
+        recorder = Recorder()
+        recorder.attach(agent)
+        _, metrics = agent.update(batch, mode=True)
+        _compare_forward(result, recorder, arrays)
+    else:
+        _, metrics = whole(agent.update, backend)(batch, mode=True)
     _compare_metrics(result, metrics, agent.learner, arrays, reference["tasks"])
     rates = {"model": reference["model_lr"], "actor": reference["actor_lr"], "critic": reference["critic_lr"]}
     rates["ensemble"] = reference["ensemble_lr"]
@@ -294,9 +303,11 @@ def _compare_metrics(
 def main(paths: list[str]) -> int:
     """Print the worst deviation of every quantity of every file; 1 if any is past its bound."""
     torch.set_num_threads(1)
-    failed = 0
+    failed, backend = 0, "inductor" if "--compile" in paths else None
+    paths = [path for path in paths if path != "--compile"]
     for path in paths:
-        comparison = compare(Path(path))
+        torch._dynamo.reset()
+        comparison = compare(Path(path), backend=backend)
         print(f"{path}: {len(comparison.rows)} quantities, {len(comparison.failed)} past their bound")
         for name, deviation, bound in comparison.rows:
             flag = "" if deviation <= bound else "  <-- past the bound"

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
 
 import waker_envs
-from tests.tiny import RUN
+from tests.tiny import RUN, refused
 from waker.adapting import Adaptation, load_adapted, name_of
 from waker.assembly import LoadedRun, load_run
+from waker.behaviour import adaptation as adaptation_module
 from waker.cli import main
 from waker.commands.adapt import chosen_tasks
+from waker.compiled import whole
 from waker.loop import Outcome
 from waker.progress import Progress
 from waker.relabel import load_task
@@ -98,6 +102,45 @@ def test_a_changed_function_starts_anew(folder: Path) -> None:
     again = adaptation(folder)
     assert again.run(2) is Outcome.FINISHED
     assert again.updates == 2
+
+
+def test_compiled_policies_go_on_compiled_and_are_evaluated_as_they_are(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder.parent / "cache"))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "of-torch")  # put back what is set meanwhile
+    monkeypatch.setenv("CXX", "true")  # a program that stands for a compiler, which tracing alone does not call
+    torch._dynamo.reset()
+    compiled: list[str] = []
+
+    def traced(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        compiled.append(function.__name__)
+        return whole(function, backend="eager")
+
+    monkeypatch.setattr(adaptation_module, "whole", traced)
+    asked = ["adapt", str(folder), "--tasks", "green", "--updates"]
+
+    def made(*more: str) -> int:
+        compiled.clear()
+        assert main([*asked, *more]) == 0
+        return len(compiled)
+
+    assert made("2", "--compile", "compile") == 2
+    assert "pays from" in capsys.readouterr().err
+    assert made("4") == 2
+    assert made("5", "--compile", "auto") == 2
+    capsys.readouterr()
+    assert "were trained with compile 'compile' so far" in refused([*asked, "6", "--compile", "off"], capsys)
+    compiled.clear()
+    assert main(["evaluate", str(folder)]) == 0 and not compiled
+    # Others are eager, as their run was.
+    asked[3] = "blue"
+    assert made("2") == 0
+    record = yaml.safe_load((folder / "adapted" / "blue" / "tasks.yaml").read_text())
+    assert record.pop("compile") == "off"
+    (folder / "adapted" / "blue" / "tasks.yaml").write_text(yaml.safe_dump(record))  # as it once was written
+    assert made("3") == 0
+    assert "going on from 2 updates" in capsys.readouterr().err
 
 
 def test_the_policies_are_loaded_as_they_were(folder: Path) -> None:

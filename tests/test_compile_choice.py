@@ -23,9 +23,10 @@ from waker.presets import preset
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of the test's own, and a program that stands for a compiler."""
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "of-torch")  # put back what is set meanwhile
     monkeypatch.setenv("CXX", "true")
-    return tmp_path / "cache"
+    return tmp_path / "cache" / "waker"
 
 
 def asking(choice: CompileSetting, **train: int) -> Config:

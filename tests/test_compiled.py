@@ -14,6 +14,7 @@ from tests.tiny_learner import tiny_batch, tiny_config, tiny_spec
 from waker.agent import Agent
 from waker.compiled import whole
 from waker.config import CompileChoice, Config, PrecisionChoice
+from waker.model.distributions import log_softmax, sample_onehot
 from waker.spaces import EnvSpec
 
 
@@ -94,6 +95,56 @@ def test_adapting_compiles_without_a_break() -> None:
             )
         results.append(agent.adapt_update(tiny_batch(spec, 2, 4)))
     assert_same_metrics(results[1], results[0])
+
+
+def test_adapting_is_two_graphs_however_many_updates_are_made() -> None:
+    """The heads' and the policies': the number of updates and of repeats is in neither."""
+    spec, config = tiny_spec(), tiny_config(after=True)
+    config = replace(config, behaviour=replace(config.behaviour, horizon=2))
+    config = replace(config, train=replace(config.train, adapt_heads=2, adapt_repeats=2))
+    adapters = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        adapters.append(Agent(spec, config).start_adaptation())
+    eager, compiled = adapters
+    heads, policies = compiled._heads_update, compiled._policies_update
+    compiled._learn_heads, compiled._learn_policies = whole(heads, "aot_eager"), whole(policies, "aot_eager")
+    graphs = torch._dynamo.utils.counters["stats"]
+    before = graphs["unique_graphs"]
+    for seed in range(5):
+        batch, state = tiny_batch(spec, 2, 4, seed), torch.get_rng_state()
+        metrics = eager.update(batch)
+        torch.set_rng_state(state)
+        assert_same_metrics(compiled.update(batch), metrics)
+        assert ("actor_loss" in metrics) == (seed >= 2)
+    assert graphs["unique_graphs"] - before == 2
+    assert compiled.updates == 5
+    for a, b in zip(leaves(eager.state_dict()), leaves(compiled.state_dict()), strict=True):
+        torch.testing.assert_close(b, a, rtol=1e-4, atol=1e-5)
+
+
+def test_compiled_for_a_cpu_a_function_draws_what_it_drew_and_goes_on_from_a_generators_state() -> None:
+    """With inductor itself: its own generator draws other numbers, and seeds would be worth nothing."""
+
+    def draws(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return x + torch.rand_like(x), torch.randint(100, (5,)), sample_onehot(log_softmax(x * torch.rand(())))
+
+    x, compiled = torch.randn(7, 5), whole(draws, same_chance=True)
+
+    def three() -> list[Tensor]:
+        return [value.clone() for _ in range(3) for value in compiled(x)]
+
+    torch.manual_seed(1)
+    first = three()
+    state = torch.get_rng_state()
+    after = three()
+    torch.set_rng_state(state)
+    assert all(torch.equal(a, b) for a, b in zip(three(), after, strict=True))
+    torch.manual_seed(1)
+    eager = [value for _ in range(3) for value in draws(x)]
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(first, eager, strict=True))
+    torch.manual_seed(2)
+    assert not any(torch.equal(a, b) for a, b in zip(three(), first, strict=True) if a.is_floating_point())
 
 
 def pair_of(config: Config, spec: EnvSpec) -> list[Agent]:

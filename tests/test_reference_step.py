@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from tests.reference_step import FORWARD, NORM, WEIGHT, Comparison, compare, main
@@ -49,6 +50,14 @@ def test_the_step_is_the_authors(path: Path) -> None:
     assert recorded <= names
     assert weights <= names
     assert len(weights) > 200
+
+
+def test_the_step_as_one_graph_is_the_authors() -> None:
+    """Traced and differentiated as for inductor; with inductor itself, and for all files, by ``--compile``: minutes."""
+    torch._dynamo.reset()
+    comparison = compare(next(f for f in FILES if f.stem == "step_continuous"), backend="aot_eager")
+    assert comparison.failed == []
+    assert len(comparison.rows) > 250
 
 
 EDITS: dict[str, tuple[Edit, str]] = {

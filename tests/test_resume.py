@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -19,9 +20,12 @@ import pytest
 import torch
 
 from tests import dummies
+from waker import agent as agent_module
+from waker import compiled
 from waker.agent import Agent
+from waker.behaviour import adaptation
 from waker.checkpoint import Checkpoints
-from waker.config import Config
+from waker.config import CompileSetting, Config
 from waker.interrupts import Interrupted
 from waker.loop import Outcome
 from waker.presets import PRESETS
@@ -237,8 +241,8 @@ def test_sigkill_of_a_real_process_at_any_moment(uninterrupted: Path, tmp_path: 
     assert_same(uninterrupted, path)
 
 
-@pytest.mark.parametrize("policies", ["online", "after"])
-def test_the_real_agent_resumes(tmp_path: Path, policies: str) -> None:
+def small_run(policies: str, compile: CompileSetting) -> tuple[Config, dict[str, Any]]:
+    """A run of the real agent, and its factories."""
     tiny = PRESETS["tiny"]()
     small = {
         "steps": 150,
@@ -250,7 +254,13 @@ def test_the_real_agent_resumes(tmp_path: Path, policies: str) -> None:
         "save_every": 40,
         "log_every": 2,
     }
-    train = replace(tiny.train, task_policies=policies, adapt_updates=4, **small)  # type: ignore[arg-type]
+    train = replace(
+        tiny.train,
+        task_policies=policies,  # type: ignore[arg-type]
+        adapt_updates=4,
+        compile=compile,
+        **small,  # type: ignore[arg-type]
+    )
     config = replace(dummies.config(), model=tiny.model, behaviour=tiny.behaviour, explorer=tiny.explorer, train=train)
     spec = dummies.parts(config).spec
 
@@ -261,10 +271,32 @@ def test_the_real_agent_resumes(tmp_path: Path, policies: str) -> None:
             ]
         }
 
-    parts: dict[str, Any] = {"make_agent": lambda: Agent(spec, config), "evaluate": evaluate}
+    return config, {"make_agent": lambda: Agent(spec, config), "evaluate": evaluate}
+
+
+@pytest.mark.parametrize("policies", ["online", "after"])
+def test_the_real_agent_resumes(tmp_path: Path, policies: str) -> None:
+    config, parts = small_run(policies, "off")
     whole, _ = dummies.run(tmp_path / "whole", config, **parts)
     # An exploring run is stopped and goes on; an adapting one is killed, and repeats what it had not saved.
     how, at = (terminate, [50, 75]) if policies == "online" else (die, [62, 86])
     path, lives = interrupted(tmp_path / "cut", config, at, how, **parts)
+    assert lives == 3
+    assert_same(whole, path)
+
+
+def test_the_compiled_agent_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traced only, which takes seconds; with inductor itself, some minutes: WAKER_TEST_BACKEND=inductor."""
+    backend = os.environ.get("WAKER_TEST_BACKEND", "eager")
+    traced = functools.partial(compiled.whole, backend=backend)
+    for module in (agent_module, adaptation):
+        monkeypatch.setattr(module, "whole", traced)
+    torch._dynamo.reset()
+    graphs = torch._dynamo.utils.counters["stats"]
+    before = graphs["unique_graphs"]
+    config, parts = small_run("after", "compile")
+    whole, _ = dummies.run(tmp_path / "whole", config, **parts)
+    assert graphs["unique_graphs"] - before == 3  # the update, the reward heads, the task policies
+    path, lives = interrupted(tmp_path / "cut", config, [62, 86], die, **parts)
     assert lives == 3
     assert_same(whole, path)

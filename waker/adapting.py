@@ -79,7 +79,7 @@ def compiling_of(
         updates: that will be made in all.
         asked: None = as they were made so far, or else as the run's own were (eager where the run was recorded as CUDA
             graphs and this is a CPU).
-        note: told when another process is waited for.
+        note: told later, when something is compiled.
 
     Raises:
         UserError: they were not compiled so far and shall be now, or the other way round; or see ``decide``.

@@ -155,7 +155,7 @@ def check_buildable(config: Config, family: Family) -> None:
     """
     curriculum_of(config, family.space, np.random.default_rng(0))
     with torch.random.fork_rng(devices=[]):
-        Agent(family.spec, config, "cpu")
+        Agent(family.spec, dataclasses.replace(config, train=dataclasses.replace(config.train, compile="off")), "cpu")
 
 
 def evaluator(config: Config, family: Family, folder: Path) -> Evaluate:

@@ -34,10 +34,10 @@ Figures = Mapping[str, float]
 
 
 def default_place() -> Path:
-    """``TORCHINDUCTOR_CACHE_DIR`` if set, else ``waker/compile`` in the user's cache folder."""
-    if chosen := os.environ.get("TORCHINDUCTOR_CACHE_DIR"):
-        # It may name a machine's part already: :meth:`CompileCache.use` of this process, or of one that started it.
-        return Path(chosen).parent if Path(chosen).name == _machine() else Path(chosen)
+    """``waker/compile`` in the user's cache folder.
+
+    Not what ``TORCHINDUCTOR_CACHE_DIR`` says: torch sets it by itself, to a folder that is lost with ``/tmp``.
+    """
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(caches) / "waker" / "compile"
 

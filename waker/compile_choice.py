@@ -8,7 +8,10 @@ eager updates, these are timed; where there are none of compiled ones, :data:`GA
 from __future__ import annotations
 
 import math
+import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Literal, ParamSpec, TypeVar
 
@@ -29,10 +32,10 @@ R = TypeVar("R")
 
 GAIN = 1.25
 """Eager over compiled time of a part never compiled here; less than was measured at laptop size (README)."""
-COLD_S = 0.10
+COLD_S = 0.11
 """Processor seconds of compiling an operation of a part never compiled here; more than was measured (README)."""
-_PROBED = 3
-"""Eager calls that are timed where no run has noted any, after one to warm up."""
+_PROBED, _PROBE_MS = 16, 2_000.0
+"""Eager calls where no run has timed any: so many, or fewer where they have taken so long."""
 
 
 def run_calls(config: Config) -> dict[str, int]:
@@ -74,7 +77,7 @@ class Part:
         """From a record that has the eager figures at least: see :data:`waker.compile_costs.FIGURES`."""
         cold, eager = known.get("cold", COLD_S * known["operations"]), known["off"]
         cached = "cold" in known or "warm" in known
-        # Loading is tracing without compiling. A sixth of it at laptop size; noted as soon as it has been done once.
+        # Loading traces the function again: less than a sixth of compiling it; noted as soon as it has been done once.
         start = known.get("warm", cold / 6.0) if cached else cold
         recorded = ("warm" in known if cached else "cold" in known) and "compile" in known
         return cls(name, calls, start, eager, known.get("compile", eager / GAIN), cached, recorded)
@@ -117,18 +120,15 @@ class Forecast:
         return self.start / self.saved if self.saved > 0.0 else math.inf
 
     def __str__(self) -> str:
+        about = "" if all(part.recorded for part in self.parts) else "about "
         doing = "loading compiled updates" if all(part.cached for part in self.parts) else "compiling"
-        start = f"{doing} takes {_about(self, 'start')}{self.start:,.0f} s of processor time"
+        start = f"{doing} takes {about}{self.start:,.0f} s of processor time"
         each = ", ".join(f"{part.name} {part.compiled:.1f} instead of {part.eager:.1f} ms" for part in self.parts)
-        saves = f"saves {_about(self, 'saved')}{self.saved:,.0f} of {self.eager:,.0f} s ({each})"
+        saves = f"saves {about}{self.saved:,.0f} of {self.eager:,.0f} s ({each})"
         if self.share == math.inf:
             return f"{start} and saves nothing ({each})"
         pays = f"pays from {math.ceil(self.share * self.updates):,} updates on; these are {self.updates:,}"
         return f"{start}, {saves}: {pays}"
-
-
-def _about(forecast: Forecast, what: str) -> str:
-    return "" if all(part.recorded for part in forecast.parts) else "about "
 
 
 def forecast(known: Mapping[str, Mapping[str, float]], calls: Mapping[str, int]) -> Forecast | None:
@@ -168,7 +168,7 @@ def decide(
 
     Args:
         calls: how often each part will be called.
-        note: told later, when another process that compiles the same is waited for.
+        note: told later, when something is compiled or another process that compiles it is waited for.
         before: how the run that goes on was made so far: what ``auto`` stays with, so that it goes on bit for bit.
         tasks: those that policies are adapted for; None = the environment's.
 
@@ -213,26 +213,39 @@ def _chosen(config: Config, choice: CompileSetting) -> Config:
 
 
 class _Probe(Costs):
-    """Notes the eager time of a few calls and the operations of the one before them."""
+    """Notes the operations of an eager call, and the processor time of some of those after it."""
+
+    def __init__(self, cache: CompileCache, key: str) -> None:
+        super().__init__(cache, key, "off")
+        self.spent: dict[str, list[float]] = {}
 
     def watched(self, part: str, function: Callable[P, R]) -> Callable[P, R]:
         """See :class:`Costs`."""
         from waker.bench.counting import OperationCounter
 
-        timed = super().watched(part, function)
-        counted = False
+        spent = self.spent.setdefault(part, [])
 
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            nonlocal counted
-            if counted:
-                return timed(*args, **kwargs)
-            counted = True
-            with OperationCounter() as counter:
+            began = time.process_time()
+            counter = nullcontext() if spent else OperationCounter()
+            with counter:
                 result = function(*args, **kwargs)
-            self.cache.record(self.key, part, {"operations": counter.operations})
+            spent.append(1e3 * (time.process_time() - began))
+            if isinstance(counter, OperationCounter):
+                self.cache.record(self.key, part, {"operations": counter.operations})
             return result
 
         return call
+
+    def probe(self, parts: Sequence[str], update: Callable[[], object]) -> None:
+        """Make updates until the first, in which memory is fresh, are a small part of them; two where one is long."""
+        update()
+        while any(sum(self.spent[part]) < _PROBE_MS and len(self.spent[part]) < _PROBED for part in parts):
+            update()
+        update()
+        for part in parts:
+            spent = self.spent[part]
+            self.cache.record(self.key, part, {"off": statistics.median(spent[len(spent) // 2 :])})
 
 
 def _time_eager(
@@ -243,18 +256,15 @@ def _time_eager(
 
     config = _chosen(config, "off")
     config = replace(config, train=replace(config.train, adapt_heads=0, adapt_repeats=1))
-    train, probe = config.train, _Probe(cache, key, "off", skipped=0, measured=_PROBED)
+    train, probe = config.train, _Probe(cache, key)
     replay = synthetic_replay(spec, 2, 4 * train.length, 1)
     with torch.random.fork_rng(devices=[]):
         agent = Agent(spec, config, costs=probe)
         if calls.get("update"):
             feed = Feed(replay, np.random.default_rng(0), train.batch, train.length, config.device)
-            for _ in range(1 + _PROBED):
-                agent.update(feed.next())
+            probe.probe(["update"], lambda: agent.update(feed.next()))
         if calls.get(HEADS):
             adapter = TaskAdapter(agent.model, spec, config, tasks, costs=probe)
             feed = Feed(replay, np.random.default_rng(0), train.adapt_batch, train.length, config.device)
-            for _ in range(1 + _PROBED):
-                batch = feed.next()
-                rewards = batch["task_rewards"]
-                adapter.update(batch | {"task_rewards": rewards[..., :1].expand(*rewards.shape[:-1], len(tasks))})
+            rewards = torch.zeros(train.adapt_batch, train.length, len(tasks), device=config.device)
+            probe.probe([HEADS, POLICIES], lambda: adapter.update({**feed.next(), "task_rewards": rewards}))

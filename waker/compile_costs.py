@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import resource
 import statistics
+import subprocess
 import time
 from collections.abc import Callable
 from typing import Literal, ParamSpec, TypeVar
@@ -41,7 +42,7 @@ class Costs:
         cache: where figures go.
         key: of the configuration (:func:`waker.compile_cache.graph_key`).
         choice: whether the functions are compiled.
-        note: told when another process is waited for.
+        note: told when something is compiled, or another process that compiles it is waited for.
         skipped, measured: calls left out, and calls whose median is noted.
     """
 
@@ -86,6 +87,7 @@ class Costs:
             waiting = functools.partial(self._note, f"another process is compiling the same {part}: waiting for it")
             with self.cache.alone(self.key, part, waiting):
                 if not self._is_compiled(part):
+                    self._note(f"compiling {part}: minutes in which nothing else is told")
                     return self._first(part, call)
         return self._first(part, call)
 
@@ -95,17 +97,8 @@ class Costs:
         Raises:
             UserError: the C++ compiler failed.
         """
-        # Not with the module: it takes seconds to import, and only who compiles needs it.
-        from torch._inductor.exc import CppCompileError, InductorError
-
         began, missed = processor_seconds(), _misses()
-        try:
-            result = call()
-        except InductorError as error:
-            if isinstance(error.inner_exception, CppCompileError):
-                what = " ".join(str(error.inner_exception).split())[:300]
-                raise UserError(f"the C++ compiler failed; train.compile 'off' needs none: {what}") from error
-            raise
+        result = _uninterrupted(call)
         figure = "cold" if _misses() > missed else "warm"
         self.cache.record(self.key, part, {figure: processor_seconds() - began})
         return result
@@ -118,3 +111,27 @@ def _misses() -> int:
     """Graphs that torch did not find in its cache, or could not keep there."""
     counted = torch._dynamo.utils.counters["inductor"]
     return counted["fxgraph_cache_miss"] + counted["fxgraph_cache_bypass"]
+
+
+def _uninterrupted(call: Callable[[], R]) -> R:
+    """A call that may compile. Ctrl-C at a terminal ends compilers too, while the run finishes its update and saves.
+
+    Raises:
+        UserError: the C++ compiler failed.
+    """
+    # Not with the module: it takes seconds to import, and only who compiles needs it.
+    from torch._inductor.exc import CppCompileError, InductorError
+
+    try:
+        try:
+            return call()
+        except InductorError as error:
+            ended = error.inner_exception.__cause__
+            if not (isinstance(ended, subprocess.CalledProcessError) and ended.returncode < 0):
+                raise
+            return call()  # by a signal: what was compiled before is kept
+    except InductorError as error:
+        if not isinstance(error.inner_exception, CppCompileError):
+            raise
+        what = " ".join(str(error.inner_exception).split())[:300]
+        raise UserError(f"the C++ compiler failed; train.compile 'off' needs none: {what}") from error

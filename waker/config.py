@@ -258,8 +258,7 @@ class TrainConfig:
     uncompiled update recorded once as a CUDA graph and replayed, in seconds; `reduce-overhead`: the same of the
     compiled one."""
     compile_cache: str = ""
-    """Folder where compiled updates are kept, for all runs; empty = $TORCHINDUCTOR_CACHE_DIR, or else waker/compile in
-    the user's cache folder."""
+    """Folder where compiled updates are kept, for all runs; empty = waker/compile in the user's cache folder."""
     save_every: int = 10_000
     """Agent steps between checkpoints."""
     keep: int = 2

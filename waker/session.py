@@ -20,6 +20,7 @@ import torch
 from waker.checkpoint import Checkpoints
 from waker.clock import Every, Ratio
 from waker.collector import Collector
+from waker.compile_costs import processor_seconds
 from waker.curriculum import Curriculum
 from waker.curriculum.thinning import WHOLE, Thinning
 from waker.feed import Feed
@@ -180,10 +181,10 @@ class Session:
         """Measure the agent; training's streams stay as they were. Saves first: it may take long, or fail."""
         self.save()
         self.progress.note(f"evaluating at step {self.step:,}")
-        began = time.process_time()
+        began = processor_seconds()
         with preserved_torch():
             tables = self.parts.evaluate(self.agent, self.curriculum)
-        self._cpu_since += time.process_time() - began  # not part of what training costs
+        self._cpu_since += processor_seconds() - began  # not part of what training costs
         with saving(f"the evaluation at step {self.step:,}"):
             # `waker evaluate` may have measured the checkpoint that a resume went on from.
             for name in ("evaluation", "model_error"):
@@ -296,8 +297,8 @@ class Session:
             self.progress.note(missing)
 
     def _cpu_now(self) -> float:
-        """Processor seconds of this process and of the environments'."""
-        return time.process_time() + self.collector.slots.cpu_seconds
+        """Processor seconds of this process, of the environments' and of compilers that it called."""
+        return processor_seconds() + self.collector.slots.cpu_seconds
 
     def _entries(self, metric: str) -> Sequence[str]:
         """What a metric's entries are called: tasks for reward heads and adapted policies, else the stack's members."""

@@ -23,6 +23,7 @@ from waker.bench.counting import update_work
 from waker.bench.memory import device_peak_bytes, peak_bytes
 from waker.bench.parts import CREDITING, SAMPLING, Stopwatch, watched
 from waker.bench.timing import best_of, stopwatch, timed_updates
+from waker.compile_cache import CompileCache
 from waker.curriculum import Curriculum
 from waker.curriculum.thinning import Thinning
 from waker.evaluation.model_error import measured_ids
@@ -90,6 +91,8 @@ def measure_update(workload: Workload, device: str = "cpu", updates: int | None 
     bench = build(workload, device)
     watch, machine = stopwatch(torch.device(device))
     compiled = workload.config.train.compile
+    if compiled != "off":
+        CompileCache(workload.config.train.compile_cache).use()  # what a run has compiled need not be compiled again
     # There is nothing inside a compiled graph to label, and labels would break it.
     with nullcontext() if compiled != "off" else watched(bench.agent, watch):
         timing = timed_updates(
