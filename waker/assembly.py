@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 import waker_envs
+from waker import arithmetic
 from waker.agent import Agent
 from waker.checkpoint import Checkpoints
 from waker.config import Config
@@ -199,14 +200,25 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
     use_threads(config.device)
     family = Family.of(config)
     folder = run_folder(runs, config)
-    if not (folder / "config.yaml").is_file():
+    known = (folder / "config.yaml").is_file()
+    used, changes = arithmetic.settle(config, recorded_arithmetic(folder) if known else None)
+    if not known:
         check_buildable(config, family)
-    run = RunFolder.open(folder, config, family.space.names, family.spec.tasks, family.spaces)
+    run = RunFolder.open(folder, config, family.space.names, family.spec.tasks, family.spaces, used)
+    progress = progress or Progress(run.name, config.train.steps)
+    for change in changes:
+        progress.note(change)
     family.check_unchanged(folder)
     with saving(f"the θ space in {run.path}"):
         described = records.describe_space(family.space, family.spec.tasks)
         write_text(run.path / records.SPACE_FILE, json.dumps(described, indent=1, ensure_ascii=False))
     return train(parts_of(config, family, evaluator(config, family, run.path)), run, progress), run.path
+
+
+def recorded_arithmetic(folder: Path) -> Mapping[str, Any]:
+    """What the run of a folder began with (:func:`waker.arithmetic.settle`)."""
+    recorded = read_record(folder).get("arithmetic")
+    return recorded if isinstance(recorded, dict) and "products" in recorded else arithmetic.EARLIER
 
 
 def parts_of(config: Config, family: Family, evaluate: Evaluate) -> Parts:
@@ -278,6 +290,8 @@ def load_run(folder: Path, note: Callable[[str], None], device: str | None = Non
     if torch.device(config.device).type == "cpu":  # what is fast on a GPU takes many times as long here
         config = dataclasses.replace(config, train=dataclasses.replace(config.train, compile="off", precision="fp32"))
     use_threads(config.device)
+    for change in arithmetic.settle(config, recorded_arithmetic(folder))[1]:
+        note(change)
     family = Family.of(config)
     family.check_unchanged(folder)
     agent = Agent(family.spec, config)

@@ -15,6 +15,7 @@ from waker.errors import UserError
 from waker.ranges import COUNT, FINITE, NOT_NEGATIVE, POSITIVE, SEVERAL, SHARE, Range, require
 
 CompileChoice = Literal["off", "compile", "graphs"]
+ProductsChoice = Literal["auto", "blas", "onednn"]
 PrecisionChoice = Literal["fp32", "bf16"]
 
 
@@ -250,6 +251,10 @@ class TrainConfig:
     precision: PrecisionChoice = "fp32"
     """Arithmetic of matrix products and convolutions; bf16 is for GPUs (autocast), and many times slower on a CPU.
     Weights, losses, returns and credit are float32 either way."""
+    products: ProductsChoice = "auto"
+    """Who multiplies large matrices on a CPU: torch's BLAS (MKL on x86-64, which keeps its AVX-512 kernels to Intel's
+    processors) or oneDNN. `auto`: whichever is faster here by a measurement of 0.1 s; a resumed run stays with what it
+    began with. What torch.compile compiles is not concerned."""
     compile: CompileChoice = "off"
     """`compile`: the whole update as one graph of torch.compile; `graphs`: its parts compiled, each recorded once as a
     CUDA graph and replayed. For GPUs: minutes at the start, and no gain on a CPU."""

@@ -26,7 +26,7 @@ from waker.config import Config
 from waker.errors import UserError, unknown
 from waker.files import reading, saving, write_text
 
-FREE_KEYS = ("device", "sinks", "train.env_processes", "train.save_every", "train.keep")
+FREE_KEYS = ("device", "sinks", "train.env_processes", "train.products", "train.save_every", "train.keep")
 """Settings that do not change what a run computes, only where or how it is kept: they may differ on a resume."""
 SPACE_FILE = "theta_space.json"
 """In a run folder: θ's names and units, points, DR weights and the experts' hard set."""
@@ -164,6 +164,7 @@ class RunFolder:
         theta_names: tuple[str, ...],
         tasks: tuple[str, ...],
         spaces: Mapping[str, Any] | None = None,
+        arithmetic: Mapping[str, Any] | None = None,
     ) -> RunFolder:
         """Make the folder, or take the one that is there if it belongs to the same settings.
 
@@ -171,6 +172,7 @@ class RunFolder:
             path: the folder.
             config: the run's settings.
             theta_names, tasks, spaces: of its environments; kept to tell when they have changed since.
+            arithmetic: what it computes with (:mod:`waker.arithmetic`); likewise.
 
         Raises:
             UserError: it belongs to other settings; the message names the first that differs.
@@ -185,6 +187,7 @@ class RunFolder:
             "config": plain(config),
             "git": git_commit(),
             "versions": versions(),
+            "arithmetic": dict(arithmetic or {}),
             "theta": list(theta_names),
             "tasks": list(tasks),
             "spaces": dict(spaces or {}),
@@ -228,7 +231,7 @@ class RunFolder:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """``config.yaml`` of a run folder: ``config``, ``git``, ``versions``, ``theta``, ``tasks``, ``spaces``.
+    """``config.yaml`` of a run folder: ``config``, ``git``, ``versions``, ``arithmetic``, ``theta``, ``tasks`` …
 
     Raises:
         UserError: no run folder, or a file that cannot be read.

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from waker import arithmetic
 from waker.assembly import Family, parts_of, use_threads
 from waker.bench.configs import Workload
 from waker.bench.parts import Span, Stopwatch, clock_for, replaced
@@ -90,6 +91,7 @@ def measure_loop(workload: Workload, device: str = "cpu", updates: int | None = 
     )
     config = dataclasses.replace(config, device=device, train=train, sinks=("jsonl",))
     use_threads(device)
+    arithmetic.settle(config)
     family = Family.of(config)
     parts = parts_of(config, family, lambda learner, curriculum: {})
     with tempfile.TemporaryDirectory() as folder:

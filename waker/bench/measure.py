@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from waker import arithmetic
 from waker.agent import Agent
 from waker.assembly import checked_device, curriculum_of, use_threads
 from waker.bench.configs import Workload, synthetic_replay
@@ -77,6 +78,7 @@ def measure_update(workload: Workload, device: str = "cpu", updates: int | None 
     """
     checked_device(device)
     use_threads(device)
+    used, _ = arithmetic.settle(dataclasses.replace(workload.config, device=device))
     before = peak_bytes()
     bench = build(workload, device)
     watch, machine = stopwatch(torch.device(device))
@@ -92,6 +94,7 @@ def measure_update(workload: Workload, device: str = "cpu", updates: int | None 
     work = update_work(bench.agent.spec, bench.agent.config)
     return {
         "update": timing.report(work.flop, work.operations) | work.launched(),
+        "arithmetic": used,
         "memory": memory,
         "drawing": measure_drawing(workload),
         "crediting": measure_crediting(workload),
@@ -129,7 +132,7 @@ def measure_crediting(workload: Workload, curriculum: str | None = None) -> dict
 def machine_of(device: str) -> dict[str, Any]:
     """What figures depend on: processor, threads, device, versions."""
     use_threads(device)
-    name = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else _processor()
+    name = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else arithmetic.processor()
     return {
         "device": name,
         "threads": torch.get_num_threads(),
@@ -138,15 +141,3 @@ def machine_of(device: str) -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
     }
-
-
-def _processor() -> str:
-    """The processor's model name."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
