@@ -1,13 +1,24 @@
-"""What all tests share: one torch thread, and one small finished run that tests of the verbs copy or read."""
+"""What all tests share: one torch thread, each the products it began with, and one small finished run to copy or read."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from waker.model import products
+
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def products_as_before() -> Iterator[None]:
+    """Who multiplies is a setting of the process: no test leaves it to the next."""
+    before = products.used()
+    yield
+    products.use(before)
 
 
 @pytest.fixture(scope="session")

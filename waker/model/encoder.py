@@ -75,8 +75,8 @@ def few_windows(conv: nn.Module, x: Tensor) -> Tensor:
     rows, columns = (conv_output(size, (k,)) for size, k in zip(x.shape[-2:], conv.kernel_size, strict=True))
     bands = torch.stack([picture[:, 2 * i : 2 * i + high] for i in range(rows)], 1)  # n y h w c
     windows = torch.stack([bands[:, :, :, 2 * j : 2 * j + wide] for j in range(columns)], 2)  # n y x h w c
-    kernel = conv.weight.permute(0, 2, 3, 1).flatten(1)  # o c h w -> o (h w c)
-    flat = products.linear(windows.flatten(3).flatten(0, 2), kernel, conv.bias)  # (n y x) o
+    kernel = conv.weight.permute(2, 3, 1, 0).flatten(0, 2)  # o c h w -> (h w c) o
+    flat = products.affine(windows.flatten(3).flatten(0, 2), kernel, conv.bias)  # (n y x) o
     return flat.unflatten(0, windows.shape[:3]).permute(0, 3, 1, 2)
 
 

@@ -168,7 +168,7 @@ class StackedLinear(nn.Module):
         if x.shape[0] == 1 and members > 1:
             # One wide layer: its input gradient is one matmul, not M of them and a sum.
             wide = self.weight.movedim(0, 1).reshape(inputs, members * out)  # m i o -> i (m o)
-            return torch.addmm(self.bias.flatten(), x[0], wide).unflatten(-1, (members, out)).movedim(1, 0)
+            return products.affine(x[0], wide, self.bias.flatten()).unflatten(-1, (members, out)).movedim(1, 0)
         return torch.baddbmm(self.bias, x, self.weight)
 
 
@@ -205,7 +205,7 @@ class StackedMLP(nn.Module):
         for m in range(members):
             y = inputs[m % len(inputs)]  # the only one where it is shared
             for i, (weights, biases) in enumerate(layers):
-                y = products.linear(y, weights[m], biases[m], transposed=True)
+                y = products.affine(y, weights[m], biases[m])
                 if i < len(norms):
                     y = self.act(norms[i](y, m))
             results.append(y)

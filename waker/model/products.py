@@ -105,20 +105,19 @@ def layer_seconds(rows: int = 1024, units: int = 256, rounds: int = 10) -> tuple
     return best[blas], best[onednn]
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, transposed: bool = False) -> Tensor:
-    """x Wᵀ + b: (..., in), (out, in), (out,) → (..., out).
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x Wᵀ + b: (..., in), (out, in), (out,) → (..., out)."""
+    out, inputs = weight.shape
+    if pays(x, x.numel() // max(inputs, 1), inputs, out):
+        return _product(x, weight, bias, transposed=False)
+    return F.linear(x, weight, bias)
 
-    Args:
-        transposed: the weight is (in, out).
-    """
-    inputs, out = weight.shape if transposed else weight.shape[::-1]
-    if not pays(x, x.numel() // max(inputs, 1), inputs, out):
-        return F.linear(x, weight.t() if transposed else weight, bias)
-    if not torch.is_grad_enabled():
-        return times(x, weight if transposed else weight.t(), bias)
-    token = _WeightLater.apply(x.detach(), weight, transposed) if weight.requires_grad else None
-    result: Tensor = _Linear.apply(x, weight.detach(), bias, token, transposed)
-    return result
+
+def affine(x: Tensor, matrix: Tensor, bias: Tensor) -> Tensor:
+    """x A + b: (n, in), (in, out), (out,) → (n, out)."""
+    if pays(x, x.shape[0], *matrix.shape):
+        return _product(x, matrix, bias, transposed=True)
+    return torch.addmm(bias, x, matrix)
 
 
 def pays(x: Tensor, rows: int, inputs: int, out: int) -> bool:
@@ -132,6 +131,15 @@ def pays(x: Tensor, rows: int, inputs: int, out: int) -> bool:
         and x.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
     )
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool) -> Tensor:
+    """By oneDNN; a weight (in, out) is ``transposed``."""
+    if not torch.is_grad_enabled():
+        return times(x, weight if transposed else weight.t(), bias)
+    token = _WeightLater.apply(x.detach(), weight, transposed) if weight.requires_grad else None
+    result: Tensor = _Product.apply(x, weight.detach(), bias, token, transposed)
+    return result
 
 
 # oneDNN's operations -------------------------------------------------------------------------------------------------
@@ -183,7 +191,7 @@ def _pictures(rows: Tensor, pixels: int) -> Tensor:
 # through the model's, whose gradients nobody asks for, and a Function that made both could not know.
 
 
-class _Linear(torch.autograd.Function):
+class _Product(torch.autograd.Function):
     """Rows, weight, bias, token → their product."""
 
     @staticmethod
