@@ -11,8 +11,8 @@ ran on, and the commit). Parts that are not run keep their rows.
 fp32), processor seconds, fraction of the processor's peak measured in between (matrix products by the fastest library
 there is), peak memory of a fresh process. ``memory``: the small one with freed memory given back to the system.
 ``credit``: 800 start states credited to 777 θ. ``batch``: 16 × 50 pictures drawn from a ring larger than the caches.
-``loop``: who has the time of the loop of ``laptop-grid``. ``replay``: a full mapped ring of pictures. ``schedules``: read
-from the rows of :mod:`experiments.schedules`.
+``loop``: who has the time of the loop of ``laptop-grid``. ``replay``: a full mapped ring of pictures. ``schedules``:
+read from the rows of :mod:`experiments.schedules`.
 """
 
 from __future__ import annotations

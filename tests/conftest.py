@@ -1,4 +1,4 @@
-"""What all tests share: one torch thread, each the products it began with, and one small finished run to copy or read."""
+"""What all tests share: one torch thread, each with its own products, and one small finished run to copy or read."""
 
 from __future__ import annotations
 

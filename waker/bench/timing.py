@@ -25,7 +25,7 @@ from waker.model.products import has_onednn, times
 _SHAPES = ((1024, 1024, 1024), (4096, 256, 256), (2048, 512, 512))
 """Rows, inputs and outputs of the products that are tried on a CPU: libraries have their best at different ones."""
 _DEVICE_SHAPE = (8192, 8192, 8192)
-_ROUNDS = 5
+_ROUNDS = 7
 """Times each is tried, in turn."""
 _SAMPLE_S = 0.1
 """Seconds of matrix products in a sample."""
