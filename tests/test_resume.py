@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,7 @@ from waker.checkpoint import Checkpoints
 from waker.config import Config
 from waker.interrupts import Interrupted
 from waker.loop import Outcome
+from waker.model import products
 from waker.presets import PRESETS
 from waker.rundir import run_folder
 from waker.session import TABLES
@@ -237,8 +238,15 @@ def test_sigkill_of_a_real_process_at_any_moment(uninterrupted: Path, tmp_path: 
     assert_same(uninterrupted, path)
 
 
+@pytest.mark.parametrize("way", get_args(products.Way))
 @pytest.mark.parametrize("policies", ["online", "after"])
-def test_the_real_agent_resumes(tmp_path: Path, policies: str) -> None:
+def test_the_real_agent_resumes(
+    tmp_path: Path, policies: str, way: products.Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By every way of multiplying, which here takes even the smallest products."""
+    monkeypatch.setattr(products, "_LEAST_WORK", 0)
+    monkeypatch.setattr(products, "_NARROWEST", 1)
+    products.use(way)
     tiny = PRESETS["tiny"]()
     small = {
         "steps": 150,

@@ -2,14 +2,15 @@
 
 torch multiplies float32 matrices with its BLAS. On x86-64 that is MKL, which keeps its AVX-512 kernels to processors of
 one maker; oneDNN, a part of torch too, asks the processor itself what it can do. Every linear layer and every stack of
-them (:mod:`waker.model.nets`, :mod:`waker.model.rssm`) comes through :func:`linear` and :func:`stack`, which hand a
-product of many rows to oneDNN where that was chosen (:func:`use`) and leave all others to torch. So do they on a
-device, in another precision, under autocast and while torch.compile traces.
+them (:mod:`waker.model.nets`, :mod:`waker.model.rssm`) comes through :func:`linear` and :func:`affine`, which hand
+large products to oneDNN where that was chosen (:func:`use`) and leave all others to torch, as they do on a device, in
+another precision, under autocast and while torch.compile traces. There is no batched form: a stack asks :func:`pays`,
+and is then computed member by member.
 
 What oneDNN computes, and by which of torch's operations:
 
 * y = x Wᵀ + b and ∂x = g W by ``mkldnn::_linear_pointwise``, which torch.compile makes of linear layers on a CPU: it
-  takes plain matrices and their transposes, so that no weight is copied;
+  takes plain matrices and their transposes, so that no weight is copied (columns of one are);
 * ∂W = gᵀ x by the weight gradient of a 1 × 1 convolution over a "picture" whose pixels are the rows
   (``aten::convolution_backward``): it reads both matrices as they lie in memory. As a linear layer of the transposes
   where the rows cannot be cut into a batch of pictures.
