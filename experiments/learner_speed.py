@@ -8,11 +8,12 @@ One thread (``OMP_NUM_THREADS=1``), nothing else running: the paper-size update 
 ran on, and the commit). Parts that are not run keep their rows.
 
 ``paper`` and ``small``: the published update (five task policies alongside, all 800 start states, H = 15, ten heads,
-fp32), processor seconds, fraction of sgemm measured in between, peak memory of a fresh process. ``memory``: the small
-one with freed memory given back to the system. ``credit``: 800 start states credited to 777 θ, and among 10⁵ θ with
-the draw of the next one and with the memory that logs take. ``batch``: 16 × 50 pictures drawn from a ring larger than
-the caches. ``loop``: who has the time of the loop of ``laptop-grid``.
-``replay``: a full mapped ring of pictures. ``schedules``: read from the rows of :mod:`experiments.schedules`.
+fp32), processor seconds, fraction of the processor's peak measured in between (matrix products by the fastest library
+there is), peak memory of a fresh process. ``memory``: the small one with freed memory given back to the system.
+``credit``: 800 start states credited to 777 θ, and among 10⁵ θ with the draw of the next one and with the memory that
+logs take. ``batch``: 16 × 50 pictures drawn from a ring larger than the caches. ``loop``: who has the time of the loop
+of ``laptop-grid``. ``replay``: a full mapped ring of pictures. ``schedules``: read from the rows of
+:mod:`experiments.schedules`.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ from waker.bench.measure import (
 from waker.bench.memory import in_fresh_process
 from waker.bench.parts import CpuClock
 from waker.host_memory import keep_freed_memory
+from waker.mkl_dispatch import tell_unless_done
 from waker.replay import Replay, record_fields
 from waker.rundir import git_commit
 from waker.spaces import ObservationKey
@@ -87,17 +89,18 @@ def bounded(part: str, figure: str, value: float, unit: str, relation: str, boun
     return Row(part, figure, value, unit, f"{relation} {bound:g}", bool(holds))
 
 
-def update_rows(part: str, seconds: float, fraction: float, peak_gb: float | None, updates: int | None) -> list[Row]:
+def update_rows(part: str, seconds: float, peak_gb: float | None, updates: int | None) -> list[Row]:
     """Rows of the published update at one size."""
     name = f"{part}-walker"
     record = in_fresh_process(name, "cpu", updates)
     update, peak = record["update"], record["memory"]["peak_mb"] / 1e3
     rows = [
         bounded(part, "processor seconds of an update", update["cpu_seconds"], "s", "<=", seconds),
-        bounded(part, "fraction of sgemm", update["fraction_of_peak"], "", ">=", fraction),
-        Row(part, "fraction of sgemm, 10 % quantile", update["fraction_low"], ""),
-        Row(part, "fraction of sgemm, 90 % quantile", update["fraction_high"], ""),
-        Row(part, "sgemm in the same run", update["peak_gflops"], "GFLOP/s"),
+        Row(part, "fraction of the peak", update["fraction_of_peak"], ""),
+        Row(part, "fraction of the peak, 10 % quantile", update["fraction_low"], ""),
+        Row(part, "fraction of the peak, 90 % quantile", update["fraction_high"], ""),
+        Row(part, f"peak in the same run, by {update['peak_library']}", update["peak_gflops"], "GFLOP/s"),
+        Row(part, f"products by {record['arithmetic']['products']}: achieved", update["gflops"], "GFLOP/s"),
         Row(part, "work of an update", 1e-3 * update["gflop"], "TFLOP"),
         Row(part, "operations of an update", update["operations"], ""),
         Row(part, "timed updates", update["updates"], ""),
@@ -117,7 +120,7 @@ def memory_rows(updates: int | None) -> list[Row]:
         record = in_fresh_process("small-walker", "cpu", updates, keep)
         rows += [
             Row("memory", f"processor seconds, freed memory {word}", record["update"]["cpu_seconds"], "s"),
-            Row("memory", f"fraction of sgemm, freed memory {word}", record["update"]["fraction_of_peak"], ""),
+            Row("memory", f"fraction of the peak, freed memory {word}", record["update"]["fraction_of_peak"], ""),
             Row("memory", f"peak memory, freed memory {word}", record["memory"]["peak_mb"] / 1e3, "GB"),
         ]
     return rows
@@ -283,8 +286,8 @@ def main() -> int:
     """Run the parts asked for; 1 if a bound does not hold."""
     updates: int | None = None
     parts: dict[str, Callable[[], list[Row]]] = {
-        "paper": lambda: update_rows("paper", 72.0, 0.75, 4.5, updates),
-        "small": lambda: update_rows("small", 13.0, 0.65, None, updates),
+        "paper": lambda: update_rows("paper", 72.0, 4.5, updates),
+        "small": lambda: update_rows("small", 13.0, None, updates),
         "memory": lambda: memory_rows(updates),
         "credit": credit_rows,
         "batch": batch_rows,
@@ -299,6 +302,7 @@ def main() -> int:
     args = parser.parse_args()
     updates = args.updates
     keep_freed_memory()
+    tell_unless_done()
     use_threads("cpu")
     RESULTS.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []

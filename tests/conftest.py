@@ -1,4 +1,4 @@
-"""What all tests share: one torch thread, and one small finished run that tests of the verbs copy or read."""
+"""What all tests share: one torch thread, each with its own products, and one small finished run to copy or read."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from waker.model import products
 
 torch.set_num_threads(1)
 
@@ -18,6 +20,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("cuda"):
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(autouse=True)
+def products_as_before() -> Iterator[None]:
+    """Who multiplies is a setting of the process: no test leaves it to the next."""
+    before = products.used()
+    yield
+    products.use(before)
 
 
 @pytest.fixture(scope="session")

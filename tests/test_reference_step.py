@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from tests.reference_step import FORWARD, NORM, WEIGHT, Comparison, compare, main
+from waker.model import products
 
 FILES = sorted((Path(__file__).parent / "reference").glob("step_*.npz"))
 DISCRETE = next(f for f in FILES if f.stem == "step_discrete")
@@ -38,8 +39,13 @@ def test_there_are_three_files() -> None:
     assert [f.stem for f in FILES] == ["step_continuous", "step_discrete", "step_vector_kl"]
 
 
+@pytest.mark.parametrize("way", get_args(products.Way))
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_the_step_is_the_authors(path: Path) -> None:
+def test_the_step_is_the_authors(path: Path, way: products.Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By every way of multiplying, which here takes even the smallest products."""
+    monkeypatch.setattr(products, "_LEAST_WORK", 0)
+    monkeypatch.setattr(products, "_NARROWEST", 1)
+    products.use(way)
     comparison = compare(path)
     assert comparison.failed == []
     assert {bound for _, _, bound in comparison.rows} == {FORWARD, NORM, WEIGHT} == {1e-5, 1e-4, 1e-3}

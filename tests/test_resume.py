@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -20,14 +20,13 @@ import pytest
 import torch
 
 from tests import dummies
-from waker import agent as agent_module
 from waker import compiled
 from waker.agent import Agent
-from waker.behaviour import adaptation
 from waker.checkpoint import Checkpoints
 from waker.config import CompileSetting, Config
 from waker.interrupts import Interrupted
 from waker.loop import Outcome
+from waker.model import products
 from waker.presets import PRESETS
 from waker.rundir import run_folder
 from waker.session import TABLES
@@ -274,8 +273,15 @@ def small_run(policies: str, compile: CompileSetting) -> tuple[Config, dict[str,
     return config, {"make_agent": lambda: Agent(spec, config), "evaluate": evaluate}
 
 
+@pytest.mark.parametrize("way", get_args(products.Way))
 @pytest.mark.parametrize("policies", ["online", "after"])
-def test_the_real_agent_resumes(tmp_path: Path, policies: str) -> None:
+def test_the_real_agent_resumes(
+    tmp_path: Path, policies: str, way: products.Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By every way of multiplying, which here takes even the smallest products."""
+    monkeypatch.setattr(products, "_LEAST_WORK", 0)
+    monkeypatch.setattr(products, "_NARROWEST", 1)
+    products.use(way)
     config, parts = small_run(policies, "off")
     whole, _ = dummies.run(tmp_path / "whole", config, **parts)
     # An exploring run is stopped and goes on; an adapting one is killed, and repeats what it had not saved.
@@ -289,8 +295,7 @@ def test_the_compiled_agent_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """Traced only, which takes seconds; with inductor itself, some minutes: WAKER_TEST_BACKEND=inductor."""
     backend = os.environ.get("WAKER_TEST_BACKEND", "eager")
     traced = functools.partial(compiled.whole, backend=backend)
-    for module in (agent_module, adaptation):
-        monkeypatch.setattr(module, "whole", traced)
+    monkeypatch.setattr(compiled, "whole", traced)
     torch._dynamo.reset()
     graphs = torch._dynamo.utils.counters["stats"]
     before = graphs["unique_graphs"]

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 import waker_envs
+from waker import arithmetic
 from waker.agent import Agent
 from waker.checkpoint import Checkpoints
 from waker.compile_choice import decide, run_calls
@@ -30,7 +31,6 @@ from waker.files import saving, write_text
 from waker.learner import Learner, Player
 from waker.loggers import check_sinks
 from waker.loop import Outcome, train
-from waker.precision import use_products
 from waker.progress import Progress
 from waker.replay import Replay, record_fields
 from waker.replay_store import ReplayStore
@@ -202,16 +202,20 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
     checked_device(config.device)
     check_sinks(config.sinks)
     use_threads(config.device)
-    use_products(config.train.precision)
     family = Family.of(config)
     folder = run_folder(runs, config)
-    if not (folder / "config.yaml").is_file():
+    known = (folder / "config.yaml").is_file()
+    used, changes = arithmetic.settle(config, recorded_arithmetic(folder) if known else None)
+    if not known:
         check_buildable(config, family)
     progress = progress or Progress(RunFolder(folder, config).name, config.train.steps)
-    before = read_config(folder).train.compile if (folder / "config.yaml").is_file() else None
+    for change in changes:
+        progress.note(change)
+    before = read_config(folder).train.compile if known else None
     compiling = decide(config, family.spec, run_calls(config), progress.note, before)
     config = compiling.config
-    run = RunFolder.open(folder, config, family.space.names, family.spec.tasks, family.spaces, compiling.record)
+    record = {"arithmetic": used, "compiling": compiling.record}
+    run = RunFolder.open(folder, config, family.space.names, family.spec.tasks, family.spaces, record)
     family.check_unchanged(folder)
     if compiling.told:
         progress.note(compiling.told)
@@ -220,6 +224,12 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
         write_text(run.path / records.SPACE_FILE, json.dumps(described, indent=1, ensure_ascii=False))
     parts = parts_of(config, family, evaluator(config, family, run.path), compiling.costs)
     return train(parts, run, progress), run.path
+
+
+def recorded_arithmetic(folder: Path) -> Mapping[str, Any]:
+    """What the run of a folder began with (:func:`waker.arithmetic.settle`)."""
+    recorded = read_record(folder).get("arithmetic")
+    return recorded if isinstance(recorded, dict) and "products" in recorded else arithmetic.EARLIER
 
 
 def parts_of(config: Config, family: Family, evaluate: Evaluate, costs: Costs | None = None) -> Parts:
@@ -292,7 +302,8 @@ def load_run(folder: Path, note: Callable[[str], None], device: str | None = Non
     if torch.device(config.device).type == "cpu":  # what is fast on a GPU takes many times as long here
         config = dataclasses.replace(config, train=dataclasses.replace(config.train, compile="off", precision="fp32"))
     use_threads(config.device)
-    use_products(config.train.precision)
+    for change in arithmetic.settle(config, recorded_arithmetic(folder))[1]:
+        note(change)
     family = Family.of(config)
     family.check_unchanged(folder)
     agent = Agent(family.spec, config)

@@ -16,6 +16,7 @@ from waker.ranges import COUNT, FINITE, NOT_NEGATIVE, POSITIVE, SEVERAL, SHARE, 
 
 CompileChoice = Literal["off", "compile", "reduce-overhead", "graphs"]
 CompileSetting = Literal["off", "auto", "compile", "reduce-overhead", "graphs"]
+ProductsChoice = Literal["auto", "blas", "onednn"]
 PrecisionChoice = Literal["fp32", "tf32", "bf16"]
 
 
@@ -252,6 +253,10 @@ class TrainConfig:
     """Arithmetic of matrix products and convolutions. tf32: an NVIDIA GPU's products of float32 numbers rounded to ten
     bits, fp32 elsewhere. bf16 is for GPUs (autocast), and many times slower on a CPU. Weights, losses, returns and
     credit are float32 in all three."""
+    products: ProductsChoice = "auto"
+    """Who multiplies large matrices on a CPU: torch's BLAS (MKL on x86-64, which keeps its AVX-512 kernels to Intel's
+    processors) or oneDNN. `auto`: whichever is faster here by a measurement of 0.1 s; a resumed run stays with what it
+    began with. What torch.compile compiles is not concerned."""
     compile: CompileSetting = "off"
     """`compile`: updates as graphs of torch.compile, on a CPU too (about 1.4 × faster at laptop size, after minutes of
     compiling once); `auto`: that where it pays, by what is known of this machine, else off. For GPUs: `graphs`, the

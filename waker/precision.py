@@ -5,7 +5,7 @@ With ``train.precision = "bf16"`` matrix products and convolutions run in bfloat
 credit are computed from float32 tensors; on those autocast changes nothing, for no matrix product is left among them.
 Weights, gradients and optimisers are float32 throughout.
 
-``tf32`` is a setting of the whole process, made by :func:`use_products` before an agent is built.
+``tf32`` is a setting of the whole process, made by :func:`use_tf32` before an agent is built.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def float32(output: Tensor) -> Tensor:
     return output if output.dtype == torch.float64 else output.float()
 
 
-def use_products(choice: str) -> None:
-    """Let this process's CUDA products and convolutions round float32 inputs to TF32 with ``tf32``, else not.
+def use_tf32(use: bool) -> None:
+    """Let this process's CUDA products and convolutions round float32 inputs to TF32, or not.
 
     torch's own default is half of each: exact products, and convolutions in TF32.
     """
-    torch.backends.cuda.matmul.allow_tf32 = choice == "tf32"
-    torch.backends.cudnn.allow_tf32 = choice == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = use
+    torch.backends.cudnn.allow_tf32 = use

@@ -26,7 +26,15 @@ from waker.config import Config
 from waker.errors import UserError, unknown
 from waker.files import reading, saving, write_text
 
-FREE_KEYS = ("device", "sinks", "train.compile_cache", "train.env_processes", "train.save_every", "train.keep")
+FREE_KEYS = (
+    "device",
+    "sinks",
+    "train.compile_cache",
+    "train.env_processes",
+    "train.products",
+    "train.save_every",
+    "train.keep",
+)
 """Settings that do not change what a run computes, only where or how it is kept: they may differ on a resume."""
 SPACE_FILE = "theta_space.json"
 """In a run folder: θ's names and units, points, DR weights and the experts' hard set."""
@@ -164,7 +172,7 @@ class RunFolder:
         theta_names: tuple[str, ...],
         tasks: tuple[str, ...],
         spaces: Mapping[str, Any] | None = None,
-        compiling: Mapping[str, Any] | None = None,
+        how: Mapping[str, Any] | None = None,
     ) -> RunFolder:
         """Make the folder, or take the one that is there if it belongs to the same settings.
 
@@ -172,7 +180,7 @@ class RunFolder:
             path: the folder.
             config: the run's settings.
             theta_names, tasks, spaces: of its environments; kept to tell when they have changed since.
-            compiling: why its updates are compiled or not, where that was asked for; kept to be read.
+            how: what it computes with (``arithmetic``), and why its updates are compiled or not (``compiling``).
 
         Raises:
             UserError: it belongs to other settings; the message names the first that differs.
@@ -191,8 +199,7 @@ class RunFolder:
             "tasks": list(tasks),
             "spaces": dict(spaces or {}),
         }
-        if compiling:
-            record["compiling"] = dict(compiling)
+        record |= {name: dict(value) for name, value in (how or {}).items() if value}
         with saving(f"settings in {path}"):
             path.mkdir(parents=True, exist_ok=True)
             write_text(path / "config.yaml", yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
@@ -232,7 +239,7 @@ class RunFolder:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """``config.yaml`` of a run folder: ``config``, ``git``, ``versions``, ``theta``, ``tasks``, ``spaces``.
+    """``config.yaml`` of a run folder: ``config``, ``git``, ``versions``, ``arithmetic``, ``theta``, ``tasks`` …
 
     Raises:
         UserError: no run folder, or a file that cannot be read.

@@ -23,7 +23,7 @@ from waker.checkpoint import Checkpoints
 from waker.config import Config
 from waker.interrupts import Interrupted
 from waker.model.distributions import sample_onehot
-from waker.precision import use_products
+from waker.precision import use_tf32
 from waker.presets import preset
 from waker.progress import Progress
 
@@ -44,7 +44,7 @@ def check(
 ) -> Callable[[], Iterator[Row]]:
     """The check called ``name`` (``all``: each of them, but for compiled updates), with products in float32."""
     use_threads(device)
-    use_products("fp32")
+    use_tf32(False)
     torch.manual_seed(0)
     checks: dict[str, Callable[[], Iterator[Row]]] = {
         "reference": lambda: reference(device),

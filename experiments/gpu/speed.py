@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import time
 from collections.abc import Callable, Iterator
@@ -12,13 +13,14 @@ import torch
 from torch import Tensor
 
 from experiments.gpu.tasks import PLAIN, sized
+from waker import arithmetic
 from waker.assembly import use_threads
 from waker.bench.configs import Workload
 from waker.bench.counting import update_work
 from waker.bench.measure import Bench, build
 from waker.bench.memory import peak_bytes
 from waker.bench.parts import Clock, clock_for
-from waker.precision import use_products
+from waker.precision import use_tf32
 
 Row = dict[str, Any]
 Measure = Callable[[], Iterator[Row]]
@@ -41,7 +43,7 @@ def card(device: str, name: str, ways: tuple[str, ...], precisions: tuple[str, .
 
     def measure() -> Iterator[Row]:
         for precision in ("fp32",) if quick else ("fp32", "tf32", "bf16"):
-            use_products(precision)
+            use_tf32(precision == "tf32")
             kind = torch.bfloat16 if precision == "bf16" else torch.float32
             x, y = a.to(kind), b.to(kind)
             out = torch.empty_like(x)
@@ -113,6 +115,7 @@ class Update:
 
     def __init__(self, workload: Workload, device: str) -> None:
         self.device = torch.device(device)
+        arithmetic.settle(dataclasses.replace(workload.config, device=device))
         self.bench: Bench = build(workload, device)
         self.batch = self.bench.feed.next()
 

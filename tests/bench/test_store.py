@@ -26,6 +26,7 @@ def record(**changes: float) -> dict[str, Any]:
             "gflop": value["gflop"],
             "operations": value["operations"],
             "fraction_of_peak": value["fraction"],
+            "peak_library": "oneDNN",
             "time_per_operation": value["time"],
         },
         "memory": {"peak_mb": value["peak"]},
@@ -84,6 +85,16 @@ def test_a_figure_that_is_no_longer_measured_is_told(tmp_path: Path) -> None:
     moves, line = baseline.compare(record() | {"loop": None}, HERE)
     assert moves == []
     assert line == "tiny: loop.outside not measured this time: not compared"
+
+
+def test_a_fraction_of_another_yardstick_is_not_compared_and_told(tmp_path: Path) -> None:
+    earlier = record(fraction=0.9)
+    del earlier["update"]["peak_library"]
+    baseline = Baseline(tmp_path / "baseline.json")
+    baseline.put(earlier, HERE)
+    moves, line = baseline.compare(record(fraction=0.4, time=8.0), HERE)
+    assert [move.figure for move in moves] == ["update.time_per_operation"]
+    assert line == "tiny: stored with torch's own products for the peak: that fraction is not compared"
 
 
 def test_another_machine_compares_only_what_is_counted(tmp_path: Path) -> None:

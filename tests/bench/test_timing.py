@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
 
+from waker.bench import timing
 from waker.bench.parts import MODEL, REST, CpuClock, Span, Stopwatch
-from waker.bench.timing import Machine, Timing, best_of, stopwatch, timed_updates
+from waker.bench.timing import Machine, Product, Timing, best_of, products_of, stopwatch, timed_updates
+from waker.model.products import has_onednn
 
 
 def made_up(by_cpu: bool) -> Timing:
-    """Updates of 3 s and 5 s (2 s and 4 s of processor); sgemm at 10, 20, 40 (twice that by processor)."""
+    """Updates of 3 s and 5 s (2 s and 4 s of processor); products at 10, 20, 40 (twice that by processor)."""
     machine = Machine(torch.device("cpu"), CpuClock())
     machine.gflops = [Span(10, 20), Span(20, 40), Span(40, 80)]
     machine.small = [Span(2e-6, 1e-6)] * 3
@@ -22,7 +26,7 @@ def test_ratios_of_processor_time() -> None:
     report = made_up(by_cpu=True).report(flop=120e9, operations=1000)
     assert (report["ms"], report["cpu_seconds"], report["clock"]) == (4000, 3, "cpu")
     assert (report["gflops"], report["peak_gflops"]) == pytest.approx((40, 40))
-    # 120 / 2 beside sgemm at 20 and 40; 120 / 4 beside 40 and 80.
+    # 120 / 2 beside products at 20 and 40; 120 / 4 beside 40 and 80.
     assert report["fraction_of_peak"] == pytest.approx((2.0 + 0.5) / 2)
     assert report["fraction_high"] == pytest.approx(2.0 - 0.1 * 1.5)
     assert report["fraction_low"] == pytest.approx(0.5 + 0.1 * 1.5)
@@ -58,6 +62,43 @@ def test_a_sample_is_taken_only_when_due() -> None:
     assert machine.sample_if_due()
     assert not machine.sample_if_due()
     assert len(machine.gflops) == len(machine.small) == 1
+
+
+def test_the_fastest_library_is_the_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products of made-up speeds: of two libraries at two shapes each, one product is the fastest."""
+    milliseconds = {("slow", 1): 4, ("slow", 2): 6, ("fast", 1): 5, ("fast", 2): 2}
+
+    def products(shape: tuple[int, int, int], device: torch.device) -> list[Product]:
+        which = 1 if shape == (1024, 1024, 1024) else 2
+
+        def busy(library: str) -> None:
+            end = time.process_time() + 1e-3 * milliseconds[library, which]
+            while time.process_time() < end:
+                pass
+
+        return [Product(name, lambda name=name: busy(name), 1e6, 8) for name in ("slow", "fast")]
+
+    monkeypatch.setattr(timing, "products_of", products)
+    machine = Machine(torch.device("cpu"), CpuClock())
+    assert machine.library == "fast"
+    assert machine.tried == pytest.approx({"slow": 0.25, "fast": 0.5}, rel=0.1)
+    machine.sample()
+    assert machine.gflops[0].cpu == pytest.approx(0.5, rel=0.1)
+    report = Timing([{REST: Span(1, 1)}], [slice(0, 1)], machine, by_cpu=True).report(flop=1e6, operations=1)
+    assert (report["peak_library"], report["peak_tried"]) == ("fast", machine.tried)
+
+
+def test_every_library_there_is_makes_the_same_product() -> None:
+    products = products_of((64, 32, 16), torch.device("cpu"))
+    names = [product.library for product in products]
+    assert "numpy's BLAS" in names
+    assert ("oneDNN" in names) == has_onednn()
+    assert ("MKL" in names) == torch.backends.mkl.is_available()
+    torch.manual_seed(0)
+    for product in products:
+        assert product.flop == 2 * 64 * 32 * 16
+        assert product.call() is not None
+    assert [p.library for p in products_of((8, 8, 8), torch.device("meta"))] == ["torch's BLAS"]
 
 
 def test_time_outside_updates_is_not_theirs() -> None:

@@ -40,6 +40,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["--against", "x.json", "--chunk", "4"], "leave out --compile"),
         (["--against", "x.json", "--env-processes", "0"], "leave out --compile"),
         (["--against", "x.json", "--precision", "bf16"], "leave out --compile"),
+        (["--against", "x.json", "--products", "blas"], "leave out --compile"),
         (["--save"], "--save stores into the file of --against"),
         (["--device", "nonsense"], "device 'nonsense' cannot be used"),
         (["--confg", "tiny"], "did you mean '--config'"),
@@ -65,6 +66,9 @@ def test_the_smallest_configuration_from_end_to_end(
     assert update["operations"] > 1000
     assert 0 < update["gflop"] < 1
     assert 0 < update["fraction_of_peak"] < 1
+    assert update["peak_tried"][update["peak_library"]] == max(update["peak_tried"].values())
+    assert f"peak ({update['peak_library']}), same run" in shown
+    assert record["arithmetic"]["products"] in ("blas", "onednn")
     assert sum(part["share"] for part in update["parts"].values()) == pytest.approx(1.0)
     assert record["memory"]["peak_mb"] > record["memory"]["before_mb"] > 50
     assert record["environment"]["steps_per_second"] > 100

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waker.assembly import Family
-from waker.config import CompileChoice, Config, PrecisionChoice
+from waker.config import CompileChoice, Config, PrecisionChoice, ProductsChoice
 from waker.errors import unknown
 from waker.presets import preset
 from waker.replay import Replay, record_fields
@@ -64,8 +64,10 @@ def changed(
     precision: PrecisionChoice = "fp32",
     chunk: int | None = None,
     env_processes: int | None = None,
+    products: ProductsChoice = "auto",
 ) -> Workload:
-    """The workload with other ``train.compile`` or ``train.precision``, ``behaviour.chunk`` or ``train.env_processes``.
+    """The workload with other ``train.compile``, ``train.precision`` or ``train.products``, ``behaviour.chunk`` or
+    ``train.env_processes``.
 
     None = its own.
     """
@@ -74,7 +76,8 @@ def changed(
         config = replace(config, train=replace(config.train, env_processes=env_processes))
     if chunk is not None:
         config = replace(config, behaviour=replace(config.behaviour, chunk=chunk))
-    return replace(chosen, config=replace(config, train=replace(config.train, compile=compiled, precision=precision)))
+    train = replace(config.train, compile=compiled, precision=precision, products=products)
+    return replace(chosen, config=replace(config, train=train))
 
 
 def line_of_thetas(n: int) -> FiniteThetaSpace:

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from waker import arithmetic
 from waker.assembly import Family, parts_of, use_threads
 from waker.bench.configs import Workload
 from waker.bench.parts import Span, Stopwatch, clock_for, replaced
-from waker.precision import use_products
 from waker.progress import Progress
 from waker.rundir import RunFolder
 from waker.session import Session
@@ -91,7 +91,7 @@ def measure_loop(workload: Workload, device: str = "cpu", updates: int | None = 
     )
     config = dataclasses.replace(config, device=device, train=train, sinks=("jsonl",))
     use_threads(device)
-    use_products(train.precision)
+    arithmetic.settle(config)
     family = Family.of(config)
     parts = parts_of(config, family, lambda learner, curriculum: {})
     with tempfile.TemporaryDirectory() as folder:

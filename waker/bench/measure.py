@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from waker import arithmetic
 from waker.agent import Agent
 from waker.assembly import checked_device, curriculum_of, use_threads
 from waker.bench.configs import Workload, synthetic_replay
@@ -28,7 +29,6 @@ from waker.curriculum import Curriculum
 from waker.curriculum.thinning import Thinning
 from waker.evaluation.model_error import measured_ids
 from waker.feed import Feed
-from waker.precision import use_products
 from waker.replay import Replay, record_fields
 from waker.tables import Table
 from waker_envs.api import FiniteThetaSpace
@@ -68,7 +68,6 @@ def build(workload: Workload, device: str, seed: int = 0) -> Bench:
     spec, space = workload.resolved()
     config = dataclasses.replace(workload.config, device=device)
     train = config.train
-    use_products(train.precision)
     # Few records: the replay is not what is measured, and would count in the peak memory.
     replay = synthetic_replay(spec, 2, 2 * 2 * train.length, space.size or 1)
     feed = Feed(replay, np.random.default_rng(seed), train.batch, train.length, device)
@@ -87,6 +86,7 @@ def measure_update(workload: Workload, device: str = "cpu", updates: int | None 
     """
     checked_device(device)
     use_threads(device)
+    used, _ = arithmetic.settle(dataclasses.replace(workload.config, device=device))
     before = peak_bytes()
     bench = build(workload, device)
     watch, machine = stopwatch(torch.device(device))
@@ -104,6 +104,7 @@ def measure_update(workload: Workload, device: str = "cpu", updates: int | None 
     work = update_work(bench.agent.spec, bench.agent.config)
     return {
         "update": timing.report(work.flop, work.operations),
+        "arithmetic": used,
         "memory": memory,
         "drawing": measure_drawing(workload),
         "crediting": measure_crediting(workload),
@@ -212,7 +213,7 @@ def measure_logging(workload: Workload, curriculum: str, logs: int) -> dict[str,
 def machine_of(device: str) -> dict[str, Any]:
     """What figures depend on: processor, threads, device, versions."""
     use_threads(device)
-    name = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else _processor()
+    name = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else arithmetic.processor()
     return {
         "device": name,
         "threads": torch.get_num_threads(),
@@ -221,15 +222,3 @@ def machine_of(device: str) -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
     }
-
-
-def _processor() -> str:
-    """The processor's model name."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

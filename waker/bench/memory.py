@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 
-from waker.config import CompileChoice, PrecisionChoice
+from waker.config import CompileChoice, PrecisionChoice, ProductsChoice
 from waker.errors import UserError
 from waker.host_memory import SWITCH, keep_freed_memory
+from waker.mkl_dispatch import treat_as_intel
 
 
 def peak_bytes() -> int:
@@ -53,18 +54,19 @@ def in_fresh_process(
     compiled: CompileChoice = "off",
     precision: PrecisionChoice = "fp32",
     chunk: int | None = None,
+    products: ProductsChoice = "auto",
 ) -> dict[str, Any]:
     """:func:`waker.bench.measure.measure_update` of a named workload in a process of its own.
 
     Args:
         updates: None = the workload's own number.
         keep: with freed memory kept (:mod:`waker.host_memory`), or given back.
-        compiled, precision, chunk: see :func:`waker.bench.configs.changed`.
+        compiled, precision, chunk, products: see :func:`waker.bench.configs.changed`.
 
     Raises:
         UserError: it failed; the message has its last line (it may have been killed for memory).
     """
-    change = {"compiled": compiled, "precision": precision, "chunk": chunk}
+    change = {"compiled": compiled, "precision": precision, "chunk": chunk, "products": products}
     asked = {"name": name, "device": device, "updates": updates, "change": change}
     command = [sys.executable, "-m", "waker.bench.memory", json.dumps(asked)]
     environment = {**os.environ, SWITCH: "1" if keep else "0"}
@@ -80,6 +82,7 @@ def main(asked: str) -> int:
     """Measure what :func:`in_fresh_process` asks for and print JSON as the last line."""
     options = json.loads(asked)
     kept = keep_freed_memory()
+    treat_as_intel()
     from waker.bench.configs import changed, workload
     from waker.bench.measure import measure_update
 

@@ -21,6 +21,9 @@ COUNTED = ("update.gflop", "update.operations")
 """Figures that no machine changes."""
 MEASURED = ("update.fraction_of_peak", "update.time_per_operation", "memory.peak_mb", "drawing.copies", "loop.outside")
 """Ratios to what the same machine does in the same run (peak memory: as it is), in :func:`figures`' names."""
+YARDSTICK = "peak_library"
+"""In a record's ``update``: whose products were the peak. Records without it took torch's own products for the peak,
+which on some processors are half of it; their fractions are not compared with anything."""
 _LARGE_MB = 1.0
 """Drawing a smaller batch is not held against copying it: both are a few calls."""
 Record = Mapping[str, Any]
@@ -50,8 +53,10 @@ def machine_key(machine: Record) -> str:
 def figures(record: Record) -> dict[str, float]:
     """The comparable figures of one record; those that were not measured are absent."""
     update, found = record["update"], {}
-    for name in ("gflop", "operations", "fraction_of_peak", "time_per_operation"):
+    for name in ("gflop", "operations", "time_per_operation"):
         found[f"update.{name}"] = float(update[name])
+    if YARDSTICK in update:
+        found["update.fraction_of_peak"] = float(update["fraction_of_peak"])
     found["memory.peak_mb"] = float(record["memory"]["peak_mb"])
     if record["drawing"]["batch_mb"] >= _LARGE_MB:
         found["drawing.copies"] = record["drawing"]["ms"] / record["drawing"]["copy_ms"]
@@ -94,8 +99,10 @@ class Baseline:
         then = self.records.get(key, {}).get(name)
         if then is not None:
             missing = sorted(set(figures(then)) - set(figures(record)))
-            line = f"{name}: {', '.join(missing)} not measured this time: not compared" if missing else None
-            return moved(then, record, COUNTED + MEASURED), line
+            lines = [f"{name}: {', '.join(missing)} not measured this time: not compared"] if missing else []
+            if YARDSTICK not in then["update"]:
+                lines.append(f"{name}: stored with torch's own products for the peak: that fraction is not compared")
+            return moved(then, record, COUNTED + MEASURED), "; ".join(lines) or None
         for other, stored in self.records.items():
             if name in stored:
                 known = "has not been measured" if key in self.records else f"was never measured on a {key}"

@@ -1,8 +1,12 @@
 """Time of updates beside the machine's own speed, measured in between: what is kept is their ratio.
 
-Processors wander by a third between minutes, and neighbours come and go. So large matrix products (sgemm) and tiny
-operations are timed again and again while updates run, inside long updates too, and every update is held against the
-samples around it.
+Processors wander by a third between minutes, and neighbours come and go. So large matrix products and tiny operations
+are timed again and again while updates run, inside long updates too, and every update is held against the samples
+around it.
+
+The peak is the processor's, not a library's: of oneDNN, torch's BLAS and numpy's BLAS, at a few shapes, the fastest is
+found at the start and sampled from then on. Any one of them may keep to instructions of half the width (MKL on other
+makers' processors), and a fraction of it would say nothing about the machine.
 """
 
 from __future__ import annotations
@@ -16,13 +20,55 @@ import numpy as np
 import torch
 
 from waker.bench.parts import PARTS, REST, Clock, Span, Stopwatch, clock_for
+from waker.model.products import has_onednn, times
 
-_SGEMM = {"cpu": 1024, "cuda": 8192}
-"""Rows and columns of the matrices: larger ones are no faster."""
+_SHAPES = ((1024, 1024, 1024), (4096, 256, 256), (2048, 512, 512))
+"""Rows, inputs and outputs of the products that are tried on a CPU: libraries have their best at different ones."""
+_DEVICE_SHAPE = (8192, 8192, 8192)
+_ROUNDS = 7
+"""Times each is tried, in turn."""
 _SAMPLE_S = 0.1
 """Seconds of matrix products in a sample."""
 _SMALL_CALLS = 2_000
 """Tiny operations in a sample."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """A matrix product that one library can be asked for again and again.
+
+    Attributes:
+        library: for people.
+        call: makes it.
+        flop: a multiplication and an addition as two.
+        bytes: of its matrices.
+    """
+
+    library: str
+    call: Callable[[], object]
+    flop: float
+    bytes: int
+
+
+def products_of(shape: tuple[int, int, int], device: torch.device) -> list[Product]:
+    """The product of (rows, inputs) and (inputs, outputs) by every library there is on ``device``.
+
+    numpy's BLAS counts only while torch has one thread: it has threads of its own, as many as ``OMP_NUM_THREADS`` says.
+    """
+    rows, inputs, outputs = shape
+    a, b = torch.rand(rows, inputs, device=device), torch.rand(inputs, outputs, device=device)
+    out = torch.empty(rows, outputs, device=device)
+    flop, held = 2.0 * rows * inputs * outputs, a.nbytes + b.nbytes + out.nbytes
+    if device.type != "cpu":
+        return [Product("torch's BLAS", lambda: torch.mm(a, b, out=out), flop, held)]
+    blas = "MKL" if torch.backends.mkl.is_available() else "torch's BLAS"
+    found = [Product(blas, lambda: torch.mm(a, b, out=out), flop, held)]
+    if has_onednn():
+        found.append(Product("oneDNN", lambda: times(a, b), flop, held))
+    if torch.get_num_threads() == 1:
+        x, y, z = a.numpy(), b.numpy(), out.numpy()
+        found.append(Product("numpy's BLAS", lambda: np.matmul(x, y, out=z), flop, held))
+    return found
 
 
 @dataclass
@@ -30,8 +76,10 @@ class Machine:
     """Samples of what the machine can do, at most one every ``every`` seconds.
 
     Attributes:
-        gflops: rates of sgemm, one :class:`Span` of GFLOP/s a sample (by the wall, and by processor seconds).
+        gflops: rates of the products, one :class:`Span` of GFLOP/s a sample (by the wall, and by processor seconds).
         small: seconds of one tiny operation, likewise.
+        library: who makes the products: the fastest of those there are.
+        tried: the best rate of each library in GFLOP/s, when the fastest was looked for.
     """
 
     device: torch.device
@@ -39,27 +87,33 @@ class Machine:
     every: float = 1.0
     gflops: list[Span] = field(default_factory=list)
     small: list[Span] = field(default_factory=list)
+    library: str = field(init=False)
+    tried: dict[str, float] = field(init=False)
     _next: float = 0.0
 
     def __post_init__(self) -> None:
-        n = _SGEMM.get(self.device.type, 1024)
-        self._flop = 2.0 * n**3
-        self._a, self._b = (torch.rand(n, n, device=self.device) for _ in range(2))
-        self._out, self._small = torch.empty_like(self._a), torch.zeros(16, device=self.device)
-        self._product()  # libraries set themselves up at their first call
-        self._sums()
-        self._repeats = max(1, round(_SAMPLE_S / max(self._timed(self._product).wall, 1e-9)))
+        self._small = torch.zeros(16, device=self.device)
+        self._sums()  # libraries set themselves up at their first call
+        products = [p for shape in self._shapes() for p in products_of(shape, self.device)]
+        clock = int(counts_processor_time(self.device))  # of a Span: the wall, or the processor
+        rounds = [[self._timed(p.call)[clock] for p in products] for _ in range(_ROUNDS + 1)][1:]
+        rates = [1e-9 * p.flop / max(min(s), 1e-9) for p, s in zip(products, zip(*rounds, strict=True), strict=True)]
+        self.tried = dict.fromkeys((p.library for p in products), 0.0)
+        for product, rate in zip(products, rates, strict=True):
+            self.tried[product.library] = max(rate, self.tried[product.library])
+        self._product = products[int(np.argmax(rates))]
+        self.library = self._product.library
+        self._repeats = max(1, round(_SAMPLE_S * 1e9 * max(rates) / self._product.flop))
 
-    @torch.no_grad()
-    def _product(self) -> None:
-        torch.mm(self._a, self._b, out=self._out)
+    def _shapes(self) -> tuple[tuple[int, int, int], ...]:
+        return _SHAPES if self.device.type == "cpu" else (_DEVICE_SHAPE,)
 
     @torch.no_grad()
     def _sums(self) -> None:
         for _ in range(_SMALL_CALLS):
             torch.add(self._small, self._small)
 
-    def _timed(self, function: Callable[[], None], repeats: int = 1) -> Span:
+    def _timed(self, function: Callable[[], object], repeats: int = 1) -> Span:
         start = self.clock.mark()
         for _ in range(repeats):
             function()
@@ -70,12 +124,12 @@ class Machine:
     @property
     def held_bytes(self) -> int:
         """Memory of the device that its matrices hold all the time."""
-        return sum(x.nbytes for x in (self._a, self._b, self._out, self._small))
+        return self._product.bytes + self._small.nbytes
 
     def sample(self) -> None:
         """Take one sample."""
-        took = self._timed(self._product, self._repeats)
-        work = 1e-9 * self._flop * self._repeats
+        took = self._timed(self._product.call, self._repeats)
+        work = 1e-9 * self._product.flop * self._repeats
         # By processor time a device is idle; the rate is then infinite, and not used (see `Timing`).
         self.gflops.append(Span(work / took.wall, work / max(took.cpu, 1e-9)))
         took = self._timed(self._sums)
@@ -136,6 +190,8 @@ class Timing:
             "operations": operations,
             "clock": "cpu" if self.by_cpu else "wall",
             "gflops": rate,
+            "peak_library": self.machine.library,
+            "peak_tried": self.machine.tried,
             "peak_gflops": peak,
             "peak_gflops_low": float(np.min(peaks)),
             "peak_gflops_high": float(np.max(peaks)),
@@ -182,8 +238,12 @@ def timed_updates(
         machine.sample_if_due()
         around.append(slice(first, len(machine.gflops) + 1))
     machine.sample()
-    by_cpu = machine.device.type == "cpu" and torch.get_num_threads() == 1
-    return Timing(spent, around, machine, by_cpu)
+    return Timing(spent, around, machine, counts_processor_time(machine.device))
+
+
+def counts_processor_time(device: torch.device) -> bool:
+    """Whether ratios are of processor seconds: on one thread, where other processes' time then does not count."""
+    return device.type == "cpu" and torch.get_num_threads() == 1
 
 
 def best_of(function: Callable[[], object], calls: int, rounds: int = 7) -> float:

@@ -78,10 +78,12 @@ def command(argv: list[str]) -> int:
     from waker.assembly import load_run
     from waker.host_memory import keep_freed_memory
     from waker.loop import Outcome
+    from waker.mkl_dispatch import tell_unless_done
     from waker.progress import Progress
     from waker.rundir import RunFolder, read_config, read_record
 
     keep_freed_memory()
+    tell_unless_done()
     config = read_config(args.run)
     tasks = chosen_tasks(args.tasks, args.task_module, tuple(read_record(args.run).get("tasks", ())))
     updates = args.updates or config.train.adapt_updates or DEFAULT_UPDATES

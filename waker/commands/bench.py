@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from waker.commands.arguments import parse
-from waker.config import CompileChoice, PrecisionChoice
+from waker.config import CompileChoice, PrecisionChoice, ProductsChoice
 from waker.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ class BenchArgs:
     """Compile the update, or record it as CUDA graphs (train.compile); its parts are then not told apart."""
     precision: PrecisionChoice = "fp32"
     """Arithmetic of networks (train.precision)."""
+    products: ProductsChoice = "auto"
+    """Who multiplies on a CPU (train.products)."""
     chunk: int | None = None
     """Start states imagined at a time (behaviour.chunk); None = the configuration's own."""
     env_processes: int | None = None
@@ -65,9 +67,9 @@ def measured(name: str, args: BenchArgs) -> dict[str, Any]:
     from waker.slots import EnvironmentFailed
     from waker_envs import UnknownEnvError
 
-    chosen = changed(workload(name), args.compile, args.precision, args.chunk, args.env_processes)
+    chosen = changed(workload(name), args.compile, args.precision, args.chunk, args.env_processes, args.products)
     record: dict[str, Any] = {"workload": name, "summary": chosen.summary}
-    change = (args.compile, args.precision, args.chunk)
+    change = (args.compile, args.precision, args.chunk, args.products)
     record |= in_fresh_process(name, args.device, args.updates, args.keep_memory, *change)
     updates = chosen.loop_updates if args.loop_updates is None else args.loop_updates
     record |= {"environment": None, "loop": None}
@@ -95,9 +97,14 @@ def table(record: dict[str, Any]) -> Table:
     rows.add_row("work of an update", f"{u['gflop']:,.2f} GFLOP, {u['operations']:,} operations")
     rows.add_row("achieved", f"{u['gflops']:,.1f} GFLOP/s of {clock}")
     spread = f"[{u['peak_gflops_low']:,.0f}, {u['peak_gflops_high']:,.0f}]"
-    rows.add_row("sgemm, same run", f"{u['peak_gflops']:,.1f} GFLOP/s {spread}, {u['peak_samples']} samples")
+    samples = f"{spread}, {u['peak_samples']} samples"
+    rows.add_row(f"peak ({u['peak_library']}), same run", f"{u['peak_gflops']:,.1f} GFLOP/s {samples}")
+    others = {k: v for k, v in u["peak_tried"].items() if k != u["peak_library"]}
+    if others:
+        rows.add_row("  others at their best", ", ".join(f"{name} {rate:,.0f}" for name, rate in others.items()))
     fraction = f"{u['fraction_of_peak']:.3f} [{u['fraction_low']:.3f}, {u['fraction_high']:.3f}]"
-    rows.add_row("fraction of sgemm", fraction)
+    rows.add_row("fraction of the peak", fraction)
+    rows.add_row("products by", record["arithmetic"]["products"])
     rows.add_row("time of an operation", f"{u['time_per_operation']:.1f} tiny ones ({u['small_operation_us']:.2f} µs)")
     kept = "" if memory["kept"] else ", freed memory not kept"
     rows.add_row("peak memory", f"{memory['peak_mb']:,.0f} MB ({memory['before_mb']:,.0f} MB before){kept}")
@@ -156,9 +163,9 @@ def _checked(args: BenchArgs) -> None:
         raise UserError(f"--chunk {args.chunk} must not be negative")
     if args.env_processes is not None and args.env_processes < 0:
         raise UserError(f"--env-processes {args.env_processes} must not be negative")
-    asked = (args.compile, args.precision, args.chunk, args.env_processes, args.keep_memory)
-    if args.against is not None and asked != ("off", "fp32", None, None, True):
-        left_out = "--compile, --precision, --chunk, --env-processes and --no-keep-memory"
+    asked = (args.compile, args.precision, args.products, args.chunk, args.env_processes, args.keep_memory)
+    if args.against is not None and asked != ("off", "fp32", "auto", None, None, True):
+        left_out = "--compile, --precision, --products, --chunk, --env-processes and --no-keep-memory"
         raise UserError(f"--against compares configurations as they are: leave out {left_out}")
     if args.save and args.against is None:
         raise UserError("--save stores into the file of --against; name one")
@@ -174,11 +181,13 @@ def command(argv: list[str]) -> int:
     from waker.bench.measure import machine_of
     from waker.bench.store import Baseline, machine_key, save_json
     from waker.host_memory import keep_freed_memory
+    from waker.mkl_dispatch import tell_unless_done
 
     names, console = _names(args.config), Console()
     checked_device(args.device)
     if args.keep_memory:
         keep_freed_memory()
+    tell_unless_done()
     machine = machine_of(args.device)
     baseline = None if args.against is None else Baseline(args.against)
     console.print(f"{machine_key(machine)}, torch {machine['torch']}", highlight=False)

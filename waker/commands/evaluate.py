@@ -150,8 +150,10 @@ def command(argv: list[str]) -> int:
             raise UserError(f"--{name.replace('_', '-')} {value} must be at least 1")
     folders = run_folders(args.runs)
     from waker.host_memory import keep_freed_memory
+    from waker.mkl_dispatch import tell_unless_done
 
     keep_freed_memory()
+    tell_unless_done()
     for folder in folders:
         print(f"{folder}: evaluating …", flush=True)
         played = evaluate_run(folder, args, functools.partial(_note, folder))

@@ -12,8 +12,10 @@ def command(argv: list[str]) -> int:
     from waker.assembly import train_run
     from waker.host_memory import keep_freed_memory
     from waker.loop import Outcome
+    from waker.mkl_dispatch import tell_unless_done
 
     keep_freed_memory()
+    tell_unless_done()
     outcome, folder = train_run(args.config, args.runs)
     if outcome is Outcome.FINISHED:
         print(f"Finished: {folder} (`waker report {folder}` shows it)")

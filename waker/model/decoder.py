@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from waker.config import ModelConfig
 from waker.errors import UserError
+from waker.model import products
 from waker.model.categorical_keys import CategoricalLayout
 from waker.model.distributions import gaussian_nll, symexp, symlog
 from waker.model.encoder import image_to_float
@@ -57,7 +58,7 @@ class ImageDecoder(nn.Module):
         _, out, side, _ = weight.shape
         # Channels last, in which the CPU's convolutions are quickest and the picture is wanted in the end.
         flat = weight.permute(0, 2, 3, 1).flatten(1)  # c o k k -> c (k k o)
-        spread = torch.addmm(bias.repeat(side * side), x, flat)
+        spread = products.affine(x, flat, bias.repeat(side * side))
         return spread.unflatten(1, (side, side, out)).permute(0, 3, 1, 2)  # n (k k o) -> n o k k
 
 

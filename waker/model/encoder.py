@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from waker.config import ModelConfig
 from waker.errors import UserError
+from waker.model import products
 from waker.model.categorical_keys import CategoricalLayout
 from waker.model.distributions import symlog
 from waker.model.nets import ACTIVATIONS, MLP, Norm, glorot_convolution_
@@ -75,7 +76,7 @@ def few_windows(conv: nn.Module, x: Tensor) -> Tensor:
     bands = torch.stack([picture[:, 2 * i : 2 * i + high] for i in range(rows)], 1)  # n y h w c
     windows = torch.stack([bands[:, :, :, 2 * j : 2 * j + wide] for j in range(columns)], 2)  # n y x h w c
     kernel = conv.weight.permute(2, 3, 1, 0).flatten(0, 2)  # o c h w -> (h w c) o
-    flat = torch.addmm(conv.bias, windows.flatten(3).flatten(0, 2), kernel)  # (n y x) o
+    flat = products.affine(windows.flatten(3).flatten(0, 2), kernel, conv.bias)  # (n y x) o
     return flat.unflatten(0, windows.shape[:3]).permute(0, 3, 1, 2)
 
 

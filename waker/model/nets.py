@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from waker.model import products
 from waker.precision import float32
 
 Activation = Callable[[Tensor], Tensor]
@@ -86,6 +87,10 @@ class Linear(nn.Linear):
         glorot_(self.weight, self.in_features, self.out_features)
         nn.init.zeros_(self.bias)
 
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in) → (..., out)."""
+        return products.linear(x, self.weight, self.bias)
+
 
 class Norm(nn.Module):
     """RMS or layer normalisation over the last axis with a scale (and offset) per member of a stack, or none.
@@ -107,6 +112,16 @@ class Norm(nn.Module):
             return x
         # In float32 under autocast too: the sums over many units need its digits.
         return self._normalised(float32(x)).type_as(x)
+
+    def members(self) -> Callable[[Tensor, int], Tensor]:
+        """The norm of one member of a stack: a function of its activations, (n, units), and its index."""
+        if self.kind == "none":
+            return lambda x, m: x
+        scales = self.scale.flatten(1).unbind()
+        if self.kind == "rms":
+            return lambda x, m: F.rms_norm(x, x.shape[-1:], scales[m], _NORM_EPS["rms"])
+        offsets = self.offset.flatten(1).unbind()
+        return lambda x, m: F.layer_norm(x, x.shape[-1:], scales[m], offsets[m], _NORM_EPS["layer"])
 
     def _normalised(self, x: Tensor) -> Tensor:
         shape = x.shape[-1:]
@@ -153,7 +168,7 @@ class StackedLinear(nn.Module):
         if x.shape[0] == 1 and members > 1:
             # One wide layer: its input gradient is one matmul, not M of them and a sum.
             wide = self.weight.movedim(0, 1).reshape(inputs, members * out)  # m i o -> i (m o)
-            return torch.addmm(self.bias.flatten(), x[0], wide).unflatten(-1, (members, out)).movedim(1, 0)
+            return products.affine(x[0], wide, self.bias.flatten()).unflatten(-1, (members, out)).movedim(1, 0)
         return torch.baddbmm(self.bias, x, self.weight)
 
 
@@ -176,6 +191,22 @@ class StackedMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(M, n, in) or shared (1, n, in) → (M, n, out)."""
+        if products.pays(x, x.shape[1], x.shape[2], self.out.weight.shape[1]):
+            return self._by_member(x)
         for linear, norm in zip(self.hidden, self.norms, strict=True):
             x = self.act(norm(linear(x)))
         return float32(self.out(x))
+
+    def _by_member(self, x: Tensor) -> Tensor:
+        """The same, one network after another: no batched product is as fast as those of single networks."""
+        layers = [(layer.weight.unbind(), layer.bias.flatten(1).unbind()) for layer in [*self.hidden, self.out]]
+        norms = [cast(Norm, norm).members() for norm in self.norms]
+        inputs, members, results = x.unbind(), len(layers[0][0]), []
+        for m in range(members):
+            y = inputs[m % len(inputs)]  # the only one where it is shared
+            for i, (weights, biases) in enumerate(layers):
+                y = products.affine(y, weights[m], biases[m])
+                if i < len(norms):
+                    y = self.act(norms[i](y, m))
+            results.append(y)
+        return float32(torch.stack(results))

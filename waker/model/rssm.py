@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from waker.config import ModelConfig
+from waker.model import products
 from waker.model.distributions import log_probabilities, sample_onehot
 from waker.model.nets import ACTIVATIONS, Linear, Norm
 from waker.precision import float32
@@ -65,11 +65,11 @@ class RSSM(nn.Module):
     def transition(self, state: State, action: Tensor) -> Tensor:
         """The next deterministic state, (..., D), after ``action`` (..., A)."""
         from_stoch, from_action = _columns(self.img_in, self.stoch_dim)
-        return self._transition(state, F.linear(action, from_action, self.img_in.bias), from_stoch)
+        return self._transition(state, products.linear(action, from_action, self.img_in.bias), from_stoch)
 
     def _transition(self, state: State, entering: Tensor, from_stoch: Tensor) -> Tensor:
         # The layer into the GRU sees (stoch, action): ``entering`` is its action columns' part, with its bias.
-        x = F.linear(state.stoch, from_stoch) + entering
+        x = products.linear(state.stoch, from_stoch) + entering
         x = self.act(self.img_in_norm(x))
         gates = self.gru_norm(float32(self.gru(torch.cat([x, state.deter], -1))))
         reset, candidate, update = gates.chunk(3, -1)
@@ -84,7 +84,7 @@ class RSSM(nn.Module):
     def posterior(self, deter: Tensor, embed: Tensor) -> Tensor:
         """Log probabilities of the latents given deterministic state and embedding, (..., S, C)."""
         from_deter, from_embed = _columns(self.obs_out, self.deter_dim)
-        return self._posterior(deter, F.linear(embed, from_embed, self.obs_out.bias), from_deter)
+        return self._posterior(deter, products.linear(embed, from_embed, self.obs_out.bias), from_deter)
 
     def imagine(self, state: State, action: Tensor, mode: bool = False) -> State:
         """One step without observation: the next state drawn from the prior."""
@@ -108,8 +108,8 @@ class RSSM(nn.Module):
         # as large as the whole, zeros but for the slice, and would be filled and added at each step.
         from_stoch, from_action = _columns(self.img_in, self.stoch_dim)
         from_deter, from_embed = _columns(self.obs_out, self.deter_dim)
-        entering = F.linear(action * keep, from_action, self.img_in.bias).unbind(1)
-        embedded = F.linear(embed, from_embed, self.obs_out.bias).unbind(1)
+        entering = products.linear(action * keep, from_action, self.img_in.bias).unbind(1)
+        embedded = products.linear(embed, from_embed, self.obs_out.bias).unbind(1)
         state = self.initial(embed.shape[0])
         stochs, deters, posteriors = [], [], []
         for kept, acted, seen in zip(keep.unbind(1), entering, embedded, strict=True):
@@ -126,7 +126,7 @@ class RSSM(nn.Module):
 
     def _posterior(self, deter: Tensor, embedded: Tensor, from_deter: Tensor) -> Tensor:
         # The posterior's layer sees (deter, embed): ``embedded`` is its embedding columns' part, with its bias.
-        x = F.linear(deter, from_deter) + embedded
+        x = products.linear(deter, from_deter) + embedded
         return self._latents(self.obs_dist(self.act(self.obs_out_norm(x))))
 
     def _latents(self, logits: Tensor) -> Tensor:

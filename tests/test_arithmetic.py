@@ -1,0 +1,114 @@
+"""Who multiplies is measured once, recorded, kept on a resume, and told where it is not as it was."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from waker import arithmetic, mkl_dispatch
+from waker.arithmetic import settle
+from waker.assembly import load_run, recorded_arithmetic
+from waker.cli import main
+from waker.config import Config
+from waker.model import products
+
+RUN = Path("gridhazards/waker-m/plan2explore/seed-0")
+
+
+def config(way: Any = "auto", device: str = "cpu") -> Config:
+    base = Config(device=device)
+    return replace(base, train=replace(base.train, products=way))
+
+
+@pytest.fixture
+def fastest(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """What the measurement finds."""
+    monkeypatch.setattr(products, "fastest", lambda: request.param)
+
+
+def recorded(**changes: Any) -> dict[str, Any]:
+    """A run begun here with oneDNN, but for ``changes``."""
+    return {**settle(config("onednn"))[0], **changes}
+
+
+@pytest.mark.parametrize("fastest", ["blas", "onednn"], indirect=True)
+def test_a_new_run_takes_the_faster(fastest: None) -> None:
+    record, notes = settle(config())
+    assert record["products"] == products.used() == products.fastest()
+    assert record["processor"] == arithmetic.processor() != ""
+    assert record["instructions"] == torch.backends.cpu.get_cpu_capability()
+    assert record["mkl_as_intel"] is False
+    assert notes == []
+
+
+@pytest.mark.parametrize("fastest", ["onednn"], indirect=True)
+def test_a_device_and_an_explicit_setting_ask_for_no_measurement(fastest: None) -> None:
+    assert settle(config(device="meta"))[0]["products"] == "blas"
+    assert settle(config("blas"))[0]["products"] == "blas"
+
+
+@pytest.mark.parametrize("fastest", ["blas"], indirect=True)
+def test_a_resumed_run_keeps_what_it_began_with(fastest: None) -> None:
+    record, notes = settle(config(), recorded())
+    assert record["products"] == products.used() == "onednn"
+    assert notes == []
+
+
+@pytest.mark.parametrize("fastest", ["onednn"], indirect=True)
+def test_a_run_that_would_be_faster_otherwise_is_told(fastest: None) -> None:
+    record, notes = settle(config(), recorded(products="blas"))
+    assert record["products"] == "blas"
+    assert ["--train.products onednn" in note for note in notes] == [True]
+    # Nor does a run from before there was a record change over by itself.
+    assert settle(config(), arithmetic.EARLIER)[0]["products"] == "blas"
+
+
+CHANGES: dict[str, tuple[dict[str, Any], str]] = {
+    "processor": ({"processor": "Another 7"}, "the run began on a Another 7 (.*) and is computed on a "),
+    "instructions": ({"instructions": "SSE9"}, "SSE9"),
+    "MKL's belief": ({"mkl_as_intel": True}, f"{mkl_dispatch.SWITCH} was on when the run began"),
+    "products": ({"products": "blas"}, "products were by torch's BLAS and are by oneDNN"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_changed_is_told(change: str) -> None:
+    changes, told = CHANGES[change]
+    _, notes = settle(config("onednn"), recorded(**changes))
+    assert len(notes) == 1
+    assert re.search(told, notes[0])
+    assert "may differ in their last digits" in notes[0]
+
+
+def test_a_torch_without_onednn_goes_on_and_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    then = recorded()
+    monkeypatch.setattr(products, "has_onednn", lambda: False)
+    record, notes = settle(config(), then)
+    assert record["products"] == "blas"
+    assert ["were by oneDNN and are by torch's BLAS" in note for note in notes] == [True]
+
+
+def test_the_choice_is_in_the_run_folder_and_a_resume_tells_of_another_processor(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "--preset", "tiny", "--runs", str(tmp_path), "--train.products", "onednn"]
+    assert main(command) == 0
+    file = tmp_path / RUN / "config.yaml"
+    record = yaml.safe_load(file.read_text())
+    assert record["arithmetic"] == settle(config("onednn"))[0] == recorded_arithmetic(tmp_path / RUN)
+    record["arithmetic"]["processor"] = "Another 7"
+    file.write_text(yaml.safe_dump(record))
+    capfd.readouterr()
+    assert main(command) == 0
+    assert "the run began on a Another 7" in "".join(capfd.readouterr())
+    notes: list[str] = []
+    products.use("blas")
+    load_run(tmp_path / RUN, notes.append)
+    assert products.used() == "onednn"
+    assert ["Another 7" in note for note in notes] == [True]

@@ -1,0 +1,96 @@
+"""What a run computes with: who multiplies its matrices and on which processor, recorded and kept on a resume.
+
+Called by :mod:`waker.assembly` before an agent is made. The choice is this process's
+(:func:`waker.model.products.use`); the record is ``arithmetic`` in a run folder's ``config.yaml``. A run goes on with
+the products it began with, so that it stays bit for bit the run it was; what cannot stay, or has changed with the
+machine, is told.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from waker import mkl_dispatch
+from waker.config import Config
+from waker.model import products
+from waker.precision import use_tf32
+
+EARLIER = {"products": "blas"}
+"""The record of runs that were made before there was one."""
+_NAMES = {"blas": "torch's BLAS", "onednn": "oneDNN"}
+
+
+def processor() -> str:
+    """The processor's model name."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def settle(config: Config, recorded: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], list[str]]:
+    """Choose who multiplies from now on in this process, as ``train.products`` says.
+
+    ``auto``: as recorded; for a new run the faster on this processor, by a measurement of 0.1 s.
+
+    Args:
+        config: the run's settings.
+        recorded: what the run began with; None = it begins now.
+
+    Returns:
+        The record of what is used, and a line for people about each thing that is not as recorded.
+
+    Raises:
+        UserError: ``onednn`` is asked for and not there.
+    """
+    notes: list[str] = []
+    products.use(_way(config, recorded, notes))
+    use_tf32(config.train.precision == "tf32")
+    now = {
+        "products": products.used(),
+        "processor": processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "mkl_as_intel": mkl_dispatch.believes(),
+    }
+    if recorded is not None:
+        notes += _changes(recorded, now)
+    return now, notes
+
+
+def _way(config: Config, recorded: Mapping[str, Any] | None, notes: list[str]) -> products.Way:
+    asked = config.train.products
+    if torch.device(config.device).type != "cpu":
+        return "blas"
+    if asked != "auto":
+        return asked
+    if recorded is None:
+        return products.fastest()
+    if recorded.get("products") != "onednn":
+        if products.fastest() == "onednn":
+            kept = "products stay with torch's BLAS, as the run began"
+            notes.append(f"{kept}; oneDNN is faster here (--train.products onednn goes over to it)")
+        return "blas"
+    if not products.has_onednn():
+        return "blas"  # told as a change
+    return "onednn"
+
+
+def _changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """One line a change: none of them is an error, and each may change the last digits of what is computed."""
+    machine = [f"{r.get('processor')} ({r.get('instructions')})" for r in (then, now)]
+    lines = []
+    if "processor" in then and machine[0] != machine[1]:
+        lines.append(f"the run began on a {machine[0]} and is computed on a {machine[1]}")
+    if then["products"] != now["products"]:
+        before, after = (_NAMES.get(r["products"], r["products"]) for r in (then, now))
+        lines.append(f"products were by {before} and are by {after}")
+    if then.get("mkl_as_intel", False) != now["mkl_as_intel"]:
+        lines.append(f"{mkl_dispatch.SWITCH} was {'off' if now['mkl_as_intel'] else 'on'} when the run began")
+    return [f"{line}: numbers may differ in their last digits from the uninterrupted run's" for line in lines]
