@@ -13,9 +13,9 @@ import yaml
 
 import waker_envs
 from tests.tiny import RUN, refused
+from waker import compiled as compiled_module
 from waker.adapting import Adaptation, load_adapted, name_of
 from waker.assembly import LoadedRun, load_run
-from waker.behaviour import adaptation as adaptation_module
 from waker.cli import main
 from waker.commands.adapt import chosen_tasks
 from waker.compiled import whole
@@ -117,7 +117,7 @@ def test_compiled_policies_go_on_compiled_and_are_evaluated_as_they_are(
         compiled.append(function.__name__)
         return whole(function, backend="eager")
 
-    monkeypatch.setattr(adaptation_module, "whole", traced)
+    monkeypatch.setattr(compiled_module, "whole", traced)
     asked = ["adapt", str(folder), "--tasks", "green", "--updates"]
 
     def made(*more: str) -> int:
