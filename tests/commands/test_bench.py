@@ -10,7 +10,7 @@ import pytest
 from waker.bench.parts import PARTS
 from waker.cli import main
 
-MEASURED = ("update", "memory", "drawing", "crediting")
+MEASURED = ("update", "arithmetic", "memory", "drawing", "crediting")
 """Sections of a record that a fresh process measures."""
 
 

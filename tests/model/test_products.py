@@ -151,17 +151,33 @@ def _norm_in_double(norm: nn.Module, x: Tensor) -> Tensor:
 
 
 @pytest.mark.usefixtures("onednn")
-def test_a_weights_gradient_is_computed_only_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-    real = products._weight_gradient
-    monkeypatch.setattr(products, "_weight_gradient", lambda *of: calls.append(1) or real(*of))
-    x, w, b = torch.randn(64, 8, requires_grad=True), torch.randn(8, 8, requires_grad=True), torch.randn(8)
-    for _ in range(2):
-        y = products.linear(torch.tanh(products.linear(x, w, b)), w, b).sum()
+def test_a_layers_own_gradients_are_computed_only_where_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    real = products._Later.backward
+    monkeypatch.setattr(products._Later, "backward", lambda ctx, *g: asked.append(1) or real(ctx, *g))
+    x, w, b = (torch.randn(size, requires_grad=True) for size in ((64, 8), (8, 8), (8,)))
+    y = products.linear(torch.tanh(products.linear(x, w, b)), w, b).sum()
     torch.autograd.grad(y, [x], retain_graph=True)
-    assert not calls
-    torch.autograd.grad(y, [w])
-    assert len(calls) == 2
+    assert not asked
+    torch.autograd.grad(y, [w], retain_graph=True)
+    assert len(asked) == 2
+    torch.autograd.grad(y, [b])
+    assert len(asked) == 4
+
+
+@pytest.mark.usefixtures("onednn")
+@pytest.mark.parametrize("learns", [(True, False, False), (False, True, False), (False, False, True)])
+def test_each_gradient_alone(learns: tuple[bool, bool, bool]) -> None:
+    torch.manual_seed(0)
+    sizes = ((64, 8), (8, 8), (8,))
+    x, w, b = (torch.randn(size, requires_grad=wanted) for size, wanted in zip(sizes, learns, strict=True))
+    x64, w64, b64 = (t.detach().double().requires_grad_(t.requires_grad) for t in (x, w, b))
+    (wanted,) = (t for t in (x, w, b) if t.requires_grad)
+    (exact,) = (t for t in (x64, w64, b64) if t.requires_grad)
+    (ours,) = torch.autograd.grad(products.linear(x, w, b).square().sum(), [wanted])
+    (theirs,) = torch.autograd.grad((x64 @ w64.T + b64).square().sum(), [exact])
+    assert_equal(ours, theirs)
+    assert not products.linear(x.detach(), w.detach(), b.detach()).requires_grad
 
 
 def test_what_is_left_to_the_blas(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,10 +136,13 @@ def pays(x: Tensor, rows: int, inputs: int, out: int) -> bool:
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool) -> Tensor:
     """By oneDNN; a weight (in, out) is ``transposed``."""
-    if not torch.is_grad_enabled():
-        return times(x, weight if transposed else weight.t(), bias)
-    token = _WeightLater.apply(x.detach(), weight, transposed) if weight.requires_grad else None
-    result: Tensor = _Product.apply(x, weight.detach(), bias, token, transposed)
+    matrix = weight if transposed else weight.t()
+    learns = weight.requires_grad or (bias is not None and bias.requires_grad)
+    if not torch.is_grad_enabled() or not (learns or x.requires_grad):
+        return times(x, matrix, bias)
+    token = _Later.apply(x.detach(), weight, bias, transposed) if learns else None
+    constant = None if bias is None else bias.detach()
+    result: Tensor = _Product.apply(x, matrix.detach(), constant, token)
     return result
 
 
@@ -152,12 +155,6 @@ def times(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
     result: Tensor = torch.ops.mkldnn._linear_pointwise(rows, _dense(matrix).t(), bias, "none", [], "")
     # Not as a view: activations overwrite it, which autograd forbids for a view made in a Function.
     return torch.ops.aten._unsafe_view(result, [*x.shape[:-1], matrix.shape[1]]) if x.dim() > 2 else result
-
-
-def _times_add(x: Tensor, matrix: Tensor, other: Tensor) -> Tensor:
-    """x A + C: (n, in), (in, out), (n, out) → (n, out), in one pass."""
-    result: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x.contiguous(), other, _dense(matrix).t(), None, "add")
-    return result
 
 
 def _dense(matrix: Tensor) -> Tensor:
@@ -187,19 +184,16 @@ def _pictures(rows: Tensor, pixels: int) -> Tensor:
 
 # Derivatives ---------------------------------------------------------------------------------------------------------
 #
-# A weight's gradient has a node of its own: y depends on W through a token that holds no numbers, whose "gradient" is
-# y's. So autograd computes ∂W only where somebody asks for it. Imagination is differentiated by the policies' weights
-# through the model's, whose gradients nobody asks for, and a Function that made both could not know.
+# A layer's own gradients have a node of their own: y depends on W and b through a token that holds no numbers, whose
+# "gradient" is y's. So autograd computes them only where somebody asks for them. Imagination is differentiated by the
+# policies' weights through the model's, whose gradients nobody asks for, and a Function that made all could not know.
 
 
 class _Product(torch.autograd.Function):
-    """Rows, weight, bias, token → their product."""
+    """Rows (..., in), matrix (in, out), bias, token → their product."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, token: Tensor | None, transposed: bool
-    ) -> Tensor:
-        matrix = weight if transposed else weight.t()
+    def forward(ctx: Any, x: Tensor, matrix: Tensor, bias: Tensor | None, token: Tensor | None) -> Tensor:
         ctx.save_for_backward(matrix)
         return times(x, matrix, bias)
 
@@ -207,16 +201,15 @@ class _Product(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (matrix,), g = ctx.saved_tensors, grads[0].contiguous()
-        needs_x, _, needs_bias, needs_weight, _ = ctx.needs_input_grad
-        x = times(g, matrix.t()) if needs_x else None
-        return x, None, g.flatten(0, -2).sum(0) if needs_bias else None, g if needs_weight else None, None
+        needs_x, _, _, learns = ctx.needs_input_grad
+        return times(g, matrix.t()) if needs_x else None, None, None, g if learns else None
 
 
-class _WeightLater(torch.autograd.Function):
-    """The token, in the product's shape without its numbers, and ∂W = gᵀ x over all rows."""
+class _Later(torch.autograd.Function):
+    """The token, in the product's shape without its numbers; ∂W = gᵀ x and ∂b = Σ g over all rows."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, transposed: bool) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool) -> Tensor:
         ctx.save_for_backward(x)
         ctx.transposed = transposed
         return x.new_empty(1).expand(*x.shape[:-1], weight.shape[1 if transposed else 0])
@@ -225,5 +218,8 @@ class _WeightLater(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
-        g, rows = grads[0].flatten(0, -2), x.flatten(0, -2)
-        return None, _weight_gradient(rows, g) if ctx.transposed else _weight_gradient(g, rows), None
+        _, needs_weight, needs_bias, _ = ctx.needs_input_grad
+        g, rows, weight = grads[0].flatten(0, -2), x.flatten(0, -2), None
+        if needs_weight:
+            weight = _weight_gradient(rows, g) if ctx.transposed else _weight_gradient(g, rows)
+        return None, weight, g.sum(0) if needs_bias else None, None
