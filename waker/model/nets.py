@@ -131,7 +131,7 @@ class Norm(nn.Module):
             return F.layer_norm(x, shape, self.scale, self.offset, _NORM_EPS["layer"])
         if self.kind == "rms":
             return F.rms_norm(x, shape, eps=_NORM_EPS["rms"]) * self.scale
-        return F.layer_norm(x, shape, eps=_NORM_EPS["layer"]) * self.scale + self.offset
+        return torch.addcmul(self.offset, F.layer_norm(x, shape, eps=_NORM_EPS["layer"]), self.scale)
 
 
 class MLP(nn.Module):
