@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from waker.errors import UserError
@@ -163,6 +167,30 @@ def test_a_layers_own_gradients_are_computed_only_where_they_are_asked_for(monke
     assert len(asked) == 2
     torch.autograd.grad(y, [b])
     assert len(asked) == 4
+
+
+class _Given(torch.autograd.Function):
+    """Numbers of an array, which is gone with the last tensor on it; its backward pass tells whether it is."""
+
+    @staticmethod
+    def forward(ctx: Any, start: Tensor, array: NDArray[np.float32], gone: list[bool]) -> Tensor:
+        ctx.array, ctx.gone = weakref.ref(array), gone
+        return torch.from_numpy(array)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        ctx.gone.append(ctx.array() is None)
+        return grads[0], None, None
+
+
+@pytest.mark.usefixtures("onednn")
+def test_rows_are_let_go_when_their_product_has_been_differentiated() -> None:
+    """Not only with the whole graph: a backward pass would hold all activations and all gradients at its end."""
+    w, start = torch.randn(8, 8, requires_grad=True), torch.randn(64, 8, requires_grad=True)
+    gone: list[bool] = []
+    y = products.linear(_Given.apply(start, np.ones((64, 8), np.float32), gone), w).sum()
+    torch.autograd.grad(y, [start])
+    assert gone == [True]
 
 
 @pytest.mark.usefixtures("onednn")

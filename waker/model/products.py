@@ -108,6 +108,8 @@ def layer_seconds(rows: int = 1024, units: int = 256, rounds: int = 10) -> tuple
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x Wᵀ + b: (..., in), (out, in), (out,) → (..., out)."""
+    if _way == "blas":  # without a look at shapes: small updates consist of small layers
+        return F.linear(x, weight, bias)
     out, inputs = weight.shape
     if pays(x, x.numel() // max(inputs, 1), inputs, out):
         return _product(x, weight, bias, transposed=False)
@@ -116,7 +118,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def affine(x: Tensor, matrix: Tensor, bias: Tensor) -> Tensor:
     """x A + b: (n, in), (in, out), (out,) → (n, out)."""
-    if pays(x, x.shape[0], *matrix.shape):
+    if _way != "blas" and pays(x, x.shape[0], *matrix.shape):
         return _product(x, matrix, bias, transposed=True)
     return torch.addmm(bias, x, matrix)
 
@@ -140,9 +142,9 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool) -
     learns = weight.requires_grad or (bias is not None and bias.requires_grad)
     if not torch.is_grad_enabled() or not (learns or x.requires_grad):
         return times(x, matrix, bias)
-    token = _Later.apply(x.detach(), weight, bias, transposed) if learns else None
+    tokens = _Later.apply(x.detach(), weight, bias, transposed) if learns else (None, None)
     constant = None if bias is None else bias.detach()
-    result: Tensor = _Product.apply(x, matrix.detach(), constant, token)
+    result: Tensor = _Product.apply(x, matrix.detach(), constant, *tokens)
     return result
 
 
@@ -184,42 +186,44 @@ def _pictures(rows: Tensor, pixels: int) -> Tensor:
 
 # Derivatives ---------------------------------------------------------------------------------------------------------
 #
-# A layer's own gradients have a node of their own: y depends on W and b through a token that holds no numbers, whose
-# "gradient" is y's. So autograd computes them only where somebody asks for them. Imagination is differentiated by the
-# policies' weights through the model's, whose gradients nobody asks for, and a Function that made all could not know.
+# A layer's own gradients have a node of their own: y depends on W and b through two tokens that hold no numbers; the
+# "gradient" of one is y's, of the other the rows x. So autograd computes ∂W and ∂b only where somebody asks for them,
+# and lets go of x as soon as the product has been differentiated. Imagination is differentiated by the policies'
+# weights through the model's, whose gradients nobody asks for, and a Function that made all could not know.
 
 
 class _Product(torch.autograd.Function):
-    """Rows (..., in), matrix (in, out), bias, token → their product."""
+    """Rows (..., in), matrix (in, out), bias, tokens → their product."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, matrix: Tensor, bias: Tensor | None, token: Tensor | None) -> Tensor:
-        ctx.save_for_backward(matrix)
+    def forward(
+        ctx: Any, x: Tensor, matrix: Tensor, bias: Tensor | None, result: Tensor | None, rows: Tensor | None
+    ) -> Tensor:
+        ctx.save_for_backward(matrix, None if rows is None else x)
         return times(x, matrix, bias)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (matrix,), g = ctx.saved_tensors, grads[0].contiguous()
-        needs_x, _, _, learns = ctx.needs_input_grad
-        return times(g, matrix.t()) if needs_x else None, None, None, g if learns else None
+        (matrix, x), g = ctx.saved_tensors, grads[0].contiguous()
+        of_x = times(g, matrix.t()) if ctx.needs_input_grad[0] else None
+        return of_x, None, None, None if x is None else g, x
 
 
 class _Later(torch.autograd.Function):
-    """The token, in the product's shape without its numbers; ∂W = gᵀ x and ∂b = Σ g over all rows."""
+    """The tokens, in the shapes of product and rows without their numbers; ∂W = gᵀ x and ∂b = Σ g over all rows."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool) -> Tensor:
-        ctx.save_for_backward(x)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool) -> tuple[Tensor, Tensor]:
         ctx.transposed = transposed
-        return x.new_empty(1).expand(*x.shape[:-1], weight.shape[1 if transposed else 0])
+        out = weight.shape[1 if transposed else 0]
+        return x.new_empty(1).expand(*x.shape[:-1], out), x.new_empty(1).expand(x.shape)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (x,) = ctx.saved_tensors
         _, needs_weight, needs_bias, _ = ctx.needs_input_grad
-        g, rows, weight = grads[0].flatten(0, -2), x.flatten(0, -2), None
+        (g, x), weight = (grad.flatten(0, -2) for grad in grads), None
         if needs_weight:
-            weight = _weight_gradient(rows, g) if ctx.transposed else _weight_gradient(g, rows)
+            weight = _weight_gradient(x, g) if ctx.transposed else _weight_gradient(g, x)
         return None, weight, g.sum(0) if needs_bias else None, None
