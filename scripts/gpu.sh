@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 python=$1
 shift
 site=$PWD/build/gpu_site
-if ! PYTHONPATH=$site${PYTHONPATH:+:$PYTHONPATH} "$python" -c 'import gymnasium, minigrid, mujoco, OpenGL, tyro' >/dev/null 2>&1; then
+if ! PYTHONPATH=$site${PYTHONPATH:+:$PYTHONPATH} "$python" -c 'import gymnasium, minigrid, mujoco, OpenGL, tyro, numpy, pandas, pyarrow, rich, scipy, yaml' >/dev/null 2>&1; then
     if ! ls .wheels/*.whl >/dev/null 2>&1; then
         echo "make gpu: $python lacks packages; fetch them with scripts/gpu_wheels.sh where there is a network" >&2
         exit 2
@@ -14,4 +14,7 @@ if ! PYTHONPATH=$site${PYTHONPATH:+:$PYTHONPATH} "$python" -c 'import gymnasium,
     "$python" -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-compile --target "$site" .wheels/*.whl
 fi
 export PYTHONPATH=$PWD:$PWD/envs:$site${PYTHONPATH:+:$PYTHONPATH}
-exec "$python" -m experiments.gpu "$@"
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+code=0
+"$python" -m experiments.gpu "$@" || code=$?
+[ "$code" -eq 3 ] || exit "$code" # 3: there is no GPU, which has been said

@@ -53,7 +53,7 @@ def test_without_a_gpu_one_line_says_so() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "experiments.gpu"], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 2
+    assert done.returncode == 3
     assert done.stdout.count("\n") == 1 and "no CUDA device" in done.stdout
     assert done.stderr == ""
 

@@ -9,6 +9,7 @@ Called by :func:`waker.compiled.prepared`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
@@ -60,8 +61,12 @@ class CudaRecorder:
         return graph.replay, outputs
 
 
+@functools.cache
 def recorder_for(device: torch.device) -> Recorder | None:
-    """The device's recorder; None where nothing can be recorded."""
+    """The device's recorder, one for the process; None where nothing can be recorded.
+
+    cuBLAS keeps a workspace for each stream it has been used on (tens of megabytes): all recordings share one.
+    """
     return CudaRecorder(device) if device.type == "cuda" else None
 
 

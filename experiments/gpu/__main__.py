@@ -6,6 +6,7 @@ size, way and precision), ``run`` (a minute of ``waker train`` on the device bes
 second of the whole loop) and ``render`` (pictures drawn by the card). Each task is a process; its rows are in
 ``results/gpu/<card>/rows.jsonl`` as soon as it is known, and what was not reached in time is a row that says so. At the
 end: ``table.md`` (also printed), ``profile.txt``, ``losses.csv``, ``machine.json`` and ``log.txt`` (of failed tasks).
+``--only`` replaces the rows of the parts it names and keeps the others.
 
 ``--device cpu --quick`` runs all of it in the smallest sizes on a processor, to try the script out.
 """
@@ -63,17 +64,18 @@ def machine(device: str) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Run it; 1 if a check does not hold or a task failed, 2 without the device."""
+    """Run it; 1 if a check does not hold or an uncompiled task failed, 3 without the device."""
     args, started = arguments(), time.monotonic()
     if torch.device(args.device).type == "cuda" and not torch.cuda.is_available():
         print("make gpu: torch sees no CUDA device here; `--device cpu --quick` tries the script out without one")
-        return 2
+        return 3
     about = machine(args.device)
     out = args.out / ("quick" if args.quick else folder_name(about["device"]))
     out.mkdir(parents=True, exist_ok=True)
     (out / "machine.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-    rows: list[dict[str, Any]] = []
-    with open(out / "rows.jsonl", "w", encoding="utf-8", buffering=1) as file, tempfile.TemporaryDirectory() as scratch:
+    tasks = all_tasks(tuple(args.only), args.quick)
+    rows = kept_rows(out / "rows.jsonl", {task.part for task in tasks})
+    with open(out / "rows.jsonl", "a", encoding="utf-8", buffering=1) as file, tempfile.TemporaryDirectory() as scratch:
 
         def found(row: dict[str, Any]) -> None:
             file.write(json.dumps(row) + "\n")
@@ -86,13 +88,26 @@ def main() -> int:
         held = 0.85 * about["free_gb"] if "free_gb" in about else 16.0
         beside = max(1, 3 * cpus // 4)  # a compiling task has processes of its own
         pool = Pool(args.device, args.quick, Path(scratch), log, found, beside, held, deadline)
-        pool.run(all_tasks(tuple(args.only), args.quick))
+        pool.run(tasks)
     (out / "table.md").write_text(table.page(rows, about), encoding="utf-8")
     (out / "profile.txt").write_text(table.profile_text(rows), encoding="utf-8")
     (out / "losses.csv").write_text(table.losses_csv(rows), encoding="utf-8")
     print(table.page(rows, about))
     print(f"{time.monotonic() - started:.0f} s; rows, table, profile and losses are in {out}")
-    return int(any("failed" in row or row.get("holds") is False for row in rows))
+    return int(any(row.get("holds") is False or crashed(row) for row in rows))
+
+
+def kept_rows(path: Path, parts: set[str]) -> list[dict[str, Any]]:
+    """Rows of earlier runs whose parts are not run again; the file is left with them alone."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    rows = [row for row in map(json.loads, lines) if row["part"] not in parts]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return rows
+
+
+def crashed(row: dict[str, Any]) -> bool:
+    """Whether a task failed by itself; that an update could not be compiled is told in the table alone."""
+    return "after_s" in row and {"reduce-overhead", "compile"}.isdisjoint(row.get("ways", ()))
 
 
 def told(row: dict[str, Any]) -> str:

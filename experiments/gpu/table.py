@@ -80,7 +80,8 @@ def other_lines(rows: list[Row]) -> list[str]:
     for r in of_part(rows, "run"):
         if r["what"] == "run":
             speed = f"{r['steps']:,} steps and {r['updates']:,} updates in {r['seconds']} s"
-            lines.append(f"waker train on {r['device']} ({r['way']}): {speed}")
+            beside = "" if r.get("alone") else ", beside other tasks"
+            lines.append(f"waker train on {r['device']} ({r['way']}{beside}): {speed}")
     for r in [*of_part(rows, "loop"), *of_part(rows, "render")]:
         if r["what"] == "loop":
             of = f"{r['size']}, {r['way']}, {r['precision']}, {r['env_processes']} environment processes"
@@ -100,7 +101,8 @@ def failures(rows: list[Row]) -> list[str]:
     for r in rows:
         if "failed" in r:
             what = " ".join([r["part"], r["name"], *r.get("ways", ()), *r.get("precisions", ())])
-            lines.append(f"{what}: {r['failed']}")
+            after = f" after {r['after_s']:.0f} s" if "after_s" in r else ""
+            lines.append(f"{what}{after}: {r['failed']}")
     return lines
 
 

@@ -67,13 +67,13 @@ def all_tasks(parts: tuple[str, ...], quick: bool) -> list[Task]:
 
 
 def _quick() -> Iterator[Task]:
-    yield Task("run", "device")
     yield Task("checks", "all")
     yield Task("speed", QUICK, PLAIN, ("fp32",), waits=True)
     yield Task("card", "peak", waits=True)
     yield Task("work", QUICK)
     yield Task("loop", QUICK, ("off",), ("fp32",), waits=True)
     yield Task("render", "cleanup", waits=True)
+    yield Task("run", "both", waits=True)
 
 
 def _whole() -> Iterator[Task]:
@@ -84,9 +84,9 @@ def _whole() -> Iterator[Task]:
         yield Task("speed", size, PLAIN, PRECISIONS, waits=True, seconds=90, gigabytes=gigabytes)
     yield Task("loop", "laptop", PLAIN, ("fp32",), waits=True)
     yield Task("render", "cleanup", waits=True)
+    yield Task("run", "both", waits=True, seconds=100)
     yield from (Task("checks", "compiled", (way,)) for way in COMPILED)
     yield from (Task("work", size) for size in SIZES)
-    yield from (Task("run", device) for device in ("device", "cpu"))
     yield from _compiled("laptop", ("bf16", "tf32"))
     for size in ("default", "small", "paper"):
         yield from _compiled(size, ("tf32", "bf16", "fp32"))

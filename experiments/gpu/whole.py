@@ -28,46 +28,46 @@ PIXELS = "waker/CleanUp-v0"
 
 
 def run(device: str, name: str, ways: tuple[str, ...], precisions: tuple[str, ...], quick: bool) -> Measure:
-    """``waker train`` with the laptop preset for a minute, on the device or (name ``cpu``) on the processor."""
-    place = "cpu" if name == "cpu" else device
-    way = "off" if place == "cpu" else "graphs"
+    """``waker train`` with the laptop preset for a minute, on the device and on the processor at the same time."""
+    places = {device: "graphs", "cpu": "off"}
 
     def measure() -> Iterator[Row]:
         with tempfile.TemporaryDirectory() as folder:
-            options = ["--preset", "tiny" if quick else "laptop", "--device", place, "--train.compile", way]
-            options += ["--evaluation.every", "0", "--train.steps", "1000000", "--runs", folder]
-            options += ["--train.task-policies", "after", "--train.log-every", "10" if quick else "25"]
-            env = {**os.environ, "OMP_NUM_THREADS": "1"}
             started = time.monotonic()
-            process = subprocess.Popen([sys.executable, "-m", "waker", "train", *options], env=env)
-            try:
-                process.wait(QUICK_SECONDS if quick else RUN_SECONDS)
-            except subprocess.TimeoutExpired:
+            runs = {place: _started(place, way, Path(folder, place), quick) for place, way in places.items()}
+            time.sleep(QUICK_SECONDS if quick else RUN_SECONDS)
+            for process in runs.values():
                 process.send_signal(signal.SIGTERM)
-            code = process.wait(30)
-            rows = [
-                json.loads(line)
-                for path in Path(folder).rglob("metrics.jsonl")
-                for line in path.read_text(encoding="utf-8").splitlines()
-            ]
-        if not rows:
-            raise RuntimeError(f"waker train left no rows (exit code {code})")
-        last = rows[-1]
-        yield {
-            "what": "run",
-            "device": place,
-            "way": way,
-            "seconds": round(time.monotonic() - started, 1),
-            "steps": last["step"],
-            "updates": last["updates"],
-            "updates_per_second": last["time/updates_per_second"],
-            "exit_code": code,
-        }
-        for found in rows:
-            losses = {k: v for k, v in found.items() if k.split("/")[0] in KEPT}
-            yield {"what": "losses", "device": place, "step": found["step"], "updates": found["updates"], **losses}
+            codes = {place: process.wait(30) for place, process in runs.items()}
+            seconds = round(time.monotonic() - started, 1)
+            for place, code in codes.items():
+                yield from _rows_of(place, places[place], Path(folder, place), seconds, code)
 
     return measure
+
+
+def _started(place: str, way: str, folder: Path, quick: bool) -> subprocess.Popen[bytes]:
+    """A run on its way."""
+    options = ["--preset", "tiny" if quick else "laptop", "--device", place, "--train.compile", way]
+    options += ["--evaluation.every", "0", "--train.steps", "1000000", "--runs", str(folder)]
+    options += ["--train.task-policies", "after", "--train.log-every", "10" if quick else "25"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "waker", "train", *options], env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+
+
+def _rows_of(place: str, way: str, folder: Path, seconds: float, code: int) -> Iterator[Row]:
+    """How far a run got, and its losses."""
+    lines = [line for path in folder.rglob("metrics.jsonl") for line in path.read_text(encoding="utf-8").splitlines()]
+    if not lines:
+        raise RuntimeError(f"waker train on {place} left no rows (exit code {code})")
+    rows = [json.loads(line) for line in lines]
+    last = {name: rows[-1][name] for name in ("updates", "time/updates_per_second")}
+    reached = {"seconds": seconds, "steps": rows[-1]["step"], "exit_code": code, "alone": True}
+    yield {"what": "run", "device": place, "way": way, **last, **reached}
+    for found in rows:
+        losses = {k: v for k, v in found.items() if k.split("/")[0] in KEPT}
+        yield {"what": "losses", "device": place, "step": found["step"], "updates": found["updates"], **losses}
 
 
 def loop(device: str, name: str, ways: tuple[str, ...], precisions: tuple[str, ...], quick: bool) -> Measure:

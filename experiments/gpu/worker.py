@@ -73,8 +73,10 @@ def main(asked: str) -> int:
                 write({"prepared_s": round(prepared, 1), **row})
         except Exception as error:  # noqa: BLE001 — whatever failed is what there is to report
             traceback.print_exc()
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
-            write({"failed": reason, "ways": task["ways"], "precisions": task["precisions"]})
+            first = next((line for line in str(error).splitlines() if line.strip()), "").strip()[:300]
+            spent = round(time.monotonic() - started, 1)
+            failed = {"failed": f"{type(error).__name__}: {first}", "after_s": spent}
+            write({**failed, "ways": task["ways"], "precisions": task["precisions"]})
             return 1
     return 0
 
