@@ -116,10 +116,12 @@ def on_amd(part: str, how: str, seconds: float) -> list[Row]:
         return [Row(part, word, seconds, "s")]
     if amd_with_avx512():
         return [bounded(part, word, seconds, "s", "<=", bound)]
-    return [
-        Row(part, word, seconds, "s"),
-        Row(part, f"{word}, on AMD", float("nan"), "s", f"<= {bound:g}", "not measured"),
-    ]
+    return [Row(part, word, seconds, "s"), not_measured(part, f"{word}, on AMD", bound)]
+
+
+def not_measured(part: str, figure: str, bound: float) -> Row:
+    """A bound that this processor cannot be held to."""
+    return Row(part, figure, float("nan"), "s", f"<= {bound:g}", "not measured")
 
 
 def update_rows(part: str, peak_gb: float | None, updates: int | None) -> list[Row]:
