@@ -24,6 +24,7 @@ from waker.compile_costs import Costs
 from waker.config import Config
 from waker.constructors import construct
 from waker.curriculum import Curriculum, make_curriculum
+from waker.curriculum.api import Columns
 from waker.errors import UserError
 from waker.evaluation import records
 from waker.evaluation.model_error import measured_ids
@@ -37,7 +38,6 @@ from waker.replay_store import ReplayStore
 from waker.rundir import RunFolder, read_config, read_record, run_folder
 from waker.session import Evaluate, Parts, Row
 from waker.spaces import EnvSpec, spec_of
-from waker.tables import Columns
 from waker_envs.api import ParametricEnv, ThetaSpace
 
 MakeEnv = Callable[..., ParametricEnv]
