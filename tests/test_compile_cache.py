@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -101,7 +103,7 @@ def test_one_compiles_while_the_other_waits(cache: CompileCache) -> None:
     inside, leave, order = threading.Event(), threading.Event(), list[str]()
 
     def first() -> None:
-        with cache.alone("key", "update", lambda: order.append("first waits")):
+        with cache.alone("key", "update", lambda text: order.append("first waits")):
             inside.set()
             assert leave.wait(30)
             order.append("first")
@@ -109,12 +111,31 @@ def test_one_compiles_while_the_other_waits(cache: CompileCache) -> None:
     thread = threading.Thread(target=first)
     thread.start()
     assert inside.wait(30)
-    with cache.alone("key", "heads", lambda: order.append("another part waits")):
+    with cache.alone("key", "heads", lambda text: order.append("another part waits")):
         order.append("heads")
-    with cache.alone("key", "update", lambda: (order.append("second waits"), leave.set())[0]):
+    with cache.alone("key", "update", lambda text: (order.append("second waits"), leave.set())[0]):
         order.append("second")
     thread.join(30)
     assert order == ["heads", "second waits", "first", "second"]
+
+
+@pytest.mark.parametrize("why", ["only read", "no locks"])
+def test_without_a_lock_one_compiles_and_is_told_once(
+    why: str, cache: CompileCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(file: object, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    if why == "no locks":
+        monkeypatch.setattr(fcntl, "flock", no_locks)
+    else:  # what cannot be opened to be written, even by root
+        (cache.folder / "costs" / "key-update.lock").mkdir()
+    notes: list[str] = []
+    with cache.alone("key", "update", notes.append):
+        assert ["no lock in" in note and "\n" not in note for note in notes] == [True]
+    with pytest.raises(OSError, match="of the compiler"), cache.alone("key", "update", notes.append):
+        raise OSError("of the compiler")
+    assert len(notes) == 2
 
 
 def test_without_a_compiler_compiling_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -17,7 +18,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
@@ -146,13 +147,21 @@ class CompileCache:
             return
 
     @contextmanager
-    def alone(self, key: str, part: str, wait: Callable[[], None]) -> Iterator[None]:
+    def alone(self, key: str, part: str, note: Callable[[str], None]) -> Iterator[None]:
         """Compile with no other process compiling the same: it would cost twice and gain nothing.
 
+        Where no lock can be had (a folder that is only read, a file system without locks) it may cost twice.
+
         Args:
-            wait: called once if another one is at it.
+            note: told once if another one is at it, or if there is no lock.
         """
-        with self._held(f"{key}-{part}.lock", wait):
+        with ExitStack() as lock:
+            try:
+                waiting = functools.partial(note, f"another process is compiling the same {part}: waiting for it")
+                lock.enter_context(self._held(f"{key}-{part}.lock", waiting))
+            except OSError as error:
+                why = error.strerror or str(error)
+                note(f"no lock in {self._costs} ({why}): another process may compile the same {part} meanwhile")
             yield
 
     @contextmanager
