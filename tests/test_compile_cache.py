@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.tiny_learner import tiny_config, tiny_spec
+from waker import mkl_dispatch
 from waker.compile_cache import CompileCache, default_place, graph_key, require_compiler
 from waker.errors import UserError
+from waker.model import products
 
 
 @pytest.fixture
@@ -66,6 +68,18 @@ def test_runs_of_a_sweep_share_a_key_and_other_graphs_have_another() -> None:
         graph_key(spec, replace(config, train=replace(config.train, batch=5))),
     ]
     assert len({key, *others}) == 1 + len(others)
+
+
+def test_who_multiplies_has_costs_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def key() -> str:
+        return graph_key(tiny_spec(), tiny_config(after=True))
+
+    monkeypatch.setattr(products, "_way", "blas")
+    blas = key()
+    monkeypatch.setattr(products, "_way", "onednn")
+    onednn = key()
+    monkeypatch.setattr(mkl_dispatch, "_believes", not mkl_dispatch.believes())
+    assert len({blas, onednn, key()}) == 3
 
 
 def test_records_add_up_and_what_is_not_legible_is_nothing(cache: CompileCache) -> None:

@@ -23,9 +23,11 @@ from pathlib import Path
 
 import torch
 
+from waker import mkl_dispatch
 from waker.config import Config
 from waker.errors import UserError
 from waker.files import saving, write_text
+from waker.model import products
 from waker.spaces import EnvSpec
 
 _SOURCES = ("agent.py", "compiled.py", "precision.py", "behaviour", "model")
@@ -63,9 +65,10 @@ def require_compiler() -> None:
 
 
 def graph_key(spec: EnvSpec, config: Config, tasks: int | None = None) -> str:
-    """A name for everything that the compiled graphs of a configuration depend on, on one machine.
+    """A name for everything that the updates of a configuration depend on, on one machine: their graphs and costs.
 
-    Seeds, curricula and the loop's numbers are no part of it: the runs of a sweep share theirs.
+    Seeds, curricula and the loop's numbers are no part of it: the runs of a sweep share theirs. Who multiplies, which
+    is settled before (:mod:`waker.arithmetic`), is: it decides what an eager update costs.
 
     Args:
         tasks: for how many tasks policies are adapted; None = the environment's.
@@ -77,7 +80,8 @@ def graph_key(spec: EnvSpec, config: Config, tasks: int | None = None) -> str:
     counts = (len(spec.tasks), len(spec.tasks) if tasks is None else tasks)
     action = dataclasses.asdict(spec.action)
     device = torch.device(config.device).type
-    told = [shapes, nets, keys, counts, action, device, torch.get_num_threads(), _source()]
+    multiplies = (products.used(), mkl_dispatch.believes())
+    told = [shapes, nets, keys, counts, action, device, torch.get_num_threads(), multiplies, _source()]
     return _short(json.dumps(told, sort_keys=True, default=str), 16)
 
 
