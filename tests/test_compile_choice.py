@@ -185,6 +185,15 @@ def test_without_a_compiler_auto_is_off_with_one_note_and_compile_is_refused(
     assert not (tmp_path / "runs").exists()
 
 
+def test_what_is_recorded_as_cuda_graphs_is_refused_on_a_cpu(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["train", "--preset", "tiny", "--device", "cpu", "--runs", str(tmp_path / "runs")]
+    told = refused([*argv, "--train.compile", "reduce-overhead"], capsys)
+    assert "'reduce-overhead' is for CUDA; on a CPU choose 'compile'" in told
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_run_keeps_what_was_decided_and_goes_on_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     argv = ["train", "--preset", "tiny", "--task-policies", "after", "--runs", str(tmp_path)]
     assert main([*argv, "--train.compile", "auto"]) == 0

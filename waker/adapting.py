@@ -78,7 +78,7 @@ def compiling_of(
     Args:
         updates: that will be made in all.
         asked: None = as they were made so far, or else as the run's own were (eager where the run was recorded as CUDA
-            graphs and this is a CPU).
+            graphs, compiled or not, and this is a CPU).
         note: told later, when something is compiled.
 
     Raises:
@@ -88,9 +88,12 @@ def compiling_of(
     record = _begun(folder)
     choice = record.pop("compile", None)
     before = choice if record == _subject(loaded, tasks) else None
-    if asked is None:
-        ours = before or read_config(loaded.run.path).train.compile
-        asked = "off" if ours == "graphs" and torch.device(loaded.config.device).type == "cpu" else ours
+    if asked is None and before is not None:
+        asked = before
+    elif asked is None:
+        ours = read_config(loaded.run.path).train.compile
+        on_cpu = torch.device(loaded.config.device).type == "cpu"
+        asked = "off" if on_cpu and ours in ("graphs", "reduce-overhead") else ours
     elif before is not None and asked not in ("auto", before):
         raise UserError(
             f"the policies in {folder} were trained with compile {before!r} so far; leave out --compile to go on from "

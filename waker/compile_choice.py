@@ -25,6 +25,7 @@ from waker.clock import Ratio
 from waker.compile_cache import CompileCache, compiler, graph_key, require_compiler
 from waker.compile_costs import Costs
 from waker.config import CompileSetting, Config
+from waker.errors import UserError
 from waker.feed import Feed
 from waker.spaces import EnvSpec
 
@@ -208,14 +209,17 @@ def decide(
         tasks: those that policies are adapted for; None = the environment's.
 
     Raises:
-        UserError: ``compile`` on a CPU, without a C++ compiler; or a cache folder that cannot be made.
+        UserError: ``compile`` on a CPU, without a C++ compiler; ``reduce-overhead`` on a CPU; or a cache folder that
+            cannot be made.
     """
     asked = config.train.compile
     if asked == "off":
         return Compiling(config)
     choice = before if asked == "auto" and before is not None else asked
     on_cpu = torch.device(config.device).type == "cpu"
-    if not on_cpu or choice in ("graphs", "reduce-overhead"):
+    if on_cpu and choice == "reduce-overhead":
+        raise UserError("train.compile 'reduce-overhead' is for CUDA; on a CPU choose 'compile', 'auto' or 'off'")
+    if not on_cpu or choice == "graphs":
         if choice == "auto":  # recording takes seconds and saves most of an update (results/gpu)
             told = "train.compile auto: graphs"
             return Compiling(_chosen(config, "graphs"), record={"asked": asked, "why": "CUDA"}, told=told)
