@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from waker.assembly import load_run, recorded_arithmetic
 from waker.cli import main
 from waker.config import Config
 from waker.model import products
+from waker.session import Session
 
 RUN = Path("gridhazards/waker-m/plan2explore/seed-0")
 
@@ -65,14 +68,15 @@ def test_a_run_that_would_be_faster_otherwise_is_told(fastest: None) -> None:
     record, notes = settle(config(), recorded(products="blas"))
     assert record["products"] == "blas"
     assert ["--train.products onednn" in note for note in notes] == [True]
+    assert settle(config(), recorded(products="blas"), advise=False)[1] == []
     # Nor does a run from before there was a record change over by itself.
     assert settle(config(), arithmetic.EARLIER)[0]["products"] == "blas"
 
 
 CHANGES: dict[str, tuple[dict[str, Any], str]] = {
-    "processor": ({"processor": "Another 7"}, "the run began on a Another 7 (.*) and is computed on a "),
+    "processor": ({"processor": "Another 7"}, "computed on a Another 7 (.*) so far and on a "),
     "instructions": ({"instructions": "SSE9"}, "SSE9"),
-    "MKL's belief": ({"mkl_as_intel": True}, f"{mkl_dispatch.SWITCH} was on when the run began"),
+    "MKL's belief": ({"mkl_as_intel": True}, f"{mkl_dispatch.SWITCH} was on so far"),
     "products": ({"products": "blas"}, "products were by torch's BLAS and are by oneDNN"),
 }
 
@@ -106,9 +110,40 @@ def test_the_choice_is_in_the_run_folder_and_a_resume_tells_of_another_processor
     file.write_text(yaml.safe_dump(record))
     capfd.readouterr()
     assert main(command) == 0
-    assert "the run began on a Another 7" in "".join(capfd.readouterr())
+    assert "computed on a Another 7" in "".join(capfd.readouterr())
+    assert yaml.safe_load(file.read_text()) == record  # nothing was computed: the run had been finished
     notes: list[str] = []
     products.use("blas")
     load_run(tmp_path / RUN, notes.append)
     assert products.used() == "onednn"
     assert ["Another 7" in note for note in notes] == [True]
+
+
+def test_a_run_stays_with_the_products_of_its_newest_leg(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn = Session.learn
+
+    def learn_and_stop(session: Session) -> None:
+        learn(session)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Session, "learn", learn_and_stop)
+    file = tmp_path / RUN / "config.yaml"
+
+    def leg(asked: str) -> tuple[str, list[str], str]:
+        """Products recorded last, those recorded before, and what was told."""
+        argv = ["train", "--preset", "tiny", "--runs", str(tmp_path), "--train.products", asked]
+        assert main(argv) == 128 + signal.SIGTERM
+        record = yaml.safe_load(file.read_text())
+        assert record["arithmetic"]["products"] == products.used()
+        before = [leg["products"] for leg in record.get("arithmetic_before", [])]
+        return products.used(), before, capsys.readouterr().err
+
+    assert leg("blas")[:2] == ("blas", [])
+    used, before, told = leg("onednn")
+    assert (used, before) == ("onednn", ["blas"])
+    assert "products were by torch's BLAS and are by oneDNN" in told
+    used, before, told = leg("auto")
+    assert (used, before) == ("onednn", ["blas"])
+    assert "products" not in told

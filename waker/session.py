@@ -240,6 +240,7 @@ class Session:
 
         Raises:
             UserError: there are checkpoints, and none is whole.
+            SaveFailed: what it computes with from now on cannot be recorded.
         """
         self.checkpoints.tidy()
         if self.checkpoints.newest(self._restore, self.progress.note) is None:
@@ -247,8 +248,10 @@ class Session:
             for table in self.tables.values():
                 table.restore(0, -1)
             self.sink.restore({})
+            self.run.going_on()
             return False
         if not self.finished:
+            self.run.going_on()
             self.progress.note(f"going on from step {self.step:,}, {self.updates:,} updates")
         return True
 
