@@ -140,9 +140,14 @@ def test_compiled_policies_go_on_compiled_and_are_evaluated_as_they_are(
     assert made("2") == 0
     record = yaml.safe_load((folder / "adapted" / "blue" / "tasks.yaml").read_text())
     assert record.pop("compile") == "off"
-    (folder / "adapted" / "blue" / "tasks.yaml").write_text(yaml.safe_dump(record))  # as it once was written
+    record["compile"] = "graphs"  # begun on a GPU: the same updates, whoever starts their kernels
+    (folder / "adapted" / "blue" / "tasks.yaml").write_text(yaml.safe_dump(record))
     assert made("3") == 0
     assert "going on from 2 updates" in capsys.readouterr().err
+    del record["compile"]
+    (folder / "adapted" / "blue" / "tasks.yaml").write_text(yaml.safe_dump(record))  # as it once was written
+    assert made("4") == 0
+    assert "going on from 3 updates" in capsys.readouterr().err
 
 
 def test_the_policies_are_loaded_as_they_were(folder: Path) -> None:

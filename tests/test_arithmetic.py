@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -147,3 +148,34 @@ def test_a_run_stays_with_the_products_of_its_newest_leg(
     used, before, told = leg("auto")
     assert (used, before) == ("onednn", ["blas"])
     assert "products" not in told
+
+
+@pytest.mark.parametrize("fastest", ["onednn"], indirect=True)
+def test_policies_adapted_later_have_products_of_their_own(
+    fastest: None, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished / RUN, folder)
+    record = yaml.safe_load((folder / "config.yaml").read_text())
+    record["arithmetic"]["products"] = "blas"
+    (folder / "config.yaml").write_text(yaml.safe_dump(record))
+    tasks = folder / "adapted" / "green" / "tasks.yaml"
+
+    def adapted(updates: int) -> str:
+        assert main(["adapt", str(folder), "--tasks", "green", "--updates", str(updates)]) == 0
+        assert yaml.safe_load(tasks.read_text())["arithmetic"]["products"] == products.used()
+        return products.used()
+
+    assert adapted(1) == "onednn"  # the faster, and not as the run
+    monkeypatch.setattr(products, "fastest", lambda: "blas")
+    assert adapted(2) == "onednn"  # as they were
+    begun = yaml.safe_load(tasks.read_text())
+    tasks.write_text(yaml.safe_dump({k: v for k, v in begun.items() if k != "arithmetic"}))
+    assert adapted(3) == "blas"  # once they were as the run
+    told = "".join(capsys.readouterr())
+    assert "starting anew" not in told and "products" not in told
+    # Nor is a measurement advised to take a setting that it does not have.
+    monkeypatch.setattr(products, "fastest", lambda: "onednn")
+    assert main(["evaluate", str(folder), "--episodes", "1", "--suite-episodes", "1", "--model-episodes", "1"]) == 0
+    assert products.used() == "blas"
+    assert "products" not in "".join(capsys.readouterr())
