@@ -14,7 +14,7 @@ import yaml
 import waker_envs
 from tests.tiny import RUN, refused
 from waker import compiled as compiled_module
-from waker.adapting import Adaptation, load_adapted, name_of
+from waker.adapting import Adaptation, compiling_of, load_adapted, name_of
 from waker.assembly import LoadedRun, load_run
 from waker.cli import main
 from waker.commands.adapt import chosen_tasks
@@ -66,15 +66,17 @@ def test_going_on_equals_not_stopping(folder: Path) -> None:
     assert not all(torch.equal(a, b) for a, b in zip(weights(first), weights(second), strict=True))
 
 
-def test_a_run_of_a_gpu_is_plain_float32_on_a_cpu(folder: Path) -> None:
+@pytest.mark.parametrize("how", ["graphs", "reduce-overhead"])
+def test_a_run_of_a_gpu_is_plain_float32_on_a_cpu(folder: Path, how: str) -> None:
     """Its compiling and bf16 would take many times as long here; weights are float32 either way."""
     plain = load_run(folder, note)
     record = yaml.safe_load((folder / "config.yaml").read_text())
-    record["config"]["train"] |= {"compile": "graphs", "precision": "bf16"}
+    record["config"]["train"] |= {"compile": how, "precision": "bf16"}
     (folder / "config.yaml").write_text(yaml.safe_dump(record))
     loaded = load_run(folder, note)
     train = loaded.config.train
     assert (train.compile, train.precision) == ("off", "fp32") and not loaded.agent.precision.lowered
+    assert compiling_of(loaded, ["green"], 2, None, note).config.train.compile == "off"
     theirs = loaded.agent.model.state_dict()
     assert all(torch.equal(p, theirs[name]) for name, p in plain.agent.model.state_dict().items())
 
@@ -126,7 +128,7 @@ def test_compiled_policies_go_on_compiled_and_are_evaluated_as_they_are(
         return len(compiled)
 
     assert made("2", "--compile", "compile") == 2
-    assert "pays from" in capsys.readouterr().err
+    assert "unknown here" in capsys.readouterr().err
     assert made("4") == 2
     assert made("5", "--compile", "auto") == 2
     capsys.readouterr()
@@ -138,9 +140,14 @@ def test_compiled_policies_go_on_compiled_and_are_evaluated_as_they_are(
     assert made("2") == 0
     record = yaml.safe_load((folder / "adapted" / "blue" / "tasks.yaml").read_text())
     assert record.pop("compile") == "off"
-    (folder / "adapted" / "blue" / "tasks.yaml").write_text(yaml.safe_dump(record))  # as it once was written
+    record["compile"] = "graphs"  # begun on a GPU: the same updates, whoever starts their kernels
+    (folder / "adapted" / "blue" / "tasks.yaml").write_text(yaml.safe_dump(record))
     assert made("3") == 0
     assert "going on from 2 updates" in capsys.readouterr().err
+    del record["compile"]
+    (folder / "adapted" / "blue" / "tasks.yaml").write_text(yaml.safe_dump(record))  # as it once was written
+    assert made("4") == 0
+    assert "going on from 3 updates" in capsys.readouterr().err
 
 
 def test_the_policies_are_loaded_as_they_were(folder: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from waker.assembly import load_run, recorded_arithmetic
 from waker.cli import main
 from waker.config import Config
 from waker.model import products
+from waker.session import Session
 
 RUN = Path("gridhazards/waker-m/plan2explore/seed-0")
 
@@ -65,14 +69,15 @@ def test_a_run_that_would_be_faster_otherwise_is_told(fastest: None) -> None:
     record, notes = settle(config(), recorded(products="blas"))
     assert record["products"] == "blas"
     assert ["--train.products onednn" in note for note in notes] == [True]
+    assert settle(config(), recorded(products="blas"), advise=False)[1] == []
     # Nor does a run from before there was a record change over by itself.
     assert settle(config(), arithmetic.EARLIER)[0]["products"] == "blas"
 
 
 CHANGES: dict[str, tuple[dict[str, Any], str]] = {
-    "processor": ({"processor": "Another 7"}, "the run began on a Another 7 (.*) and is computed on a "),
+    "processor": ({"processor": "Another 7"}, "computed on a Another 7 (.*) so far and on a "),
     "instructions": ({"instructions": "SSE9"}, "SSE9"),
-    "MKL's belief": ({"mkl_as_intel": True}, f"{mkl_dispatch.SWITCH} was on when the run began"),
+    "MKL's belief": ({"mkl_as_intel": True}, f"{mkl_dispatch.SWITCH} was on so far"),
     "products": ({"products": "blas"}, "products were by torch's BLAS and are by oneDNN"),
 }
 
@@ -106,9 +111,71 @@ def test_the_choice_is_in_the_run_folder_and_a_resume_tells_of_another_processor
     file.write_text(yaml.safe_dump(record))
     capfd.readouterr()
     assert main(command) == 0
-    assert "the run began on a Another 7" in "".join(capfd.readouterr())
+    assert "computed on a Another 7" in "".join(capfd.readouterr())
+    assert yaml.safe_load(file.read_text()) == record  # nothing was computed: the run had been finished
     notes: list[str] = []
     products.use("blas")
     load_run(tmp_path / RUN, notes.append)
     assert products.used() == "onednn"
     assert ["Another 7" in note for note in notes] == [True]
+
+
+def test_a_run_stays_with_the_products_of_its_newest_leg(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn = Session.learn
+
+    def learn_and_stop(session: Session) -> None:
+        learn(session)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Session, "learn", learn_and_stop)
+    file = tmp_path / RUN / "config.yaml"
+
+    def leg(asked: str) -> tuple[str, list[str], str]:
+        """Products recorded last, those recorded before, and what was told."""
+        argv = ["train", "--preset", "tiny", "--runs", str(tmp_path), "--train.products", asked]
+        assert main(argv) == 128 + signal.SIGTERM
+        record = yaml.safe_load(file.read_text())
+        assert record["arithmetic"]["products"] == products.used()
+        before = [leg["products"] for leg in record.get("arithmetic_before", [])]
+        return products.used(), before, capsys.readouterr().err
+
+    assert leg("blas")[:2] == ("blas", [])
+    used, before, told = leg("onednn")
+    assert (used, before) == ("onednn", ["blas"])
+    assert "products were by torch's BLAS and are by oneDNN" in told
+    used, before, told = leg("auto")
+    assert (used, before) == ("onednn", ["blas"])
+    assert "products" not in told
+
+
+@pytest.mark.parametrize("fastest", ["onednn"], indirect=True)
+def test_policies_adapted_later_have_products_of_their_own(
+    fastest: None, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished / RUN, folder)
+    record = yaml.safe_load((folder / "config.yaml").read_text())
+    record["arithmetic"]["products"] = "blas"
+    (folder / "config.yaml").write_text(yaml.safe_dump(record))
+    tasks = folder / "adapted" / "green" / "tasks.yaml"
+
+    def adapted(updates: int) -> str:
+        assert main(["adapt", str(folder), "--tasks", "green", "--updates", str(updates)]) == 0
+        assert yaml.safe_load(tasks.read_text())["arithmetic"]["products"] == products.used()
+        return products.used()
+
+    assert adapted(1) == "onednn"  # the faster, and not as the run
+    monkeypatch.setattr(products, "fastest", lambda: "blas")
+    assert adapted(2) == "onednn"  # as they were
+    begun = yaml.safe_load(tasks.read_text())
+    tasks.write_text(yaml.safe_dump({k: v for k, v in begun.items() if k != "arithmetic"}))
+    assert adapted(3) == "blas"  # once they were as the run
+    told = "".join(capsys.readouterr())
+    assert "starting anew" not in told and "products" not in told
+    # Nor is a measurement advised to take a setting that it does not have.
+    monkeypatch.setattr(products, "fastest", lambda: "onednn")
+    assert main(["evaluate", str(folder), "--episodes", "1", "--suite-episodes", "1", "--model-episodes", "1"]) == 0
+    assert products.used() == "blas"
+    assert "products" not in "".join(capsys.readouterr())

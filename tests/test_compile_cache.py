@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -12,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.tiny_learner import tiny_config, tiny_spec
+from waker import mkl_dispatch
 from waker.compile_cache import CompileCache, default_place, graph_key, require_compiler
 from waker.errors import UserError
+from waker.model import products
 
 
 @pytest.fixture
@@ -66,6 +70,18 @@ def test_runs_of_a_sweep_share_a_key_and_other_graphs_have_another() -> None:
     assert len({key, *others}) == 1 + len(others)
 
 
+def test_who_multiplies_has_costs_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def key() -> str:
+        return graph_key(tiny_spec(), tiny_config(after=True))
+
+    monkeypatch.setattr(products, "_way", "blas")
+    blas = key()
+    monkeypatch.setattr(products, "_way", "onednn")
+    onednn = key()
+    monkeypatch.setattr(mkl_dispatch, "_believes", not mkl_dispatch.believes())
+    assert len({blas, onednn, key()}) == 3
+
+
 def test_records_add_up_and_what_is_not_legible_is_nothing(cache: CompileCache) -> None:
     assert cache.costs("key") == {}
     cache.record("key", "update", {"off": 49.0, "cold": 170.0})
@@ -101,7 +117,7 @@ def test_one_compiles_while_the_other_waits(cache: CompileCache) -> None:
     inside, leave, order = threading.Event(), threading.Event(), list[str]()
 
     def first() -> None:
-        with cache.alone("key", "update", lambda: order.append("first waits")):
+        with cache.alone("key", "update", lambda text: order.append("first waits")):
             inside.set()
             assert leave.wait(30)
             order.append("first")
@@ -109,12 +125,31 @@ def test_one_compiles_while_the_other_waits(cache: CompileCache) -> None:
     thread = threading.Thread(target=first)
     thread.start()
     assert inside.wait(30)
-    with cache.alone("key", "heads", lambda: order.append("another part waits")):
+    with cache.alone("key", "heads", lambda text: order.append("another part waits")):
         order.append("heads")
-    with cache.alone("key", "update", lambda: (order.append("second waits"), leave.set())[0]):
+    with cache.alone("key", "update", lambda text: (order.append("second waits"), leave.set())[0]):
         order.append("second")
     thread.join(30)
     assert order == ["heads", "second waits", "first", "second"]
+
+
+@pytest.mark.parametrize("why", ["only read", "no locks"])
+def test_without_a_lock_one_compiles_and_is_told_once(
+    why: str, cache: CompileCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(file: object, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    if why == "no locks":
+        monkeypatch.setattr(fcntl, "flock", no_locks)
+    else:  # what cannot be opened to be written, even by root
+        (cache.folder / "costs" / "key-update.lock").mkdir()
+    notes: list[str] = []
+    with cache.alone("key", "update", notes.append):
+        assert ["no lock in" in note and "\n" not in note for note in notes] == [True]
+    with pytest.raises(OSError, match="of the compiler"), cache.alone("key", "update", notes.append):
+        raise OSError("of the compiler")
+    assert len(notes) == 2
 
 
 def test_without_a_compiler_compiling_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

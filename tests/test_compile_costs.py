@@ -83,7 +83,7 @@ def test_whoever_comes_second_loads_what_the_first_compiled(cache: CompileCache)
 
 def test_what_is_compiled_already_is_loaded_without_waiting(cache: CompileCache) -> None:
     cache.record("key", "update", {"cold": 1.0})
-    with cache.alone("key", "update", lambda: None):  # somebody compiles anew, say
+    with cache.alone("key", "update", pytest.fail):  # somebody compiles anew, say
         Costs(cache, "key", "compile", pytest.fail).watched("update", lambda: None)()
 
 
@@ -95,6 +95,12 @@ def test_a_compiler_that_fails_is_told_in_one_line(cache: CompileCache) -> None:
 
     with pytest.raises(UserError, match=r"the C\+\+ compiler failed; .*Python.h: no such file"):
         Costs(cache, "key", "compile").watched("update", fails)()
+
+    def has_no_room() -> None:
+        raise InductorError(OSError(30, "Read-only file system"), None)
+
+    with pytest.raises(UserError, match=r"cannot be kept: .*Read-only.*train.compile_cache names another"):
+        Costs(cache, "key", "compile").watched("update", has_no_room)()
 
     def breaks() -> None:
         raise InductorError(RuntimeError("a bug"), None)

@@ -30,8 +30,9 @@ from waker import mkl_dispatch as d
 def answers():
     return [d.library()[name]() for name in d.FUNCTIONS]
 
-for name in d.FUNCTIONS:  # as on a processor of another maker
-    d.overwrite(d.address_of(name), bytes.fromhex("31c0c3"))  # xor eax, eax; ret
+# As on a processor of another maker: xor eax, eax; ret
+d.overwrite([d.address_of(name) for name in d.FUNCTIONS], bytes.fromhex("31c0c3"))
+{change}
 print(answers(), d.treat_as_intel(), answers(), d.believes())
 import torch
 a = torch.ones(64, 64)
@@ -39,9 +40,24 @@ assert (a @ a == 64).all()
 """
 
 
-def printed(switch: str | None) -> str:
+SECOND_PAGE_FORBIDDEN = """
+protect, asked = d._protect, []
+
+def second_forbidden(first, size, protection):
+    asked.append(protection)
+    if len(asked) == 2:
+        raise OSError(13, "Permission denied")
+    protect(first, size, protection)
+
+d._protect = second_forbidden
+"""
+
+
+def printed(switch: str | None, change: str = "") -> str:
     environment = {k: v for k, v in os.environ.items() if k != SWITCH} | ({SWITCH: switch} if switch else {})
-    done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(change=change)], env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -55,6 +71,13 @@ def test_switched_on_both_functions_answer_yes() -> None:
 @pytest.mark.parametrize("switch", [None, "0"])
 def test_it_is_never_the_default(switch: str | None) -> None:
     assert printed(switch) == "[0, 0] None [0, 0] False"
+
+
+@needs_mkl
+def test_where_one_of_two_is_forbidden_none_is_changed() -> None:
+    told = printed("1", SECOND_PAGE_FORBIDDEN)
+    assert told.startswith("[0, 0] ") and told.endswith(" [0, 0] False")
+    assert "does nothing here" in told
 
 
 @pytest.fixture
@@ -82,7 +105,7 @@ def test_a_torch_without_the_functions_is_told(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.usefixtures("on")
 @needs_mkl
 def test_a_system_that_forbids_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forbidden(address: int, code: bytes) -> None:
+    def forbidden(addresses: list[int], code: bytes) -> None:
         raise OSError(13, "Permission denied")
 
     monkeypatch.setattr(mkl_dispatch, "overwrite", forbidden)

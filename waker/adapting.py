@@ -11,13 +11,14 @@ import dataclasses
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import yaml
 
-from waker.assembly import LoadedRun
+from waker import arithmetic
+from waker.assembly import LoadedRun, recorded_arithmetic, with_free_products
 from waker.behaviour.adaptation import TaskAdapter
 from waker.checkpoint import Checkpoints
 from waker.compile_choice import Compiling, adapt_calls, decide
@@ -66,6 +67,28 @@ def adapter_for(
     return TaskAdapter(loaded.agent.model, loaded.family.spec, config or loaded.config, tuple(names), costs=costs)
 
 
+def arithmetic_of(loaded: LoadedRun, tasks: Sequence[Task], note: Callable[[str], None]) -> dict[str, Any]:
+    """Settle who multiplies in this process, for these policies; before :func:`compiling_of`.
+
+    Policies that are begun now have the faster on this processor, whatever the run had; others stay with what they
+    had.
+
+    Args:
+        note: told of what is not as it was.
+
+    Returns:
+        The record of what is used; see :func:`waker.arithmetic.settle`.
+    """
+    begun = _begun(folder_of(loaded.run.path, tasks))
+    recorded: Mapping[str, Any] | None = None
+    if begun is not None and begun.subject == _subject(loaded, tasks):
+        recorded = begun.arithmetic or recorded_arithmetic(loaded.run.path)  # once they were the run's
+    used, changes = arithmetic.settle(with_free_products(loaded.config), recorded, advise=False)
+    for change in changes:
+        note(change)
+    return used
+
+
 def compiling_of(
     loaded: LoadedRun,
     tasks: Sequence[Task],
@@ -78,19 +101,21 @@ def compiling_of(
     Args:
         updates: that will be made in all.
         asked: None = as they were made so far, or else as the run's own were (eager where the run was recorded as CUDA
-            graphs and this is a CPU).
+            graphs, compiled or not, and this is a CPU).
         note: told later, when something is compiled.
 
     Raises:
         UserError: they were not compiled so far and shall be now, or the other way round; or see ``decide``.
     """
     folder, names = folder_of(loaded.run.path, tasks), tuple(map(name_of, tasks))
-    record = _begun(folder)
-    choice = record.pop("compile", None)
-    before = choice if record == _subject(loaded, tasks) else None
-    if asked is None:
-        ours = before or read_config(loaded.run.path).train.compile
-        asked = "off" if ours == "graphs" and torch.device(loaded.config.device).type == "cpu" else ours
+    begun = _begun(folder)
+    before = begun.compile if begun is not None and begun.subject == _subject(loaded, tasks) else None
+    if asked is None and before is not None:
+        asked = before
+    elif asked is None:
+        ours = read_config(loaded.run.path).train.compile
+        on_cpu = torch.device(loaded.config.device).type == "cpu"
+        asked = "off" if on_cpu and ours in ("graphs", "reduce-overhead") else ours
     elif before is not None and asked not in ("auto", before):
         raise UserError(
             f"the policies in {folder} were trained with compile {before!r} so far; leave out --compile to go on from "
@@ -115,19 +140,31 @@ def _subject(loaded: LoadedRun, tasks: Sequence[Task]) -> dict[str, Any]:
     }
 
 
-def _begun(folder: Path) -> dict[str, Any]:
-    """The record of a folder that is there already; empty if none is.
+class _Begun(NamedTuple):
+    """The record of a folder: what its policies belong to, how their updates are made, and with what."""
+
+    subject: dict[str, Any]
+    compile: CompileSetting
+    arithmetic: dict[str, Any] | None
+
+
+def _begun(folder: Path) -> _Begun | None:
+    """The record of a folder that is there already; None if none is.
 
     Raises:
         UserError: it cannot be read.
     """
     file = folder / "tasks.yaml"
     if not file.is_file():
-        return {}
+        return None
     with reading(file):
         record = yaml.safe_load(file.read_text(encoding="utf-8"))
+    if not isinstance(record, dict):
+        return None
+    used = record.pop("arithmetic", None)
     # Before there was a choice, nothing was compiled here but by a GPU.
-    return {"compile": "off", **record} if isinstance(record, dict) else {}
+    choice = record.pop("compile", "off")
+    return _Begun(record, choice, used if isinstance(used, dict) and "products" in used else None)
 
 
 class Adaptation:
@@ -138,15 +175,21 @@ class Adaptation:
         tasks: K names or functions.
         progress: told what happens.
         compiling: how updates are made (:func:`compiling_of`); None = as the loaded run's settings say.
+        used: what is computed with (:func:`arithmetic_of`); None = it is not recorded.
     """
 
     def __init__(
-        self, loaded: LoadedRun, tasks: Sequence[Task], progress: Progress, compiling: Compiling | None = None
+        self,
+        loaded: LoadedRun,
+        tasks: Sequence[Task],
+        progress: Progress,
+        compiling: Compiling | None = None,
+        used: Mapping[str, Any] | None = None,
     ) -> None:
         self.loaded, self.tasks, self.progress = loaded, tuple(tasks), progress
         self.names = tuple(map(name_of, tasks))
         self.folder = folder_of(loaded.run.path, tasks)
-        self.compiling = compiling or Compiling(loaded.config)
+        self.compiling, self._used = compiling or Compiling(loaded.config), used
         config = self.compiling.config
         replay = relabelled(loaded.replay(), loaded.family.spec, self.tasks)
         self.rng = np.random.default_rng(seed_for(config.seed, "replay", _STREAM))
@@ -158,8 +201,9 @@ class Adaptation:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What the policies belong to; they are trained anew where it has changed."""
-        return {**_subject(self.loaded, self.tasks), "compile": self.compiling.config.train.compile}
+        """What the policies belong to and how they are trained: anew where that has changed, but for ``arithmetic``."""
+        record = {**_subject(self.loaded, self.tasks), "compile": self.compiling.config.train.compile}
+        return record | ({"arithmetic": dict(self._used)} if self._used else {})
 
     def run(self, updates: int) -> Outcome:
         """Train up to ``updates`` updates in all.
@@ -178,6 +222,7 @@ class Adaptation:
                 return Outcome.SKIPPED
             else:
                 self.progress.note(f"going on from {self.updates:,} updates")
+            self._note_arithmetic()
             self._train(updates, sink)
         finally:
             sink.close()
@@ -210,15 +255,21 @@ class Adaptation:
         """Write what the folder belongs to; policies of another model or another function are given up."""
         file = self.folder / "tasks.yaml"
         if file.is_file():
-            with reading(file):
-                same = _begun(self.folder) == self.record
-            if same:
+            begun = _begun(self.folder)
+            now = (_subject(self.loaded, self.tasks), self.compiling.config.train.compile)
+            if begun is not None and (begun.subject, begun.compile) == now:
                 return
-        if file.is_file():
             self.progress.note("the model or a task has changed since these policies were trained: starting anew")
             shutil.rmtree(self.checkpoints.folder, ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
         write_text(file, yaml.safe_dump(self.record, sort_keys=False))
+
+    def _note_arithmetic(self) -> None:
+        """Record what is computed with from now on: what the next command stays with."""
+        begun = _begun(self.folder)
+        if self._used and (begun is None or begun.arithmetic != self._used):
+            with saving(f"policies in {self.folder}"):
+                write_text(self.folder / "tasks.yaml", yaml.safe_dump(self.record, sort_keys=False))
 
     def _save(self, sink: JsonlSink) -> None:
         state = {

@@ -1,9 +1,9 @@
 """What a run computes with: who multiplies its matrices and on which processor, recorded and kept on a resume.
 
-Called by :mod:`waker.assembly` before an agent is made. The choice is this process's
-(:func:`waker.model.products.use`); the record is ``arithmetic`` in a run folder's ``config.yaml``. A run goes on with
-the products it began with, so that it stays bit for bit the run it was; what cannot stay, or has changed with the
-machine, is told.
+Called by :mod:`waker.assembly` and :mod:`waker.adapting` before anything is computed. The choice is this process's
+(:func:`waker.model.products.use`); the record is ``arithmetic`` in a run folder's ``config.yaml``, or in the
+``tasks.yaml`` of policies adapted later. What is resumed goes on with the products that it had when it was stopped, so
+that it stays bit for bit what it was; what cannot stay, or has changed with the machine, is told.
 """
 
 from __future__ import annotations
@@ -35,14 +35,17 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def settle(config: Config, recorded: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], list[str]]:
+def settle(
+    config: Config, recorded: Mapping[str, Any] | None = None, advise: bool = True
+) -> tuple[dict[str, Any], list[str]]:
     """Choose who multiplies from now on in this process, as ``train.products`` says.
 
     ``auto``: as recorded; for a new run the faster on this processor, by a measurement of 0.1 s.
 
     Args:
         config: the run's settings.
-        recorded: what the run began with; None = it begins now.
+        recorded: what was computed with when it was stopped; None = it begins now.
+        advise: name the setting that would be faster: where there is such a setting.
 
     Returns:
         The record of what is used, and a line for people about each thing that is not as recorded.
@@ -51,7 +54,7 @@ def settle(config: Config, recorded: Mapping[str, Any] | None = None) -> tuple[d
         UserError: ``onednn`` is asked for and not there.
     """
     notes: list[str] = []
-    products.use(_way(config, recorded, notes))
+    products.use(_way(config, recorded, notes if advise else None))
     use_tf32(config.train.precision == "tf32")
     now = {
         "products": products.used(),
@@ -64,7 +67,7 @@ def settle(config: Config, recorded: Mapping[str, Any] | None = None) -> tuple[d
     return now, notes
 
 
-def _way(config: Config, recorded: Mapping[str, Any] | None, notes: list[str]) -> products.Way:
+def _way(config: Config, recorded: Mapping[str, Any] | None, notes: list[str] | None) -> products.Way:
     asked = config.train.products
     if torch.device(config.device).type != "cpu":
         return "blas"
@@ -73,8 +76,8 @@ def _way(config: Config, recorded: Mapping[str, Any] | None, notes: list[str]) -
     if recorded is None:
         return products.fastest()
     if recorded.get("products") != "onednn":
-        if products.fastest() == "onednn":
-            kept = "products stay with torch's BLAS, as the run began"
+        if notes is not None and products.fastest() == "onednn":
+            kept = "products stay with torch's BLAS, as they were"
             notes.append(f"{kept}; oneDNN is faster here (--train.products onednn goes over to it)")
         return "blas"
     if not products.has_onednn():
@@ -87,10 +90,10 @@ def _changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     machine = [f"{r.get('processor')} ({r.get('instructions')})" for r in (then, now)]
     lines = []
     if "processor" in then and machine[0] != machine[1]:
-        lines.append(f"the run began on a {machine[0]} and is computed on a {machine[1]}")
+        lines.append(f"computed on a {machine[0]} so far and on a {machine[1]} now")
     if then["products"] != now["products"]:
         before, after = (_NAMES.get(r["products"], r["products"]) for r in (then, now))
         lines.append(f"products were by {before} and are by {after}")
     if then.get("mkl_as_intel", False) != now["mkl_as_intel"]:
-        lines.append(f"{mkl_dispatch.SWITCH} was {'off' if now['mkl_as_intel'] else 'on'} when the run began")
-    return [f"{line}: numbers may differ in their last digits from the uninterrupted run's" for line in lines]
+        lines.append(f"{mkl_dispatch.SWITCH} was {'off' if now['mkl_as_intel'] else 'on'} so far")
+    return [f"{line}: numbers may differ in their last digits from uninterrupted ones" for line in lines]

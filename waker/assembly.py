@@ -24,6 +24,7 @@ from waker.compile_costs import Costs
 from waker.config import Config
 from waker.constructors import construct
 from waker.curriculum import Curriculum, make_curriculum
+from waker.curriculum.api import Columns
 from waker.errors import UserError
 from waker.evaluation import records
 from waker.evaluation.model_error import measured_ids
@@ -37,7 +38,6 @@ from waker.replay_store import ReplayStore
 from waker.rundir import RunFolder, read_config, read_record, run_folder
 from waker.session import Evaluate, Parts, Row
 from waker.spaces import EnvSpec, spec_of
-from waker.tables import Columns
 from waker_envs.api import ParametricEnv, ThetaSpace
 
 MakeEnv = Callable[..., ParametricEnv]
@@ -227,9 +227,14 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
 
 
 def recorded_arithmetic(folder: Path) -> Mapping[str, Any]:
-    """What the run of a folder began with (:func:`waker.arithmetic.settle`)."""
+    """What the run of a folder was last computed with (:func:`waker.arithmetic.settle`)."""
     recorded = read_record(folder).get("arithmetic")
     return recorded if isinstance(recorded, dict) and "products" in recorded else arithmetic.EARLIER
+
+
+def with_free_products(config: Config) -> Config:
+    """The configuration for what has no setting of who multiplies: as recorded, or else whatever is fastest."""
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, products="auto"))
 
 
 def parts_of(config: Config, family: Family, evaluate: Evaluate, costs: Costs | None = None) -> Parts:
@@ -286,13 +291,15 @@ class LoadedRun:
         return replay
 
 
-def load_run(folder: Path, note: Callable[[str], None], device: str | None = None) -> LoadedRun:
+def load_run(folder: Path, note: Callable[[str], None], device: str | None = None, settle: bool = True) -> LoadedRun:
     """Load the newest whole checkpoint of a run folder; tensors only, no code of the checkpoint's is run.
 
     Args:
         folder: a run folder.
-        note: told in one line of a damaged checkpoint that is passed over.
+        note: told in one line of a damaged checkpoint that is passed over, and of what is computed with that the run
+            was not.
         device: None = the run's own.
+        settle: multiply as the run was last computed; False = whoever goes on with it has settled that, or will.
 
     Raises:
         UserError: no run folder, no checkpoint, none that is whole, or an environment that has changed since.
@@ -302,8 +309,9 @@ def load_run(folder: Path, note: Callable[[str], None], device: str | None = Non
     if torch.device(config.device).type == "cpu":  # what is fast on a GPU takes many times as long here
         config = dataclasses.replace(config, train=dataclasses.replace(config.train, compile="off", precision="fp32"))
     use_threads(config.device)
-    for change in arithmetic.settle(config, recorded_arithmetic(folder))[1]:
-        note(change)
+    if settle:
+        for change in arithmetic.settle(with_free_products(config), recorded_arithmetic(folder), advise=False)[1]:
+            note(change)
     family = Family.of(config)
     family.check_unchanged(folder)
     agent = Agent(family.spec, config)

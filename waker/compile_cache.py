@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -17,14 +18,16 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
 
+from waker import mkl_dispatch
 from waker.config import Config
 from waker.errors import UserError
 from waker.files import saving, write_text
+from waker.model import products
 from waker.spaces import EnvSpec
 
 _SOURCES = ("agent.py", "compiled.py", "precision.py", "behaviour", "model")
@@ -62,9 +65,10 @@ def require_compiler() -> None:
 
 
 def graph_key(spec: EnvSpec, config: Config, tasks: int | None = None) -> str:
-    """A name for everything that the compiled graphs of a configuration depend on, on one machine.
+    """A name for everything that the updates of a configuration depend on, on one machine: their graphs and costs.
 
-    Seeds, curricula and the loop's numbers are no part of it: the runs of a sweep share theirs.
+    Seeds, curricula and the loop's numbers are no part of it: the runs of a sweep share theirs. Who multiplies, which
+    is settled before (:mod:`waker.arithmetic`), is: it decides what an eager update costs.
 
     Args:
         tasks: for how many tasks policies are adapted; None = the environment's.
@@ -76,7 +80,8 @@ def graph_key(spec: EnvSpec, config: Config, tasks: int | None = None) -> str:
     counts = (len(spec.tasks), len(spec.tasks) if tasks is None else tasks)
     action = dataclasses.asdict(spec.action)
     device = torch.device(config.device).type
-    told = [shapes, nets, keys, counts, action, device, torch.get_num_threads(), _source()]
+    multiplies = (products.used(), mkl_dispatch.believes())
+    told = [shapes, nets, keys, counts, action, device, torch.get_num_threads(), multiplies, _source()]
     return _short(json.dumps(told, sort_keys=True, default=str), 16)
 
 
@@ -146,13 +151,21 @@ class CompileCache:
             return
 
     @contextmanager
-    def alone(self, key: str, part: str, wait: Callable[[], None]) -> Iterator[None]:
+    def alone(self, key: str, part: str, note: Callable[[str], None]) -> Iterator[None]:
         """Compile with no other process compiling the same: it would cost twice and gain nothing.
 
+        Where no lock can be had (a folder that is only read, a file system without locks) it may cost twice.
+
         Args:
-            wait: called once if another one is at it.
+            note: told once if another one is at it, or if there is no lock.
         """
-        with self._held(f"{key}-{part}.lock", wait):
+        with ExitStack() as lock:
+            try:
+                waiting = functools.partial(note, f"another process is compiling the same {part}: waiting for it")
+                lock.enter_context(self._held(f"{key}-{part}.lock", waiting))
+            except OSError as error:
+                why = error.strerror or str(error)
+                note(f"no lock in {self._costs} ({why}): another process may compile the same {part} meanwhile")
             yield
 
     @contextmanager

@@ -1,8 +1,9 @@
 """Whether compiling pays, told before a run starts: what it costs, what it saves, and from how many updates on.
 
-Figures are this machine's own, from the records of earlier runs (:mod:`waker.compile_costs`). Where there are none of
-eager updates, these are timed; where there are none of compiled ones, :data:`GAIN` and :data:`COLD_S` stand in.
-``train.compile = "auto"`` follows what is found. Called where runs are put together.
+Figures are this machine's own, from the records of earlier runs (:mod:`waker.compile_costs`); what is not recorded is
+said to be unknown. ``train.compile = "auto"`` follows them. Where there are none of eager updates it times some; where
+there are none of compiled ones it guesses by :data:`GAIN` and :data:`COLD_S`, and says so. Called where runs are put
+together.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from waker.clock import Ratio
 from waker.compile_cache import CompileCache, compiler, graph_key, require_compiler
 from waker.compile_costs import Costs
 from waker.config import CompileSetting, Config
+from waker.errors import UserError
 from waker.feed import Feed
 from waker.spaces import EnvSpec
 
@@ -31,11 +33,17 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 GAIN = 1.25
-"""Eager over compiled time of a part never compiled here; less than was measured at laptop size (README)."""
+"""A guess: eager over compiled time of a part never compiled here; less than was measured at laptop size
+(docs/cpu.md)."""
 COLD_S = 0.11
-"""Processor seconds of compiling an operation of a part never compiled here; more than was measured (README)."""
+"""A guess: processor seconds of compiling an operation of a part never compiled here; more than was measured at laptop
+size (docs/cpu.md)."""
+ELSEWHERE = "at laptop size on another machine it took 400 s of processor time and saved 28 to 46 % of an update"
+"""What is told where nothing is recorded; the figures of docs/cpu.md."""
 _PROBED, _PROBE_MS = 16, 2_000.0
 """Eager calls where no run has timed any: so many, or fewer where they have taken so long."""
+_LONG_S = 5.0
+"""Calls that take as long are timed once: what fresh memory costs is little of them, and somebody waits."""
 
 
 def run_calls(config: Config) -> dict[str, int]:
@@ -54,14 +62,13 @@ def adapt_calls(config: Config, updates: int) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Part:
-    """One compiled function: what compiling it costs and what it saves.
+    """One compiled function: what compiling it costs and what it saves; NaN = unknown.
 
     Attributes:
         calls: that the run makes.
         start: processor seconds until the first compiled call is over.
         eager, compiled: processor milliseconds of one call.
-        cached: compiled before, so that it is loaded.
-        recorded: ``start`` and ``compiled`` were measured here on this configuration.
+        cached: compiled here before, so that it is loaded.
     """
 
     name: str
@@ -70,22 +77,27 @@ class Part:
     eager: float
     compiled: float
     cached: bool
-    recorded: bool
 
     @classmethod
     def of(cls, name: str, calls: int, known: Mapping[str, float]) -> Part:
-        """From a record that has the eager figures at least: see :data:`waker.compile_costs.FIGURES`."""
-        cold, eager = known.get("cold", COLD_S * known["operations"]), known["off"]
-        cached = "cold" in known or "warm" in known
-        # Loading traces the function again: less than a sixth of compiling it; noted as soon as it has been done once.
-        start = known.get("warm", cold / 6.0) if cached else cold
-        recorded = ("warm" in known if cached else "cold" in known) and "compile" in known
-        return cls(name, calls, start, eager, known.get("compile", eager / GAIN), cached, recorded)
+        """What is recorded here, and no more: see :data:`waker.compile_costs.FIGURES`."""
+        cached = not {"cold", "warm"}.isdisjoint(known)
+        start, eager, compiled = (known.get(figure, math.nan) for figure in ("warm", "off", "compile"))
+        return cls(name, calls, start, eager, compiled, cached)
+
+    @classmethod
+    def guessed(cls, name: str, calls: int, known: Mapping[str, float]) -> Part:
+        """With a guess in place of what is not recorded; of eager calls there is none."""
+        part = cls.of(name, calls, known)
+        cold = COLD_S * known.get("operations", math.nan)
+        # Loading traces the function again: less than a sixth of compiling it.
+        start = known.get("warm", known["cold"] / 6.0 if "cold" in known else cold)
+        return replace(part, start=start, compiled=known.get("compile", part.eager / GAIN))
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What compiling costs a run and saves it, in processor seconds."""
+    """What compiling costs a run and saves it, in processor seconds; NaN = unknown."""
 
     parts: Sequence[Part]
 
@@ -110,8 +122,13 @@ class Forecast:
         return sum(1e-3 * part.calls * (part.eager - part.compiled) for part in self.parts)
 
     @property
+    def known(self) -> bool:
+        """Whether both what it costs and what it saves are."""
+        return not math.isnan(self.start + self.saved)
+
+    @property
     def pays(self) -> bool:
-        """Whether the run gains."""
+        """Whether the run gains; not where that is unknown."""
         return self.saved > self.start
 
     @property
@@ -120,23 +137,41 @@ class Forecast:
         return self.start / self.saved if self.saved > 0.0 else math.inf
 
     def __str__(self) -> str:
-        about = "" if all(part.recorded for part in self.parts) else "about "
-        doing = "loading compiled updates" if all(part.cached for part in self.parts) else "compiling"
-        start = f"{doing} takes {about}{self.start:,.0f} s of processor time"
+        cached = all(part.cached for part in self.parts)
+        doing = "loading compiled updates" if cached else "compiling"
+        unknown = [math.isnan(self.start), math.isnan(self.saved)]
+        elsewhere = "" if cached else f" ({ELSEWHERE})"
+        if all(unknown):
+            return f"what {doing} takes and saves is unknown here{elsewhere}{self._eagerly()}"
+        start = f"{doing} takes {self.start:,.0f} s of processor time"
+        if unknown[1]:
+            return f"{start}, what it saves is unknown here{self._eagerly()}"
         each = ", ".join(f"{part.name} {part.compiled:.1f} instead of {part.eager:.1f} ms" for part in self.parts)
-        saves = f"saves {about}{self.saved:,.0f} of {self.eager:,.0f} s ({each})"
+        saves = f"saves {self.saved:,.0f} of {self.eager:,.0f} s ({each})"
+        if self.saved <= 0.0:
+            saves = f"saves nothing ({each})"
+        if unknown[0]:
+            return f"what {doing} takes is unknown here{elsewhere}, it {saves}"
         if self.share == math.inf:
-            return f"{start} and saves nothing ({each})"
+            return f"{start} and {saves}"
         pays = f"pays from {math.ceil(self.share * self.updates):,} updates on; these are {self.updates:,}"
         return f"{start}, {saves}: {pays}"
 
+    def _eagerly(self) -> str:
+        if math.isnan(self.eager):
+            return ""
+        each = ", ".join(f"{part.name} {part.eager:.1f} ms" for part in self.parts)
+        return f"; without it updates take {self.eager:,.0f} s ({each})"
 
-def forecast(known: Mapping[str, Mapping[str, float]], calls: Mapping[str, int]) -> Forecast | None:
-    """From the records of a configuration; None where the eager time of a part is not known."""
-    called = {name: n for name, n in calls.items() if n}
-    if not called or any("off" not in known.get(name, {}) or "operations" not in known[name] for name in called):
-        return None
-    return Forecast([Part.of(name, n, known[name]) for name, n in called.items()])
+
+def forecast(known: Mapping[str, Mapping[str, float]], calls: Mapping[str, int], guess: bool = False) -> Forecast:
+    """From the records of a configuration.
+
+    Args:
+        guess: fill in by :data:`GAIN` and :data:`COLD_S` what is not recorded: to decide by, not to be told.
+    """
+    part = Part.guessed if guess else Part.of
+    return Forecast([part(name, n, known.get(name, {})) for name, n in calls.items() if n])
 
 
 @dataclass(frozen=True)
@@ -168,18 +203,23 @@ def decide(
 
     Args:
         calls: how often each part will be called.
-        note: told later, when something is compiled or another process that compiles it is waited for.
+        note: told before eager updates are timed; and later, when something is compiled or another process that
+            compiles it is waited for.
         before: how the run that goes on was made so far: what ``auto`` stays with, so that it goes on bit for bit.
         tasks: those that policies are adapted for; None = the environment's.
 
     Raises:
-        UserError: ``compile`` on a CPU, without a C++ compiler; or a cache folder that cannot be made.
+        UserError: ``compile`` on a CPU, without a C++ compiler; ``reduce-overhead`` on a CPU; or a cache folder that
+            cannot be made.
     """
     asked = config.train.compile
     if asked == "off":
         return Compiling(config)
     choice = before if asked == "auto" and before is not None else asked
-    if torch.device(config.device).type != "cpu" or choice in ("graphs", "reduce-overhead"):
+    on_cpu = torch.device(config.device).type == "cpu"
+    if on_cpu and choice == "reduce-overhead":
+        raise UserError("train.compile 'reduce-overhead' is for CUDA; on a CPU choose 'compile', 'auto' or 'off'")
+    if not on_cpu or choice == "graphs":
         if choice == "auto":  # recording takes seconds and saves most of an update (results/gpu)
             told = "train.compile auto: graphs"
             return Compiling(_chosen(config, "graphs"), record={"asked": asked, "why": "CUDA"}, told=told)
@@ -194,18 +234,27 @@ def decide(
     cache = CompileCache(config.train.compile_cache)
     cache.use()
     key = graph_key(spec, config, None if tasks is None else len(tasks))
-    found = forecast(cache.costs(key), calls)
-    if found is None and before is None:
-        _time_eager(cache, key, spec, config, calls, tasks or spec.tasks)
-        found = forecast(cache.costs(key), calls)
+    record: dict[str, Any] = {"asked": asked}
     if choice == "auto":
-        choice = "compile" if found is not None and found.pays else "off"
-    told = "" if found is None else str(found)
+        if not forecast(cache.costs(key), calls, guess=True).known:
+            note("train.compile auto: timing a few eager updates first")
+            _time_eager(cache, key, spec, config, calls, tasks or spec.tasks)
+        likely = forecast(cache.costs(key), calls, guess=True)
+        choice = "compile" if likely.pays else "off"
+        record |= {} if forecast(cache.costs(key), calls).known else {"guessed": _figures(likely)}
+    found = forecast(cache.costs(key), calls)
+    told = str(found) if found.parts else ""
     if asked == "auto":
-        told = f"{told}; train.compile auto: {'on' if choice == 'compile' else 'off'}".removeprefix("; ")
+        why = ", by a guess" if "guessed" in record else ", as it was begun" if before is not None else ""
+        told = f"{told}; train.compile auto: {'on' if choice == 'compile' else 'off'}{why}".removeprefix("; ")
     mode: Literal["off", "compile"] = "compile" if choice == "compile" else "off"
-    record = {"asked": asked, "start_s": found.start, "saves_s": found.saved} if found is not None else {"asked": asked}
-    return Compiling(_chosen(config, mode), Costs(cache, key, mode, note), record, told)
+    return Compiling(_chosen(config, mode), Costs(cache, key, mode, note), record | _figures(found), told)
+
+
+def _figures(found: Forecast) -> dict[str, float]:
+    """What is known of them, for a record."""
+    figures = {"start_s": found.start, "saves_s": found.saved}
+    return {name: value for name, value in figures.items() if not math.isnan(value)}
 
 
 def _chosen(config: Config, choice: CompileSetting) -> Config:
@@ -238,11 +287,12 @@ class _Probe(Costs):
         return call
 
     def probe(self, parts: Sequence[str], update: Callable[[], object]) -> None:
-        """Make updates until the first, in which memory is fresh, are a small part of them; two where one is long."""
+        """Make updates until the first, in which memory is fresh, are a small part of them; one where it is long."""
         update()
-        while any(sum(self.spent[part]) < _PROBE_MS and len(self.spent[part]) < _PROBED for part in parts):
+        if sum(sum(self.spent[part]) for part in parts) < 1e3 * _LONG_S:
+            while any(sum(self.spent[part]) < _PROBE_MS and len(self.spent[part]) < _PROBED for part in parts):
+                update()
             update()
-        update()
         for part in parts:
             spent = self.spent[part]
             self.cache.record(self.key, part, {"off": statistics.median(spent[len(spent) // 2 :])})

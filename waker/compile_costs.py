@@ -84,8 +84,7 @@ class Costs:
     def _compiling(self, part: str, call: Callable[[], R]) -> R:
         """The first call. Where nothing is cached yet, one process compiles and others wait for what it leaves."""
         if not self._is_compiled(part):
-            waiting = functools.partial(self._note, f"another process is compiling the same {part}: waiting for it")
-            with self.cache.alone(self.key, part, waiting):
+            with self.cache.alone(self.key, part, self._note):
                 if not self._is_compiled(part):
                     self._note(f"compiling {part}: minutes in which nothing else is told")
                     return self._first(part, call)
@@ -95,7 +94,7 @@ class Costs:
         """Compile, or load what is compiled, and run.
 
         Raises:
-            UserError: the C++ compiler failed.
+            UserError: the C++ compiler failed, or there is no room for what it makes.
         """
         began, missed = processor_seconds(), _misses()
         result = _uninterrupted(call)
@@ -117,7 +116,7 @@ def _uninterrupted(call: Callable[[], R]) -> R:
     """A call that may compile. Ctrl-C at a terminal ends compilers too, while the run finishes its update and saves.
 
     Raises:
-        UserError: the C++ compiler failed.
+        UserError: the C++ compiler failed, or there is no room for what it makes.
     """
     # Not with the module: it takes seconds to import, and only who compiles needs it.
     from torch._inductor.exc import CppCompileError, InductorError
@@ -131,7 +130,12 @@ def _uninterrupted(call: Callable[[], R]) -> R:
                 raise
             return call()  # by a signal: what was compiled before is kept
     except InductorError as error:
+        what = " ".join(str(error.inner_exception).split())[:300]
+        if isinstance(error.inner_exception, OSError):
+            raise UserError(
+                f"compiled updates cannot be kept: {what}; train.compile_cache names another folder, and "
+                f"train.compile 'off' needs none"
+            ) from error
         if not isinstance(error.inner_exception, CppCompileError):
             raise
-        what = " ".join(str(error.inner_exception).split())[:300]
         raise UserError(f"the C++ compiler failed; train.compile 'off' needs none: {what}") from error

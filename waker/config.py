@@ -256,12 +256,13 @@ class TrainConfig:
     products: ProductsChoice = "auto"
     """Who multiplies large matrices on a CPU: torch's BLAS (MKL on x86-64, which keeps its AVX-512 kernels to Intel's
     processors) or oneDNN. `auto`: whichever is faster here by a measurement of 0.1 s; a resumed run stays with what it
-    began with. What torch.compile compiles is not concerned."""
+    had. What torch.compile compiles is not concerned."""
     compile: CompileSetting = "off"
     """`compile`: updates as graphs of torch.compile, on a CPU too (about 1.4 × faster at laptop size, after minutes of
-    compiling once); `auto`: that where it pays, by what is known of this machine, else off. For GPUs: `graphs`, the
-    uncompiled update recorded once as a CUDA graph and replayed, in seconds; `reduce-overhead`: the same of the
-    compiled one."""
+    compiling once); `auto`: that where it pays, by what is known of this machine or by a guess, else off. For GPUs:
+    `graphs`, the uncompiled update recorded once as a CUDA graph and replayed, in seconds (`auto` there);
+    `reduce-overhead`, the same of the compiled one. Neither `reduce-overhead` nor `compile` has been shown to work on
+    CUDA: inductor of torch 2.11 fails on this update (docs/gpu.md)."""
     compile_cache: str = ""
     """Folder where compiled updates are kept, for all runs; empty = waker/compile in the user's cache folder."""
     save_every: int = 10_000

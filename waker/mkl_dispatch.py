@@ -15,11 +15,13 @@ Linux on x86-64, with a torch that has MKL; elsewhere it does nothing and says s
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 SWITCH = "WAKER_MKL_AS_INTEL"
@@ -53,8 +55,7 @@ def treat_as_intel() -> str | None:
     except (OSError, AttributeError):
         return f"{SWITCH}=1 does nothing here: this torch has no MKL that asks for the processor's maker"
     try:
-        for address in addresses:
-            overwrite(address, _RETURN_1)
+        overwrite(addresses, _RETURN_1)
     except OSError as error:
         return f"{SWITCH}=1 does nothing here: the system forbids to change code in memory ({error.strerror})"
     _believes = True
@@ -88,18 +89,25 @@ def address_of(name: str) -> int:
     return ctypes.cast(library()[name], ctypes.c_void_p).value or 0
 
 
-def overwrite(address: int, code: bytes) -> None:
-    """Put machine code in place of a function's first bytes.
+def overwrite(addresses: Sequence[int], code: bytes) -> None:
+    """Put machine code in place of the first bytes of functions: of all of them or, where that fails, of none.
 
     Raises:
-        OSError: the system does not allow it.
+        OSError: the system does not allow it; nothing has been changed.
     """
-    page = mmap.PAGESIZE
-    first = address - address % page
-    size = address + len(code) - first
-    _protect(first, size, _READ | _WRITE | _EXECUTE)
-    ctypes.memmove(address, code, len(code))
-    _protect(first, size, _READ | _EXECUTE)
+    starts = [address - address % mmap.PAGESIZE for address in addresses]
+    sizes = [address + len(code) - start for address, start in zip(addresses, starts, strict=True)]
+    pages, opened = list(zip(starts, sizes, strict=True)), 0
+    try:
+        for start, size in pages:  # all of them before anything is written
+            _protect(start, size, _READ | _WRITE | _EXECUTE)
+            opened += 1
+        for address in addresses:
+            ctypes.memmove(address, code, len(code))
+    finally:
+        for start, size in pages[:opened]:
+            with contextlib.suppress(OSError):  # it stays writable, and what was written stays too
+                _protect(start, size, _READ | _EXECUTE)
 
 
 def _protect(address: int, size: int, protection: int) -> None:

@@ -35,7 +35,8 @@ FREE_KEYS = (
     "train.save_every",
     "train.keep",
 )
-"""Settings that do not change what a run computes, only where or how it is kept: they may differ on a resume."""
+"""Settings that may differ on a resume: where a run is computed, by whom, and how it is kept. Another ``device`` or
+other ``train.products`` change the last digits of its numbers; :mod:`waker.arithmetic` tells and records that."""
 SPACE_FILE = "theta_space.json"
 """In a run folder: θ's names and units, points, DR weights and the experts' hard set."""
 FILM_FILE = "filmstrip.npz"
@@ -161,8 +162,8 @@ class RunFolder:
         config: its configuration (the one given, whose free settings win).
     """
 
-    def __init__(self, path: Path, config: Config) -> None:
-        self.path, self.config = path, config
+    def __init__(self, path: Path, config: Config, arithmetic: Mapping[str, Any] | None = None) -> None:
+        self.path, self.config, self._arithmetic = path, config, arithmetic
 
     @classmethod
     def open(
@@ -190,7 +191,7 @@ class RunFolder:
             changed = difference(plain(read_config(path)), plain(config))
             if changed:
                 raise UserError(f"{path} belongs to other settings: {changed}; choose another folder for runs")
-            return cls(path, config)
+            return cls(path, config, (how or {}).get("arithmetic"))
         record = {
             "config": plain(config),
             "git": git_commit(),
@@ -204,6 +205,27 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
             write_text(path / "config.yaml", yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
         return cls(path, config)
+
+    def going_on(self) -> None:
+        """Record what a run that goes on computes with from now on; call it with the folder locked.
+
+        ``arithmetic`` in ``config.yaml`` is what was used last, and what the next resume stays with; what was used
+        before is in ``arithmetic_before``, oldest first.
+
+        Raises:
+            SaveFailed: it cannot be written.
+        """
+        if not self._arithmetic:
+            return
+        record, used = read_record(self.path), dict(self._arithmetic)
+        last = record.get("arithmetic")
+        if last == used:
+            return
+        if last:
+            record["arithmetic_before"] = [*record.get("arithmetic_before", []), last]
+        record["arithmetic"] = used
+        with saving(f"settings in {self.path}"):
+            write_text(self.path / "config.yaml", yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
 
     @property
     def name(self) -> str:

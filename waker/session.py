@@ -22,6 +22,7 @@ from waker.clock import Every, Ratio
 from waker.collector import Collector
 from waker.compile_costs import processor_seconds
 from waker.curriculum import Curriculum
+from waker.curriculum.api import Columns
 from waker.curriculum.thinning import WHOLE, Thinning
 from waker.feed import Feed
 from waker.files import saving, write_text
@@ -34,7 +35,7 @@ from waker.rundir import RunFolder, plain
 from waker.seeding import Streams, load_torch_state, preserved_torch, seed_for, torch_state
 from waker.slots import EnvironmentFailed, MakeEnv
 from waker.spaces import EnvSpec
-from waker.tables import Columns, Table
+from waker.tables import Table
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
 
 Row = Mapping[str, Any]
@@ -239,6 +240,7 @@ class Session:
 
         Raises:
             UserError: there are checkpoints, and none is whole.
+            SaveFailed: what it computes with from now on cannot be recorded.
         """
         self.checkpoints.tidy()
         if self.checkpoints.newest(self._restore, self.progress.note) is None:
@@ -246,8 +248,10 @@ class Session:
             for table in self.tables.values():
                 table.restore(0, -1)
             self.sink.restore({})
+            self.run.going_on()
             return False
         if not self.finished:
+            self.run.going_on()
             self.progress.note(f"going on from step {self.step:,}, {self.updates:,} updates")
         return True
 

@@ -17,13 +17,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-from numpy.typing import NDArray
 
+from waker.curriculum.api import Columns
 from waker.files import TEMPORARY, atomic
 
 Row = Mapping[str, Any]
-Columns = dict[str, NDArray[Any]]
-"""Rows as one array a column, all of the same length."""
 _MOST_WAITING = 2 << 20
 """Bytes of waiting rows above which they are written at once; writing them takes some six times as much."""
 _ROW_BYTES = 2_000

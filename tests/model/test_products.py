@@ -246,3 +246,18 @@ def test_a_torch_without_onednn_has_one_way(monkeypatch: pytest.MonkeyPatch) -> 
         products.use("onednn")
     with pytest.raises(ValueError, match="none of"):
         products.use("gpu")  # type: ignore[arg-type]
+
+
+def test_a_traced_graph_is_not_guarded_by_the_way() -> None:
+    torch._dynamo.reset()
+    graphs = torch._dynamo.utils.counters["stats"]
+    x, weight, bias = torch.randn(1024, 256), torch.randn(256, 256), torch.randn(256)
+
+    def layers(x: torch.Tensor) -> torch.Tensor:
+        return products.affine(products.linear(x, weight, bias), weight, bias)
+
+    traced, before = torch.compile(layers, backend="eager", fullgraph=True), graphs["unique_graphs"]
+    for way in ("blas", "onednn"):
+        products.use(way)
+        torch.testing.assert_close(traced(x), layers(x), rtol=1e-4, atol=1e-3)
+    assert graphs["unique_graphs"] - before == 1

@@ -74,7 +74,7 @@ def command(argv: list[str]) -> int:
     args = parse(AdaptArgs, argv, verb="adapt")
     if args.updates is not None and args.updates < 1:
         raise UserError(f"--updates {args.updates} must be at least 1")
-    from waker.adapting import DEFAULT_UPDATES, Adaptation, compiling_of, name_of
+    from waker.adapting import DEFAULT_UPDATES, Adaptation, arithmetic_of, compiling_of, name_of
     from waker.assembly import load_run
     from waker.host_memory import keep_freed_memory
     from waker.loop import Outcome
@@ -90,9 +90,10 @@ def command(argv: list[str]) -> int:
     names = ", ".join(map(name_of, tasks))
     progress = Progress(f"{RunFolder(args.run, config).name}, {names}", updates)
     with RunFolder(args.run, config).locked():
-        loaded = load_run(args.run, progress.note, args.device)
+        loaded = load_run(args.run, progress.note, args.device, settle=False)
+        used = arithmetic_of(loaded, tasks, progress.note)
         compiling = compiling_of(loaded, tasks, updates, args.compile, progress.note)
-        adaptation = Adaptation(loaded, tasks, progress, compiling)
+        adaptation = Adaptation(loaded, tasks, progress, compiling, used)
         outcome = adaptation.run(updates)
     again = " ".join(f"--task-module {module}" for module in args.task_module)
     done = "Trained before" if outcome is Outcome.SKIPPED else "Trained"

@@ -7,8 +7,10 @@ A log keeps a snapshot at every row of metrics; whole ones of 10⁵ θ would be 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from waker.curriculum.api import Columns, Floats, Ints
 from waker_envs.api import FiniteThetaSpace
@@ -71,8 +73,7 @@ class Thinning:
         ids = np.concatenate([single, middle])
         order = np.argsort(ids)
 
-        def joined(name: str, column: Columns | np.ndarray) -> np.ndarray:
-            values = np.asarray(column)
+        def joined(name: str, values: NDArray[Any]) -> NDArray[Any]:
             if name.startswith("theta_") or values.dtype.kind not in "iuf":
                 return values[ids]
             return np.concatenate([values[single].astype(np.float64), means(values[rest], row, len(middle))])

@@ -108,7 +108,8 @@ def layer_seconds(rows: int = 1024, units: int = 256, rounds: int = 10) -> tuple
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x Wᵀ + b: (..., in), (out, in), (out,) → (..., out)."""
-    if _way == "blas":  # without a look at shapes: small updates consist of small layers
+    # is_compiling first: then a graph is not guarded by the way. No look at shapes: small updates have small layers.
+    if torch.compiler.is_compiling() or _way == "blas":
         return F.linear(x, weight, bias)
     out, inputs = weight.shape
     if pays(x, x.numel() // max(inputs, 1), inputs, out):
@@ -118,7 +119,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def affine(x: Tensor, matrix: Tensor, bias: Tensor) -> Tensor:
     """x A + b: (n, in), (in, out), (out,) → (n, out)."""
-    if _way != "blas" and pays(x, x.shape[0], *matrix.shape):
+    if not torch.compiler.is_compiling() and _way != "blas" and pays(x, x.shape[0], *matrix.shape):
         return _product(x, matrix, bias, transposed=True)
     return torch.addmm(bias, x, matrix)
 
@@ -126,7 +127,7 @@ def affine(x: Tensor, matrix: Tensor, bias: Tensor) -> Tensor:
 def pays(x: Tensor, rows: int, inputs: int, out: int) -> bool:
     """Whether oneDNN multiplies so many rows of ``x``."""
     return (
-        not torch.compiler.is_compiling()  # first: then nothing else is compiled, or guarded
+        not torch.compiler.is_compiling()  # first, as in its callers: then nothing else is compiled, or guarded
         and _way == "onednn"
         and rows * inputs * out >= _LEAST_WORK
         and min(inputs, out) >= _NARROWEST
