@@ -46,6 +46,9 @@ _LONG_S = 5.0
 """Calls that take as long are timed once: what fresh memory costs is little of them, and somebody waits."""
 
 
+_GRAPHS_ON_CPU = "train.compile graphs records on CUDA alone: on a CPU updates run operation by operation"
+
+
 def run_calls(config: Config) -> dict[str, int]:
     """How often a whole run calls each part that is compiled."""
     train = config.train
@@ -225,7 +228,10 @@ def decide(
             return Compiling(_chosen(config, "graphs"), record={"asked": asked, "why": "CUDA"}, told=told)
         if choice in ("compile", "reduce-overhead"):
             CompileCache(config.train.compile_cache).use()
-        return Compiling(_chosen(config, choice))
+        told = (
+            "train.compile graphs records on CUDA alone: on a CPU updates run operation by operation" if on_cpu else ""
+        )
+        return Compiling(_chosen(config, choice), told=told)
     if choice == "compile":
         require_compiler()
     elif choice == "auto" and compiler() is None:

@@ -14,6 +14,12 @@ from waker.rundir import RunFolder
 from waker.session import Parts, Session
 from waker.slots import EnvironmentFailed
 
+_LOWERED = {
+    "bf16": "train.precision = bf16 is many times slower than fp32 on a CPU",
+    "tf32": "train.precision = tf32 is fp32 on a CPU",
+}
+"""What precisions for GPUs are on a CPU."""
+
 
 class Outcome(Enum):
     """How :func:`train` ended."""
@@ -54,8 +60,8 @@ def train(parts: Parts, run: RunFolder, progress: Progress | None = None) -> Out
             replay = session.replay
             room = f"room for {replay.slots * replay.size:,} steps, {amount(replay.bytes)} when full"
             progress.note(f"replay: {room}; checkpoints keep the same steps once more, compressed")
-            if run.config.train.precision == "bf16" and run.config.device.startswith("cpu"):
-                progress.note("train.precision = bf16 is many times slower than fp32 on a CPU")
+            if run.config.device.startswith("cpu") and (told := _LOWERED.get(run.config.train.precision)):
+                progress.note(told)
             _run(session, stop)
             if stop.number is not None and not session.finished:
                 session.save()

@@ -171,7 +171,7 @@ def synchronisation(device: str) -> Iterator[Row]:
                 waits, why = 1.0, " ".join(str(error).split())[:200]
             finally:
                 torch.cuda.set_sync_debug_mode("default")
-            yield row(f"{way}, {precision}: updates that wait {why}".strip(), waits, 0.0)
+            yield row(f"{way}, {precision}: updates in which the host waits {why}".strip(), waits, 0.0)
 
 
 def recorded(device: str) -> Iterator[Row]:

@@ -7,6 +7,8 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from experiments.gpu.tasks import SIZES
+
 Row = dict[str, Any]
 SPEED = ("size", "way", "precision", "ms", "10–90 %", "launches", "kernels", "kernel ms", "MB", "GFLOP/s", "of peak")
 
@@ -29,6 +31,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:,.0f}" if abs(value) >= 10 ** (digits - 1) else f"{value:.{digits}g}"
 
 
+def percent(share: float | None) -> str:
+    """A share of one as a percentage; empty where there is none."""
+    return "" if share is None else f"{100 * share:.2g} %"
+
+
 def peaks(rows: Iterable[Row]) -> dict[str, float]:
     """The rate of the card's matrix products by precision, GFLOP/s."""
     return {r["precision"]: r["gflops"] for r in of_part(rows, "card") if r["what"] == "matrix product"}
@@ -43,7 +50,10 @@ def speeds(rows: list[Row]) -> list[Row]:
         of_peak = gflops / peak[r["precision"]] if gflops is not None and r["precision"] in peak else None
         found.append({**r, "gflops": gflops, "of_peak": of_peak})
     order = {name: i for i, name in enumerate(("fp32", "tf32", "bf16"))}
-    return sorted(found, key=lambda r: (r["size"], order.get(r["precision"], 9), r["ms"]))
+    sizes = {name: i for i, name in enumerate(SIZES)}
+    return sorted(
+        found, key=lambda r: (sizes.get(r["size"], 9), order.get(r["precision"], 9), r["way"] != "off", r["ms"])
+    )
 
 
 def speed_table(rows: list[Row]) -> str:
@@ -53,7 +63,7 @@ def speed_table(rows: list[Row]) -> str:
         spread = f"{number(r['ms_low'])}–{number(r['ms_high'])}"
         cells = [r["size"], r["way"], r["precision"], number(r["ms"]), spread]
         cells += [number(r.get(key), 4) for key in ("launches", "kernels", "kernel_ms")]
-        cells += [number(r.get("device_reserved_mb"), 4), number(r["gflops"], 4), number(r["of_peak"], 2)]
+        cells += [number(r.get("device_reserved_mb"), 4), number(r["gflops"], 4), percent(r["of_peak"])]
         lines.append(cells)
     return markdown(SPEED, lines)
 
@@ -61,10 +71,11 @@ def speed_table(rows: list[Row]) -> str:
 def check_table(rows: list[Row]) -> str:
     """One line a quantity."""
     lines = []
-    for r in of_part(rows, "checks"):
+    for r in sorted(of_part(rows, "checks"), key=lambda r: (r["name"], r["quantity"].split(":")[0])):
         verdict = "told" if r["holds"] is None else "holds" if r["holds"] else "DOES NOT HOLD"
         bound = "" if r["bound"] is None else f"{r['bound']:g}"
-        lines.append([f"{r['name']}: {r['quantity']}", f"{r['deviation']:.2e}", bound, verdict])
+        deviation = f"{r['deviation']:.2e}" if r["deviation"] else "0"
+        lines.append([f"{r['name']}: {r['quantity']}", deviation, bound, verdict])
     return markdown(("check", "deviation", "bound", ""), lines)
 
 
@@ -96,20 +107,32 @@ def other_lines(rows: list[Row]) -> list[str]:
 
 
 def failures(rows: list[Row]) -> list[str]:
-    """What could not be measured, and why."""
-    lines = []
+    """What could not be measured, and why: a line a reason."""
+    reasons: dict[str, list[str]] = {}
     for r in rows:
         if "failed" in r:
-            what = " ".join([r["part"], r["name"], *r.get("ways", ()), *r.get("precisions", ())])
-            after = f" after {r['after_s']:.0f} s" if "after_s" in r else ""
-            lines.append(f"{what}{after}: {r['failed']}")
-    return lines
+            what = "-".join([r["name"], *r.get("ways", ()), *r.get("precisions", ())])
+            reasons.setdefault(f"{r['part']}, {r['failed'].rstrip(':')}", []).append(what)
+    return [f"{reason}: {', '.join(names)}" for reason, names in reasons.items()]
+
+
+def summary(rows: list[Row]) -> str:
+    """The first line: checks that hold, and what recording gains."""
+    checks = [r["holds"] for r in of_part(rows, "checks") if r["holds"] is not None]
+    ms = {(r["size"], r["precision"], r["way"]): r["ms"] for r in of_part(rows, "speed")}
+    gains = [ms[*key, "off"] / value for (*key, way), value in ms.items() if way != "off" and (*key, "off") in ms]
+    lines = [f"{sum(checks)} of {len(checks)} checks hold."] if checks else []
+    if gains:
+        lines.append(
+            f"Recorded or compiled updates take {min(gains):.1f} to {max(gains):.1f} times less time than others."
+        )
+    return " ".join(lines)
 
 
 def page(rows: list[Row], machine: Row) -> str:
     """The whole of ``table.md``."""
     about = f"torch {machine['torch']}, Python {machine['python']}, commit {machine['git']}, {machine['date']}"
-    parts = [f"# {machine['device']}", about]
+    parts = [f"# {machine['device']}", about, summary(rows)]
     if of_part(rows, "checks"):
         parts += ["## Is it right?", check_table(rows)]
     if of_part(rows, "speed"):
