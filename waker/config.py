@@ -258,7 +258,7 @@ class TrainConfig:
     processors) or oneDNN. `auto`: whichever is faster here by a measurement of 0.1 s; a resumed run stays with what it
     had. What torch.compile compiles is not concerned."""
     compile: CompileSetting = "off"
-    """`compile`: updates as graphs of torch.compile, on a CPU too (about 1.4 × faster at laptop size, after minutes of
+    """`compile`: updates as graphs of torch.compile, on a CPU too (about 1.5 × faster at laptop size, after minutes of
     compiling once); `auto`: that where it pays, by what is known of this machine or by a guess, else off. For GPUs:
     `graphs`, the uncompiled update recorded once as a CUDA graph and replayed, in seconds (`auto` there);
     `reduce-overhead`, the same of the compiled one. Neither `reduce-overhead` nor `compile` has been shown to work on
