@@ -110,7 +110,7 @@ def test_compiled_policies_go_on_compiled_and_are_evaluated_as_they_are(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder.parent / "cache"))
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "of-torch")  # put back what is set meanwhile
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(folder.parent / "of-torch"))  # put back what is set meanwhile
     monkeypatch.setenv("CXX", "true")  # a program that stands for a compiler, which tracing alone does not call
     torch._dynamo.reset()
     compiled: list[str] = []

@@ -26,7 +26,7 @@ from waker.presets import preset
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of the test's own, and a program that stands for a compiler."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "of-torch")  # put back what is set meanwhile
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "of-torch"))  # put back what is set meanwhile
     monkeypatch.setenv("CXX", "true")
     return tmp_path / "cache" / "waker"
 
