@@ -38,7 +38,7 @@ GAIN = 1.25
 COLD_S = 0.11
 """A guess: processor seconds of compiling an operation of a part never compiled here; more than was measured at laptop
 size (docs/cpu.md)."""
-ELSEWHERE = "at laptop size on another machine it took 400 s of processor time and saved 28 to 46 % of an update"
+ELSEWHERE = "at laptop size on another machine it took 400 s of processor time and saved a quarter to half of an update"
 """What is told where nothing is recorded; the figures of docs/cpu.md."""
 _PROBED, _PROBE_MS = 16, 2_000.0
 """Eager calls where no run has timed any: so many, or fewer where they have taken so long."""

@@ -134,7 +134,6 @@ class Update:
 
 def measured(update: Update, size: str, way: str, precision: str) -> Row:
     """One row of the table."""
-    held = _reserved(update.device)
     started = time.monotonic()
     update.warm_up()
     ready = time.monotonic() - started
@@ -158,7 +157,6 @@ def measured(update: Update, size: str, way: str, precision: str) -> Row:
     if update.device.type == "cuda":
         row |= {
             "device_reserved_mb": torch.cuda.max_memory_reserved(update.device) / 1e6,
-            "device_reserved_before_mb": held / 1e6,
             "device_allocated_mb": torch.cuda.max_memory_allocated(update.device) / 1e6,
         }
         try:
@@ -170,11 +168,6 @@ def measured(update: Update, size: str, way: str, precision: str) -> Row:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     return row
-
-
-def _reserved(device: torch.device) -> int:
-    """Bytes that this process holds of the device."""
-    return torch.cuda.memory_reserved(device) if device.type == "cuda" else 0
 
 
 def profiled(update: Update, updates: int = 2) -> Row:

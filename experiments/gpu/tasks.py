@@ -29,8 +29,8 @@ class Task:
 
     Attributes:
         part: ``card``, ``checks``, ``speed``, ``work``, ``run``, ``loop`` or ``render``.
-        name: what it does in that part: a check's name, a size, a device.
-        ways, precisions: of ``speed`` and ``loop``; each pair is measured.
+        name: what it does in that part: a check's name, a size.
+        ways, precisions: values of ``train.compile`` and ``train.precision``; each pair is measured.
         waits: prepared first, then measured alone; others run as soon as they may.
         seconds: the longest its second half may take.
         gigabytes: of the device's memory.

@@ -2,7 +2,8 @@
 
 A stack holds M networks of one shape as one tensor per layer, (M, in, out), and runs them in one batched matmul:
 the K task policies and the explorer, the K reward heads, the E members of the ensemble. The number of dispatched
-operations does not depend on M.
+operations does not depend on M (but on a CPU that multiplies by oneDNN, which has no batched product: large stacks then
+run member by member).
 """
 
 from __future__ import annotations
