@@ -66,7 +66,7 @@ def whole(
         torch._dynamo.exc.Unsupported: at the first call, where something would break the graph.
     """
     asked = {"fallback_random": same_chance, "triton.cudagraphs": record}
-    options: dict[str, Any] | None = {k: v for k, v in asked.items() if v} if backend == "inductor" else None
+    options: dict[str, Any] = {k: v for k, v in asked.items() if v and backend == "inductor"}
     compiled = torch.compile(function, fullgraph=True, backend=backend, options=options or None)
 
     @functools.wraps(function)
