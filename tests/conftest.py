@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch._inductor.config  # reads CXX at its import, once: tests that name another compiler must not be the first
 
 from waker.model import products
 
