@@ -22,7 +22,7 @@ from waker.checkpoint import Checkpoints
 from waker.compile_choice import decide, run_calls
 from waker.compile_costs import Costs
 from waker.config import Config
-from waker.constructors import construct
+from waker.constructors import close, construct, made
 from waker.curriculum import Curriculum, make_curriculum
 from waker.curriculum.api import Columns
 from waker.errors import UserError
@@ -39,6 +39,7 @@ from waker.rundir import RunFolder, read_config, read_record, run_folder
 from waker.session import Evaluate, Parts, Row
 from waker.spaces import EnvSpec, spec_of
 from waker_envs.api import ParametricEnv, ThetaSpace
+from waker_envs.foreign import foreign, reason_of
 
 MakeEnv = Callable[..., ParametricEnv]
 
@@ -79,7 +80,7 @@ def environment(config: Config) -> MakeEnv:
         UserError: an argument that the environment's constructor does not take, or a constructor that fails.
         UnknownEnvError: no such environment.
     """
-    construct(config.env, config.env_kwargs).close()
+    close(construct(config.env, config.env_kwargs), config.env)
     # A partial, because it can be sent to environment processes, which a function made here cannot.
     return functools.partial(waker_envs.make, config.env, **config.env_kwargs)
 
@@ -100,11 +101,17 @@ class Family:
             UserError: see :func:`environment`; or spaces the learner has no encoder or policy for.
         """
         make = environment(config)
-        env = make()
-        spec = dataclasses.replace(spec_of(env), env_id=config.env)
-        space = env.theta_space
-        env.close()
-        return cls(make, spec, space)
+        env = made(make, config.env)
+
+        def failed(error: BaseException) -> UserError:
+            return UserError(f"{config.env} does not say what it is: {reason_of(error)}")
+
+        try:
+            with foreign(f"the attributes of {config.env}", failed, (UserError,)):
+                spec, space = spec_of(env), env.theta_space
+        finally:
+            close(env, config.env)
+        return cls(make, dataclasses.replace(spec, env_id=config.env, longest=config.longest_episode), space)
 
     @property
     def spaces(self) -> dict[str, str]:

@@ -12,13 +12,16 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from waker.errors import UserError, unknown
+from waker.errors import Ended, UserError, unknown
+from waker.startup import guard, leave
+
+BLEMISHED = 3
+"""The exit code of a command that did what was asked but for something that failed: told, and left out."""
 
 
-@dataclass(frozen=True)
-class Verb:
+class Verb(NamedTuple):
     """One verb: the line ``waker --help`` shows, and an example."""
 
     summary: str
@@ -75,23 +78,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments after ``waker``; None = the process's own.
 
     Returns:
-        The exit code: 0 done; 2 something that was asked for does not exist, does not fit, or failed (an environment,
-        say), told in one line; 1 a file could not be written; 130 and 143 stopped by Ctrl-C and SIGTERM.
+        The exit code: 0 done; 3 done but for something that failed, which was told and left out (a picture, say); 2
+        something that was asked for does not exist, does not fit, or failed (an environment, say), told in one line; 1
+        a file could not be written; 130 and 143 stopped by Ctrl-C and SIGTERM.
     """
-    # waker_envs raises its own ValueErrors (it never imports waker); both kinds are the user's business.
-    from waker.files import SaveFailed
-    from waker_envs import ThetaError, UnknownEnvError, UnknownTaskError
+    from waker.telling import told_warnings
 
+    with told_warnings() as told:
+        code = _guarded(sys.argv[1:] if argv is None else argv)
+    return BLEMISHED if code == 0 and told.failures else code
+
+
+def _guarded(argv: Sequence[str]) -> int:
+    """The exit code of a command; whatever it raises that its user can mend, or stopped it with, becomes one line."""
+    from waker_envs.foreign import Stop, by_signal, foreign  # loads plug-ins
+
+    before = Stop.raised
     try:
-        return _dispatch(sys.argv[1:] if argv is None else argv)
-    except (UserError, ThetaError, UnknownEnvError, UnknownTaskError) as error:
-        print(f"waker: {_line(error)}", file=sys.stderr)
-        return 1 if isinstance(error, SaveFailed) else 2
-    except SystemExit as asked:  # --help, or a run that was asked to stop and has saved
-        return asked.code if isinstance(asked.code, int) else int(asked.code is not None)
-    except KeyboardInterrupt:
-        print("waker: stopped", file=sys.stderr)
-        return 128 + signal.SIGINT
+        with foreign("waker", _stray, (Exception, KeyboardInterrupt)):
+            return _told(argv)
+    except KeyboardInterrupt as error:
+        if not by_signal(error):
+            return _say("some code raised KeyboardInterrupt, and nobody had pressed Ctrl-C")
+        return _say("stopped", 128 + (error.number if isinstance(error, Stop) else signal.SIGINT))
+    except UserError as error:
+        return _say(error)
     except BrokenPipeError:
         # The reader of our output has gone (`waker envs | head`): nothing to say, and nobody to say it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -100,10 +111,49 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise
         where = f": {error.filename}" if error.filename else ""
-        print(f"waker: {_line(error.strerror)}{where}; what was saved before is whole", file=sys.stderr)
-        return 1
+        return _say(f"{_line(error.strerror)}{where}; what was saved before is whole", 1)
+    except Exception:
+        if Stop.raised == before:
+            raise
+        return _say("stopped", 128 + signal.SIGINT)  # some code has made another error of it
+
+
+def _told(argv: Sequence[str]) -> int:
+    """The exit code of a command, where it ends by itself or with one of our own errors."""
+    from waker.files import SaveFailed
+    # waker_envs raises its own ValueErrors (it never imports waker); both kinds are the user's business.
+    from waker_envs import ThetaError, UnknownEnvError, UnknownTaskError
+
+    try:
+        return _dispatch(argv)
+    except (UserError, ThetaError, UnknownEnvError, UnknownTaskError) as error:
+        return _say(error, 1 if isinstance(error, SaveFailed) else 2)
+    except Ended as ended:  # --help, or a run that was asked to stop and has saved
+        return ended.exit_code
+
+
+def _stray(error: BaseException) -> UserError:
+    """What would end the process from a place where no foreign code is expected, a ``SystemExit`` above all."""
+    from waker_envs.foreign import reason_of
+
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    where = f" in {frame.tb_frame.f_code.co_filename}, line {frame.tb_lineno}" if frame is not None else ""
+    return UserError(f"nothing is done: {reason_of(error)}{where}")
+
+
+def _say(message: object, code: int = 2) -> int:
+    print(f"waker: {_line(message)}", file=sys.stderr)
+    return code
 
 
 def run() -> None:
     """The console script: :func:`main`, then exit with its code."""
-    sys.exit(main())
+    guard()
+    try:
+        code = main()
+    except KeyboardInterrupt:  # between two lines of main itself
+        code = _say("stopped", 128 + signal.SIGINT)
+    leave(code)
+    sys.exit(code)

@@ -19,7 +19,7 @@ from waker.learner import EXPLORER, Player, PlayerState
 from waker.replay import Replay, record_fields
 from waker.seeding import Streams
 from waker.slot_group import slot_group
-from waker.slots import EnvironmentFailed, Episode, MakeEnv, Step
+from waker.slots import EnvironmentFailed, Episode, MakeEnv, Step, tell_cut
 from waker.spaces import EnvSpec
 from waker_envs.api import ThetaSpace
 
@@ -66,6 +66,7 @@ class Collector:
         self._record = {n: np.zeros((envs, *shape), dtype) for n, (shape, dtype) in record_fields(spec).items()}
         self._record["is_last"][:] = True  # every slot begins with a reset
         self._player_state: PlayerState | None = None
+        self._told_cut = False
 
     @property
     def theta(self) -> NDArray[np.float64]:
@@ -95,6 +96,9 @@ class Collector:
         self.replay.add(self._record)
         self.step += len(steps) - len(starts)
         for i, (episode, step) in enumerate(zip(self._episodes, steps, strict=True)):
+            if step.cut and not self._told_cut:
+                tell_cut(self.spec, episode.seed, episode.theta)
+                self._told_cut = True
             if self._record["is_last"][i]:
                 self._report(i, episode, step)
 

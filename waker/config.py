@@ -13,6 +13,7 @@ from typing import Literal
 from waker.curriculum.config import CurriculumConfig
 from waker.errors import UserError
 from waker.ranges import COUNT, FINITE, NOT_NEGATIVE, POSITIVE, SEVERAL, SHARE, Range, require
+from waker.spaces import LONGEST
 
 CompileChoice = Literal["off", "compile", "reduce-overhead", "graphs"]
 CompileSetting = Literal["off", "auto", "compile", "reduce-overhead", "graphs"]
@@ -310,6 +311,9 @@ class Config:
     """Environment id (`waker envs` lists them)."""
     env_kwargs: dict[str, str | int | float | bool] = field(default_factory=dict)
     """Arguments of the environment's constructor."""
+    longest_episode: int = LONGEST
+    """Steps after which an episode that has not ended is cut (truncated), in training and in evaluations; 0 = never,
+    for environments that always end."""
     seed: int = 0
     """Seed of everything: weights, episodes, curriculum, actions."""
     device: str = "cpu"
@@ -324,4 +328,4 @@ class Config:
     """Where metrics go, besides the progress line."""
 
     def __post_init__(self) -> None:
-        require(self, "", NOT_NEGATIVE, "seed")
+        require(self, "", NOT_NEGATIVE, "seed", "longest_episode")

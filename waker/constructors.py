@@ -8,13 +8,16 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import gymnasium as gym
 
 import waker_envs
 from waker.errors import UserError
 from waker_envs.api import ParametricEnv
+from waker_envs.foreign import foreign, leniently, reason_of
+
+E = TypeVar("E", bound=gym.Env[Any, Any])
 
 
 def construct(env_id: str, kwargs: Mapping[str, Any]) -> ParametricEnv:
@@ -25,13 +28,32 @@ def construct(env_id: str, kwargs: Mapping[str, Any]) -> ParametricEnv:
         UnknownEnvError: no such environment.
     """
     check_arguments(env_id, kwargs)
-    try:
-        return waker_envs.make(env_id, **kwargs)
-    except (UserError, waker_envs.UnknownEnvError):
-        raise
-    except Exception as error:  # somebody else's code
-        given = f" with {dict(kwargs)}" if kwargs else ""
-        raise UserError(f"{env_id} cannot be made{given}: {type(error).__name__}: {error}") from error
+    return made(lambda: waker_envs.make(env_id, **kwargs), env_id, kwargs)
+
+
+def made(make: Callable[[], E], env_id: str, kwargs: Mapping[str, Any] | None = None) -> E:
+    """What ``make`` makes: one of the environments ``env_id``.
+
+    Args:
+        kwargs: what it is made with beyond the run's own arguments; for the message.
+
+    Raises:
+        UserError: its constructor raised.
+        UnknownEnvError: no such environment.
+    """
+    given = f" with {dict(kwargs)}" if kwargs else ""
+
+    def failed(error: BaseException) -> UserError:
+        return UserError(f"{env_id} cannot be made{given}: {reason_of(error)}")
+
+    with foreign(f"the constructor of {env_id}", failed, (UserError, waker_envs.UnknownEnvError)):
+        return make()
+
+
+def close(env: gym.Env[Any, Any], env_id: str) -> None:
+    """Close an environment. One that cannot be closed is told, and costs nothing that was made with it."""
+    with leniently(f"{env_id} cannot be closed"):
+        env.close()
 
 
 def check_arguments(env_id: str, names: Iterable[str]) -> None:
@@ -42,11 +64,13 @@ def check_arguments(env_id: str, names: Iterable[str]) -> None:
         UnknownEnvError: no such environment.
     """
     entry = gym.spec(waker_envs.resolve_id(env_id)).entry_point
-    try:
+
+    def failed(error: BaseException) -> UserError:
+        return UserError(f"{env_id} cannot be imported: {reason_of(error)}")
+
+    with foreign(f"the import of {env_id}", failed):
         loaded = gym.envs.registration.load_env_creator(entry) if isinstance(entry, str) else entry
         parameters = inspect.signature(cast(Callable[..., Any], loaded)).parameters
-    except Exception as error:  # a module of somebody else's
-        raise UserError(f"{env_id} cannot be imported: {type(error).__name__}: {error}") from error
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return
     for name in names:

@@ -17,6 +17,14 @@ class UserError(ValueError):
     """Something the user asked for cannot be done; ``str(error)`` is one line that says what and how to mend it."""
 
 
+class Ended(SystemExit):
+    """The end of the program as this project means it; any other ``SystemExit`` is foreign code's."""
+
+    def __init__(self, code: int = 0) -> None:
+        super().__init__(code)
+        self.exit_code = code
+
+
 def unknown(kind: str, name: str, valid: Iterable[str]) -> UserError:
     """The error for a name that does not exist.
 

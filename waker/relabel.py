@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from waker.errors import UserError, unknown
 from waker.replay import Replay
 from waker.spaces import EnvSpec
+from waker_envs.foreign import foreign, reason_of
 
 _CHUNK = 4096
 """Ticks relabelled at once; bounds the memory of pictures."""
@@ -43,10 +44,8 @@ class TaskFunction:
             UserError: the function raised, or returned another shape or values that are not finite.
         """
         shape = next(iter(observation.values())).shape[:2]
-        try:
+        with foreign(f"task {self.source}", self._failed):
             rewards = np.asarray(self.function(observation), np.float32)
-        except Exception as error:  # user code: whatever it raises becomes the one line
-            raise UserError(f"task {self.source} failed: {type(error).__name__}: {error}") from error
         if rewards.shape != shape:
             raise UserError(
                 f"task {self.source} returned rewards of shape {rewards.shape} for observations with leading {shape}; "
@@ -55,6 +54,9 @@ class TaskFunction:
         if not np.isfinite(rewards).all():
             raise UserError(f"task {self.source} returned rewards that are not finite")
         return rewards
+
+    def _failed(self, error: BaseException) -> UserError:
+        return UserError(f"task {self.source} failed: {reason_of(error)}")
 
 
 def load_task(source: str) -> TaskFunction:
@@ -74,10 +76,8 @@ def load_task(source: str) -> TaskFunction:
     if spec is None or spec.loader is None:
         raise UserError(f"{file!r} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    try:
+    with foreign(f"the import of {file}", lambda error: UserError(f"{file} cannot be imported: {reason_of(error)}")):
         spec.loader.exec_module(module)
-    except Exception as error:  # user code may raise anything
-        raise UserError(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
     function = getattr(module, name, None)
     if not callable(function):
         names = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]

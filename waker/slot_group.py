@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from waker.constructors import close, made
 from waker.slots import EnvironmentFailed, Episode, MakeEnv, Slot, Step
 from waker.spaces import EnvSpec
 
@@ -64,7 +65,14 @@ class LocalSlots:
     cpu_seconds = 0.0
 
     def __init__(self, make_env: MakeEnv, spec: EnvSpec, slots: int) -> None:
-        self._slots = [Slot(make_env(), spec) for _ in range(slots)]
+        self._spec = spec
+        self._slots: list[Slot] = []
+        try:
+            for _ in range(slots):
+                self._slots.append(Slot(made(make_env, spec.env_id), spec))
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def episodes(self) -> Sequence[Episode]:
@@ -85,14 +93,14 @@ class LocalSlots:
 
     def close(self) -> None:
         for slot in self._slots:
-            slot.env.close()
+            close(slot.env, self._spec.env_id)
 
 
 def slot_group(make_env: MakeEnv, spec: EnvSpec, slots: int, processes: int) -> SlotGroup:
     """Slots in so many worker processes; 0 = in this one.
 
     Raises:
-        UserError: the workers cannot be started.
+        UserError: an environment cannot be made, or the workers cannot be started.
     """
     if processes == 0:
         return LocalSlots(make_env, spec, slots)

@@ -11,9 +11,11 @@ nothing to collect: in an evaluation, and while policies are trained afterwards.
 from __future__ import annotations
 
 import atexit
+import functools
 import pickle
 import signal
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from ctypes import c_int
 from multiprocessing import get_context, resource_tracker
@@ -24,9 +26,10 @@ from numpy.typing import NDArray
 
 from waker.errors import UserError
 from waker.slot_group import Start
-from waker.slot_worker import SIGNALS, Answer, Order, work
+from waker.slot_worker import SIGNALS, Answer, Closed, Order, work
 from waker.slots import EnvironmentFailed, Episode, MakeEnv, Step
 from waker.spaces import EnvSpec
+from waker_envs.foreign import Failed, waiting
 
 # Not fork: a child would have this process's GL context and torch's and Mesa's threads in name only, and wait for
 # them for ever.
@@ -52,7 +55,8 @@ class _Worker:
     def refusal(self) -> str | None:
         """Wait until its environments are made; why they cannot be."""
         try:
-            reason: str | None = self._pipe.recv()
+            with waiting(f"the constructor of environments {self.slots}, in a process of their own"):
+                reason: str | None = self._pipe.recv()
         except (EOFError, ConnectionResetError):
             return self.ended()
         return reason
@@ -62,10 +66,15 @@ class _Worker:
         with suppress(BrokenPipeError, ConnectionResetError):
             self._pipe.send(orders)
 
-    def hear(self) -> Answer | None:
-        """Wait for the answer to the orders; None if the worker has died."""
+    def hear(self, what: Callable[[], str]) -> Answer | None:
+        """Wait for the answer to the orders; None if the worker has died.
+
+        Args:
+            what: says what it is busy with, for whoever waits.
+        """
         try:
-            answer: Answer = self._pipe.recv()
+            with waiting(what):
+                answer: Answer = self._pipe.recv()
         except (EOFError, ConnectionResetError):
             return None
         self.cpu_seconds = answer.cpu_seconds
@@ -86,10 +95,18 @@ class _Worker:
 
     def dismiss(self) -> None:
         """Let it close its environments and end."""
-        self._pipe.close()
+        with suppress(OSError):  # it has died, or it has been dismissed before
+            self._pipe.send(None)
 
     def wait(self) -> None:
-        """Until it has ended; whoever takes too long is killed."""
+        """Until it has ended; whoever takes too long is killed. What it could not close is told."""
+        with suppress(EOFError, OSError):
+            while self._pipe.poll(_PATIENCE):
+                if isinstance(last := self._pipe.recv(), Closed):  # not the answer of a call that was interrupted
+                    for reason in last.reasons:
+                        warnings.warn(reason, Failed, stacklevel=2)
+                    break
+        self._pipe.close()
         self._process.join(_PATIENCE)
         if self._process.is_alive():
             self._process.kill()
@@ -175,6 +192,10 @@ class SlotProcesses:
         for worker in self._workers:
             worker.wait()
 
+    def _busy_with(self, worker: _Worker) -> str:
+        slot = worker.under_way
+        return f"environment {slot}, in a process of its own: {self.episodes[slot].what()}"
+
     def _ask(self, orders: Sequence[Order]) -> dict[int, Step | EnvironmentFailed]:
         """What came of orders, by slot; all slots of a worker that has died get the failure of the one under way."""
         if self._asking:  # by Ctrl-C, and what has been asked for would be taken for what is asked for now
@@ -185,7 +206,7 @@ class SlotProcesses:
             worker.tell(theirs)
         answers: dict[int, Step | EnvironmentFailed] = {}
         for worker, theirs in dealt:
-            answer = worker.hear()
+            answer = worker.hear(functools.partial(self._busy_with, worker))
             if answer is None:
                 failure = self.episodes[worker.under_way].failed(worker.ended(), "")
                 answers |= {order.slot: failure for order in theirs}

@@ -1,7 +1,7 @@
 """A worker process of :mod:`waker.slot_processes`: it owns some slots and does what the collector's process asks.
 
-It imports no torch, only what environments need. An order is a list of things to do, and its answer a list of what came
-of them: one message either way, as being woken costs more than most steps. Which slot is under way is a number in
+It imports no torch, only what environments need. An order is a list of things to do, or None for the end, and its answer
+a list of what came of them: one message either way, as being woken costs more than most steps. Which slot is under way is a number in
 memory that both sides see, so that the right one is named when a worker dies.
 """
 
@@ -12,6 +12,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from ctypes import c_int
 from multiprocessing.connection import Connection
@@ -20,8 +21,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from waker.constructors import close
 from waker.slots import EnvironmentFailed, MakeEnv, Slot, Step, reason_of
 from waker.spaces import EnvSpec
+from waker_envs.foreign import Failed, foreign
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """What the collector's process alone answers: it finishes its tick, saves, and closes the pipes."""
@@ -61,24 +64,45 @@ def work(pipe: Connection, under_way: c_int, make_env: MakeEnv, spec: EnvSpec, s
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # blocked while it was started
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    mine: dict[int, Slot] = {}
     try:
-        mine = {i: Slot(make_env(), spec) for i in slots}
-    except Exception as error:  # noqa: BLE001 — somebody else's constructor
-        pipe.send(reason_of(error))
-        return
-    try:
+        for i in slots:
+            with foreign("a constructor", lambda error: _Unmakeable(reason_of(error))):
+                mine[i] = Slot(make_env(), spec)
         _serve(pipe, under_way, mine)
+        pipe.send(_closed(mine))
+    except _Unmakeable as reason:
+        pipe.send(str(reason))
+        _closed(mine)
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        pass  # nobody is left to work for
-    finally:
-        for slot in mine.values():
-            slot.env.close()
+        _closed(mine)  # nobody is left to work for
+
+
+class _Unmakeable(Exception):
+    """Why an environment cannot be made."""
+
+
+class Closed(NamedTuple):
+    """The last answer of a worker: why environments of it could not be closed."""
+
+    reasons: list[str]
+
+
+def _closed(slots: Mapping[int, Slot]) -> Closed:
+    """Close all environments."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for slot in slots.values():
+            close(slot.env, slot.spec.env_id)
+    return Closed(sorted({str(w.message) for w in caught if issubclass(w.category, Failed)}))
 
 
 def _serve(pipe: Connection, under_way: c_int, slots: Mapping[int, Slot]) -> None:
     pipe.send(None)
     while True:
-        orders: list[Order] = pipe.recv()
+        orders: list[Order] | None = pipe.recv()
+        if orders is None:
+            return
         done = []
         for order in orders:
             under_way.value = order.slot

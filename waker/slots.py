@@ -8,6 +8,7 @@ runs nobody's pickles. Everything an environment returns is checked here, once, 
 from __future__ import annotations
 
 import traceback
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 
 from waker.errors import UserError
 from waker.spaces import EnvSpec, ObservationKey, completion_of
+from waker_envs.foreign import Told, foreign
+from waker_envs.foreign import reason_of as foreign_reason
 
 MakeEnv = Callable[[], gym.Env[Any, Any]]
 _KINDS = {"image": "u", "categorical": "iu", "vector": "fiub"}
@@ -49,13 +52,17 @@ class EnvironmentFailed(UserError):
 
 
 class Step(NamedTuple):
-    """A checked step: observation by key, task rewards (K,), both ends, and ``completion`` (K,), None at a reset."""
+    """A checked step: observation by key, task rewards (K,), both ends, and ``completion`` (K,), None at a reset.
+
+    ``cut``: truncated here, as the environment had not ended it within :attr:`~waker.spaces.EnvSpec.longest` steps.
+    """
 
     observation: dict[str, NDArray[Any]]
     rewards: NDArray[np.float32]
     terminated: bool = False
     truncated: bool = False
     completion: NDArray[np.float64] | None = None
+    cut: bool = False
 
 
 @dataclass
@@ -86,6 +93,12 @@ class Episode:
         actions = np.array(self.actions, np.float32).reshape(len(self.actions), self.spec.action.dim)
         return {"theta": self.theta, "theta_id": self.theta_id, "seed": self.seed, "actions": actions}
 
+    def what(self) -> str:
+        """The call under way, for whoever waits for it."""
+        steps = len(self.actions)
+        where = f"step {steps}" if steps else "the reset"
+        return f"{where} of {self.spec.env_id}, an episode of seed {self.seed}, θ = {self.theta.tolist()}"
+
     def failed(self, reason: str, trace: str) -> EnvironmentFailed:
         """The error that its environment failed at the newest action, or at the reset if there is none."""
         return EnvironmentFailed(
@@ -110,29 +123,36 @@ class Slot:
     def __init__(self, env: gym.Env[Any, Any], spec: EnvSpec) -> None:
         self.env, self.spec = env, spec
         self.episode = Episode(spec)
+        self._foreign = foreign(self.episode.what, self._failed)
+
+    def _failed(self, error: BaseException) -> EnvironmentFailed:
+        """Whatever somebody else's code raises is reported with what reproduces it."""
+        return self.episode.failed(reason_of(error), trace_of(error))
 
     def reset(self, theta: NDArray[np.float64], theta_id: int, seed: int) -> Step:
         """Begin the episode of (seed, θ)."""
         self.episode.begin(theta, theta_id, seed)
-        try:
+        with self._foreign:
             observation, _ = self.env.reset(seed=seed, options={"theta": theta.copy()})
             return Step(checked_observation(self.spec, observation), np.zeros(len(self.spec.tasks), np.float32))
-        except Exception as error:  # somebody else's code: whatever it raises is reported with what reproduces it
-            raise self.episode.failed(reason_of(error), traceback.format_exc()) from error
 
     def step(self, action: NDArray[np.float32]) -> Step:
         """Make one step with the agent's vector (A,)."""
         self.episode.actions.append(action.copy())
-        try:
+        with self._foreign:
             observation, _, terminated, truncated, info = self.env.step(self.spec.action.to_env(action))
             rewards = checked_rewards(self.spec, info)
             self.episode.returns += rewards
             completion = completion_of(info, self.spec.tasks)
+            cut = not (terminated or truncated) and len(self.episode.actions) >= self.spec.longest > 0
             return Step(
-                checked_observation(self.spec, observation), rewards, bool(terminated), bool(truncated), completion
+                checked_observation(self.spec, observation),
+                rewards,
+                bool(terminated),
+                bool(truncated) or cut,
+                completion,
+                cut,
             )
-        except Exception as error:
-            raise self.episode.failed(reason_of(error), traceback.format_exc()) from error
 
     def rebuild(self, state: Mapping[str, Any]) -> Step:
         """Play a saved episode (:meth:`Episode.state_dict`) again up to where it was; its last step."""
@@ -142,14 +162,31 @@ class Slot:
         return step
 
 
+def tell_cut(spec: EnvSpec, seed: int, theta: NDArray[np.float64]) -> None:
+    """Warn that an episode without an end was cut."""
+    warnings.warn(
+        f"{spec.env_id} has episodes that do not end: that of seed {seed}, θ = {theta.tolist()} was cut after "
+        f"{spec.longest:,} steps, as all such are (longest_episode)",
+        Told,
+        stacklevel=2,
+    )
+
+
 class BrokenPromise(Exception):
     """What an environment returned is not what it promised."""
 
 
-def reason_of(error: Exception) -> str:
+def reason_of(error: BaseException) -> str:
     """What went wrong in an environment, in one line."""
-    reason = str(error) if isinstance(error, BrokenPromise) else f"{type(error).__name__}: {error}"
-    return " ".join(reason.split())
+    return " ".join(str(error).split()) if isinstance(error, BrokenPromise) else foreign_reason(error)
+
+
+def trace_of(error: BaseException) -> str:
+    """Where it went wrong, on many lines, for a report."""
+    try:
+        return "".join(traceback.format_exception(error))
+    except BaseException:  # noqa: BLE001 — an exception that cannot be shown is foreign code, too
+        return ""
 
 
 def checked_observation(spec: EnvSpec, observation: Any) -> dict[str, NDArray[Any]]:

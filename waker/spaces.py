@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from waker.errors import UserError
 
 Kind = Literal["image", "vector", "categorical"]
+LONGEST = 5_000
+"""Steps after which an episode is taken to have no end; our environment checker takes the same."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class EnvSpec:
 
     Attributes:
         task_groups: the domain of each task, in a family of several; None = every task exists for every θ.
+        longest: steps after which an episode that has not ended is cut, in training and in evaluations; 0 = never.
     """
 
     env_id: str
@@ -80,6 +83,7 @@ class EnvSpec:
     action: ActionSpec
     tasks: tuple[str, ...]
     task_groups: tuple[int, ...] | None = None
+    longest: int = LONGEST
 
     def domain_of(self, task: str) -> int | None:
         """The one domain a task exists in; None = all of them (so also for a task defined outside the environment)."""

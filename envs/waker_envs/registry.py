@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import difflib
 import importlib.metadata
-import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import gymnasium as gym
 
 from waker_envs.api import ParametricEnv
+from waker_envs.foreign import Told, leniently
 
 ENTRY_POINT_GROUP = "waker.envs"
 
@@ -114,7 +114,7 @@ def load_entry_points(found: Iterable[importlib.metadata.EntryPoint] | None = No
         found: the entry points; None = those installed in the group ``waker.envs``.
     """
     for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP) if found is None else found:
-        try:
+        with leniently(f"environments of entry point {point.name!r} ({point.value}) are left out", Told):
             target = point.load()
             if isinstance(target, type) and issubclass(target, ParametricEnv):
                 register_family(point.name, target)
@@ -122,10 +122,3 @@ def load_entry_points(found: Iterable[importlib.metadata.EntryPoint] | None = No
                 target()
             else:
                 raise TypeError(f"{point.value} is neither a ParametricEnv class nor a function that registers")
-        except Exception as error:  # noqa: BLE001
-            warnings.warn(
-                f"environments of entry point {point.name!r} ({point.value}) are left out: "
-                f"{type(error).__name__}: {error}",
-                RuntimeWarning,
-                stacklevel=2,
-            )

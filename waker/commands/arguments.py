@@ -17,7 +17,7 @@ from typing import Any, TypeVar, get_type_hints
 import tyro
 import yaml
 
-from waker.errors import UserError, unknown
+from waker.errors import Ended, UserError, unknown
 
 T = TypeVar("T")
 
@@ -85,13 +85,15 @@ def parse(cls: type[T], argv: Sequence[str], *, verb: str, default: T | None = N
 
     Raises:
         UserError: an option that does not exist or a value that does not fit.
-        SystemExit: with code 0 after ``--help``.
+        Ended: after ``--help``.
     """
     options: dict[str, Any] = {"args": list(argv), "prog": f"waker {verb}"}
     if default is not None:
         options["default"] = default
     if "-h" in argv or "--help" in argv:
-        tyro.cli(cls, **options)
+        with contextlib.suppress(SystemExit):
+            tyro.cli(cls, **options)
+        raise Ended
     with _wide_stderr() as caught:
         try:
             value, left = tyro.cli(cls, return_unknown_args=True, **options)

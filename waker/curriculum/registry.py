@@ -18,8 +18,10 @@ import numpy as np
 
 from waker.curriculum.api import Curriculum
 from waker.curriculum.config import CurriculumConfig
+from waker.curriculum.foreign import ForeignCurriculum
 from waker.errors import UserError, unknown
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
+from waker_envs.foreign import foreign, reason_of
 
 ENTRY_POINT_GROUP = "waker.curricula"
 
@@ -86,7 +88,8 @@ def make_curriculum(
             ``config.memory_updates``.
 
     Raises:
-        UserError: unknown name; a space or expert set the sampler needs is missing; a broken third-party package.
+        UserError: unknown name; a space or expert set the sampler needs is missing; a broken third-party package; a
+            third party's sampler that raises, now or when it is called (:class:`ForeignCurriculum`).
     """
     _import_named()
     if name not in _FACTORIES:
@@ -94,13 +97,18 @@ def make_curriculum(
         if name not in installed:
             raise unknown("sampler", name, curriculum_names())
         point = installed[name]
-        try:
+
+        def failed(error: BaseException) -> UserError:
+            return UserError(f"sampler {name!r} of {point.value} cannot be loaded: {reason_of(error)}")
+
+        with foreign(f"the import of {point.value}", failed):
             factory = point.load()
-        except (ImportError, AttributeError) as error:
-            raise UserError(f"sampler {name!r} of {point.value} cannot be loaded: {error}") from error
         # A module that also uses the decorator has registered itself while it was loaded.
         _FACTORIES.setdefault(name, factory)
-    return _FACTORIES[name](space, config, rng, samples_per_update)
+    factory = _FACTORIES[name]
+    if getattr(factory, "__module__", "").startswith("waker."):
+        return factory(space, config, rng, samples_per_update)
+    return ForeignCurriculum.made(name, space, lambda: factory(space, config, rng, samples_per_update))
 
 
 def finite(space: ThetaSpace, name: str) -> FiniteThetaSpace:
