@@ -21,13 +21,14 @@ from waker.agent import Agent
 from waker.checkpoint import Checkpoints
 from waker.compile_choice import decide, run_calls
 from waker.compile_costs import Costs
-from waker.config import Config
+from waker.config import Config, EvalConfig
 from waker.constructors import close, construct, made
 from waker.curriculum import Curriculum, make_curriculum
 from waker.curriculum.api import Columns
 from waker.errors import UserError
 from waker.evaluation import records
 from waker.evaluation.model_error import measured_ids
+from waker.evaluation.pieces import FOLDER, Pieces, subject_of
 from waker.files import saving, write_text
 from waker.learner import Learner, Player
 from waker.loggers import check_sinks
@@ -165,11 +166,15 @@ def check_buildable(config: Config, family: Family) -> None:
         Agent(family.spec, dataclasses.replace(config, train=dataclasses.replace(config.train, compile="off")), "cpu")
 
 
-def evaluator(config: Config, family: Family, folder: Path) -> Evaluate:
-    """The loop's evaluation block: rows for its tables; the film strip and the θ space go into the folder."""
+def evaluator(config: Config, family: Family, folder: Path, note: Callable[[str], None]) -> Evaluate:
+    """The loop's evaluation block: rows for its tables; the film strip and the θ space go into the folder.
+
+    It may raise :class:`~waker.interrupts.Paused`, and then goes on where it was. ``note`` is told how far it is.
+    """
 
     def evaluate(learner: Learner, curriculum: Curriculum) -> Mapping[str, Sequence[Row] | Columns]:
         agent = cast(Agent, learner)
+        pieces = evaluation_pieces(folder, agent, config.evaluation, family.spec, note)
         found = records.measure(
             agent.model,
             task_player(agent),
@@ -179,11 +184,20 @@ def evaluator(config: Config, family: Family, folder: Path) -> Evaluate:
             config.evaluation,
             {},
             device=config.device,
+            pieces=pieces,
         )
         records.save(folder, dataclasses.replace(found, evaluation=[], model_error=[]))
+        pieces.finish()
         return {"evaluation": found.evaluation, "model_error": found.model_error, "curriculum": curriculum.table()}
 
     return evaluate
+
+
+def evaluation_pieces(
+    folder: Path, agent: Agent, config: EvalConfig, spec: EnvSpec, note: Callable[[str], None]
+) -> Pieces:
+    """An evaluation of these weights, and what was kept of it in a run folder when it was stopped."""
+    return Pieces(folder / FOLDER, subject_of(agent.state_dict(), config, spec), note)
 
 
 def task_player(agent: Agent) -> Player | None:
@@ -229,7 +243,7 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
     with saving(f"the θ space in {run.path}"):
         described = records.describe_space(family.space, family.spec.tasks)
         write_text(run.path / records.SPACE_FILE, json.dumps(described, indent=1, ensure_ascii=False))
-    parts = parts_of(config, family, evaluator(config, family, run.path), compiling.costs)
+    parts = parts_of(config, family, evaluator(config, family, run.path, progress.note), compiling.costs)
     return train(parts, run, progress), run.path
 
 

@@ -78,8 +78,8 @@ def _run(session: Session, stop: StopSignals) -> None:
     """Until the run is finished or asked to stop."""
     while (session.exploring or session.adapting) and not stop.requested:
         # Evaluate.
-        if session.evaluation_due:
-            session.evaluate()
+        if session.evaluation_due and not session.evaluate():
+            break
 
         # Collect: only when every update that the data so far allows has been made.
         if session.exploring and not session.learning_due:
@@ -95,7 +95,6 @@ def _run(session: Session, stop: StopSignals) -> None:
         if session.save_due:
             session.save()
 
-    if not stop.requested:
-        session.evaluate()
+    if not stop.requested and session.evaluate():
         session.finished = True
         session.save()

@@ -26,6 +26,7 @@ from waker.curriculum.api import Columns
 from waker.curriculum.thinning import WHOLE, Thinning
 from waker.feed import Feed
 from waker.files import saving, write_text
+from waker.interrupts import Paused
 from waker.learner import Learner
 from waker.loggers import Means, make_sink
 from waker.progress import Progress
@@ -178,14 +179,22 @@ class Session:
             self._log()
         self._show(f"adapt {self.adapted:,}/{self.config.train.adapt_updates:,}")
 
-    def evaluate(self) -> None:
-        """Measure the agent; training's streams stay as they were. Saves first: it may take long, or fail."""
+    def evaluate(self) -> bool:
+        """Measure the agent; training's streams stay as they were. Saves first: it may take long, or fail.
+
+        Returns:
+            Whether it was finished; not where a signal came first, and the next one goes on from there.
+        """
         self.save()
         self.progress.note(f"evaluating at step {self.step:,}")
         began = processor_seconds()
-        with preserved_torch():
-            tables = self.parts.evaluate(self.agent, self.curriculum)
-        self._cpu_since += processor_seconds() - began  # not part of what training costs
+        try:
+            with preserved_torch():
+                tables = self.parts.evaluate(self.agent, self.curriculum)
+        except Paused:
+            return False
+        finally:
+            self._cpu_since += processor_seconds() - began  # not part of what training costs
         with saving(f"the evaluation at step {self.step:,}"):
             # `waker evaluate` may have measured the checkpoint that a resume went on from.
             for name in ("evaluation", "model_error"):
@@ -193,6 +202,7 @@ class Session:
         for name, rows in tables.items():
             self._table(name, rows)
         self.evaluate_clock.mark(self.step)
+        return True
 
     def save(self) -> Path:
         """Save everything: replay, tables and sinks first, then the checkpoint that names what belongs to it.

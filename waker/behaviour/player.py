@@ -108,3 +108,14 @@ class RandomPlayer:
         deterministic: bool,
     ) -> tuple[NDArray[np.float32], PlayerState]:
         return self.action.random(self.rng, len(is_first)), state
+
+
+def chance_of(player: Any) -> dict[str, Any]:
+    """The state of a player's own source of chance; empty for those that draw from torch's generators."""
+    return dict(player.rng.bit_generator.state) if isinstance(player, RandomPlayer) else {}
+
+
+def set_chance(player: Any, state: Mapping[str, Any]) -> None:
+    """Restore what :func:`chance_of` returned."""
+    if isinstance(player, RandomPlayer) and state:
+        player.rng.bit_generator.state = state

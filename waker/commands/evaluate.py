@@ -16,6 +16,7 @@ from waker.errors import UserError
 
 if TYPE_CHECKING:
     from waker.assembly import LoadedRun
+    from waker.evaluation.pieces import Piece, Pieces
     from waker.relabel import TaskFunction
 
 
@@ -60,13 +61,19 @@ def run_folders(paths: Sequence[Path]) -> list[Path]:
 
 
 def adapted_rows(
-    loaded: LoadedRun, config: Any, functions: Mapping[str, TaskFunction], owned: bool, note: Callable[[str], None]
+    loaded: LoadedRun,
+    config: Any,
+    functions: Mapping[str, TaskFunction],
+    owned: bool,
+    note: Callable[[str], None],
+    pieces: Pieces,
 ) -> list[dict[str, Any]]:
     """Rows of every set of adapted policies.
 
     Their ``policy`` is ``learned`` for tasks that the run itself has no policy for, else ``adapted``.
     """
     from waker.adapting import adapted_sets, load_adapted
+    from waker.evaluation.pieces import subject_of
     from waker.evaluation.records import SEED
     from waker.evaluation.rollouts import evaluate
 
@@ -85,13 +92,27 @@ def adapted_rows(
         if adapter is None or not tasks:
             continue
         rewards = {name: functions[name] for name in record["functions"] if name in functions}
-        played = evaluate(
-            adapter.player(), family.make, family.spec, family.space, config, SEED, tasks, rewards=rewards
+        play = functools.partial(
+            evaluate, adapter.player(), family.make, family.spec, family.space, config, SEED, tasks, rewards=rewards
         )
+        sources = [(name, functions[name].source) for name in rewards]
+        digest = subject_of(adapter.state_dict(), tasks, sources, [file_digest(functions[name]) for name in rewards])
+        played = pieces.measured(f"{folder.name} ({digest[:12]})", _with_piece(play))
         for row in played:
             rows.append({**row, "policy": "adapted" if row["task"] in measured else "learned"})
         measured |= set(tasks)
     return rows
+
+
+def _with_piece(play: Callable[..., list[dict[str, Any]]]) -> Callable[[Piece], list[dict[str, Any]]]:
+    return lambda piece: play(piece=piece)
+
+
+def file_digest(task: TaskFunction) -> str:
+    """Of the file that a task comes from."""
+    from waker.files import sha256
+
+    return sha256(Path(task.source.rpartition(":")[0]))
 
 
 def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) -> int:
@@ -100,9 +121,10 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
     Returns:
         The number of episodes played by learned policies.
     """
-    from waker.assembly import load_run, task_player
+    from waker.assembly import evaluation_pieces, load_run, task_player
     from waker.evaluation import records
     from waker.files import saving
+    from waker.interrupts import Interrupted, Paused, StopSignals
     from waker.relabel import load_task
     from waker.rundir import RunFolder, read_config
 
@@ -116,20 +138,30 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
         loaded = load_run(folder, note, args.device)
         family, config = loaded.family, dataclasses.replace(loaded.config.evaluation, **changes)
         player = task_player(loaded.agent)
-        found = records.measure(
-            loaded.agent.model,
-            player,
-            family.make,
-            family.spec,
-            family.space,
-            config,
-            loaded.identity,
-            device=loaded.config.device,
-        )
-        extra = adapted_rows(loaded, config, functions, player is not None, note)
-        found = dataclasses.replace(found, evaluation=[*found.evaluation, *({**loaded.identity, **r} for r in extra)])
-        with saving(f"the evaluation of {folder}"):
-            records.save(folder, found)
+        with StopSignals() as stop:
+            pieces = evaluation_pieces(folder, loaded.agent, config, family.spec, note)
+            try:
+                found = records.measure(
+                    loaded.agent.model,
+                    player,
+                    family.make,
+                    family.spec,
+                    family.space,
+                    config,
+                    loaded.identity,
+                    device=loaded.config.device,
+                    pieces=pieces,
+                )
+                extra = adapted_rows(loaded, config, functions, player is not None, note, pieces)
+            except Paused:
+                assert stop.number is not None
+                note("stopped, and what was measured is kept; the same command goes on from here")
+                raise Interrupted(stop.number) from None
+            rows = [*found.evaluation, *({**loaded.identity, **row} for row in extra)]
+            found = dataclasses.replace(found, evaluation=rows)
+            with saving(f"the evaluation of {folder}"):
+                records.save(folder, found)
+            pieces.finish()
     if player is None and not extra:
         note("it has no task policies yet (`waker adapt`): only the world model was measured")
     return sum(row["policy"] != "random" for row in found.evaluation)

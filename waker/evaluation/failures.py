@@ -15,9 +15,20 @@ from waker.errors import UserError
 from waker.evaluation.plan import Episode
 from waker.slots import reason_of
 from waker.spaces import EnvSpec
+from waker_envs.foreign import foreign
 
 
-def failed(spec: EnvSpec, episode: Episode, actions: Sequence[NDArray[np.float32]], error: Exception) -> UserError:
+def guarded(spec: EnvSpec, episode: Episode, actions: Sequence[NDArray[np.float32]]) -> foreign:
+    """A block that calls an environment in an episode; see :func:`failed` for the arguments."""
+
+    def what() -> str:
+        where = f"step {len(actions)}" if actions else "the reset"
+        return f"{where} of {spec.env_id}, an evaluation's episode of seed {episode.seed}, θ = {episode.theta.tolist()}"
+
+    return foreign(what, lambda error: failed(spec, episode, actions, error))
+
+
+def failed(spec: EnvSpec, episode: Episode, actions: Sequence[NDArray[np.float32]], error: BaseException) -> UserError:
     """The error to raise: what happened, and the constructor's arguments, reset and actions that lead there.
 
     Args:

@@ -6,7 +6,7 @@ taken; where its pictures leave reality is what it has not learned.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from waker.behaviour.player import RandomPlayer
+from waker.constructors import close, made
 from waker.evaluation.model_error import SUITE
 from waker.evaluation.open_loop import Model, start_states
 from waker.evaluation.plan import Episode, episode_seeds, spread, stream
@@ -52,6 +53,7 @@ def film(
     samples: int = 64,
     device: torch.device | str = "cpu",
     player: Player | None = None,
+    tick: Callable[[], None] = lambda: None,
 ) -> dict[str, NDArray[Any]]:
     """Real and imagined pictures of one episode for each of a few θ, spread over the space.
 
@@ -62,6 +64,7 @@ def film(
         clips: θ shown; the experts' hardest is the last one where there is one.
         samples: imagined futures behind a symbolic picture: its colours are mixed by their probabilities.
         player: who acts; None = uniform random actions.
+        tick: called before every step; may raise to stop here.
 
     Returns:
         ``real`` and ``imagined`` (clips, T, height, width, 3) uint8 (the first ``context`` imagined frames are
@@ -75,13 +78,13 @@ def film(
     rng = stream(seed, "film strip")
     total = CONTEXT + STEPS
     chosen = _spread(space, clips, rng)
-    env = make_env()
+    env = made(make_env, spec.env_id)
     try:
         with torch_seed(seed):
-            trajectories = [_long_episode(player, env, spec, space, theta, rng, total) for theta in chosen]
+            trajectories = [_long_episode(player, env, spec, space, theta, rng, total, tick) for theta in chosen]
             imagined = _imagine(model, spec, trajectories, samples, torch.device(device), total)
     finally:
-        env.close()
+        close(env, spec.env_id)
     real = []
     for trajectory in trajectories:
         at = np.minimum(np.arange(total), trajectory.length)
@@ -187,12 +190,13 @@ def _long_episode(
     theta: NDArray[np.float64],
     rng: np.random.Generator,
     total: int,
+    tick: Callable[[], None],
 ) -> Trajectory:
     """The longest of a few episodes: one that ends at once shows nothing."""
     best: Trajectory | None = None
     for episode_seed in episode_seeds(rng, _ATTEMPTS):
         episode = Episode(SUITE, theta, space.index(theta), episode_seed)
-        trajectory = collect(player, [env], spec, [episode], longest=total - 1)[0]
+        trajectory = collect(player, [env], spec, [episode], longest=total - 1, tick=tick)[0]
         if best is None or trajectory.length > best.length:
             best = trajectory
         if best.length == total - 1:

@@ -20,7 +20,7 @@ Total variation isolates what the model got wrong; the other three include what 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,15 +28,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from waker.behaviour.player import RandomPlayer
+from waker.behaviour.player import RandomPlayer, chance_of, set_chance
 from waker.config import EvalConfig
+from waker.constructors import close, made
+from waker.evaluation.exact import Exact
 from waker.evaluation.open_loop import Model, Prediction, predict
+from waker.evaluation.pieces import Piece, Pieces
 from waker.evaluation.plan import Episode, dr_thetas, episode_seeds, spread, stream, theta_columns
 from waker.evaluation.rollouts import MakeEnv, Row, torch_seed
 from waker.evaluation.trajectories import Trajectory, as_batch, collect
 from waker.learner import Player
 from waker.model.distributions import categorical_kl
 from waker.model.rssm import Posterior
+from waker.seeding import load_torch_state, torch_state
 from waker.spaces import EnvSpec
 from waker_envs.api import FiniteThetaSpace, ParametricEnv, ThetaSpace
 
@@ -51,7 +55,6 @@ _RECORDS = 2048
 """Records filtered at once; bounds memory for long episodes of pictures."""
 _STARTS = {"one": 16, "open": 4}
 """Start states of a trajectory, evenly spaced: one-step predictions are cheap, k-step ones cost k times more."""
-_LARGEST_JOINT = 4096
 
 
 def measured_ids(space: ThetaSpace) -> NDArray[np.int64]:
@@ -81,6 +84,7 @@ def measure(
     *,
     device: torch.device | str = "cpu",
     player: Player | None = None,
+    piece: Piece | None = None,
 ) -> list[Row]:
     """Errors of the model for each θ.
 
@@ -91,6 +95,7 @@ def measure(
         config: ``model_episodes``, ``horizon`` and ``samples``.
         seed: fixes θ, episodes, actions and latent samples.
         player: who acts (its explorer, or its first policy); None = uniform random actions.
+        piece: what to go on from, and where to keep it when a signal comes; None = from the beginning.
 
     Returns:
         A row for each (θ, metric): theta_id, theta_<name>…, metric, value (mean over start states), episodes. θ
@@ -98,21 +103,37 @@ def measure(
 
     Raises:
         UserError: an environment that fails.
+        Paused: a signal has come.
     """
     episodes = held_out_episodes(space, config, seed)
     player = player or RandomPlayer(spec.action, stream(seed, "held-out actions"))
     where = torch.device(device)
-    sums: dict[tuple[float, ...], dict[str, list[float]]] = {}
+    piece = piece or Pieces().piece("held-out trajectories")
+    exact, sums, at = Exact(spec), _Sums(), 0
+    kept: dict[str, Any] = {}
+
+    def mark(begun: int) -> None:
+        """Before a portion: what there is to go on from, if it is stopped within."""
+        chance = {"torch": torch_state(), "player": chance_of(player)}
+        kept.update({"at": begun, "sums": sums.state(), "chance": chance, "exact": exact.state_dict()})
+
+    def tick() -> None:
+        piece.tick(lambda: kept, lambda: f"{kept['at']:,} of {len(episodes):,} held-out episodes")
+
     with torch_seed(seed):
-        for env, trajectories in _portions(player, make_env, spec, episodes):
-            for trajectory, values in zip(
-                trajectories, _errors(model, env, spec, trajectories, config, where, seed), strict=True
-            ):
-                collected = sums.setdefault(tuple(trajectory.episode.theta), {})
-                for metric, numbers in values.items():
-                    collected.setdefault(metric, []).extend(numbers)
+        if (state := piece.state) is not None:
+            at, sums = int(state["at"]), _Sums.of(state["sums"])
+            load_torch_state(state["chance"]["torch"])
+            set_chance(player, state["chance"]["player"])
+            exact.load_state_dict(state["exact"])
+        for env, trajectories in _portions(player, make_env, spec, episodes, at, mark, tick):
+            errors = _errors(model, env, spec, trajectories, config, where, seed, exact)
+            for trajectory, values in zip(trajectories, errors, strict=True):
+                sums.add(trajectory.episode.theta, values)
+            tick()
+    exact.tell()
     rows: list[Row] = []
-    for key, metrics in sums.items():
+    for key, metrics in sums.found.items():
         theta = np.asarray(key)
         base = {"theta_id": space.index(theta), **theta_columns(space, theta)}
         rows += [
@@ -122,16 +143,49 @@ def measure(
     return rows
 
 
+class _Sums:
+    """What has been measured: θ → metric → one value for each start state."""
+
+    def __init__(self) -> None:
+        self.found: dict[tuple[float, ...], dict[str, list[float]]] = {}
+
+    def add(self, theta: NDArray[np.float64], values: Mapping[str, Sequence[float]]) -> None:
+        """The values of one trajectory."""
+        collected = self.found.setdefault(tuple(theta.tolist()), {})
+        for metric, numbers in values.items():
+            collected.setdefault(metric, []).extend(numbers)
+
+    def state(self) -> list[Any]:
+        """A copy, in plain lists."""
+        return [[list(theta), {m: list(v) for m, v in metrics.items()}] for theta, metrics in self.found.items()]
+
+    @classmethod
+    def of(cls, state: Sequence[Any]) -> _Sums:
+        """What :meth:`state` returned."""
+        sums = cls()
+        sums.found = {tuple(theta): {m: list(v) for m, v in metrics.items()} for theta, metrics in state}
+        return sums
+
+
 def _portions(
-    player: Player, make_env: MakeEnv, spec: EnvSpec, episodes: Sequence[Episode]
+    player: Player,
+    make_env: MakeEnv,
+    spec: EnvSpec,
+    episodes: Sequence[Episode],
+    at: int,
+    mark: Callable[[int], None],
+    tick: Callable[[], None],
 ) -> Iterator[tuple[ParametricEnv, list[Trajectory]]]:
-    """Trajectories of all episodes, a memory-bounded number at a time, with an environment that can predict."""
+    """Trajectories of the episodes from ``at`` on, a memory-bounded number at a time, with an environment that can
+    predict; ``mark`` is called before each portion and ``tick`` before each step."""
     size = max(1, min(_RECORDS // 32, len(episodes)))
-    envs = [make_env() for _ in range(size)]
+    envs: list[ParametricEnv] = []
     try:
-        at = 0
+        for _ in range(size):
+            envs.append(made(make_env, spec.env_id))
         while at < len(episodes):
-            part = collect(player, envs, spec, episodes[at : at + size], longest=LONGEST)
+            mark(at)
+            part = collect(player, envs, spec, episodes[at : at + size], longest=LONGEST, tick=tick)
             at += len(part)
             records = max(t.length for t in part) + 1
             fit = max(1, _RECORDS // records)
@@ -139,7 +193,7 @@ def _portions(
                 yield envs[0], part[first : first + fit]
     finally:
         for env in envs:
-            env.close()
+            close(env, spec.env_id)
 
 
 class _Starts(NamedTuple):
@@ -182,6 +236,7 @@ def _errors(
     config: EvalConfig,
     device: torch.device,
     seed: int,
+    exact: Exact,
 ) -> list[dict[str, list[float]]]:
     """For each trajectory: metric → one value for each start state."""
     posterior = model.observe(as_batch(trajectories, device))
@@ -193,13 +248,17 @@ def _errors(
     for k, most in {1: _STARTS["one"], config.horizon: _STARTS["open"]}.items():
         starts = _starts(trajectories, spec, k, most, rng)
         if len(starts.b):
-            _measure_steps(model, env, spec, trajectories, posterior, starts, k, config.samples, found)
+            known = [
+                exact.predict(env, trajectories[i].episode, trajectories[i].raw[int(t)], a)
+                for i, t, a in zip(*starts[:3], strict=True)
+            ]
+            _measure_steps(model, known, spec, trajectories, posterior, starts, k, config.samples, found)
     return found
 
 
 def _measure_steps(
     model: Model,
-    env: ParametricEnv,
+    exact: Sequence[Mapping[str, NDArray[np.float64]]],
     spec: EnvSpec,
     trajectories: Sequence[Trajectory],
     posterior: Posterior,
@@ -208,10 +267,9 @@ def _measure_steps(
     samples: int,
     found: list[dict[str, list[float]]],
 ) -> None:
-    """Add the errors k steps after each start state to ``found``."""
+    """Add the errors k steps after each start state to ``found``; ``exact``: its exact distributions, where known."""
     device = posterior.posterior.device
-    exact = [_exact(env, trajectories[i], spec, int(t), a) for i, t, a in zip(*starts[:3], strict=True)]
-    joint_keys = sorted(exact[0])
+    joint_keys = sorted(set().union(*exact))
     ends = [min(int(t) + k, trajectories[i].length) for i, t in zip(starts.b, starts.t, strict=True)]
     truth = {
         key.name: torch.from_numpy(
@@ -236,8 +294,9 @@ def _measure_steps(
         metric = "one_step_tv" if k == 1 else f"open_loop_tv_{k}"
         modelled = {name: prediction.joint[name].cpu().numpy() for name in joint_keys}
         for n, i in enumerate(starts.b):
-            distances = [_total_variation(modelled[name][n], exact[n][name]) for name in joint_keys]
-            found[i].setdefault(metric, []).append(float(np.mean(distances)))
+            if joint_keys == sorted(exact[n]):  # a call that failed leaves its start state out
+                distances = [_total_variation(modelled[name][n], exact[n][name]) for name in joint_keys]
+                found[i].setdefault(metric, []).append(float(np.mean(distances)))
 
 
 def _total_variation(halves: NDArray[np.float32], exact: NDArray[np.float64]) -> float:
@@ -253,23 +312,6 @@ def _total_variation(halves: NDArray[np.float32], exact: NDArray[np.float64]) ->
     together = 0.5 * abs(halves.mean(0) - exact).sum()
     apart = 0.5 * abs(halves - exact).sum(1).mean()
     return float(together - (apart - together) / (np.sqrt(2.0) - 1.0))
-
-
-def _exact(
-    env: ParametricEnv, trajectory: Trajectory, spec: EnvSpec, t: int, actions: NDArray[np.float32]
-) -> dict[str, NDArray[np.float64]]:
-    """Exact distributions after the last of ``actions``, flat, for the keys that the family can predict."""
-    inner: Any = env.unwrapped
-    if not hasattr(inner, "predict"):
-        return {}
-    taken = np.array([spec.action.to_env(action) for action in actions])
-    exact = inner.predict(trajectory.episode.theta, trajectory.episode.seed, trajectory.raw[t], taken)
-    sizes = {key.name: int(np.prod(key.classes, dtype=float)) for key in spec.observation if key.kind == "categorical"}
-    return {
-        name: np.asarray(rows[-1], np.float64).reshape(-1)
-        for name, rows in exact.items()
-        if sizes.get(name, _LARGEST_JOINT + 1) <= _LARGEST_JOINT
-    }
 
 
 def _squared_error(prediction: Prediction, truth: dict[str, Tensor]) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +23,17 @@ from waker.config import EvalConfig
 from waker.evaluation import model_error
 from waker.evaluation.filmstrip import film
 from waker.evaluation.open_loop import Model
+from waker.evaluation.pieces import Pieces
 from waker.evaluation.plan import stream
 from waker.evaluation.rollouts import MakeEnv, RewardFunction, Row, evaluate
 from waker.files import atomic, write_text
+from waker.interrupts import Paused
 from waker.learner import Player
 from waker.rundir import FILM_FILE, SPACE_FILE
 from waker.spaces import EnvSpec
 from waker.tables import read_rows, write_rows
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
+from waker_envs.foreign import Failed, reason_of
 
 SEED = 0
 """Seed of evaluations: the same for all runs, so that all meet the same episodes. Their seeds come from streams
@@ -38,7 +42,10 @@ of their own over 2³¹ values: held out from training but for a negligible chan
 
 @dataclass(frozen=True)
 class Measurement:
-    """Rows of one evaluation; ``film`` and ``space`` are described in :mod:`waker.evaluation.filmstrip` and below."""
+    """Rows of one evaluation; ``film`` and ``space`` are described in :mod:`waker.evaluation.filmstrip` and below.
+
+    ``film`` is empty where it could not be made.
+    """
 
     evaluation: list[Row]
     model_error: list[Row]
@@ -86,6 +93,7 @@ def measure(
     rewards: Mapping[str, RewardFunction] | None = None,
     device: torch.device | str = "cpu",
     seed: int = SEED,
+    pieces: Pieces | None = None,
 ) -> Measurement:
     """Evaluate task policies (if there are any) and a random policy, the world model's error, and its film strip.
 
@@ -98,23 +106,57 @@ def measure(
         tasks: None = those of the environment that the player has, and those of ``rewards``.
         rewards: reward functions of tasks the environment does not have.
         seed: of episodes and chance; not the run's.
+        pieces: what was measured before, and where to keep it when a signal comes.
 
     Raises:
         UserError: an unknown task, or an environment that fails.
+        Paused: a signal has come.
     """
+    pieces = pieces or Pieces()
     played: list[Row] = []
     if player is not None:
         wanted = tasks if tasks is not None else [n for n in player.names if n in spec.tasks or n in (rewards or {})]
         references = RandomPlayer(spec.action, stream(seed, "random policy"), tuple(wanted))
-        played = evaluate(player, make_env, spec, space, config, seed, wanted, rewards=rewards)
-        played += evaluate(references, make_env, spec, space, config, seed, wanted, rewards=rewards, policy="random")
-    errors = model_error.measure(model, make_env, spec, space, config, seed, device=device)
+
+        def play(who: Player, policy: str) -> list[Row]:
+            return pieces.measured(
+                f"{policy} policies",
+                lambda piece: evaluate(
+                    who, make_env, spec, space, config, seed, wanted, rewards=rewards, policy=policy, piece=piece
+                ),
+            )
+
+        played = [*play(player, "learned"), *play(references, "random")]
+    errors = pieces.measured(
+        "the world model's error",
+        lambda piece: model_error.measure(model, make_env, spec, space, config, seed, device=device, piece=piece),
+    )
     return Measurement(
         [{**identity, **row} for row in played],
         [{**identity, **row} for row in errors],
-        film(model, make_env, spec, space, seed, device=device),
+        _film(model, make_env, spec, space, seed, device, pieces),
         describe_space(space, spec.tasks),
     )
+
+
+def _film(
+    model: Model,
+    make_env: MakeEnv,
+    spec: EnvSpec,
+    space: ThetaSpace,
+    seed: int,
+    device: torch.device | str,
+    pieces: Pieces,
+) -> dict[str, NDArray[Any]]:
+    """The film strip; empty where it fails, which is told: rows that have been measured are worth more."""
+    piece = pieces.piece("film strip")
+    try:
+        return film(model, make_env, spec, space, seed, device=device, tick=lambda: piece.tick(dict))
+    except Paused:
+        raise
+    except Exception as error:  # noqa: BLE001 — whatever it is, no picture may cost a measurement
+        warnings.warn(f"the film strip of {spec.env_id} is left out: {reason_of(error)}", Failed, stacklevel=2)
+        return {}
 
 
 def save(folder: Path, measurement: Measurement) -> None:
@@ -131,8 +173,9 @@ def save(folder: Path, measurement: Measurement) -> None:
         before = read_rows(path)
         kept = [] if before.empty else before[before["step"] != rows[0]["step"]].to_dict("records")
         write_rows(path, [*kept, *rows])
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **measurement.film)
-    with atomic(folder / FILM_FILE) as file:
-        file.write(buffer.getvalue())
+    if measurement.film:
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, allow_pickle=False, **measurement.film)
+        with atomic(folder / FILM_FILE) as file:
+            file.write(buffer.getvalue())
     write_text(folder / SPACE_FILE, json.dumps(measurement.space, indent=1, ensure_ascii=False))

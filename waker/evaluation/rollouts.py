@@ -6,28 +6,31 @@ stepped together and one policy call serves them all, each slot naming the stack
 
 from __future__ import annotations
 
+import functools
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from waker.behaviour.player import chance_of, set_chance
 from waker.config import EvalConfig
-from waker.errors import unknown
-from waker.evaluation.failures import failed
-from waker.evaluation.plan import Episode, plan_episodes, theta_columns
+from waker.constructors import close, made
+from waker.errors import UserError, unknown
+from waker.evaluation.exact import Exact
+from waker.evaluation.game import Game, NotRepeated, RewardFunction, Row
+from waker.evaluation.pieces import Piece, Pieces
+from waker.evaluation.plan import Episode, plan_episodes
 from waker.learner import Player
-from waker.slots import checked_observation, checked_rewards
-from waker.spaces import EnvSpec, completion_of
+from waker.seeding import load_torch_state, torch_state
+from waker.spaces import EnvSpec
 from waker_envs.api import ParametricEnv, ThetaSpace
+from waker_envs.foreign import Failed, Told
 
-Row = dict[str, Any]
+__all__ = ["MakeEnv", "RewardFunction", "Row", "evaluate", "torch_seed"]
+
 MakeEnv = Callable[..., ParametricEnv]
-RewardFunction = Callable[[Mapping[str, NDArray[Any]]], NDArray[np.float32]]
-"""A task defined after the run: observations with leading (B, T) to rewards (B, T)."""
 
 
 @contextmanager
@@ -37,24 +40,6 @@ def torch_seed(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices), torch.no_grad():
         torch.manual_seed(seed)
         yield
-
-
-@dataclass
-class _Slot:
-    """One environment and the (episode, task) it plays."""
-
-    env: ParametricEnv
-    job: int = -1
-    observation: dict[str, NDArray[Any]] = field(default_factory=dict)
-    first: bool = True
-    total: float = 0.0
-    actions: list[NDArray[np.float32]] = field(default_factory=list)
-    seen: list[dict[str, NDArray[Any]]] = field(default_factory=list)
-
-    @property
-    def length(self) -> int:
-        """Agent steps of the episode so far."""
-        return len(self.actions)
 
 
 def evaluate(
@@ -69,6 +54,7 @@ def evaluate(
     slots: int = 32,
     policy: str = "learned",
     rewards: Mapping[str, RewardFunction] | None = None,
+    piece: Piece | None = None,
 ) -> list[Row]:
     """Play the DR suite and every other suite with every task's deterministic policy.
 
@@ -85,6 +71,7 @@ def evaluate(
         slots: environments stepped together.
         policy: the rows' ``policy`` column, e.g. ``random`` for a reference.
         rewards: reward functions of tasks that the environment does not have.
+        piece: what to go on from, and where to keep it when a signal comes; None = from the beginning.
 
     Returns:
         One row for each (episode, task): task, policy, suite, theta_id, theta_<name>…, episode_seed, return
@@ -93,6 +80,7 @@ def evaluate(
 
     Raises:
         UserError: a task that the player or the environment does not have; an environment that fails.
+        Paused: a signal has come.
     """
     rewards = rewards or {}
     for task in tasks:
@@ -106,102 +94,83 @@ def evaluate(
         for episode in plan_episodes(space, config, seed, domain):
             made = alike.setdefault(repr(sorted(episode.env_kwargs.items())), [])
             made += [(episode, task) for task in of_domain]
-    rows: list[Row] = []
+    piece = piece or Pieces().piece("episodes")
+    beginning = chance_of(player)
+    try:
+        return _evaluate(player, make_env, spec, space, list(alike.values()), seed, slots, rewards, policy, piece)
+    except NotRepeated as difference:
+        warnings.warn(f"{difference}; the evaluation begins anew", Told, stacklevel=2)
+        piece.state = None
+        set_chance(player, beginning)
+        return _evaluate(player, make_env, spec, space, list(alike.values()), seed, slots, rewards, policy, piece)
+
+
+def _evaluate(
+    player: Player,
+    make_env: MakeEnv,
+    spec: EnvSpec,
+    space: ThetaSpace,
+    alike: Sequence[Sequence[tuple[Episode, str]]],
+    seed: int,
+    slots: int,
+    rewards: Mapping[str, RewardFunction],
+    policy: str,
+    piece: Piece,
+) -> list[Row]:
+    """Play all jobs, those of one kind of environment after those of the other, from where ``piece`` was stopped."""
+    state = piece.state or {"kind": 0, "rows": [], "playing": None}
+    rows, exact = list(state["rows"]), Exact(spec)
     with torch_seed(seed):
-        for jobs in alike.values():
-            envs = [make_env(**jobs[0][0].env_kwargs) for _ in range(min(slots, len(jobs)))]
+        if piece.state is not None:
+            load_torch_state(state["torch"])
+            set_chance(player, state["chance"])
+            exact.load_state_dict(state["exact"])
+        for kind, jobs in enumerate(alike):
+            if kind < state["kind"]:
+                continue
+            envs = _made(make_env, spec, jobs[0][0], min(slots, len(jobs)))
+            game = Game(player, envs, spec, space, jobs, rewards, policy, exact)
+            if kind == state["kind"] and state["playing"] is not None:
+                game.restore(state["playing"])
+
+            def snapshot(game: Game = game, kind: int = kind) -> dict[str, Any]:
+                return {
+                    "kind": kind,
+                    "rows": rows,
+                    "playing": game.state_dict(),
+                    "torch": torch_state(),
+                    "chance": chance_of(player),
+                    "exact": exact.state_dict(),
+                }
+
             try:
-                rows += _play(player, envs, spec, space, jobs, rewards, policy)
+                while envs and game.running:
+                    piece.tick(snapshot, game.progress)
+                    game.step()
             finally:
                 for env in envs:
-                    env.close()
+                    close(env, spec.env_id)
+            rows += game.rows
+    exact.tell()
     return rows
 
 
-def _play(
-    player: Player,
-    envs: Sequence[ParametricEnv],
-    spec: EnvSpec,
-    space: ThetaSpace,
-    jobs: Sequence[tuple[Episode, str]],
-    rewards: Mapping[str, RewardFunction],
-    policy: str,
-) -> list[Row]:
-    """Play all jobs over the slots; a slot that ends its episode takes the next job. Rows in the jobs' order."""
-    rows: list[Row | None] = [None] * len(jobs)
-    slots = [_Slot(env) for env in envs]
-    waiting = iter(range(len(jobs)))
-    members = np.zeros(len(slots), np.int64)
-    for s, slot in enumerate(slots):
-        _begin(slot, next(waiting), jobs, spec)
-        members[s] = player.names.index(jobs[slot.job][1])
-    state = player.initial(len(slots))
-    while any(slot.job >= 0 for slot in slots):
-        # A slot without work repeats its last observation, so that the policy's batch keeps one shape.
-        batch = {k.name: np.stack([slot.observation[k.name] for slot in slots]) for k in spec.observation}
-        first = np.array([slot.first for slot in slots])
-        actions, state = player.act(batch, first, state, members, True)
-        for s, slot in enumerate(slots):
-            if slot.job < 0:
-                continue
-            episode, task = jobs[slot.job]
-            info, ended = _step(slot, actions[s], spec, episode, task)
-            if not ended:
-                continue
-            if task in rewards:
-                seen = {k.name: np.stack([o[k.name] for o in slot.seen])[None] for k in spec.observation}
-                slot.total = float(np.sum(rewards[task](seen)))
-            rows[slot.job] = _row(slot, episode, task, info, space, policy)
-            following = next(waiting, -1)
-            if following < 0:
-                slot.job = -1
-            else:
-                _begin(slot, following, jobs, spec)
-                members[s] = player.names.index(jobs[following][1])
-    return [row for row in rows if row is not None]
+def _made(make_env: MakeEnv, spec: EnvSpec, episode: Episode, n: int) -> list[ParametricEnv]:
+    """n environments for episodes like this one; none for a suite whose environments cannot be made, which is told.
 
-
-def _begin(slot: _Slot, job: int, jobs: Sequence[tuple[Episode, str]], spec: EnvSpec) -> None:
-    episode, _ = jobs[job]
+    Raises:
+        UserError: they cannot be made although they are those of training.
+    """
+    kwargs = episode.env_kwargs
+    envs: list[ParametricEnv] = []
     try:
-        observation, _ = slot.env.reset(seed=episode.seed, options={"theta": episode.theta.copy()})
-        slot.observation = checked_observation(spec, observation)
-    except Exception as error:  # environments are other people's code: any exception may come
-        raise failed(spec, episode, (), error) from error
-    slot.job, slot.first, slot.total, slot.actions, slot.seen = job, True, 0.0, [], []
-
-
-def _step(
-    slot: _Slot, action: NDArray[np.float32], spec: EnvSpec, episode: Episode, task: str
-) -> tuple[dict[str, Any], bool]:
-    """One step of one slot; its info and whether the episode ended."""
-    slot.actions.append(action.copy())
-    try:
-        observation, _, terminated, truncated, info = slot.env.step(spec.action.to_env(action))
-        slot.observation = checked_observation(spec, observation)
-        checked_rewards(spec, info)
-        received = np.asarray(info["task_rewards"], np.float64)
-    except Exception as error:
-        raise failed(spec, episode, slot.actions, error) from error
-    slot.first = False
-    slot.seen.append(slot.observation)
-    if task in spec.tasks:
-        slot.total += float(received[spec.tasks.index(task)])
-    return info, terminated or truncated
-
-
-def _row(slot: _Slot, episode: Episode, task: str, info: Mapping[str, Any], space: ThetaSpace, policy: str) -> Row:
-    env: Any = slot.env.unwrapped
-    exact = task in env.tasks and hasattr(env, "optimal_return")
-    return {
-        "task": task,
-        "policy": policy,
-        "suite": episode.suite,
-        "theta_id": episode.theta_id,
-        **theta_columns(space, episode.theta),
-        "episode_seed": episode.seed,
-        "return": slot.total,
-        "completion": float(completion_of(info, env.tasks)[env.tasks.index(task)]) if task in env.tasks else np.nan,
-        "optimal_return": float(env.optimal_return(episode.theta, task, episode.seed)) if exact else np.nan,
-        "length": slot.length,
-    }
+        for _ in range(n):
+            envs.append(made(functools.partial(make_env, **kwargs), spec.env_id, kwargs))
+    except BaseException as error:
+        for env in envs:
+            close(env, spec.env_id)
+        if not kwargs or not isinstance(error, UserError):
+            raise
+        warnings.warn(f"suite {episode.suite!r} is left out: {error}", Failed, stacklevel=2)
+        return []
+    return envs

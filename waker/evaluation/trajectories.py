@@ -5,7 +5,7 @@ Called by :mod:`waker.evaluation.model_error` and :mod:`waker.evaluation.filmstr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from waker.evaluation.failures import failed
+from waker.evaluation.failures import guarded
 from waker.evaluation.plan import Episode
 from waker.learner import EXPLORER, Player
 from waker.slots import checked_observation, checked_rewards
@@ -53,6 +53,7 @@ def collect(
     episodes: Sequence[Episode],
     *,
     longest: int,
+    tick: Callable[[], None] = lambda: None,
 ) -> list[Trajectory]:
     """Play one episode in each environment, all stepped together by :func:`member` of ``player``.
 
@@ -60,6 +61,7 @@ def collect(
         player: acts stochastically (a held-out trajectory should wander as training's do).
         envs: at least as many as ``episodes``.
         longest: steps after which an episode is cut.
+        tick: called before every step; may raise to stop here.
 
     Raises:
         UserError: an environment that raises, or returns what it must not.
@@ -73,6 +75,7 @@ def collect(
     for _ in range(longest):
         if not running.any():
             break
+        tick()
         batch = {k.name: np.stack([seen[-1][k.name] for seen in split]) for k in spec.observation}
         chosen, state = player.act(batch, first, state, members, False)
         first = np.zeros(n, bool)
@@ -114,20 +117,16 @@ def as_batch(trajectories: Sequence[Trajectory], device: torch.device) -> dict[s
 
 
 def _reset(env: ParametricEnv, spec: EnvSpec, episode: Episode) -> tuple[Any, dict[str, NDArray[Any]]]:
-    try:
+    with guarded(spec, episode, ()):
         observation, _ = env.reset(seed=episode.seed, options={"theta": episode.theta.copy()})
         return observation, checked_observation(spec, observation)
-    except Exception as error:  # environments are other people's code: any exception may come
-        raise failed(spec, episode, (), error) from error
 
 
 def _step(
     env: ParametricEnv, spec: EnvSpec, episode: Episode, actions: Sequence[NDArray[np.float32]]
 ) -> tuple[Any, dict[str, NDArray[Any]], bool, bool]:
     """One step with the last of ``actions``."""
-    try:
+    with guarded(spec, episode, actions):
         observation, _, terminated, truncated, info = env.step(spec.action.to_env(actions[-1]))
         checked_rewards(spec, info)
-        return observation, checked_observation(spec, observation), terminated, truncated
-    except Exception as error:
-        raise failed(spec, episode, actions, error) from error
+        return observation, checked_observation(spec, observation), bool(terminated), bool(truncated)

@@ -1,0 +1,144 @@
+"""What a family knows exactly, asked for in an evaluation: optional, so that its failure costs these numbers alone.
+
+Called by :mod:`waker.evaluation.rollouts` (``optimal_return``), :mod:`waker.evaluation.model_error` (``predict``) and,
+before a training begins, by :mod:`waker.evaluation.rehearsal`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waker.evaluation.plan import Episode
+from waker.slots import BrokenPromise, reason_of
+from waker.spaces import EnvSpec
+from waker_envs.foreign import Failed, foreign
+
+LARGEST_JOINT = 4096
+"""Classes of a key's joint distribution that is still compared."""
+
+
+class Exact:
+    """Calls of a family's exact methods. One that raises, or returns what it must not, is counted and told in the end.
+
+    Args:
+        spec: of the family.
+    """
+
+    def __init__(self, spec: EnvSpec) -> None:
+        self._spec = spec
+        self._calls: dict[str, int] = {}
+        self._failures: dict[str, tuple[int, str]] = {}  # how many, and the first
+
+    def optimal_return(self, env: Any, task: str, episode: Episode) -> float:
+        """The best expected return; NaN where the family cannot say."""
+        call = f"optimal_return({episode.theta.tolist()}, {task!r}, {episode.seed})"
+
+        def ask() -> float:
+            if task not in self._spec.tasks or not hasattr(env.unwrapped, "optimal_return"):
+                return np.nan
+            self._count("optimal_return")
+            return _number(env.unwrapped.optimal_return(episode.theta.copy(), task, episode.seed))
+
+        value = self._asked("optimal_return", call, ask)
+        return np.nan if value is None else float(value)
+
+    def predict(
+        self, env: Any, episode: Episode, observation: Any, actions: NDArray[np.float32]
+    ) -> dict[str, NDArray[np.float64]]:
+        """Exact distributions after the last of ``actions`` (k, A), flat, for the keys that the family can predict."""
+        call = f"predict({episode.theta.tolist()}, {episode.seed}, …)"
+
+        def ask() -> dict[str, NDArray[np.float64]]:
+            if not hasattr(env.unwrapped, "predict"):
+                return {}
+            self._count("predict")
+            taken = np.array([self._spec.action.to_env(action) for action in actions])
+            given = env.unwrapped.predict(episode.theta.copy(), episode.seed, observation, taken)
+            return _distributions(self._spec, given, len(taken))
+
+        return self._asked("predict", call, ask) or {}
+
+    def tell(self) -> None:
+        """Warn of what failed, one line a method."""
+        for method, (count, first) in self._failures.items():
+            warnings.warn(
+                f"{self._spec.env_id}: {method} failed at {count:,} of {self._calls[method]:,} calls, whose numbers "
+                f"are left out; the first was {first}",
+                Failed,
+                stacklevel=2,
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has been counted."""
+        return {"calls": dict(self._calls), "failures": {k: list(v) for k, v in self._failures.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on counting."""
+        self._calls = dict(state["calls"])
+        self._failures = {k: (int(v[0]), str(v[1])) for k, v in state["failures"].items()}
+
+    def _count(self, method: str) -> None:
+        self._calls[method] = self._calls.get(method, 0) + 1
+
+    def _asked(self, method: str, call: str, ask: Callable[[], Any]) -> Any:
+        try:
+            with foreign(f"{self._spec.env_id}, {call}", _NoAnswer):
+                return ask()
+        except _NoAnswer as failure:
+            self._calls.setdefault(method, 1)  # to look whether there is such a method may fail, too
+            count, first = self._failures.get(method, (0, f"{call}: {reason_of(failure.error)}"))
+            self._failures[method] = (count + 1, first)
+            return None
+
+
+class _NoAnswer(Exception):
+    """An exact method failed."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+
+def _number(value: Any) -> float:
+    """A return; NaN where the family itself says that it does not know.
+
+    Raises:
+        BrokenPromise: no number, or an infinite one.
+    """
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub" or array.size != 1 or np.isinf(array).any():
+        raise BrokenPromise(f"it returned {' '.join(repr(value).split())[:100]} instead of a number")
+    return float(array.reshape(-1)[0])
+
+
+def _distributions(spec: EnvSpec, given: Any, steps: int) -> dict[str, NDArray[np.float64]]:
+    """The last of ``steps`` distributions of each key, flat.
+
+    Raises:
+        BrokenPromise: another shape, a key that is not there, or no distribution.
+    """
+    if not isinstance(given, Mapping):
+        raise BrokenPromise(f"it returned a {type(given).__name__} instead of a mapping from observation key to arrays")
+    keys = {key.name: key for key in spec.observation}
+    found = {}
+    for name, rows in given.items():
+        key = keys.get(name)
+        if key is None or key.kind != "categorical":
+            raise BrokenPromise(f"it predicts {name!r}, which is no categorical key of the observation")
+        size = int(np.prod(key.classes, dtype=float))
+        if size > LARGEST_JOINT:
+            continue
+        array = np.asarray(rows, np.float64)
+        if array.shape[:1] != (steps,) or array[-1].size != size:
+            wanted = (steps, *key.classes)
+            raise BrokenPromise(f"its {name!r} has shape {array.shape} instead of {wanted}")
+        last = array[-1].reshape(-1)
+        if not np.isfinite(last).all() or (last < 0).any() or abs(last.sum() - 1) > 1e-4:
+            raise BrokenPromise(f"its {name!r} is no distribution: from {last.min():g}, summing to {last.sum():g}")
+        found[name] = last
+    return found
