@@ -236,15 +236,19 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
     compiling = decide(config, family.spec, run_calls(config), progress.note, before)
     config = compiling.config
     record = {"arithmetic": used, "compiling": compiling.record}
-    run = RunFolder.open(folder, config, family.space.names, family.spec.tasks, family.spaces, record)
-    family.check_unchanged(folder)
-    if compiling.told:
-        progress.note(compiling.told)
-    with saving(f"the θ space in {run.path}"):
-        described = records.describe_space(family.space, family.spec.tasks)
-        write_text(run.path / records.SPACE_FILE, json.dumps(described, indent=1, ensure_ascii=False))
-    parts = parts_of(config, family, evaluator(config, family, run.path, progress.note), compiling.costs)
-    return train(parts, run, progress), run.path
+    with RunFolder(folder, config).locked():  # before anything is written
+        if (folder / "config.yaml").is_file() != known:
+            raise UserError(f"{folder} was begun or removed just now by another process; run the same command again")
+        run = RunFolder.open(folder, config, family.space.names, family.spec.tasks, family.spaces, record)
+        run.held = True
+        family.check_unchanged(folder)
+        if compiling.told:
+            progress.note(compiling.told)
+        with saving(f"the θ space in {run.path}"):
+            described = records.describe_space(family.space, family.spec.tasks)
+            write_text(run.path / records.SPACE_FILE, json.dumps(described, indent=1, ensure_ascii=False))
+        parts = parts_of(config, family, evaluator(config, family, run.path, progress.note), compiling.costs)
+        return train(parts, run, progress), run.path
 
 
 def recorded_arithmetic(folder: Path) -> Mapping[str, Any]:

@@ -83,8 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         a file could not be written; 130 and 143 stopped by Ctrl-C and SIGTERM.
     """
     from waker.telling import told_warnings
+    from waker.watch import watched
 
-    with told_warnings() as told:
+    with watched(), told_warnings() as told:
         code = _guarded(sys.argv[1:] if argv is None else argv)
     return BLEMISHED if code == 0 and told.failures else code
 
@@ -121,6 +122,7 @@ def _guarded(argv: Sequence[str]) -> int:
 def _told(argv: Sequence[str]) -> int:
     """The exit code of a command, where it ends by itself or with one of our own errors."""
     from waker.files import SaveFailed
+
     # waker_envs raises its own ValueErrors (it never imports waker); both kinds are the user's business.
     from waker_envs import ThetaError, UnknownEnvError, UnknownTaskError
 

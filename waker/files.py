@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,40 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Out of disk, out of quota, past the largest file allowed."""
 TEMPORARY = ".tmp-"
 """Prefix of unfinished files; table readers skip names that begin with a dot."""
+
+
+_numbers = itertools.count()
+
+
+def _temporary(name: str) -> str:
+    """A name for an unfinished file that no other writer uses, in this process or another, here or on another host."""
+    return f"{TEMPORARY}{_host():x}-{os.getpid()}-{next(_numbers)}-{name}"
+
+
+def _host() -> int:
+    return zlib.crc32(os.uname().nodename.encode())
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Remove unfinished files that processes of this host have left behind which are no more.
+
+    Raises:
+        OSError: one cannot be removed.
+    """
+    for path in folder.glob(f"{TEMPORARY}{_host():x}-*"):
+        pid = path.name.removeprefix(TEMPORARY).split("-")[1]
+        if pid.isdecimal() and path.is_file() and not _alive(int(pid)):
+            path.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
 
 
 class SaveFailed(UserError):
@@ -42,7 +78,7 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: it could not be written; ``path`` is as it was before.
     """
-    temporary = path.with_name(TEMPORARY + path.name)
+    temporary = path.with_name(_temporary(path.name))
     try:
         with open(temporary, "wb") as file:
             yield file

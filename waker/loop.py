@@ -5,6 +5,7 @@ Called by the command line through :mod:`waker.assembly`, and by tests with a du
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from enum import Enum
 
 from waker.interrupts import Interrupted, StopSignals
@@ -13,6 +14,7 @@ from waker.replay_memory import amount
 from waker.rundir import RunFolder
 from waker.session import Parts, Session
 from waker.slots import EnvironmentFailed
+from waker.watch import watched
 
 _LOWERED = {
     "bf16": "train.precision = bf16 is many times slower than fp32 on a CPU",
@@ -49,7 +51,7 @@ def train(parts: Parts, run: RunFolder, progress: Progress | None = None) -> Out
         UserError: another process works in the folder, or none of its checkpoints is whole.
     """
     progress = progress or Progress(run.name, run.config.train.steps)
-    with run.locked(), StopSignals() as stop:
+    with nullcontext() if run.held else run.locked(), StopSignals() as stop, watched():
         session = Session(parts, run, progress)
         try:
             session.resume()

@@ -24,7 +24,7 @@ import yaml
 
 from waker.config import Config
 from waker.errors import UserError, unknown
-from waker.files import reading, saving, write_text
+from waker.files import clear_unfinished, reading, saving, write_text
 
 FREE_KEYS = (
     "device",
@@ -160,10 +160,12 @@ class RunFolder:
     Attributes:
         path: the folder.
         config: its configuration (the one given, whose free settings win).
+        held: whether the folder is locked for this object's user already, by :meth:`locked` of another.
     """
 
     def __init__(self, path: Path, config: Config, arithmetic: Mapping[str, Any] | None = None) -> None:
         self.path, self.config, self._arithmetic = path, config, arithmetic
+        self.held = False
 
     @classmethod
     def open(
@@ -249,14 +251,21 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Hold the folder against other processes; the system lets go even when this process is killed.
 
+        Comes before anything is written into the folder, which is made if need be.
+
         Raises:
             UserError: another process holds it.
+            SaveFailed: the folder or its lock cannot be made.
         """
-        with open(self.path / ".lock", "w") as file:
+        with saving(f"the lock of {self.path}"):
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = open(self.path / ".lock", "w")  # noqa: SIM115 — held below
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UserError(f"another process is working in {self.path}") from None
+            clear_unfinished(self.path)
             yield
 
 

@@ -1,8 +1,8 @@
 """A worker process of :mod:`waker.slot_processes`: it owns some slots and does what the collector's process asks.
 
-It imports no torch, only what environments need. An order is a list of things to do, or None for the end, and its answer
-a list of what came of them: one message either way, as being woken costs more than most steps. Which slot is under way is a number in
-memory that both sides see, so that the right one is named when a worker dies.
+It imports no torch, only what environments need. An order is a list of things to do, or None for the end, and its
+answer a list of what came of them: one message either way, as being woken costs more than most steps. Which slot is
+under way is a number in memory that both sides see, so that the right one is named when a worker dies.
 """
 
 from __future__ import annotations

@@ -22,12 +22,12 @@ def guard() -> None:
 
 
 def leave(code: int) -> None:
-    """From here on a signal ends the process at once, with ``code``: all is done, and the interpreter is clearing up."""
+    """From here on a signal ends the process at once, with ``code``: all is done, and the interpreter clears up."""
     for number in SIGNALS:
         signal.signal(number, lambda *_: _exit(code))
 
 
-def _stop(number, frame):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 — types would have to be imported
+def _stop(number, frame):  # type: ignore[no-untyped-def]
     within = frame
     while within is not None:
         if within.f_code.co_filename == _IMPORTING or within.f_code.co_filename == __file__:
@@ -41,8 +41,8 @@ def _stop(number, frame):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN20
 
 def tell(line: str) -> None:
     """One line on standard error, from a signal handler too: no buffer is taken, which the process may hold."""
-    try:
+    try:  # noqa: SIM105 — contextlib would have to be imported
         sys.stdout.flush()
-    except Exception:  # noqa: BLE001, S110 — it is being written to just now, or nobody reads it
+    except Exception:  # noqa: BLE001 — it is being written to just now, or nobody reads it
         pass
     os.write(2, f"waker: {line}\n".encode())

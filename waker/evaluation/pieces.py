@@ -1,9 +1,9 @@
 """An evaluation in pieces: what of it has been done is kept when it is stopped, and the next one goes on from there.
 
-A cluster ends a job some seconds after SIGTERM, and an evaluation may take hours. So it looks for a signal at every step
-(:meth:`Piece.tick`), writes what it has measured and where it is, and raises :class:`~waker.interrupts.Paused`. Where it
-is includes the chance of policies, so that the rows in the end are those of an evaluation that nobody stopped. The same
-is written once a minute, as not every end is announced.
+A cluster ends a job some seconds after SIGTERM, and an evaluation may take hours. So it looks for a signal at every
+step (:meth:`Piece.tick`), writes what it has measured and where it is, and raises
+:class:`~waker.interrupts.Paused`. Where it is includes the chance of policies, so that the rows in the end are those of
+an evaluation that nobody stopped. The same is written once a minute, as not every end is announced.
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ def _evaluate(
             if kind == state["kind"] and state["playing"] is not None:
                 game.restore(state["playing"])
 
-            def snapshot(game: Game = game, kind: int = kind) -> dict[str, Any]:
+            def snapshot(game: Game = game, kind: int = kind, rows: list[Row] = rows) -> dict[str, Any]:
                 return {
                     "kind": kind,
                     "rows": rows,
@@ -150,7 +150,7 @@ def _evaluate(
             finally:
                 for env in envs:
                     close(env, spec.env_id)
-            rows += game.rows
+            rows = [*rows, *game.rows]
     exact.tell()
     return rows
 
