@@ -77,6 +77,8 @@ def adapted_rows(
         if record["model"]["updates"] != loaded.identity["updates"]:
             note(f"{folder.name} was trained on an earlier model; `waker adapt` it again to measure it")
             continue
+        if record.get("replay_lost"):
+            note(f"{folder.name} was trained without some ticks of the replay, which were damaged")
         missing = [name for name in record["functions"] if name not in functions]
         for name in missing:
             note(f"task {name!r} needs --task-module {record['functions'][name]['source']}; left out")
@@ -105,6 +107,7 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
     from waker.files import saving
     from waker.relabel import load_task
     from waker.rundir import RunFolder, read_config
+    from waker.salvage import mend_tables
 
     functions = {task.name: task for task in map(load_task, args.task_module)}
     changes = {
@@ -112,8 +115,10 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
         for name in ("episodes", "suite_episodes", "model_episodes")
         if (value := getattr(args, name)) is not None
     }
-    with RunFolder(folder, read_config(folder)).locked():
+    run = RunFolder(folder, read_config(folder))
+    with run.locked():
         loaded = load_run(folder, note, args.device)
+        mend_tables(folder, note)
         family, config = loaded.family, dataclasses.replace(loaded.config.evaluation, **changes)
         player = task_player(loaded.agent)
         found = records.measure(
@@ -128,6 +133,7 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
         )
         extra = adapted_rows(loaded, config, functions, player is not None, note)
         found = dataclasses.replace(found, evaluation=[*found.evaluation, *({**loaded.identity, **r} for r in extra)])
+        run.check_there()
         with saving(f"the evaluation of {folder}"):
             records.save(folder, found)
     if player is None and not extra:
