@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 
 import waker_envs
 from tests.tiny import RUN, refused
@@ -22,6 +21,7 @@ from waker.compiled import whole
 from waker.loop import Outcome
 from waker.progress import Progress
 from waker.relabel import load_task
+from waker.sealed import read_yaml, write_yaml
 from waker.tables import read_rows
 
 TASK = '''"""A task that the environment does not have."""
@@ -70,9 +70,9 @@ def test_going_on_equals_not_stopping(folder: Path) -> None:
 def test_a_run_of_a_gpu_is_plain_float32_on_a_cpu(folder: Path, how: str) -> None:
     """Its compiling and bf16 would take many times as long here; weights are float32 either way."""
     plain = load_run(folder, note)
-    record = yaml.safe_load((folder / "config.yaml").read_text())
+    record = read_yaml(folder / "config.yaml")
     record["config"]["train"] |= {"compile": how, "precision": "bf16"}
-    (folder / "config.yaml").write_text(yaml.safe_dump(record))
+    write_yaml(folder / "config.yaml", record)
     loaded = load_run(folder, note)
     train = loaded.config.train
     assert (train.compile, train.precision) == ("off", "fp32") and not loaded.agent.precision.lowered
@@ -138,14 +138,14 @@ def test_compiled_policies_go_on_compiled_and_are_evaluated_as_they_are(
     # Others are eager, as their run was.
     asked[3] = "blue"
     assert made("2") == 0
-    record = yaml.safe_load((folder / "adapted" / "blue" / "tasks.yaml").read_text())
+    record = read_yaml(folder / "adapted" / "blue" / "tasks.yaml")
     assert record.pop("compile") == "off"
     record["compile"] = "graphs"  # begun on a GPU: the same updates, whoever starts their kernels
-    (folder / "adapted" / "blue" / "tasks.yaml").write_text(yaml.safe_dump(record))
+    write_yaml(folder / "adapted" / "blue" / "tasks.yaml", record)
     assert made("3") == 0
     assert "going on from 2 updates" in capsys.readouterr().err
     del record["compile"]
-    (folder / "adapted" / "blue" / "tasks.yaml").write_text(yaml.safe_dump(record))  # as it once was written
+    write_yaml(folder / "adapted" / "blue" / "tasks.yaml", record)  # as it once was written
     assert made("4") == 0
     assert "going on from 3 updates" in capsys.readouterr().err
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 
 from waker import arithmetic, mkl_dispatch
 from waker.arithmetic import settle
@@ -20,6 +19,7 @@ from waker.assembly import load_run, recorded_arithmetic
 from waker.cli import main
 from waker.config import Config
 from waker.model import products
+from waker.sealed import read_yaml, write_yaml
 from waker.session import Session
 
 RUN = Path("gridhazards/waker-m/plan2explore/seed-0")
@@ -105,14 +105,14 @@ def test_the_choice_is_in_the_run_folder_and_a_resume_tells_of_another_processor
     command = ["train", "--preset", "tiny", "--runs", str(tmp_path), "--train.products", "onednn"]
     assert main(command) == 0
     file = tmp_path / RUN / "config.yaml"
-    record = yaml.safe_load(file.read_text())
+    record = read_yaml(file)
     assert record["arithmetic"] == settle(config("onednn"))[0] == recorded_arithmetic(tmp_path / RUN)
     record["arithmetic"]["processor"] = "Another 7"
-    file.write_text(yaml.safe_dump(record))
+    write_yaml(file, record)
     capfd.readouterr()
     assert main(command) == 0
     assert "computed on a Another 7" in "".join(capfd.readouterr())
-    assert yaml.safe_load(file.read_text()) == record  # nothing was computed: the run had been finished
+    assert read_yaml(file) == record  # nothing was computed: the run had been finished
     notes: list[str] = []
     products.use("blas")
     load_run(tmp_path / RUN, notes.append)
@@ -136,7 +136,7 @@ def test_a_run_stays_with_the_products_of_its_newest_leg(
         """Products recorded last, those recorded before, and what was told."""
         argv = ["train", "--preset", "tiny", "--runs", str(tmp_path), "--train.products", asked]
         assert main(argv) == 128 + signal.SIGTERM
-        record = yaml.safe_load(file.read_text())
+        record = read_yaml(file)
         assert record["arithmetic"]["products"] == products.used()
         before = [leg["products"] for leg in record.get("arithmetic_before", [])]
         return products.used(), before, capsys.readouterr().err
@@ -156,21 +156,21 @@ def test_policies_adapted_later_have_products_of_their_own(
 ) -> None:
     folder = tmp_path / "run"
     shutil.copytree(finished / RUN, folder)
-    record = yaml.safe_load((folder / "config.yaml").read_text())
+    record = read_yaml(folder / "config.yaml")
     record["arithmetic"]["products"] = "blas"
-    (folder / "config.yaml").write_text(yaml.safe_dump(record))
+    write_yaml(folder / "config.yaml", record)
     tasks = folder / "adapted" / "green" / "tasks.yaml"
 
     def adapted(updates: int) -> str:
         assert main(["adapt", str(folder), "--tasks", "green", "--updates", str(updates)]) == 0
-        assert yaml.safe_load(tasks.read_text())["arithmetic"]["products"] == products.used()
+        assert read_yaml(tasks)["arithmetic"]["products"] == products.used()
         return products.used()
 
     assert adapted(1) == "onednn"  # the faster, and not as the run
     monkeypatch.setattr(products, "fastest", lambda: "blas")
     assert adapted(2) == "onednn"  # as they were
-    begun = yaml.safe_load(tasks.read_text())
-    tasks.write_text(yaml.safe_dump({k: v for k, v in begun.items() if k != "arithmetic"}))
+    begun = read_yaml(tasks)
+    write_yaml(tasks, {k: v for k, v in begun.items() if k != "arithmetic"})
     assert adapted(3) == "blas"  # once they were as the run
     told = "".join(capsys.readouterr())
     assert "starting anew" not in told and "products" not in told

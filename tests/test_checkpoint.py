@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import pickle
 import shutil
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from waker.checkpoint import CheckpointCorrupt, Checkpoints, pack, unpack
 from waker.errors import UserError
 from waker.files import SaveFailed, atomic, saving
+from waker.manifest import read_manifest, write_manifest
 
 STATE: dict[str, Any] = {
     "weights": {"a": torch.arange(6.0).reshape(2, 3), "flags": torch.tensor([True, False])},
@@ -65,20 +67,18 @@ def test_loading_runs_no_code(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path / "c")
     path = checkpoints.save({"x": 1}, 1, 0)
     torch.save({"x": Harm()}, path / "state.pt")
-    manifest = (path / "manifest.json").read_text()
-    import hashlib
-    import json
 
-    content = (path / "state.pt").read_bytes()
-    forged = json.loads(manifest) | {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    (path / "manifest.json").write_text(json.dumps(forged))
+    def forge() -> None:
+        content = (path / "state.pt").read_bytes()
+        told = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        write_manifest(path, read_manifest(path) | told)
+
+    forge()
     with pytest.raises(CheckpointCorrupt, match="cannot be read"):
         checkpoints.load(path)
     assert not (tmp_path / "harmed").exists()
     (path / "state.pt").write_bytes(pickle.dumps(Harm(), protocol=2))
-    content = (path / "state.pt").read_bytes()
-    forged |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    (path / "manifest.json").write_text(json.dumps(forged))
+    forge()
     with pytest.raises(CheckpointCorrupt):
         checkpoints.load(path)
     assert not (tmp_path / "harmed").exists()

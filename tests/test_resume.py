@@ -29,7 +29,7 @@ from waker.loop import Outcome
 from waker.model import products
 from waker.presets import PRESETS
 from waker.rundir import run_folder
-from waker.session import TABLES
+from waker.salvage import TABLES
 from waker.tables import read_rows
 
 

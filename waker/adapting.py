@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import yaml
 
 from waker import arithmetic
 from waker.assembly import LoadedRun, recorded_arithmetic, with_free_products
@@ -26,19 +25,24 @@ from waker.compile_costs import Costs
 from waker.config import CompileSetting, Config
 from waker.errors import UserError
 from waker.feed import Feed
-from waker.files import reading, saving, sha256, write_text
+from waker.files import saving, sha256
 from waker.interrupts import Interrupted, StopSignals
-from waker.loggers import JsonlSink, Means
+from waker.loggers import Means
 from waker.loop import Outcome
+from waker.metrics_file import JsonlSink
 from waker.progress import Progress
 from waker.relabel import TaskFunction, relabelled
 from waker.rundir import read_config
+from waker.sealed import read_yaml, write_yaml
 from waker.seeding import load_torch_state, seed_for, torch_state
+from waker.state_fit import check_fit
 
 SAVE_EVERY = 500
 """Updates between checkpoints."""
 DEFAULT_UPDATES = 1_000
 """For runs whose own settings name no number (they trained their task policies alongside)."""
+_SUBJECT = ("tasks", "functions", "model")
+"""In ``tasks.yaml``: what policies belong to. Where some of the replay is lost, its ticks are in ``replay_lost``."""
 _STREAM = 1
 """Sets the chance of an adaptation apart from the run's own streams."""
 
@@ -141,9 +145,13 @@ def _subject(loaded: LoadedRun, tasks: Sequence[Task]) -> dict[str, Any]:
 
 
 class _Begun(NamedTuple):
-    """The record of a folder: what its policies belong to, how their updates are made, and with what."""
+    """The record of a folder: what its policies belong to, how their updates are made, and with what.
+
+    ``lost`` has the ticks of the replay that they are trained without.
+    """
 
     subject: dict[str, Any]
+    lost: list[list[int]]
     compile: CompileSetting
     arithmetic: dict[str, Any] | None
 
@@ -157,14 +165,13 @@ def _begun(folder: Path) -> _Begun | None:
     file = folder / "tasks.yaml"
     if not file.is_file():
         return None
-    with reading(file):
-        record = yaml.safe_load(file.read_text(encoding="utf-8"))
-    if not isinstance(record, dict):
-        return None
-    used = record.pop("arithmetic", None)
+    record = read_yaml(file)
+    used = record.get("arithmetic")
     # Before there was a choice, nothing was compiled here but by a GPU.
-    choice = record.pop("compile", "off")
-    return _Begun(record, choice, used if isinstance(used, dict) and "products" in used else None)
+    choice = record.get("compile", "off")
+    subject = {key: record[key] for key in _SUBJECT if key in record}
+    lost = record.get("replay_lost", [])
+    return _Begun(subject, lost, choice, used if isinstance(used, dict) and "products" in used else None)
 
 
 class Adaptation:
@@ -191,7 +198,9 @@ class Adaptation:
         self.folder = folder_of(loaded.run.path, tasks)
         self.compiling, self._used = compiling or Compiling(loaded.config), used
         config = self.compiling.config
-        replay = relabelled(loaded.replay(), loaded.family.spec, self.tasks)
+        held = loaded.replay(progress.note)
+        self._lost = [list(span) for span in held.lost]
+        replay = relabelled(held, loaded.family.spec, self.tasks)
         self.rng = np.random.default_rng(seed_for(config.seed, "replay", _STREAM))
         torch.manual_seed(seed_for(config.seed, "torch", _STREAM))
         self.adapter = adapter_for(loaded, self.names, config, self.compiling.costs)
@@ -203,6 +212,7 @@ class Adaptation:
     def record(self) -> dict[str, Any]:
         """What the policies belong to and how they are trained: anew where that has changed, but for ``arithmetic``."""
         record = {**_subject(self.loaded, self.tasks), "compile": self.compiling.config.train.compile}
+        record |= {"replay_lost": self._lost} if self._lost else {}
         return record | ({"arithmetic": dict(self._used)} if self._used else {})
 
     def run(self, updates: int) -> Outcome:
@@ -256,22 +266,24 @@ class Adaptation:
         file = self.folder / "tasks.yaml"
         if file.is_file():
             begun = _begun(self.folder)
-            now = (_subject(self.loaded, self.tasks), self.compiling.config.train.compile)
-            if begun is not None and (begun.subject, begun.compile) == now:
+            now = (_subject(self.loaded, self.tasks), self._lost, self.compiling.config.train.compile)
+            if begun is not None and begun[:3] == now:
                 return
-            self.progress.note("the model or a task has changed since these policies were trained: starting anew")
+            self.progress.note("the model, its replay or a task has changed since these were trained: starting anew")
             shutil.rmtree(self.checkpoints.folder, ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_text(file, yaml.safe_dump(self.record, sort_keys=False))
+        write_yaml(file, self.record)
 
     def _note_arithmetic(self) -> None:
         """Record what is computed with from now on: what the next command stays with."""
         begun = _begun(self.folder)
         if self._used and (begun is None or begun.arithmetic != self._used):
             with saving(f"policies in {self.folder}"):
-                write_text(self.folder / "tasks.yaml", yaml.safe_dump(self.record, sort_keys=False))
+                write_yaml(self.folder / "tasks.yaml", self.record)
 
     def _save(self, sink: JsonlSink) -> None:
+        tasks = self.folder / "tasks.yaml"
+        self.loaded.run.check_there(sink.gone(), None if tasks.is_file() else tasks)
         state = {
             "adapter": self.adapter.state_dict(),
             "updates": self.updates,
@@ -283,6 +295,7 @@ class Adaptation:
             self.checkpoints.save(state, self.updates, 0, {})
 
     def _restore(self, state: Mapping[str, Any], sink: JsonlSink) -> bool:
+        check_fit(state["adapter"], self.adapter.state_dict(), "policies")
         self.adapter.load_state_dict(state["adapter"])
         self.updates = int(state["updates"])
         self.rng.bit_generator.state = state["replay"]
@@ -301,9 +314,9 @@ def adapted_sets(run: Path) -> list[tuple[Path, dict[str, Any]]]:
     """
     found = []
     for file in sorted(run.glob("adapted/*/tasks.yaml"), key=lambda path: path.stat().st_mtime):
-        with reading(file):
-            record = yaml.safe_load(file.read_text(encoding="utf-8"))
-        if not isinstance(record, dict) or not {"tasks", "functions", "model"} <= set(record):
+        record = read_yaml(file)
+        kinds = {"tasks": list, "functions": dict, "model": dict}
+        if not all(isinstance(record.get(key), kind) for key, kind in kinds.items()):
             raise UserError(f"{file} cannot be read: it lacks tasks, functions or model")
         found.append((file.parent, record))
     return found
@@ -316,6 +329,7 @@ def load_adapted(
     adapter = adapter_for(loaded, names)
 
     def use(state: dict[str, Any]) -> bool:
+        check_fit(state["adapter"], adapter.state_dict(), "policies")
         adapter.load_state_dict(state["adapter"])
         return True
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -29,16 +28,20 @@ from waker.errors import UserError
 from waker.evaluation import records
 from waker.evaluation.model_error import measured_ids
 from waker.evaluation.pieces import FOLDER, Pieces, subject_of
-from waker.files import saving, write_text
+from waker.files import saving
 from waker.learner import Learner, Player
 from waker.loggers import check_sinks
 from waker.loop import Outcome, train
+from waker.lost_settings import recover_settings
+from waker.manifest import CheckpointCorrupt
 from waker.progress import Progress
 from waker.replay import Replay, record_fields
 from waker.replay_store import ReplayStore
 from waker.rundir import RunFolder, read_config, read_record, run_folder
+from waker.sealed import write_json
 from waker.session import Evaluate, Parts, Row
 from waker.spaces import EnvSpec, spec_of
+from waker.state_fit import check_fit
 from waker_envs.api import ParametricEnv, ThetaSpace
 from waker_envs.foreign import foreign, reason_of
 
@@ -186,7 +189,8 @@ def evaluator(config: Config, family: Family, folder: Path, note: Callable[[str]
             device=config.device,
             pieces=pieces,
         )
-        records.save(folder, dataclasses.replace(found, evaluation=[], model_error=[]))
+        with saving(f"the film strip in {folder}"):
+            records.save(folder, dataclasses.replace(found, evaluation=[], model_error=[]))
         pieces.finish()
         return {"evaluation": found.evaluation, "model_error": found.model_error, "curriculum": curriculum.table()}
 
@@ -225,28 +229,30 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
     use_threads(config.device)
     family = Family.of(config)
     folder = run_folder(runs, config)
+    recovered: list[str] = []
+    recover_settings(folder, recovered.append)
     known = (folder / "config.yaml").is_file()
     used, changes = arithmetic.settle(config, recorded_arithmetic(folder) if known else None)
     if not known:
         check_buildable(config, family)
     progress = progress or Progress(RunFolder(folder, config).name, config.train.steps)
-    for change in changes:
+    for change in [*recovered, *changes]:
         progress.note(change)
     before = read_config(folder).train.compile if known else None
     compiling = decide(config, family.spec, run_calls(config), progress.note, before)
     config = compiling.config
     record = {"arithmetic": used, "compiling": compiling.record}
-    with RunFolder(folder, config).locked():  # before anything is written
+    with RunFolder(folder, config).locked() as lock:  # before anything is written
         if (folder / "config.yaml").is_file() != known:
             raise UserError(f"{folder} was begun or removed just now by another process; run the same command again")
         run = RunFolder.open(folder, config, family.space.names, family.spec.tasks, family.spaces, record)
-        run.held = True
+        run.lock = lock
         family.check_unchanged(folder)
         if compiling.told:
             progress.note(compiling.told)
         with saving(f"the θ space in {run.path}"):
             described = records.describe_space(family.space, family.spec.tasks)
-            write_text(run.path / records.SPACE_FILE, json.dumps(described, indent=1, ensure_ascii=False))
+            write_json(run.path / records.SPACE_FILE, described, indent=1)
         parts = parts_of(config, family, evaluator(config, family, run.path, progress.note), compiling.costs)
         return train(parts, run, progress), run.path
 
@@ -304,15 +310,21 @@ class LoadedRun:
         """The columns of every row measured on this checkpoint."""
         return {**self.run.columns, "step": self.step, "updates": int(self.state["updates"])}
 
-    def replay(self) -> Replay:
-        """The run's replay as the checkpoint knows it. Hold the folder's lock: it tidies the chunk files.
+    def replay(self, note: Callable[[str], None]) -> Replay:
+        """The run's replay as the checkpoint knows it; hold the folder's lock.
+
+        Args:
+            note: told of chunks that are damaged or missing, and left out (``lost`` of the replay).
 
         Raises:
-            CheckpointCorrupt: a chunk is damaged or missing.
+            CheckpointCorrupt: not enough of it is left for a window.
         """
         train = self.config.train
         replay = Replay(record_fields(self.family.spec), train.envs, train.replay, self.run.path / "replay")
-        ReplayStore(self.run.path / "replay", replay).restore(self.state["replay"])
+        for told in ReplayStore(self.run.path / "replay", replay).restore(self.state["replay"], without_damaged=True):
+            note(told)
+        if replay.lost and not replay.windows(train.length):
+            raise CheckpointCorrupt(f"the replay in {self.run.path} is damaged: too little of it is left")
         return replay
 
 
@@ -342,6 +354,7 @@ def load_run(folder: Path, note: Callable[[str], None], device: str | None = Non
     agent = Agent(family.spec, config)
 
     def use(state: dict[str, Any]) -> dict[str, Any]:
+        check_fit(state["agent"], agent.state_dict(), "agent")
         agent.load_state_dict(state["agent"])
         return state
 

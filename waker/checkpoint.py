@@ -1,15 +1,14 @@
 """Checkpoints: whole or absent, checked on reading, and never executing anything that was read.
 
 ``checkpoints/step-<step>-<updates>/`` holds ``state.pt`` (``torch.save`` of tensors and plain values, loaded with
-``weights_only=True``) and ``manifest.json`` (its size and SHA-256, and which replay chunks it needs). The folder is
-prepared under another name and renamed when all of it is on the disk. The last ``keep`` are kept, so that a
-damaged newest one leaves another to continue from.
+``weights_only=True``) and ``manifest.json`` (:mod:`waker.manifest`). The folder is prepared under another name and
+renamed when all of it is on the disk. The last ``keep`` are kept, so that a damaged newest one leaves another to
+continue from.
 """
 
 from __future__ import annotations
 
 import io
-import json
 import os
 import pickle
 import shutil
@@ -21,15 +20,19 @@ import numpy as np
 import torch
 
 from waker.errors import UserError
-from waker.files import TEMPORARY, atomic, sha256, sync_folder, write_text
+from waker.files import TEMPORARY, atomic, sha256, sync_folder
+from waker.manifest import CheckpointCorrupt, checkpoint_paths, read_manifest, readable_manifests, write_manifest
 
-FORMAT = 1
 _ARRAY, _SCALAR, _INTEGER = "__array__", "__scalar__", "__integer__"
 T = TypeVar("T")
 
 
-class CheckpointCorrupt(UserError):
-    """A checkpoint (or a file it needs) is torn, damaged or missing."""
+class CheckpointMisfit(UserError):
+    """A checkpoint is what was saved, and does not fit what it is loaded into."""
+
+
+_MISFITS = (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError)
+"""What loading a state of another shape raises, in torch and in this package."""
 
 
 def pack(tree: Any) -> Any:
@@ -94,6 +97,24 @@ def _save_state(path: Path, state: Mapping[str, Any]) -> None:
             raise
 
 
+def _fitted(path: Path, use: Callable[[dict[str, Any]], T], state: dict[str, Any]) -> T:
+    """``use`` the state of a checkpoint.
+
+    Raises:
+        CheckpointMisfit: it is of another shape than what it is loaded into.
+    """
+    try:
+        return use(state)
+    except (UserError, torch.OutOfMemoryError):
+        raise
+    except _MISFITS as error:
+        what = " ".join(str(error).split())[:300]
+        raise CheckpointMisfit(
+            f"checkpoint {path} is whole but does not fit this run ({type(error).__name__}: {what}): it was saved by "
+            "another version or with other settings"
+        ) from error
+
+
 class Checkpoints:
     """The checkpoints of one run folder.
 
@@ -107,14 +128,22 @@ class Checkpoints:
 
     def paths(self) -> list[Path]:
         """All checkpoints, newest first."""
-        return sorted((p for p in self.folder.glob("step-*") if p.is_dir()), key=lambda p: p.name, reverse=True)
+        return checkpoint_paths(self.folder)
 
-    def save(self, state: Mapping[str, Any], step: int, updates: int, replay: Mapping[str, Any] | None = None) -> Path:
+    def save(
+        self,
+        state: Mapping[str, Any],
+        step: int,
+        updates: int,
+        replay: Mapping[str, Any] | None = None,
+        beside: Mapping[str, Any] | None = None,
+    ) -> Path:
         """Save ``state`` (nested mappings and lists of tensors, arrays and plain values) as the newest checkpoint.
 
         Args:
             step, updates: agent steps and updates so far; they name the checkpoint.
             replay: the replay store's state, for the manifest; None = it needs no replay.
+            beside: what else the manifest tells (``tables``, ``record``).
 
         Raises:
             OSError: not saved; earlier checkpoints are intact.
@@ -127,9 +156,9 @@ class Checkpoints:
         try:
             _save_state(prepared / "state.pt", state)
             size = (prepared / "state.pt").stat().st_size
-            manifest: dict[str, Any] = {"format": FORMAT, "step": step, "updates": updates, "bytes": size}
-            manifest |= {"sha256": sha256(prepared / "state.pt"), "replay": replay or {"chunks": []}}
-            write_text(prepared / "manifest.json", json.dumps(manifest))
+            manifest: dict[str, Any] = {"step": step, "updates": updates, "bytes": size}
+            manifest |= {"sha256": sha256(prepared / "state.pt"), "replay": replay or {"chunks": []}, **(beside or {})}
+            write_manifest(prepared, manifest)
             sync_folder(prepared)
             if final.exists():
                 # The same step saved again: one rename puts the old one aside, the next puts the new one in place.
@@ -147,13 +176,7 @@ class Checkpoints:
 
     def manifests(self) -> list[dict[str, Any]]:
         """The readable manifests, newest first."""
-        found = []
-        for path in self.paths():
-            try:
-                found.append(self._manifest(path))
-            except CheckpointCorrupt:
-                continue
-        return found
+        return readable_manifests(self.folder)
 
     def load(self, path: Path) -> dict[str, Any]:
         """Read one checkpoint; its tensors are on the CPU.
@@ -161,48 +184,56 @@ class Checkpoints:
         Raises:
             CheckpointCorrupt: it is torn or damaged.
         """
-        manifest = self._manifest(path)
+        manifest = read_manifest(path)
         file = path / "state.pt"
         if not file.is_file() or file.stat().st_size != manifest["bytes"] or sha256(file) != manifest["sha256"]:
             raise CheckpointCorrupt(f"checkpoint {path} is damaged: state.pt is not what its manifest says")
         try:
             state: dict[str, Any] = unpack(torch.load(file, map_location="cpu", weights_only=True))
-        except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
-            raise CheckpointCorrupt(f"checkpoint {path} cannot be read: {str(error).splitlines()[0]}") from error
+        except (OSError, pickle.UnpicklingError, EOFError, *_MISFITS) as error:
+            what = " ".join(str(error).split())[:200]
+            raise CheckpointCorrupt(f"checkpoint {path} cannot be read: {type(error).__name__}: {what}") from error
+        if not isinstance(state, dict):
+            raise CheckpointCorrupt(f"checkpoint {path} cannot be read: it holds no state")
         return state
 
-    def newest(self, use: Callable[[dict[str, Any]], T], note: Callable[[str], None]) -> T | None:
-        """``use`` the newest whole checkpoint; a damaged one is passed over with one line to ``note``.
+    def newest(
+        self,
+        use: Callable[[dict[str, Any]], T],
+        note: Callable[[str], None],
+        otherwise: Callable[[dict[str, Any]], T] | None = None,
+    ) -> T | None:
+        """``use`` the newest whole checkpoint; one that cannot be used is passed over with one line to ``note``.
 
         Args:
             use: given the state; may raise :class:`CheckpointCorrupt` when a file that it needs is damaged.
+            otherwise: tried when no checkpoint can be used, newest first: it does without what may be done without.
 
         Returns:
-            What ``use`` returned, or None where there is no checkpoint at all.
+            What ``use`` (or ``otherwise``) returned, or None where there is no checkpoint at all.
 
         Raises:
+            CheckpointMisfit: there are checkpoints, none can be used, and the newest whole one does not fit.
             UserError: there are checkpoints, and none is whole.
         """
-        paths = self.paths()
+        paths, misfit = self.paths(), None
         for path in paths:
             try:
-                return use(self.load(path))
-            except CheckpointCorrupt as error:
+                return _fitted(path, use, self.load(path))
+            except (CheckpointCorrupt, CheckpointMisfit) as error:
+                misfit = misfit or (error if isinstance(error, CheckpointMisfit) else None)
                 note(f"{path.name} is not usable ({error}); trying the one before")
+        for path in paths if otherwise is not None and misfit is None else ():
+            assert otherwise is not None
+            try:
+                return _fitted(path, otherwise, self.load(path))
+            except (CheckpointCorrupt, CheckpointMisfit):
+                continue  # told above
+        if misfit is not None:
+            raise CheckpointMisfit(f"no checkpoint in {self.folder} can be used: {misfit}")
         if paths:
             raise UserError(f"no checkpoint in {self.folder} is whole; remove {self.folder.parent} to start again")
         return None
-
-    def _manifest(self, path: Path) -> dict[str, Any]:
-        try:
-            manifest = json.loads((path / "manifest.json").read_text())
-            if not isinstance(manifest, dict) or manifest["format"] != FORMAT:
-                raise CheckpointCorrupt(f"checkpoint {path} is of another format")
-            return manifest
-        except (OSError, KeyError, ValueError) as error:
-            if isinstance(error, CheckpointCorrupt):
-                raise
-            raise CheckpointCorrupt(f"checkpoint {path} has no readable manifest") from error
 
     def tidy(self) -> None:
         """Remove what a killed save left; bring back a checkpoint that was put aside for one that never came.

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any, BinaryIO
 
 from waker.errors import UserError
 
@@ -22,6 +22,9 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Out of disk, out of quota, past the largest file allowed."""
 TEMPORARY = ".tmp-"
 """Prefix of unfinished files; table readers skip names that begin with a dot."""
+
+LOST = "_lost-"
+"""Prefix of what was damaged and set aside; table readers skip names that begin with an underscore."""
 
 
 _numbers = itertools.count()
@@ -60,6 +63,10 @@ def _alive(pid: int) -> bool:
 
 class SaveFailed(UserError):
     """Something could not be written; what was written before is intact."""
+
+
+class Damaged(UserError):
+    """A file is not what was written, as its checksum tells; the message names it."""
 
 
 def sync_folder(folder: Path) -> None:
@@ -118,6 +125,14 @@ def reading(path: Path) -> Iterator[None]:
     except Exception as error:  # readers of Parquet, archives and YAML have many ways to fail
         what = " ".join(str(error).split())[:200]
         raise UserError(f"{path} cannot be read: {type(error).__name__}: {what}") from error
+
+
+def is_open_as(file: IO[Any], path: Path) -> bool:
+    """Whether ``path`` still names the file that is open, and not nothing or another one."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except OSError:
+        return False
 
 
 def sha256(path: Path) -> str:

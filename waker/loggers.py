@@ -1,4 +1,4 @@
-"""Where metrics go: JSON lines, Weights & Biases, TensorBoard. Called by the training session.
+"""Where metrics go: JSON lines (:mod:`waker.metrics_file`), Weights & Biases, TensorBoard. Called by the session.
 
 An update's metrics are 0-dim tensors that stay on the device: :class:`Means` adds them up there and moves one
 vector to the host when a row is due. W&B and TensorBoard are imported only by the sinks that use them.
@@ -7,11 +7,11 @@ vector to the host when a row is due. W&B and TensorBoard are imported only by t
 from __future__ import annotations
 
 import importlib.util
-import json
-import math
 import netrc
 import os
+import re
 import uuid
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from waker.errors import UserError
-
-Metrics = Mapping[str, float | int | str]
+from waker.files import Damaged, saving, write_text
+from waker.metrics_file import JsonlSink, Metrics
 
 
 class Means:
@@ -94,37 +94,6 @@ class Sink(Protocol):
         """Let go of files and connections."""
 
 
-class JsonlSink:
-    """Appends rows to one file, flushed row by row. Values that are not finite become null."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        # Unbuffered: after a full disk no forgotten rest is written later.
-        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 — held for the whole run
-
-    def write(self, row: Metrics) -> None:
-        clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
-        line = (json.dumps(clean) + "\n").encode()
-        while line:
-            line = line[self._file.write(line) :]
-
-    def sync(self) -> dict[str, Any]:
-        os.fsync(self._file.fileno())
-        return {"bytes": os.fstat(self._file.fileno()).st_size}
-
-    def restore(self, state: Mapping[str, Any]) -> str:
-        wanted, found = int(state.get("bytes", 0)), os.fstat(self._file.fileno()).st_size
-        if wanted <= found:
-            self._file.truncate(wanted)
-            return ""
-        # Truncating to more than there is would fill up with NULs. What is left may end within a row.
-        self._file.truncate(self.path.read_bytes().rfind(b"\n") + 1)
-        return f"{self.path} lacks rows from before the checkpoint ({found:,} of {wanted:,} bytes are there)"
-
-    def close(self) -> None:
-        self._file.close()
-
-
 def wandb_mode() -> str:
     """``WANDB_MODE`` if set; online where an account is set up (``WANDB_API_KEY`` or ~/.netrc); else offline."""
     given = os.environ.get("WANDB_MODE")
@@ -135,6 +104,34 @@ def wandb_mode() -> str:
     except (OSError, netrc.NetrcParseError):
         known = False
     return "online" if known or os.environ.get("WANDB_API_KEY") else "offline"
+
+
+def wandb_id(folder: Path) -> str:
+    """The id of a run folder's W&B run, kept in ``wandb/run-id``: ``w``, 8 random digits, and 8 that check them.
+
+    Ids of 12 digits are of earlier versions and are taken as they are.
+
+    Raises:
+        Damaged: the file does not hold an id.
+        SaveFailed: it cannot be written.
+    """
+    place = folder / "wandb" / "run-id"
+    if not place.exists():
+        digits = uuid.uuid4().hex[:8]
+        with saving(f"the W&B id in {place}"):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_text(place, f"w{digits}{zlib.crc32(digits.encode()):08x}")
+    try:
+        found = place.read_bytes().strip().decode("ascii", "replace")
+    except OSError as error:
+        raise UserError(f"{place} cannot be read: {error.strerror}") from error
+    parts = re.fullmatch(r"w([0-9a-f]{8})([0-9a-f]{8})", found)
+    if (parts and int(parts[2], 16) == zlib.crc32(parts[1].encode())) or re.fullmatch(r"[0-9a-f]{12}", found):
+        return found
+    raise Damaged(
+        f"{place} is damaged: it holds no id of a W&B run; write the run's id (its W&B page has it) into it again, or "
+        "remove the file to go on in a new W&B run"
+    )
 
 
 class WandbSink:
@@ -149,11 +146,7 @@ class WandbSink:
     def __init__(self, folder: Path, name: str, config: Mapping[str, Any]) -> None:
         import wandb  # an edge of the system: imported only where it is asked for
 
-        place = folder / "wandb" / "run-id"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if not place.exists():
-            place.write_text(uuid.uuid4().hex[:12])
-        self.id = place.read_text().strip()
+        self.id = wandb_id(folder)
         self._run = wandb.init(
             project="waker",
             name=name,
@@ -229,6 +222,13 @@ class MultiSink:
     def restore(self, state: Mapping[str, Any]) -> str:
         told = [sink.restore(state.get(name, {})) for name, sink in self.sinks.items()]
         return "; ".join(filter(None, told))
+
+    @property
+    def rows(self) -> JsonlSink:
+        """The file of rows that reports are made from."""
+        sink = self.sinks["jsonl"]
+        assert isinstance(sink, JsonlSink)
+        return sink
 
     def close(self) -> None:
         for sink in self.sinks.values():

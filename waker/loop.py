@@ -51,7 +51,7 @@ def train(parts: Parts, run: RunFolder, progress: Progress | None = None) -> Out
         UserError: another process works in the folder, or none of its checkpoints is whole.
     """
     progress = progress or Progress(run.name, run.config.train.steps)
-    with nullcontext() if run.held else run.locked(), StopSignals() as stop, watched():
+    with nullcontext() if run.lock is not None else run.locked(), StopSignals() as stop, watched():
         session = Session(parts, run, progress)
         try:
             session.resume()

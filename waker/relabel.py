@@ -99,8 +99,7 @@ def relabelled(replay: Replay, spec: EnvSpec, tasks: Sequence[str | TaskFunction
         UserError: a task the environment does not have, or a function that fails.
     """
     rewards = np.zeros((replay.slots, replay.size, len(tasks)), np.float32)
-    for start in range(replay.first, replay.ticks, _CHUNK):
-        stop = min(start + _CHUNK, replay.ticks)
+    for start, stop in ((s, min(s + _CHUNK, end)) for first, end in replay.spans for s in range(first, end, _CHUNK)):
         records = replay.read(start, stop)
         observation = {key.name: records[key.name] for key in spec.observation}
         columns = []

@@ -49,6 +49,7 @@ class Replay:
     Attributes:
         arrays: name → (slots, L, …), the ring itself; L = capacity // slots.
         ticks: records ever added to each slot.
+        lost: ticks ``start`` … ``stop`` − 1 whose records are not there, in their order: no window meets them.
     """
 
     def __init__(self, fields: Fields, slots: int, capacity: int, folder: Path | None = None) -> None:
@@ -58,6 +59,7 @@ class Replay:
             )
         self.slots, self.size = slots, capacity // slots
         self.ticks = 0
+        self.lost: list[tuple[int, int]] = []
         self._hold(ring_arrays(fields, slots, self.size, folder))
 
     def _hold(self, arrays: dict[str, NDArray[Any]]) -> None:
@@ -80,8 +82,18 @@ class Replay:
         """The tick of the oldest record still held."""
         return max(0, self.ticks - self.size)
 
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """The ticks ``start`` … ``stop`` − 1 whose records are held, one pair where none are lost."""
+        found, start = [], self.first
+        for gone, back in self.lost:
+            if back > start:
+                found.append((start, max(start, gone)))
+                start = back
+        return [*found, (start, self.ticks)]
+
     def __len__(self) -> int:
-        return (self.ticks - self.first) * self.slots
+        return sum(stop - start for start, stop in self.spans) * self.slots
 
     def add(self, record: Mapping[str, NDArray[Any]]) -> None:
         """Add one record to every slot; each array has leading ``slots``."""
@@ -92,7 +104,7 @@ class Replay:
 
     def windows(self, length: int) -> int:
         """How many different windows of T = ``length`` records there are."""
-        return max(0, self.ticks - self.first - length + 1) * self.slots
+        return sum(max(0, stop - start - length + 1) for start, stop in self.spans) * self.slots
 
     def sample(
         self, rng: np.random.Generator, batch: int, length: int, out: Mapping[str, NDArray[Any]] | None = None
@@ -112,17 +124,26 @@ class Replay:
         count = self.windows(length)
         if count == 0:
             raise UserError(
-                f"a window of {length} steps does not fit: the replay holds {self.ticks - self.first} of each "
+                f"a window of {length} steps does not fit: the replay holds {len(self) // self.slots} of each "
                 f"environment (room for {self.size})"
             )
         slot, offset = np.divmod(rng.integers(count, size=batch), count // self.slots)
-        ticks = (self.first + offset)[:, None] + np.arange(length)  # (B, T)
+        ticks = self._starts(offset, length)[:, None] + np.arange(length)  # (B, T)
         rows = slot[:, None] * self.size + ticks % self.size
         # mode="clip" writes straight into `out`; the default would go through a copy.
         return {
             name: np.take(flat, rows, axis=0, out=None if out is None else out[name], mode="clip")
             for name, flat in self._flat.items()
         }
+
+    def _starts(self, number: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+        """The first ticks of windows of T records by their number, those of a span after those of the one before."""
+        if not self.lost:
+            return self.first + number
+        spans = np.array([span for span in self.spans if span[1] - span[0] >= length])
+        ends = np.cumsum(spans[:, 1] - spans[:, 0] - length + 1)
+        span = np.searchsorted(ends, number, side="right")
+        return spans[span, 1] - length + 1 - (ends[span] - number)
 
     def buffers(self, batch: int, length: int) -> dict[str, NDArray[Any]]:
         """Empty arrays that :meth:`sample` can fill."""
@@ -137,8 +158,14 @@ class Replay:
 
     def fill(self, start: int, records: Mapping[str, NDArray[Any]]) -> None:
         """Put back what :meth:`read` gave for ticks from ``start`` on; later ticks are forgotten."""
+        self.lost = [(gone, min(back, start)) for gone, back in self.lost if gone < start]
         count = records["is_first"].shape[1]
         at = np.arange(start, start + count) % self.size
         for name, array in self.arrays.items():
             array[:, at] = records[name]
         self.ticks = start + count
+
+    def lose(self, start: int, stop: int) -> None:
+        """Go on behind ticks whose records cannot be put back; as :meth:`fill`, without records."""
+        self.lost.append((start, stop))
+        self.ticks = stop

@@ -2,11 +2,13 @@
 
 Each save writes the records added since the last one as one chunk, which is never touched again. A checkpoint names
 the chunks that belong to it; a resume reads exactly those and removes the others (they hold steps that the
-checkpoint does not know of). A chunk is a deflated ``.npz``; the checkpoint's SHA-256 of it finds damage.
+checkpoint does not know of). A chunk is a deflated ``.npz``; the checkpoint's SHA-256 of it finds damage. A run can
+go on without damaged chunks: their ticks are then lost to it, in all its later checkpoints as well.
 """
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -16,13 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waker.checkpoint import CheckpointCorrupt
 from waker.errors import UserError
 from waker.files import TEMPORARY, atomic, sha256
+from waker.manifest import CheckpointCorrupt
 from waker.replay import Replay
 
 Chunk = dict[str, Any]
-"""``name``, ``start`` and ``stop`` (ticks), ``bytes``, ``sha256``."""
+"""``name``, ``start`` and ``stop`` (ticks), ``bytes``, ``sha256``; ``lost``: true where it is given up."""
 
 
 class ReplayStore:
@@ -50,8 +52,15 @@ class ReplayStore:
         self._chunks = [c for c in self._chunks if c["stop"] > replay.first]
         return {"ticks": replay.ticks, "slots": replay.slots, "chunks": [dict(c) for c in self._chunks]}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any], without_damaged: bool = False) -> list[str]:
         """Fill the replay from a checkpoint's state. Writes nothing; :meth:`prune` would then remove later chunks.
+
+        Args:
+            state: what :meth:`save` returned.
+            without_damaged: give up chunks that are missing or torn, instead of refusing the checkpoint.
+
+        Returns:
+            What is given up now, one line for each chunk.
 
         Raises:
             CheckpointCorrupt: a chunk is missing or torn.
@@ -59,21 +68,42 @@ class ReplayStore:
         """
         if state["slots"] != self.replay.slots:
             raise UserError(f"the replay in {self.folder} has {state['slots']} slots, not {self.replay.slots}")
-        self.replay.ticks = 0
-        for chunk in state["chunks"]:
-            self.replay.fill(chunk["start"], _read(self.folder / chunk["name"], chunk, self.replay))
+        self.replay.ticks, self.replay.lost = 0, []
+        chunks, told = [dict(c) for c in state["chunks"]], []
+        for chunk in chunks:
+            try:
+                records = None if chunk.get("lost") else _read(self.folder / chunk["name"], chunk, self.replay)
+            except CheckpointCorrupt as error:
+                if not without_damaged:
+                    raise
+                records, chunk["lost"] = None, True
+                told.append(f"going on without ticks {chunk['start']:,} to {chunk['stop']:,} of the replay: {error}")
+            if records is None:
+                self.replay.lose(chunk["start"], chunk["stop"])
+            else:
+                self.replay.fill(chunk["start"], records)
         if self.replay.ticks != state["ticks"]:
             raise CheckpointCorrupt(f"its replay ends at tick {self.replay.ticks}, not {state['ticks']}")
-        self._chunks = [dict(c) for c in state["chunks"]]
+        self._chunks = chunks
+        return told
+
+    def gone(self) -> Path | None:
+        """A chunk that was saved and is no longer there; None while all are."""
+        wanted = {c["name"] for c in self._chunks if not c.get("lost")}
+        try:
+            missing = wanted - set(os.listdir(self.folder)) if wanted else set()
+        except OSError:
+            return self.folder
+        return self.folder / min(missing) if missing else None
 
     def clear(self) -> None:
         """Forget everything, on disk as well: a start from scratch."""
-        self._chunks, self.replay.ticks = [], 0
+        self._chunks, self.replay.ticks, self.replay.lost = [], 0, []
         self.prune([])
 
     def prune(self, states: Iterable[Mapping[str, Any]]) -> None:
         """Remove chunk files that neither this store nor any of the checkpoints' ``states`` names."""
-        wanted = {c["name"] for c in self._chunks} | {c["name"] for s in states for c in s["chunks"]}
+        wanted = {c["name"] for c in [*self._chunks, *(c for s in states for c in s["chunks"])] if not c.get("lost")}
         for path in [*self.folder.glob("ticks-*.npz"), *self.folder.glob(TEMPORARY + "*")]:
             if path.name not in wanted:
                 path.unlink()

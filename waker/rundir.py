@@ -2,7 +2,8 @@
 
 ``runs/<domain>/<sampler>/<explorer>/seed-<n>/`` holds ``config.yaml`` (resolved settings, git commit, versions, θ
 names), ``metrics.jsonl``, the tables (``episodes.parquet`` …), ``checkpoints/``, ``replay/`` and ``wandb/``. The same
-command finds the same folder and goes on; a folder of other settings is refused.
+command finds the same folder and goes on; a folder of other settings is refused. ``config.yaml`` has a checksum, and
+every checkpoint a copy of it: an edited one is refused in a line that says how to edit it, a lost one is written anew.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeVar
-
-import yaml
+from typing import IO, Any, TypeVar
 
 from waker.config import Config
 from waker.errors import UserError, unknown
-from waker.files import clear_unfinished, reading, saving, write_text
+from waker.files import SaveFailed, clear_unfinished, is_open_as, saving
+from waker.lost_settings import copies_of_settings, recover_settings
+from waker.sealed import read_yaml, write_yaml
 
 FREE_KEYS = (
     "device",
@@ -160,12 +161,12 @@ class RunFolder:
     Attributes:
         path: the folder.
         config: its configuration (the one given, whose free settings win).
-        held: whether the folder is locked for this object's user already, by :meth:`locked` of another.
+        lock: the open lock file while the folder is held, by :meth:`locked` of this object or of another.
     """
 
     def __init__(self, path: Path, config: Config, arithmetic: Mapping[str, Any] | None = None) -> None:
         self.path, self.config, self._arithmetic = path, config, arithmetic
-        self.held = False
+        self.lock: IO[str] | None = None
 
     @classmethod
     def open(
@@ -186,9 +187,11 @@ class RunFolder:
             how: what it computes with (``arithmetic``), and why its updates are compiled or not (``compiling``).
 
         Raises:
-            UserError: it belongs to other settings; the message names the first that differs.
+            UserError: it belongs to other settings; the message names the first that differs. Or its settings are
+                lost (:func:`recover_settings`).
             SaveFailed: it cannot be made.
         """
+        recover_settings(path)
         if (path / "config.yaml").exists():
             changed = difference(plain(read_config(path)), plain(config))
             if changed:
@@ -205,7 +208,7 @@ class RunFolder:
         record |= {name: dict(value) for name, value in (how or {}).items() if value}
         with saving(f"settings in {path}"):
             path.mkdir(parents=True, exist_ok=True)
-            write_text(path / "config.yaml", yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
+            write_yaml(path / "config.yaml", record)
         return cls(path, config)
 
     def going_on(self) -> None:
@@ -227,7 +230,7 @@ class RunFolder:
             record["arithmetic_before"] = [*record.get("arithmetic_before", []), last]
         record["arithmetic"] = used
         with saving(f"settings in {self.path}"):
-            write_text(self.path / "config.yaml", yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
+            write_yaml(self.path / "config.yaml", record)
 
     @property
     def name(self) -> str:
@@ -247,14 +250,26 @@ class RunFolder:
             "seed": c.seed,
         }
 
+    def lose(self, entry: Mapping[str, Any]) -> None:
+        """Record in ``config.yaml`` what damage took from the run (``lost``); call it with the folder locked.
+
+        Raises:
+            SaveFailed: it cannot be written.
+        """
+        record = read_record(self.path)
+        if entry not in record.get("lost", []):
+            record["lost"] = [*record.get("lost", []), dict(entry)]
+            with saving(f"settings in {self.path}"):
+                write_yaml(self.path / "config.yaml", record)
+
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[IO[str]]:
         """Hold the folder against other processes; the system lets go even when this process is killed.
 
         Comes before anything is written into the folder, which is made if need be.
 
         Raises:
-            UserError: another process holds it.
+            UserError: another process holds it, or it cannot be held.
             SaveFailed: the folder or its lock cannot be made.
         """
         with saving(f"the lock of {self.path}"):
@@ -265,8 +280,35 @@ class RunFolder:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UserError(f"another process is working in {self.path}") from None
+            except OSError as error:
+                raise UserError(f"{self.path} cannot be locked: {error.strerror}") from error
             clear_unfinished(self.path)
-            yield
+            self.lock = file
+            try:
+                yield file
+            finally:
+                self.lock = None
+
+    def check_there(self, *gone: Path | None) -> None:
+        """Look whether the folder is still the one that was locked, before anything is written to it.
+
+        Args:
+            gone: files of the run that their writers miss.
+
+        Raises:
+            SaveFailed: it was removed, moved or replaced, or files in it were.
+        """
+        missing = [path for path in gone if path is not None]
+        if not (self.path / "config.yaml").is_file():
+            missing.insert(0, self.path / "config.yaml")
+        if self.lock is not None and not is_open_as(self.lock, self.path / ".lock"):
+            missing.insert(0, self.path / ".lock")
+        if missing:
+            names = ", ".join(str(path.relative_to(self.path)) for path in missing[:3])
+            raise SaveFailed(
+                f"cannot save in {self.path}: removed or replaced during the run: {names}"
+                f"{' and more' if len(missing) > 3 else ''}; what was not in an earlier checkpoint is lost"
+            )
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -277,10 +319,11 @@ def read_record(path: Path) -> dict[str, Any]:
     """
     file = path / "config.yaml"
     if not file.is_file():
-        raise UserError(f"{path} is not a run folder: it has no config.yaml")
-    with reading(file):
-        record = yaml.safe_load(file.read_text(encoding="utf-8"))
-    if not isinstance(record, dict) or not isinstance(record.get("config"), dict):
+        copied = "; its checkpoints have a copy: the run's own `waker train` command writes it anew"
+        again = copied if copies_of_settings(path) else ""
+        raise UserError(f"{path} is not a run folder: it has no config.yaml{again}")
+    record = read_yaml(file)
+    if not isinstance(record.get("config"), dict):
         raise UserError(f"{file} cannot be read: it has no section 'config'")
     for key in ("theta", "tasks"):
         names = record.get(key, [])

@@ -6,6 +6,7 @@ is not in :meth:`Session.state` does not exist for a resumed run.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import time
@@ -29,13 +30,16 @@ from waker.files import saving, write_text
 from waker.interrupts import Paused
 from waker.learner import Learner
 from waker.loggers import Means, make_sink
+from waker.manifest import CheckpointCorrupt
 from waker.progress import Progress
 from waker.replay import Replay, record_fields
 from waker.replay_store import ReplayStore
-from waker.rundir import RunFolder, plain
+from waker.rundir import RunFolder, plain, read_record
+from waker.salvage import TABLES, restore_logs
 from waker.seeding import Streams, load_torch_state, preserved_torch, seed_for, torch_state
 from waker.slots import EnvironmentFailed, MakeEnv
 from waker.spaces import EnvSpec
+from waker.state_fit import check_fit
 from waker.tables import Table
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
 
@@ -43,7 +47,6 @@ Row = Mapping[str, Any]
 Evaluate = Callable[[Learner, Curriculum], Mapping[str, Sequence[Row] | Columns]]
 """Measures an agent: rows by table (``evaluation``, ``model_error``, ``curriculum``). It seeds its chance itself; what
 it draws is kept from training."""
-TABLES = ("episodes", "curriculum", "evaluation", "model_error")
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,7 @@ class Session:
         self.save_clock, self.evaluate_clock = Every(train.save_every), Every(self.config.evaluation.every)
         # While adapting there are no steps: save as often, counted in updates.
         self.adapt_clock = Every(max(1, int(train.save_every / train.train_every)))
+        self._record: dict[str, Any] = {}  # of config.yaml, for checkpoints
         self._seconds, self._since = 0.0, time.monotonic()
         self._cpu, self._cpu_since = 0.0, self._cpu_now()
         self._logged = (0, self._since)  # updates and time of the newest metric row
@@ -208,8 +212,10 @@ class Session:
         """Save everything: replay, tables and sinks first, then the checkpoint that names what belongs to it.
 
         Raises:
-            SaveFailed: the disk is full, say; the checkpoint before is intact.
+            SaveFailed: the disk is full, say; the checkpoint before is intact. Or the folder was removed, or files of
+                it were, since they were written.
         """
+        self.run.check_there(self.sink.rows.gone(), self.store.gone(), *(t.gone() for t in self.tables.values()))
         self.save_clock.mark(self.step)
         self.adapt_clock.mark(self.adapted)
         kept = self.checkpoints.manifests()
@@ -218,10 +224,10 @@ class Session:
         )
         with saving(f"the run at step {self.step:,}", hint=intact):
             replay = self.store.save()
-            logs = {"tables": {name: table.save() for name, table in self.tables.items()}, "sinks": self.sink.sync()}
-            path = self.checkpoints.save(
-                self.state() | {"replay": replay, "logs": logs}, self.step, self.updates + self.adapted, replay
-            )
+            counts = {n: {"rows": table.save(), "generation": table.generation} for n, table in self.tables.items()}
+            state = self.state() | {"replay": replay, "logs": {"tables": counts, "sinks": self.sink.sync()}}
+            beside = {"tables": counts, "record": self._record}
+            path = self.checkpoints.save(state, self.step, self.updates + self.adapted, replay, beside)
             self.store.prune(m["replay"] for m in self.checkpoints.manifests())
         return path
 
@@ -249,21 +255,24 @@ class Session:
             Whether there was one.
 
         Raises:
-            UserError: there are checkpoints, and none is whole.
+            UserError: there are checkpoints, and none is whole or fits. Damaged chunks of the replay are done without
+                where no checkpoint is whole with all of its own; that is told and recorded.
             SaveFailed: what it computes with from now on cannot be recorded.
         """
         self.checkpoints.tidy()
-        if self.checkpoints.newest(self._restore, self.progress.note) is None:
+        without = functools.partial(self._restore, without_damaged=True)
+        found = self.checkpoints.newest(self._restore, self.progress.note, without)
+        if found is None:
             self.store.clear()
             for table in self.tables.values():
                 table.restore(0, -1)
             self.sink.restore({})
-            self.run.going_on()
-            return False
+        elif not self.finished:
+            self.progress.note(f"going on from step {self.step:,}, {self.updates:,} updates")
         if not self.finished:
             self.run.going_on()
-            self.progress.note(f"going on from step {self.step:,}, {self.updates:,} updates")
-        return True
+        self._record = read_record(self.run.path)
+        return found is not None
 
     def failed(self, failure: EnvironmentFailed) -> EnvironmentFailed:
         """Keep all data up to an environment's failure; the error to raise, which names the report's file."""
@@ -280,8 +289,11 @@ class Session:
         self.sink.close()
         self.progress.close()
 
-    def _restore(self, state: dict[str, Any]) -> bool:
-        self.store.restore(state["replay"])  # first: it may find damage, and nothing else has changed yet
+    def _restore(self, state: dict[str, Any], without_damaged: bool = False) -> bool:
+        check_fit(state["agent"], self.agent.state_dict(), "agent")
+        lost = self.store.restore(state["replay"], without_damaged)  # it may find damage, and nothing has changed yet
+        if self.replay.lost and not self.replay.windows(self.config.train.length):
+            raise CheckpointCorrupt("too little of its replay is left to go on with")
         self.updates, self.adapted, self.finished = state["updates"], state["adapted"], state["finished"]
         self._seconds, self._since = state["seconds"], time.monotonic()
         self._cpu, self._cpu_since = state.get("cpu_seconds", 0.0), self._cpu_now()
@@ -295,20 +307,13 @@ class Session:
         self.adapt_clock.mark(self.adapted)
         self.streams.load_state_dict(state["streams"])
         self.means.load_state_dict(state["means"])
-        if not self.finished:  # what a finished run's folder has beyond that is of `waker evaluate`, and stays
-            self._restore_logs(state["logs"])
+        restore_logs(self.run.path, self.tables, self.sink, state["logs"], self.step, self.finished, self.progress.note)
         load_torch_state(state["torch"])
+        for what in lost if not self.finished else ():  # a finished run has no more use of its replay here
+            self.progress.note(what)
+            self.run.lose({"step": self.step, "what": what})
         self.store.prune(m["replay"] for m in self.checkpoints.manifests())
         return True
-
-    def _restore_logs(self, logs: Mapping[str, Any]) -> None:
-        dropped = {name: table.restore(logs["tables"].get(name, 0), self.step) for name, table in self.tables.items()}
-        if any(dropped.values()):
-            told = ", ".join(f"{rows} of {name}" for name, rows in dropped.items() if rows)
-            self.progress.note(f"dropping rows measured after step {self.step:,}, from which the run goes on: {told}")
-        missing = self.sink.restore(logs["sinks"])
-        if missing:
-            self.progress.note(missing)
 
     def _cpu_now(self) -> float:
         """Processor seconds of this process, of the environments' and of compilers that it called."""

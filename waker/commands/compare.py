@@ -12,7 +12,7 @@ from rich.console import Console
 
 from waker.commands.arguments import parse
 from waker.errors import UserError, unknown
-from waker.files import saving
+from waker.files import atomic, saving
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,7 +129,11 @@ def show(
     target = csv if csv is not None else Path(folders[0]) / "comparison.csv"
     with saving(f"the numbers in {target}"):
         target.parent.mkdir(parents=True, exist_ok=True)
-        summary.to_csv(target, index=False)
+        with atomic(target) as file:
+            summary.to_csv(file, index=False)
+    for run in runs:
+        for line in run.lost:
+            console.print(f"{run.folder}: {line}", soft_wrap=True, markup=False, highlight=False)
     console.print(f"Numbers: {target}", soft_wrap=True)
     return target
 

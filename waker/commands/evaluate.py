@@ -84,6 +84,8 @@ def adapted_rows(
         if record["model"]["updates"] != loaded.identity["updates"]:
             note(f"{folder.name} was trained on an earlier model; `waker adapt` it again to measure it")
             continue
+        if record.get("replay_lost"):
+            note(f"{folder.name} was trained without some ticks of the replay, which were damaged")
         missing = [name for name in record["functions"] if name not in functions]
         for name in missing:
             note(f"task {name!r} needs --task-module {record['functions'][name]['source']}; left out")
@@ -127,6 +129,7 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
     from waker.interrupts import Interrupted, Paused, StopSignals
     from waker.relabel import load_task
     from waker.rundir import RunFolder, read_config
+    from waker.salvage import mend_tables
 
     functions = {task.name: task for task in map(load_task, args.task_module)}
     changes = {
@@ -134,8 +137,10 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
         for name in ("episodes", "suite_episodes", "model_episodes")
         if (value := getattr(args, name)) is not None
     }
-    with RunFolder(folder, read_config(folder)).locked():
+    run = RunFolder(folder, read_config(folder))
+    with run.locked():
         loaded = load_run(folder, note, args.device)
+        mend_tables(folder, note)
         family, config = loaded.family, dataclasses.replace(loaded.config.evaluation, **changes)
         player = task_player(loaded.agent)
         with StopSignals() as stop:
@@ -159,6 +164,7 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
                 raise Interrupted(stop.number) from None
             rows = [*found.evaluation, *({**loaded.identity, **row} for row in extra)]
             found = dataclasses.replace(found, evaluation=rows)
+            run.check_there()
             with saving(f"the evaluation of {folder}"):
                 records.save(folder, found)
             pieces.finish()

@@ -6,15 +6,12 @@ measured again replace the older ones.
 
 from __future__ import annotations
 
-import io
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -26,10 +23,10 @@ from waker.evaluation.open_loop import Model
 from waker.evaluation.pieces import Pieces
 from waker.evaluation.plan import stream
 from waker.evaluation.rollouts import MakeEnv, RewardFunction, Row, evaluate
-from waker.files import atomic, write_text
 from waker.interrupts import Paused
 from waker.learner import Player
 from waker.rundir import FILM_FILE, SPACE_FILE
+from waker.sealed import write_arrays, write_json
 from waker.spaces import EnvSpec
 from waker.tables import read_rows, write_rows
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
@@ -174,8 +171,5 @@ def save(folder: Path, measurement: Measurement) -> None:
         kept = [] if before.empty else before[before["step"] != rows[0]["step"]].to_dict("records")
         write_rows(path, [*kept, *rows])
     if measurement.film:
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **measurement.film)
-        with atomic(folder / FILM_FILE) as file:
-            file.write(buffer.getvalue())
-    write_text(folder / SPACE_FILE, json.dumps(measurement.space, indent=1, ensure_ascii=False))
+        write_arrays(folder / FILM_FILE, measurement.film)
+    write_json(folder / SPACE_FILE, measurement.space, indent=1)

@@ -6,7 +6,6 @@ missing becomes an empty table and one sentence in :attr:`RunData.notes`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,13 +13,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from numpy.typing import NDArray
 
 from waker.errors import UserError
 from waker.files import reading
+from waker.metrics_file import read_metrics
 from waker.rundir import FILM_FILE, SPACE_FILE
-from waker.tables import read_rows
+from waker.salvage import lost_in, saved_rows
+from waker.sealed import read_arrays, read_json, read_yaml
+
+_OF_GROUPS = ("names", "points", "suites", "suite_groups", "group_names")
+"""What ``theta_space.json`` has beside ``groups``."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class RunData:
         space: content of ``theta_space.json``; empty if there is none.
         film: arrays of ``filmstrip.npz``; empty if there is none.
         notes: what is missing, one sentence each.
+        lost: what damage took from it (:func:`waker.salvage.lost_in`), among the notes as well.
     """
 
     folder: Path
@@ -55,6 +59,7 @@ class RunData:
     space: dict[str, Any] = field(default_factory=dict)
     film: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -83,7 +88,7 @@ def load_runs(folders: Sequence[Path | str]) -> list[RunData]:
 def load_run(folder: Path) -> RunData:
     """One run folder; see :class:`RunData`."""
     notes: list[str] = []
-    config = _yaml(folder / "config.yaml")
+    config = read_yaml(folder / "config.yaml") if (folder / "config.yaml").exists() else {}
     tables: dict[str, pd.DataFrame] = {}
     for stem, what in (
         ("metrics", "no learning metrics"),
@@ -100,20 +105,23 @@ def load_run(folder: Path) -> RunData:
     film, space = folder / FILM_FILE, folder / SPACE_FILE
     pictures: dict[str, np.ndarray[Any, Any]] = {}
     if film.exists():
-        with reading(film), np.load(film, allow_pickle=False) as archive:
-            pictures = {k: archive[k] for k in archive.files}
+        pictures = read_arrays(film)
     else:
         notes.append("no film strip")
     described: dict[str, Any] = {}
     if space.exists():
-        with reading(space):
-            described = dict(json.loads(space.read_text(encoding="utf-8")))
+        described = read_json(space)
+        if described.get("groups") and (missing := sorted(set(_OF_GROUPS) - set(described))):
+            raise UserError(f"{space} cannot be read: it has groups and lacks {', '.join(missing)}")
+    with reading(folder / "config.yaml"):
+        lost = lost_in(folder, config)
     return RunData(
         folder=folder,
         config=config,
         space=described,
         film=pictures,
-        notes=tuple(notes),
+        notes=(*notes, *lost),
+        lost=lost,
         **identity,
         **tables,
     )
@@ -241,34 +249,13 @@ def _nearby(path: Path) -> str:
     return f"; {parent} holds {', '.join(inside)}" if inside else f"; {parent} holds no folder"
 
 
-def _yaml(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    with reading(path):
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return content if isinstance(content, dict) else {}
-
-
 def _table(folder: Path, stem: str) -> pd.DataFrame:
     """``stem``.parquet, .jsonl or .csv, whichever is there; empty if none is."""
-    for ending, read in ((".parquet", read_rows), (".jsonl", _json_lines), (".csv", pd.read_csv)):
+    for ending, read in ((".parquet", saved_rows), (".jsonl", read_metrics), (".csv", pd.read_csv)):
         if (path := folder / f"{stem}{ending}").exists():
             with reading(path):
                 return pd.DataFrame(read(path))
     return pd.DataFrame()
-
-
-def _json_lines(path: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    lines = path.read_text().splitlines()
-    for number, line in enumerate(lines, 1):
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            if number == len(lines):  # a run killed while writing leaves a torn last line
-                break
-            raise UserError(f"{path} line {number} is not JSON") from error
-    return rows
 
 
 def _identity(folder: Path, config: dict[str, Any], tables: dict[str, pd.DataFrame]) -> dict[str, Any]:

@@ -1,0 +1,121 @@
+"""What is whole of a run's rows: told, cut back to a checkpoint, and gone on with where the rest is damaged.
+
+Damage is never read: readers of a folder refuse it and name the file. A resume and ``waker evaluate`` set it aside
+here, which they tell; from then on reports and comparisons go on without it, and say so each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from waker.files import Damaged, saving
+from waker.manifest import readable_manifests
+from waker.metrics_file import lost_of
+from waker.tables import Table, last_row, lost_parts, read_rows
+
+if TYPE_CHECKING:
+    from waker.loggers import MultiSink
+
+TABLES = ("episodes", "curriculum", "evaluation", "model_error")
+_UNCHECKED = "saved by an earlier version, without checksums: damage in its rows, metrics and settings is not found"
+
+
+def restore_logs(
+    path: Path,
+    tables: Mapping[str, Table],
+    sink: MultiSink,
+    logs: Mapping[str, Any],
+    step: int,
+    finished: bool,
+    note: Callable[[str], None],
+) -> None:
+    """Cut tables and sinks back to a checkpoint, without what is damaged in them.
+
+    Args:
+        path: the run folder.
+        tables, sink: its own.
+        logs: what the checkpoint knows of them.
+        step: of the checkpoint.
+        finished: what the folder of a finished run has beyond its checkpoint is of ``waker evaluate``, and stays.
+        note: told in one line each what is damaged, missing or given up.
+
+    Raises:
+        SaveFailed: they cannot be written.
+    """
+    if any(not isinstance(count, dict) for count in logs["tables"].values()):
+        note(_UNCHECKED)
+    dropped = {}
+    for name, table in tables.items():
+        rows, generation = _counted(logs["tables"].get(name, 0))
+        with saving(f"what is whole of {table.folder}"):
+            for told in table.mend(rows, generation):
+                note(told)
+            dropped[name] = 0 if finished else table.restore(rows, step)
+    if any(dropped.values()):
+        given_up = ", ".join(f"{rows} of {name}" for name, rows in dropped.items() if rows)
+        note(f"dropping rows measured after step {step:,}, from which the run goes on: {given_up}")
+    with saving(f"what is whole of the metrics in {path}"):
+        told = sink.rows.mend() if finished else sink.restore(logs["sinks"])
+    if told:
+        note(told)
+
+
+def mend_tables(path: Path, note: Callable[[str], None]) -> None:
+    """Set aside what is damaged of a run folder's tables, before rows are added; hold its lock.
+
+    Raises:
+        SaveFailed: it cannot be written.
+    """
+    counts = _newest_counts(path)
+    for name in TABLES:
+        with saving(f"what is whole of {path / name}.parquet"):
+            for told in Table(path / f"{name}.parquet").mend(*_counted(counts.get(name, 0))):
+                note(told)
+
+
+def saved_rows(file: Path) -> pd.DataFrame:
+    """A table's rows, those that the newest checkpoint counted all among them.
+
+    Args:
+        file: ``<run>/<name>.parquet``.
+
+    Raises:
+        Damaged: a part is damaged or missing.
+    """
+    rows = read_rows(file)
+    counted, generation = _counted(_newest_counts(file.parent).get(file.stem, 0))
+    written, end = last_row(file)
+    if generation == written and end < counted:
+        raise Damaged(
+            f"{file} is damaged: a part of its rows {end} to {counted} is missing; `waker evaluate` of the run, or its "
+            "own `waker train` command, goes on without"
+        )
+    return rows
+
+
+def lost_in(path: Path, record: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a run lost to damage, one line each: rows set aside, and parts of the replay that it went on without.
+
+    Args:
+        path: the run folder.
+        record: the content of its ``config.yaml``.
+    """
+    lost = [line for name in TABLES for line in lost_parts(path / f"{name}.parquet")]
+    if (aside := lost_of(path / "metrics.jsonl")).exists():
+        lost.append(f"rows of metrics.jsonl are lost (damaged; as it was it is {aside.name})")
+    lost += [f"from step {entry['step']:,} on {entry['what']}" for entry in record.get("lost") or ()]
+    return tuple(lost)
+
+
+def _newest_counts(path: Path) -> Mapping[str, Any]:
+    """Rows and generation of each table as the newest readable checkpoint has them."""
+    return next((m["tables"] for m in readable_manifests(path / "checkpoints") if "tables" in m), {})
+
+
+def _counted(count: Any) -> tuple[int, int | None]:
+    """Rows and generation; checkpoints of earlier versions know no generation."""
+    return (count["rows"], count["generation"]) if isinstance(count, dict) else (count, None)
