@@ -186,11 +186,12 @@ class PolicyLearner:
             goes_on = torch.cat([first, continues])
             flat, live = _to_members(trajectory.feature), None
             if c.slow_target:
-                value = policies.slow.mean(policies.slow(flat))
+                value = policies.slow.predict(flat)
             else:
                 with torch.enable_grad():  # the critic's own loss uses the same pass
-                    live = policies.critic(flat)
-                value = policies.critic.mean(live if self.through_dynamics else live.detach())
+                    value, live = policies.critic.predict_and_parameters(flat)
+                if not self.through_dynamics:
+                    value = value.detach()
             value = _by_member(value, c.horizon + 1)
             discount = c.discount * goes_on  # (H+1, M, N)
             returns = lambda_return(reward[:-1], discount[:-1], value, c.lambda_)  # (H, M, N)
@@ -231,7 +232,7 @@ class PolicyLearner:
         if self.config.slow_regulariser:
             with torch.no_grad():
                 slow = self.policies.slow
-                pull = _to_members(one.value[:-1].detach()) if one.live is None else slow.mean(slow(flat))
+                pull = _to_members(one.value[:-1].detach()) if one.live is None else slow.predict(flat)
             nll = nll + self.config.slow_regulariser * critic.nll(parameters, pull)
         loss = (_to_members(one.weight[:-1]) * nll).mean(1)
         return loss, _by_member(critic.mean(parameters.detach()), steps)
