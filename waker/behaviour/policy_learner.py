@@ -200,9 +200,10 @@ class PolicyLearner:
         )
 
     def _actor_loss(self, one: _Pass) -> tuple[Tensor, Tensor, Tensor]:
-        """−mean over t of w_t·objective_t and of w_t·η·entropy_t, each (M,), and the entropies (steps, M, N).
+        """−mean over t of w_t·objective_t and of w_t·c_t·η·entropy_t, each (M,), and the entropies (steps, M, N).
 
-        The objective is not divided by the return scale yet.
+        c_t is the probability that the episode goes on after state t, so that there is an action; where the objective
+        is V_{t+1}, or made of it, it has that weight too. The objective is not divided by the return scale yet.
         """
         c, policies, trajectory, returns = self.config, self.policies, one.trajectory, one.returns
         if self.through_dynamics:
@@ -218,10 +219,13 @@ class PolicyLearner:
             action = trajectory.action[1 : steps + 1].detach()
             objective = advantage.detach() * policies.log_prob(parameters, action)
         entropy = policies.entropy(parameters)  # (steps, M, N)
-        # An ended episode's action earns nothing, so it is not trained.
-        importance = one.weight[:steps] * one.rollout.goes_on[:steps].detach()
-        bonus = -self.entropy_scale * (importance * entropy).mean((0, 2))
-        return -(importance * objective).mean((0, 2)), bonus, entropy
+        # The probability that there is an action at t. V_{t+1} is worth as much, but V_t has it in itself (λ baseline):
+        # there only the states known to have ended are left out, whose action earns nothing.
+        goes_on = one.rollout.goes_on[:steps].detach()
+        taken = one.weight[:steps] * goes_on
+        counted = taken if self.through_dynamics or c.baseline == "authors" else one.weight[:steps] * (goes_on > 0)
+        bonus = -self.entropy_scale * (taken * entropy).mean((0, 2))
+        return -(counted * objective).mean((0, 2)), bonus, entropy
 
     def _critic_loss(self, one: _Pass) -> tuple[Tensor, Tensor]:
         """Mean over t = 0 … H−1 of w_t·NLL(V_t) per member, and the critic's means (H, M, N)."""
