@@ -2,7 +2,7 @@
 
 The collector adds one record to every slot at each tick, so one write head serves all slots. The learner's batches
 are windows of one slot's stream; they may cross episode ends (``is_first`` resets the RSSM) but never the write
-head. :mod:`waker.replay_store` keeps the ring on disk.
+head. To the learner each begins as an episode does. :mod:`waker.replay_store` keeps the ring on disk.
 """
 
 from __future__ import annotations
@@ -99,6 +99,9 @@ class Replay:
     ) -> dict[str, NDArray[Any]]:
         """Draw B windows of T records, uniformly over all windows and with replacement.
 
+        ``is_first`` is true at each window's first record, wherever in its episode that lies: nothing of what came
+        before it is known, the action that led into it included (as in the published code).
+
         Args:
             batch, length: B and T.
             out: buffers name → (B, T, …) to fill; they are returned.
@@ -119,10 +122,12 @@ class Replay:
         ticks = (self.first + offset)[:, None] + np.arange(length)  # (B, T)
         rows = slot[:, None] * self.size + ticks % self.size
         # mode="clip" writes straight into `out`; the default would go through a copy.
-        return {
+        windows = {
             name: np.take(flat, rows, axis=0, out=None if out is None else out[name], mode="clip")
             for name, flat in self._flat.items()
         }
+        windows["is_first"][:, 0] = True
+        return windows
 
     def buffers(self, batch: int, length: int) -> dict[str, NDArray[Any]]:
         """Empty arrays that :meth:`sample` can fill."""
