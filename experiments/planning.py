@@ -88,7 +88,7 @@ def learned_table(model: WorldModel, heads: ScalarStack, room: Room) -> Table:
         joint = torch.einsum("xr,xc->xrc", place[:, 0], place[:, 1]).flatten(1)[:, room.cells]
         joint = joint * model.continue_probability(feature).unsqueeze(-1)
         moves.append(joint.unflatten(0, (n, SAMPLES)).mean(1))
-        rewards.append(heads.mean(heads(feature.unsqueeze(0))).unflatten(1, (n, SAMPLES)).mean(2))
+        rewards.append(heads.predict(feature.unsqueeze(0)).unflatten(1, (n, SAMPLES)).mean(2))
     return Table(torch.stack(moves).double().numpy(), torch.stack(rewards, 1).double().numpy())
 
 

@@ -84,11 +84,26 @@ def test_samples_are_windows_of_the_list_model(ticks: int, slots: int, size: int
         assert window in allowed
         for t, code in enumerate(window):
             same = record(code // 10, slots)
+            if t == 0:
+                same["is_first"] = np.ones(slots, np.bool_)  # to the learner an episode begins here
             for name in FIELDS:
                 assert np.array_equal(batch[name][b, t], same[name][code % 10])
     for name, (shape, dtype) in FIELDS.items():
         assert batch[name].shape == (16, length, *shape)
         assert batch[name].dtype == np.dtype(dtype)
+
+
+def test_a_window_begins_as_an_episode_does_and_the_replay_stays_as_it_is() -> None:
+    replay, _ = filled(20, 3, 15)
+    held = replay.arrays["is_first"].copy()
+    assert not held.all()
+    out = replay.buffers(40, 4)
+    for batch in (replay.sample(np.random.default_rng(0), 40, 4), replay.sample(np.random.default_rng(0), 40, 4, out)):
+        assert batch["is_first"][:, 0].all()
+        assert np.array_equal(batch["is_first"][:, 1:], batch["theta_id"][:, 1:] % 3 == 0)
+    relabelled = replay.replaced("x", replay.arrays["x"] + 1)
+    assert relabelled.sample(np.random.default_rng(0), 40, 4)["is_first"][:, 0].all()
+    assert np.array_equal(replay.arrays["is_first"], held)
 
 
 @pytest.mark.parametrize("ticks", [5, 7, 23])

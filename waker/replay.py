@@ -2,7 +2,7 @@
 
 The collector adds one record to every slot at each tick, so one write head serves all slots. The learner's batches
 are windows of one slot's stream; they may cross episode ends (``is_first`` resets the RSSM) but never the write
-head. :mod:`waker.replay_store` keeps the ring on disk.
+head. To the learner each begins as an episode does. :mod:`waker.replay_store` keeps the ring on disk.
 """
 
 from __future__ import annotations
@@ -111,6 +111,9 @@ class Replay:
     ) -> dict[str, NDArray[Any]]:
         """Draw B windows of T records, uniformly over all windows and with replacement.
 
+        ``is_first`` is true at each window's first record, wherever in its episode that lies: nothing of what came
+        before it is known, the action that led into it included (as in the published code).
+
         Args:
             batch, length: B and T.
             out: buffers name → (B, T, …) to fill; they are returned.
@@ -131,10 +134,12 @@ class Replay:
         ticks = self._starts(offset, length)[:, None] + np.arange(length)  # (B, T)
         rows = slot[:, None] * self.size + ticks % self.size
         # mode="clip" writes straight into `out`; the default would go through a copy.
-        return {
+        windows = {
             name: np.take(flat, rows, axis=0, out=None if out is None else out[name], mode="clip")
             for name, flat in self._flat.items()
         }
+        windows["is_first"][:, 0] = True
+        return windows
 
     def _starts(self, number: NDArray[np.int64], length: int) -> NDArray[np.int64]:
         """The first ticks of windows of T records by their number, those of a span after those of the one before."""

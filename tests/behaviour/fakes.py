@@ -21,7 +21,7 @@ class Table:
 
     def __init__(self, next_state: Tensor, goes_on: Tensor | None = None) -> None:
         self.states, self.actions = next_state.shape
-        self.onehot = torch.nn.functional.one_hot(next_state, self.states).float()  # (S, A, S)
+        self.onehot = torch.nn.functional.one_hot(next_state, self.states).to(torch.get_default_dtype())
         self.goes_on = torch.ones(self.states) if goes_on is None else goes_on
         self.feature_dim = self.states + 1
 
@@ -41,7 +41,7 @@ class Table:
 
     def starts(self, states: Tensor) -> Starts:
         """Start states from their indices (N,)."""
-        stoch = torch.nn.functional.one_hot(states, self.states).float()
+        stoch = torch.nn.functional.one_hot(states, self.states).to(self.onehot.dtype)
         return Starts(State(stoch, torch.zeros(len(states), 1)), self.goes_on[states], states)
 
     def reward(self, of_state: Tensor, trajectory: Trajectory) -> Tensor:

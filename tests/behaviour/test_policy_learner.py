@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from tests.behaviour.fakes import Table
 from tests.rounding import adam_drift, rounding
@@ -127,6 +129,72 @@ def test_uniform_members_learn_nothing_and_act_uniformly() -> None:
     torch.testing.assert_close(taken, torch.full((4,), 0.25), atol=0.05, rtol=0.0)
 
 
+GROVE = torch.tensor([[1, 2], [2, 0], [0, 1]])
+"""Three states from each of which two actions lead to the others."""
+GAIN = [0.3, -0.2, 1.0]
+
+
+def grove_learner(goes_on: list[float], horizon: int) -> tuple[PolicyLearner, Table]:
+    table = Table(GROVE, torch.tensor(goes_on))
+    learner = table_learner(table, lambda_=1.0, discount=0.9, entropy=0.0, normalise_returns=False, actor_unimix=0.0)
+    learner.config = replace(learner.config, horizon=horizon)
+    with torch.no_grad():
+        for p in learner.policies.parameters():
+            p.add_(0.3 * torch.randn_like(p))
+    return learner, table
+
+
+def rollout_of(learner: PolicyLearner, table: Table, start: int, actions: tuple[int, ...]) -> list[Tensor]:
+    """The actor's gradients on the one rollout in which these actions happen."""
+    policies, taken = learner.policies, iter(actions)
+    policies.sample = lambda parameters, mode=False: one_hot(torch.tensor([[next(taken)]]), 2).to(parameters)  # type: ignore[method-assign]
+    found = learner.gradients(
+        table.as_model(), table.starts(torch.tensor([start])), lambda t: table.reward(torch.tensor(GAIN), t)
+    )
+    return found.actor
+
+
+@in_float64
+@pytest.mark.parametrize("goes_on", [[1.0, 1.0, 1.0], [0.5, 0.5, 0.5], [0.1, 0.1, 0.1], [1.0, 0.5, 0.0]])
+@pytest.mark.parametrize("horizon", [1, 3])
+def test_reinforce_with_the_lambda_baseline_is_the_exact_gradient(goes_on: list[float], horizon: int) -> None:
+    """λ = 1: the mean over all rollouts of the actor's step is the gradient of the return, both by enumeration."""
+    learner, table = grove_learner(goes_on, horizon)
+    policies = learner.policies
+    feature = torch.eye(3, table.feature_dim).unsqueeze(0)
+    policy = policies.actor(feature)[0].softmax(-1)  # (S, A)
+    value = policies.critic.predict(feature)[0].detach()
+    gain = torch.zeros(())
+    expected = [torch.zeros_like(p) for p in policies.actor.parameters()]
+    for start, actions in itertools.product(range(3), itertools.product(range(2), repeat=horizon)):
+        state, weight, earned, chance = start, 1.0, 0.0, torch.ones(())
+        for action in actions:
+            earned += weight * GAIN[state]
+            weight *= 0.9 * goes_on[state]
+            chance = chance * policy[state, action]
+            state = int(GROVE[state, action])
+        gain = gain + chance * (earned + weight * value[state].item())
+        for total, grad in zip(expected, rollout_of(learner, table, start, actions), strict=True):
+            total -= chance.item() * horizon * grad  # the loss is a mean over steps, to be descended
+    exact = torch.autograd.grad(gain, list(policies.actor.parameters()))
+    assert any(grad.abs().max() > 1e-3 for grad in exact)
+    for ours, theirs in zip(expected, exact, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@in_float64
+@pytest.mark.parametrize("goes_on", [1.0, 0.5, 0.1])
+def test_the_continue_probability_counts_once_by_hand(goes_on: float) -> None:
+    """One step: V_0 = r + γ·c·v of the state reached. ∂/∂logit_a of its mean is γ·c·π_a·(v_a − Σ π v)."""
+    learner, table = grove_learner([goes_on] * 3, 1)
+    policies = learner.policies
+    feature = torch.eye(3, table.feature_dim).unsqueeze(0)
+    pi = policies.actor(feature)[0, 0].softmax(-1).detach()
+    reached = policies.critic.predict(feature)[0, GROVE[0]].detach()
+    by_logit = sum(-pi[a] * rollout_of(learner, table, 0, (a,))[-1].flatten() for a in range(2))
+    torch.testing.assert_close(by_logit, 0.9 * goes_on * pi * (reached - (pi * reached).sum()))
+
+
 # Losses against plain loops -----------------------------------------------------------------------------------
 
 
@@ -209,7 +277,7 @@ def test_losses_are_the_published_sums(variant: str) -> None:
             for t in range(horizon - 1 if short else horizon):
                 parameters = trajectory.policy[t, m, i].detach()
                 alive = w[t] * goes_on[t, m, i].item()
-                bonus = entropy_scale * scene.policies.entropy(parameters).item()
+                bonus = alive * entropy_scale * scene.policies.entropy(parameters).item()
                 if dynamics:
                     objective = returns[t + 1]
                 else:
@@ -217,7 +285,9 @@ def test_losses_are_the_published_sums(variant: str) -> None:
                     advantage = (returns[t + 1] if short else returns[t]) - baseline
                     log_prob = scene.policies.log_prob(parameters, trajectory.action[t + 1, m, i].detach()).item()
                     objective = advantage * log_prob
-                actor -= alive * (objective + bonus) / ((horizon - 1 if short else horizon) * n)
+                # V_t knows by itself how likely there is an action at t.
+                counted = alive if short else w[t] * (goes_on[t, m, i].item() > 0)
+                actor -= (counted * objective + bonus) / ((horizon - 1 if short else horizon) * n)
             for t in range(horizon):
                 stack = before.critic
                 output = stack(trajectory.feature[t, :, i].detach().unsqueeze(1))

@@ -75,8 +75,9 @@ def test_memory_in_updates_is_the_same_in_every_domain() -> None:
 def test_waker_r_scales_reductions_inside_each_domain() -> None:
     curriculum = make("waker-r", dr_share=0.0)
     curriculum.observe(np.arange(812), ERRORS, 0)
+    curriculum.observe(np.arange(812), ERRORS, 10)  # the first mark
     after = 0.5 * ERRORS + np.arange(812) / 812
-    curriculum.observe(np.arange(812), after, 10)
+    curriculum.observe(np.arange(812), after, 20)
     r = 0.05 * (ERRORS - after)
     expected = [softmax(r[ids] / abs(r[ids]).mean() / 0.5) / 2 for ids in (FIRST, SECOND)]
     np.testing.assert_allclose(curriculum.probabilities(), np.concatenate(expected), rtol=1e-9)
@@ -90,7 +91,7 @@ def test_waker_r_scales_reductions_inside_each_domain() -> None:
 )
 def test_each_domain_keeps_half_under_every_setting(name: str, settings: dict[str, object]) -> None:
     curriculum = make(name, **settings)
-    for step, scale in ((0, 1.0), (10, 0.4)):
+    for step, scale in ((0, 1.0), (10, 1.0), (20, 0.4)):
         curriculum.observe(np.arange(812), scale * ERRORS, step)
         curriculum.sample(50)
     assert halves(curriculum.probabilities()) == pytest.approx([0.5, 0.5], abs=1e-12)

@@ -14,7 +14,7 @@ from waker.curriculum import ComposedCurriculum, CurriculumConfig, make_curricul
 from waker.curriculum.api import Curriculum
 from waker.errors import UserError
 
-# Settings that make waker-r's marks 0, 10, 20 … and e the last credited error.
+# Settings that make waker-r's marks 10, 20, 30 … and e the last credited error.
 QUICK = {"reduction_start": 0, "reduction_interval": 10, "error_decay": 0.0}
 
 
@@ -46,8 +46,9 @@ def waker_m() -> tuple[Curriculum, np.ndarray]:
 
 def waker_r() -> tuple[Curriculum, np.ndarray]:
     curriculum = make("waker-r")
-    credit(curriculum, {0: 1.0, 3: 2.0, 5: 6.0}, 0)
-    credit(curriculum, {0: 1.0, 3: 3.0, 5: 3.0, 1: 7.0}, 10)  # Δ = 0, −1, 3; θ 1 has no e_prev
+    credit(curriculum, {0: 9.0}, 0)  # the first batch is no mark
+    credit(curriculum, {0: 1.0, 3: 2.0, 5: 6.0}, 10)
+    credit(curriculum, {0: 1.0, 3: 3.0, 5: 3.0, 1: 7.0}, 20)  # Δ = 0, −1, 3; θ 1 has no e_prev
     # r = 0.05 Δ, mean |r| = 0.05 · 4/3, so z = Δ · 3/4; η = 0.5.
     weights = np.exp(np.array([0.0, -0.75, 2.25]) / 0.5)
     boltzmann = np.zeros(6)

@@ -107,13 +107,74 @@ def test_reduction_by_hand() -> None:
 
 def test_marks_are_met_by_the_first_batch_at_or_after_them() -> None:
     e = [1.0, 1.0, 1.0]
-    seen = reductions([(53, e), (58, [0.0] * 3), (61, [0.5] * 3), (69, [9.0] * 3), (95, [0.0] * 3), (99, [3.0] * 3)])
+    seen = reductions([(53, e), (58, e), (61, [0.5] * 3), (69, [9.0] * 3), (95, [0.0] * 3), (99, [3.0] * 3)])
     known = [not math.isnan(r[0]) for r in seen]
-    assert known == [False, False, True, True, True, True]
-    assert seen[2][0] == pytest.approx(0.05 * 0.5)  # 53 set e_prev = 1; the mark at 60 was met at 61 with e = 0.5
-    assert seen[3] == seen[2]
-    assert seen[4][0] == pytest.approx(0.95 * 0.025 + 0.05 * 0.5)  # 70, 80, 90 were missed together: one measurement
+    assert known == [False, False, False, False, True, True]  # 53 was the first batch; 61 met the mark at 60
+    assert seen[4][0] == pytest.approx(0.05 * 0.5)  # 70, 80, 90 were missed together: one measurement
     assert seen[5] == seen[4]  # the next mark is 100
+
+
+def marks_of(score: Reduction, tracker: Magnitude, steps: range) -> list[int]:
+    """The steps at which e_prev was taken, with a batch of one θ at each of ``steps``."""
+    found = []
+    for step in steps:
+        ids, x, before = np.array([step // 8 % 3]), np.array([1.0 + step]), score.previous
+        tracker.observe(ids, x, step)
+        score.observe(ids, x, step)
+        if score.previous is not before:
+            found.append(step)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("first", "every", "expected"),
+    [
+        (100_000, 8, [110_000, 120_000, 130_000]),  # as published: prefill 100,000, eight environments
+        (100_003, 8, [110_003, 120_003, 130_003]),
+        (109_999, 1, [110_000, 120_000, 130_000]),
+        (110_000, 1, [120_000, 130_000]),  # at the first batch nothing was known before
+        (400, 8, [50_000, 60_000, 70_000, 80_000, 90_000, 100_000, 110_000, 120_000, 130_000]),
+    ],
+)
+def test_the_first_mark_is_the_next_multiple_at_which_estimates_exist(
+    first: int, every: int, expected: list[int]
+) -> None:
+    tracker = Magnitude(3)
+    assert marks_of(Reduction(tracker), tracker, range(first, 138_000, every)) == expected
+
+
+def test_batches_that_credit_nobody_begin_nothing() -> None:
+    tracker = Magnitude(3)
+    score = Reduction(tracker, interval=10, start=0)
+    nobody, none = np.zeros(0, np.int64), np.zeros(0)
+    for step in (5, 15):
+        tracker.observe(nobody, none, step)
+        score.observe(nobody, none, step)
+    assert marks_of(score, tracker, range(17, 40)) == [20, 30]
+
+
+@pytest.mark.parametrize("stop", [100_000, 104_000, 110_000, 112_000, 120_000])
+def test_marks_go_on_across_a_resume(stop: int) -> None:
+    tracker = Magnitude(3)
+    score = Reduction(tracker)
+    found = marks_of(score, tracker, range(100_000, stop, 8))
+    states = tracker.state_dict(), score.state_dict()
+    tracker, score = Magnitude(3), Reduction(Magnitude(3))
+    score.magnitude = tracker
+    tracker.load_state_dict(states[0])
+    score.load_state_dict(states[1])
+    found += marks_of(score, tracker, range(stop, 138_000, 8))
+    assert found == [110_000, 120_000, 130_000]
+
+
+def test_states_from_before_marks_waited_for_a_credit_go_on() -> None:
+    unknown, start = np.full(3, np.nan), 50_000  # what was saved then: the next mark was the start from the beginning
+    for credits, first, expected in ((0, 100_000, 110_000), (7, 40_000, 50_000)):
+        tracker = Magnitude(3)
+        tracker.load_state_dict({"estimate": np.where(credits, 1.0, unknown), "credits": np.full(3, credits)})
+        score = Reduction(tracker)
+        score.load_state_dict({"previous": unknown, "reduction": unknown, "next_mark": start})
+        assert marks_of(score, tracker, range(first, 130_000, 8))[0] == expected
 
 
 def test_visits_know_what_was_sampled_and_what_others_ran() -> None:

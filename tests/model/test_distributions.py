@@ -170,6 +170,73 @@ def test_twohot_nll_and_mean_by_hand() -> None:
     torch.testing.assert_close(d.twohot_mean(probs.log(), bins), torch.tensor([0.0, 2.0]))
 
 
+@pytest.mark.parametrize("limit", [1.0, 3.0, 20.0])
+@pytest.mark.parametrize("count", [2, 3, 4, 10, 11, 41, 254, 255])
+def test_logits_without_a_direction_mean_exactly_zero(count: int, limit: float) -> None:
+    bins = d.symexp_bins(count, limit)
+    mirrored = torch.randn(50, count)
+    mirrored = mirrored + mirrored.flip(-1)
+    for logits in (torch.zeros(50, count), mirrored, 80.0 * mirrored):
+        assert torch.equal(d.twohot_mean(logits, bins), torch.zeros(50))
+        assert torch.equal(d.paired_twohot_mean(d.paired(logits), bins), torch.zeros(50))
+    even = torch.linspace(-7.0, 7.0, count)
+    assert torch.equal(d.twohot_mean(torch.zeros(3, count), 0.5 * (even - even.flip(0))), torch.zeros(3))
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e-4, 1e-2, 1.0, 4.0])
+@pytest.mark.parametrize(("count", "limit"), [(255, 20.0), (254, 20.0), (41, 3.0), (40, 20.0)])
+def test_twohot_means_have_the_digits_of_float64(count: int, limit: float, scale: float) -> None:
+    torch.manual_seed(4)
+    logits, bins = scale * torch.randn(200, count), d.symexp_bins(count, limit)
+    exact = (torch.softmax(logits.double(), -1) * bins.double()).sum(-1)
+    for mean in (d.twohot_mean(logits, bins), d.paired_twohot_mean(d.paired(logits), bins)):
+        assert (mean - exact).abs().max() < 1e-5 * exact.abs().mean()
+
+
+def test_twohot_means_of_bins_that_are_not_symmetric() -> None:
+    torch.manual_seed(5)
+    for count in (4, 5):
+        logits, bins = torch.randn(20, count), torch.linspace(-1.0, 9.0, count)
+        torch.testing.assert_close(d.twohot_mean(logits, bins), (torch.softmax(logits, -1) * bins).sum(-1))
+
+
+def test_a_certain_bin_means_itself() -> None:
+    bins = d.symexp_bins(11, 20.0)
+    torch.testing.assert_close(d.twohot_mean(torch.eye(11).log(), bins), bins)
+
+
+@pytest.mark.parametrize("count", [10, 11])
+def test_pairs_say_what_bins_say(count: int) -> None:
+    torch.manual_seed(6)
+    logits, bins = torch.randn(7, count, dtype=torch.float64), d.symexp_bins(count, 3.0).double()
+    torch.testing.assert_close(d.unpaired(d.paired(logits)), logits)
+    torch.testing.assert_close(d.paired_twohot_mean(d.paired(logits), bins), d.twohot_mean(logits, bins))
+
+
+@pytest.mark.parametrize("count", [10, 11])
+def test_the_gradient_of_a_paired_mean_written_out_is_the_derivative(count: int) -> None:
+    torch.manual_seed(7)
+    pairs = torch.randn(3, 4, count, dtype=torch.float64, requires_grad=True)
+    bins = d.symexp_bins(count, 2.0).double()
+    assert torch.autograd.gradcheck(lambda x: d.paired_twohot_mean(x, bins), pairs)
+    assert torch.autograd.gradcheck(lambda x: d.twohot_mean(x, bins), pairs)
+
+
+@pytest.mark.parametrize("count", [10, 11])
+def test_the_compiled_paired_mean_and_its_gradient_are_the_eager_ones(count: int) -> None:
+    torch._dynamo.reset()
+    torch.manual_seed(8)
+    bins = d.symexp_bins(count, 2.0)
+    pairs = torch.cat([torch.randn(5, count), torch.zeros(1, count)]).requires_grad_()
+    compiled = torch.compile(d.paired_twohot_mean, fullgraph=True, backend="eager")
+    found = []
+    for mean_of in (d.paired_twohot_mean, compiled):
+        mean = mean_of(pairs, bins)
+        found.append((mean.detach(), *torch.autograd.grad(mean.sum(), pairs)))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(theirs, ours)
+
+
 # Truncated normal ---------------------------------------------------------------------------------------------
 
 LOCS = (-0.999, -0.6, 0.0, 0.3, 0.95)

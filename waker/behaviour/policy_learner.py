@@ -186,11 +186,12 @@ class PolicyLearner:
             goes_on = torch.cat([first, continues])
             flat, live = _to_members(trajectory.feature), None
             if c.slow_target:
-                value = policies.slow.mean(policies.slow(flat))
+                value = policies.slow.predict(flat)
             else:
                 with torch.enable_grad():  # the critic's own loss uses the same pass
-                    live = policies.critic(flat)
-                value = policies.critic.mean(live if self.through_dynamics else live.detach())
+                    value, live = policies.critic.predict_and_parameters(flat)
+                if not self.through_dynamics:
+                    value = value.detach()
             value = _by_member(value, c.horizon + 1)
             discount = c.discount * goes_on  # (H+1, M, N)
             returns = lambda_return(reward[:-1], discount[:-1], value, c.lambda_)  # (H, M, N)
@@ -199,9 +200,10 @@ class PolicyLearner:
         )
 
     def _actor_loss(self, one: _Pass) -> tuple[Tensor, Tensor, Tensor]:
-        """−mean over t of w_t·objective_t and of w_t·η·entropy_t, each (M,), and the entropies (steps, M, N).
+        """−mean over t of w_t·objective_t and of w_t·c_t·η·entropy_t, each (M,), and the entropies (steps, M, N).
 
-        The objective is not divided by the return scale yet.
+        c_t is the probability that the episode goes on after state t, so that there is an action; where the objective
+        is V_{t+1}, or made of it, it has that weight too. The objective is not divided by the return scale yet.
         """
         c, policies, trajectory, returns = self.config, self.policies, one.trajectory, one.returns
         if self.through_dynamics:
@@ -217,10 +219,13 @@ class PolicyLearner:
             action = trajectory.action[1 : steps + 1].detach()
             objective = advantage.detach() * policies.log_prob(parameters, action)
         entropy = policies.entropy(parameters)  # (steps, M, N)
-        # An ended episode's action earns nothing, so it is not trained.
-        importance = one.weight[:steps] * one.rollout.goes_on[:steps].detach()
-        bonus = -self.entropy_scale * (importance * entropy).mean((0, 2))
-        return -(importance * objective).mean((0, 2)), bonus, entropy
+        # The probability that there is an action at t. V_{t+1} is worth as much, but V_t has it in itself (λ baseline):
+        # there only the states known to have ended are left out, whose action earns nothing.
+        goes_on = one.rollout.goes_on[:steps].detach()
+        taken = one.weight[:steps] * goes_on
+        counted = taken if self.through_dynamics or c.baseline == "authors" else one.weight[:steps] * (goes_on > 0)
+        bonus = -self.entropy_scale * (taken * entropy).mean((0, 2))
+        return -(counted * objective).mean((0, 2)), bonus, entropy
 
     def _critic_loss(self, one: _Pass) -> tuple[Tensor, Tensor]:
         """Mean over t = 0 … H−1 of w_t·NLL(V_t) per member, and the critic's means (H, M, N)."""
@@ -231,7 +236,7 @@ class PolicyLearner:
         if self.config.slow_regulariser:
             with torch.no_grad():
                 slow = self.policies.slow
-                pull = _to_members(one.value[:-1].detach()) if one.live is None else slow.mean(slow(flat))
+                pull = _to_members(one.value[:-1].detach()) if one.live is None else slow.predict(flat)
             nll = nll + self.config.slow_regulariser * critic.nll(parameters, pull)
         loss = (_to_members(one.weight[:-1]) * nll).mean(1)
         return loss, _by_member(critic.mean(parameters.detach()), steps)

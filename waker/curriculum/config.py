@@ -36,9 +36,9 @@ class CurriculumConfig:
     memory_updates: float | None = None
     """If set, replaces `error_decay`: an estimate forgets by a factor e in so many updates, in every domain alike."""
     reduction_interval: int = 10_000
-    """waker-r: agent steps between two measurements of the error's reduction."""
+    """waker-r: agent steps between two measurements of the error's reduction, which are made at multiples of it."""
     reduction_start: int = 50_000
-    """waker-r: agent steps before the first measurement."""
+    """waker-r: no measurement before so many agent steps, nor before the next multiple after the first update."""
     reduction_rate: float = 0.05
     """waker-r: weight of the newest reduction in its running average."""
 

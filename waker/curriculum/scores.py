@@ -129,11 +129,13 @@ class Magnitude(Score):
 class Reduction(Score):
     """The running rate at which the error of each θ falls: waker-r's score (Rigter et al. 2024).
 
-    At the first batch observed at or after ``start``, ``start + interval``, ``start + 2·interval`` … agent steps
-    (several missed marks count as one), with e the magnitude's present estimate:
-    Δ = e_prev − e for each θ that had an e_prev; r ← (1 − rate)·r + rate·Δ, from r = 0; then e_prev ← e.
+    Marks are the multiples of ``interval`` agent steps from ``start`` on that come after the first credited batch. At
+    the first batch observed at or after a mark (several missed ones count as one), with e the magnitude's present
+    estimate: Δ = e_prev − e for each θ that had an e_prev; r ← (1 − rate)·r + rate·Δ, from r = 0; then e_prev ← e.
 
-    So the first mark only takes e_prev, and r is known from the second on. A θ whose first credit falls between two
+    So the first mark only takes e_prev, and r is known from the second on: with the published prefill of 100,000 steps
+    at 110,000 and 120,000. A mark at the first batch itself would know the few θ of that batch alone, and they would
+    get nearly all episodes until the third. A θ whose first credit falls between two
     marks has no e_prev at the next one, so it gets its first r one mark later; until then it is sampled through the
     mixture's DR share alone (the authors' code does the same).
 
@@ -147,13 +149,16 @@ class Reduction(Score):
     def __init__(self, magnitude: Magnitude, interval: int = 10_000, start: int = 50_000, rate: float = 0.05) -> None:
         self.magnitude = magnitude
         self.interval, self.rate = interval, rate
-        self.next_mark = start
+        self.start = start
+        self.next_mark = 0  # until something has been credited
         self.previous: Floats = np.full(len(magnitude.estimate), np.nan)
         self.reduction: Floats = np.full(len(magnitude.estimate), np.nan)
 
     def observe(self, theta_id: Ints, error: Floats, step: int) -> Ints | None:
         """Measure the reductions when a mark has been reached: then, and only then, any of them may change."""
-        if step < self.next_mark:
+        if self.next_mark == 0 and self.magnitude.credits.any():
+            self.next_mark = self.interval * math.ceil(max(self.start, step + 1) / self.interval)
+        if self.next_mark == 0 or step < self.next_mark:
             return UNCHANGED
         self.next_mark += self.interval * ((step - self.next_mark) // self.interval + 1)
         delta = self.previous - self.magnitude.estimate  # NaN where e_prev is unknown
@@ -172,10 +177,13 @@ class Reduction(Score):
         return {"previous": self.previous.copy(), "reduction": self.reduction.copy(), "next_mark": self.next_mark}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore them."""
+        """Restore them; the magnitude's state comes first.
+
+        States of before marks waited for a credit go on with the marks they have; without a credit they have none.
+        """
         self.previous = np.array(state["previous"], np.float64)
         self.reduction = np.array(state["reduction"], np.float64)
-        self.next_mark = int(state["next_mark"])
+        self.next_mark = int(state["next_mark"]) if self.magnitude.credits.any() else 0
 
 
 class Visits(Score):

@@ -121,14 +121,106 @@ def categorical_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
 
 
 def symexp_bins(count: int, limit: float) -> Tensor:
-    """``count`` (odd) bin positions symexp(−limit) … symexp(limit), symmetric about an exact 0."""
-    half = symexp(torch.linspace(-limit, 0.0, (count + 1) // 2))
-    return torch.cat([half, -half[:-1].flip(0)])
+    """``count`` bin positions symexp(−limit) … symexp(limit), mirrored bit by bit; an odd count has one at 0."""
+    innermost = 0.0 if count % 2 else -limit / (count - 1)
+    half = symexp(torch.linspace(-limit, innermost, (count + 1) // 2))
+    return torch.cat([half, -half[: count // 2].flip(0)])
 
 
 def twohot_mean(logits: Tensor, bins: Tensor) -> Tensor:
-    """Expected value of a categorical over ``bins``; logits (..., bins) → (...)."""
-    return (F.softmax(logits, -1) * bins).sum(-1)
+    """Expected value of a categorical over ``bins``; logits (..., bins) → (...).
+
+    Bin i and bin n−1−i are summed first, as their mass times what they differ by: p_i − p_j = (p_i + p_j)·tanh((l_i −
+    l_j)/2). The outer bins lie at ±symexp(20) = ±4.9e8, so that a sum of all terms by itself is off by more than most
+    values are large, and so is a difference of rounded probabilities. Equal logits over symmetric bins give exactly 0.
+    """
+    half, odd = divmod(logits.shape[-1], 2)
+    probs = F.softmax(logits, -1)
+    low, high = logits[..., :half].flip(-1), logits[..., half + odd :]
+    mass = probs[..., :half].flip(-1) + probs[..., half + odd :]  # (..., half), from the inmost pair out
+    tilt = torch.tanh(0.5 * (high - low)).nan_to_num(nan=0.0)  # −∞ twice: a pair without mass
+    down, up = bins[:half].flip(0), bins[half + odd :]
+    mean = (mass * torch.addcmul(0.5 * (up + down), tilt, 0.5 * (up - down))).sum(-1)
+    return mean + probs[..., half] * bins[half] if odd else mean
+
+
+def paired(x: Tensor) -> Tensor:
+    """Logits (or the weights that make them) of mirrored bins as their mean and half their difference.
+
+    (..., n) → (..., n): the middle one if n is odd, then (l_j + l_i)/2 of each pair i, j = n−1−i from the inmost out,
+    then (l_j − l_i)/2.
+    """
+    half, odd = divmod(x.shape[-1], 2)
+    low, middle, high = x.split([half, odd, half], -1)
+    low = low.flip(-1)
+    return torch.cat([middle, 0.5 * (high + low), 0.5 * (high - low)], -1)
+
+
+def unpaired(x: Tensor) -> Tensor:
+    """The inverse of :func:`paired`; pairs without a difference become equal bit by bit."""
+    half, odd = divmod(x.shape[-1], 2)
+    middle, centre, tilt = x.split([odd, half, half], -1)
+    return torch.cat([(centre - tilt).flip(-1), middle, centre + tilt], -1)
+
+
+def paired_twohot_mean(pairs: Tensor, bins: Tensor) -> Tensor:
+    """:func:`twohot_mean` of logits that come as :func:`paired` makes them, accurate in its gradient too.
+
+    The gradient of an outer pair's difference is large (p·b, up to 1e6) and that of its mean small. By bins they would
+    be ±p·b, which only a sum without rounding could bring together again: all digits of the small one would be lost.
+
+    Args:
+        pairs: (..., n) → (...).
+        bins: (n,), symmetric.
+    """
+    up = bins[(bins.shape[0] + 1) // 2 :]
+    if torch.compiler.is_compiling():  # see :func:`sample_onehot`
+        mass, slope = _masses(pairs)
+        return (mass[..., pairs.shape[-1] % 2 :] * (slope * up)).sum(-1)
+    mean: Tensor = _PairedMean.apply(pairs, up)
+    return mean
+
+
+def _masses(pairs: Tensor) -> tuple[Tensor, Tensor]:
+    """Probabilities of the middle bin (if there is one) and of each pair; t = (p_j − p_i)/(p_j + p_i) of the pairs."""
+    half, odd = divmod(pairs.shape[-1], 2)
+    middle, centre, tilt = pairs.split([odd, half, half], -1)
+    slope = torch.tanh(tilt)
+    # ln(e^l_i + e^l_j) = centre + |tilt| + ln 2 − ln(1 + |slope|), here less ln 2.
+    level = centre + tilt.abs() - (1.0 + slope.abs()).log()
+    return F.softmax(torch.cat([middle - math.log(2.0), level], -1), -1), slope
+
+
+class _PairedMean(torch.autograd.Function):
+    """m = Σ s·t·b with its derivatives s(t·b − m) and s(b − m·t), written out: in fewer passes over memory."""
+
+    @staticmethod
+    def forward(ctx: Any, pairs: Tensor, up: Tensor) -> Tensor:
+        half, odd = divmod(pairs.shape[-1], 2)
+        middle, centre, tilt = pairs.split([odd, half, half], -1)
+        slope = torch.tanh(tilt)
+        levels = pairs.new_empty(*pairs.shape[:-1], odd + half)  # as in _masses
+        first, rest = levels.split([odd, half], -1)
+        torch.sub(middle, math.log(2.0), out=first)
+        torch.abs(tilt, out=rest)
+        rest.add_(centre).sub_(slope.abs().add_(1.0).log_())
+        mass = F.softmax(levels, -1)
+        mean = (slope * up).mul_(mass[..., odd:]).sum(-1)
+        ctx.save_for_backward(mass, slope, up, mean)
+        return mean
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        mass, slope, up, mean = ctx.saved_tensors
+        mean, odd, half = mean.unsqueeze(-1), mass.shape[-1] - up.shape[0], up.shape[0]
+        weight = mass * grads[0].unsqueeze(-1)
+        result = mass.new_empty(*mass.shape[:-1], odd + 2 * half)
+        middle, centre, tilt = result.split([odd, half, half], -1)
+        torch.mul(weight[..., :odd], -mean, out=middle)
+        torch.mul(slope, up, out=centre).sub_(mean).mul_(weight[..., odd:])
+        torch.mul(slope, -mean, out=tilt).add_(up).mul_(weight[..., odd:])
+        return result, None
 
 
 def twohot_nll(logits: Tensor, target: Tensor, bins: Tensor) -> Tensor:

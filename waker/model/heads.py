@@ -5,8 +5,15 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from waker.model.distributions import gaussian_nll, symexp_bins, twohot_mean, twohot_nll
-from waker.model.nets import StackedMLP
+from waker.model.distributions import (
+    gaussian_nll,
+    paired_twohot_mean,
+    symexp_bins,
+    twohot_mean,
+    twohot_nll,
+    unpaired,
+)
+from waker.model.nets import PairedLinear, StackedLinear, StackedMLP
 
 
 class ScalarStack(nn.Module):
@@ -29,13 +36,27 @@ class ScalarStack(nn.Module):
     ) -> None:
         super().__init__()
         self.twohot = kind == "twohot"
-        self.net = StackedMLP(members, inputs, units, bins if self.twohot else 1, act, norm, zero)
+        last = PairedLinear if self.twohot else StackedLinear
+        self.net = StackedMLP(members, inputs, units, bins if self.twohot else 1, act, norm, zero, last)
         self.register_buffer("bins", symexp_bins(bins, limit), persistent=False)
         self.bins: Tensor
 
     def forward(self, feature: Tensor) -> Tensor:
-        """(M or 1, n, F) → parameters (M, n, outputs) for :meth:`mean` and :meth:`nll`."""
-        return self.net(feature)
+        """(M or 1, n, F) → parameters (M, n, outputs) for :meth:`mean` and :meth:`nll`: means, or logits by bin."""
+        out = self.net(feature)
+        return unpaired(out) if self.twohot else out
+
+    def predict(self, feature: Tensor) -> Tensor:
+        """Expected values of features (M or 1, n, F), (M, n). Differentiate these, not those of :meth:`mean`."""
+        return self._mean(self.net(feature))
+
+    def predict_and_parameters(self, feature: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`predict` and :meth:`forward` by one pass of the network."""
+        out = self.net(feature)
+        return self._mean(out), unpaired(out) if self.twohot else out
+
+    def _mean(self, out: Tensor) -> Tensor:
+        return paired_twohot_mean(out, self.bins) if self.twohot else out.squeeze(-1)
 
     def mean(self, parameters: Tensor) -> Tensor:
         """Expected value, (M, n)."""

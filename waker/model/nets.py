@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from waker.model import products
+from waker.model.distributions import paired
 from waker.precision import float32
 
 Activation = Callable[[Tensor], Tensor]
@@ -165,12 +166,29 @@ class StackedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(M, n, in) → (M, n, out); a shared input (1, n, in) is seen by every member."""
-        members, inputs, out = self.weight.shape
+        weight, bias = self.matrices()
+        members, inputs, out = weight.shape
         if x.shape[0] == 1 and members > 1:
             # One wide layer: its input gradient is one matmul, not M of them and a sum.
-            wide = self.weight.movedim(0, 1).reshape(inputs, members * out)  # m i o -> i (m o)
-            return products.affine(x[0], wide, self.bias.flatten()).unflatten(-1, (members, out)).movedim(1, 0)
-        return torch.baddbmm(self.bias, x, self.weight)
+            wide = weight.movedim(0, 1).reshape(inputs, members * out)  # m i o -> i (m o)
+            return products.affine(x[0], wide, bias.flatten()).unflatten(-1, (members, out)).movedim(1, 0)
+        return torch.baddbmm(bias, x, weight)
+
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias to multiply by."""
+        return self.weight, self.bias
+
+
+class PairedLinear(StackedLinear):
+    """Logits of mirrored bins, put out as :func:`~waker.model.distributions.paired` has them.
+
+    The weights stay those of single bins. They are paired before the product: where two bins have the same weights, as
+    outer bins have until a target comes near, their logits differ by exactly 0, and not by the product's rounding.
+    """
+
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of means and half differences."""
+        return paired(self.weight), paired(self.bias)
 
 
 class StackedMLP(nn.Module):
@@ -178,16 +196,25 @@ class StackedMLP(nn.Module):
 
     Args:
         zero: start the last layer at zero.
+        last: class of the last layer.
     """
 
     def __init__(
-        self, members: int, inputs: int, units: Sequence[int], out: int, act: str, norm: str, zero: bool = False
+        self,
+        members: int,
+        inputs: int,
+        units: Sequence[int],
+        out: int,
+        act: str,
+        norm: str,
+        zero: bool = False,
+        last: type[StackedLinear] = StackedLinear,
     ) -> None:
         super().__init__()
         sizes = [inputs, *units]
         self.hidden = nn.ModuleList(StackedLinear(members, i, o) for i, o in zip(sizes, sizes[1:], strict=False))
         self.norms = nn.ModuleList(Norm(norm, (members, 1, o)) for o in units)
-        self.out = StackedLinear(members, sizes[-1], out, zero)
+        self.out = last(members, sizes[-1], out, zero)
         self.act = ACTIVATIONS[act]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -200,7 +227,8 @@ class StackedMLP(nn.Module):
 
     def _by_member(self, x: Tensor) -> Tensor:
         """The same, one network after another: no batched product is as fast as those of single networks."""
-        layers = [(layer.weight.unbind(), layer.bias.flatten(1).unbind()) for layer in [*self.hidden, self.out]]
+        stacks = (cast(StackedLinear, layer).matrices() for layer in [*self.hidden, self.out])
+        layers = [(weight.unbind(), bias.flatten(1).unbind()) for weight, bias in stacks]
         norms = [cast(Norm, norm).members() for norm in self.norms]
         inputs, members, results = x.unbind(), len(layers[0][0]), []
         for m in range(members):
