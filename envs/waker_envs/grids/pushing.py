@@ -10,7 +10,8 @@ from collections.abc import MutableSequence
 STAY = 0
 N_ACTIONS = 9
 """0 stay; 1–4 go up, right, down, left, pushing; 5–8 go up, right, down, left, pulling."""
-_STEPS = ((-1, 0), (0, 1), (1, 0), (0, -1))
+STEPS = ((-1, 0), (0, 1), (1, 0), (0, -1))
+"""(row, column) of one step up, right, down and left."""
 
 
 def move(frame: int, side: int, agent: int, blocks: MutableSequence[int], action: int) -> int:
@@ -31,7 +32,7 @@ def move(frame: int, side: int, agent: int, blocks: MutableSequence[int], action
     """
     if action == STAY:
         return agent
-    dr, dc = _STEPS[(action - 1) % 4]
+    dr, dc = STEPS[(action - 1) % 4]
     ahead = _neighbour(frame, side, agent, dr, dc)
     if ahead < 0:
         return agent
