@@ -2,10 +2,10 @@
 
     make demo && python -m experiments.demo
 
-Writes ``results/demo/``: ``picture.png`` (rooms of GridHazards; where WAKER-M collected its data; the true model error
-of both samplers there), ``shares.csv`` (how near the policies come to the exact optimum; of every seed that was run, by
-``waker quickstart --seed N`` beside the demo's 0), ``comparison.csv`` (the table of ``waker compare``) and
-``settings.yaml`` (what was run).
+Writes ``results/demo/``: ``picture.png`` (rooms of GridHazards; where WAKER-M collected its data, by the laptop
+preset's replayed credit; the true model error of both samplers there), ``shares.csv`` (how near the policies come to
+the exact optimum; of every seed that was run, by ``waker quickstart --seed N`` beside the demo's 0), ``comparison.csv``
+(the table of ``waker compare``) and ``settings.yaml`` (what was run).
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ def draw(runs: dict[str, Path], path: Path) -> None:
     axes[0].imshow(montage(sizes, densities))
     axes[0].set(title="rooms of GridHazards", xticks=[], yticks=[], xlabel="size →", ylabel="hazards →")
     shares = table(share, "share", "sum")
-    heat(axes[1], shares, "WAKER-M: share of episodes", (0, shares.to_numpy().max()), ".0%", "Greens")
+    heat(axes[1], shares, "WAKER-M (replayed credit): episodes", (0, shares.to_numpy().max()), ".0%", "Greens")
     heat(axes[2], errors["dr"], "model error after DR", (0, worst), ".2f", "Reds")
-    heat(axes[3], errors["waker-m"], "model error after WAKER-M", (0, worst), ".2f", "Reds")
+    heat(axes[3], errors["waker-m"], "… after WAKER-M (replayed credit)", (0, worst), ".2f", "Reds")
     figure.savefig(path, dpi=110)
 
 
