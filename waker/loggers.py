@@ -7,6 +7,7 @@ vector to the host when a row is due. W&B and TensorBoard are imported only by t
 from __future__ import annotations
 
 import importlib.util
+import math
 import netrc
 import os
 import re
