@@ -2,16 +2,17 @@
 
     make demo && python -m experiments.demo
 
-Writes ``results/demo/``: ``picture.png`` (rooms of GridHazards; where WAKER-M collected its data; the true model error
-of both samplers there), ``shares.csv`` (how near the policies come to the exact optimum; of every seed that was run, by
-``waker quickstart --seed N`` beside the demo's 0), ``comparison.csv`` (the table of ``waker compare``) and
-``settings.yaml`` (what was run).
+Writes ``results/demo/``: ``picture.png`` (rooms of GridHazards; where WAKER-M collected its data, by the laptop
+preset's replayed credit; the true model error of both samplers there), ``shares.csv`` (how near the policies come to
+the exact optimum; of every seed that was run, by ``waker quickstart --seed N`` beside the demo's 0), ``comparison.csv``
+(the table of ``waker compare``) and ``settings.yaml`` (what was run).
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -20,6 +21,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 import waker_envs
+from waker.curriculum.labels import sampler_label
+from waker.rundir import read_config
 from waker.tables import read_rows
 
 ROOT = Path(__file__).parents[1]
@@ -57,6 +60,12 @@ def heat(axes: Axes, wide: pd.DataFrame, title: str, limits: tuple[float, float]
         axes.text(j, i, format(number, form), ha="center", va="center", color="white" if dark else "black")
 
 
+def label(folder: Path) -> str:
+    """What the run's sampler is called: a variant's name says what it credits."""
+    config = read_config(folder)
+    return sampler_label(config.curriculum.sampler, asdict(config.explorer))
+
+
 def draw(runs: dict[str, Path], path: Path) -> None:
     """Four panels: rooms, share of WAKER-M's episodes, true error of DR, true error of WAKER-M."""
     episodes = read_rows(runs["waker-m"] / "episodes.parquet")
@@ -71,10 +80,10 @@ def draw(runs: dict[str, Path], path: Path) -> None:
     figure, axes = plt.subplots(1, 4, figsize=(14, 3.7), layout="constrained")
     axes[0].imshow(montage(sizes, densities))
     axes[0].set(title="rooms of GridHazards", xticks=[], yticks=[], xlabel="size →", ylabel="hazards →")
-    shares = table(share, "share", "sum")
-    heat(axes[1], shares, "WAKER-M: share of episodes", (0, shares.to_numpy().max()), ".0%", "Greens")
+    shares, name = table(share, "share", "sum"), label(runs["waker-m"]).replace("waker-m", "WAKER-M")
+    heat(axes[1], shares, f"{name}: episodes", (0, shares.to_numpy().max()), ".0%", "Greens")
     heat(axes[2], errors["dr"], "model error after DR", (0, worst), ".2f", "Reds")
-    heat(axes[3], errors["waker-m"], "model error after WAKER-M", (0, worst), ".2f", "Reds")
+    heat(axes[3], errors["waker-m"], f"… after {name}", (0, worst), ".2f", "Reds")
     figure.savefig(path, dpi=110)
 
 
@@ -89,7 +98,7 @@ def shares(runs: dict[str, Path]) -> pd.DataFrame:
         groups = {f"easiest room, {task}": part for task, part in easiest.groupby("task")}
         for group, part in {**groups, "hazard-free": free, "all": found}.items():
             share = part["return"].sum() / part["optimal_return"].sum()
-            rows.append({"sampler": name, "group": group, "share": share, "episodes": len(part)})
+            rows.append({"sampler": label(folder), "group": group, "share": share, "episodes": len(part)})
     return pd.DataFrame(rows)
 
 

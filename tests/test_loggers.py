@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 
 from waker.checkpoint import pack, unpack
-from waker.loggers import JsonlSink, Means, TensorBoardSink, WandbSink, make_sink, wandb_mode
+from waker.loggers import JsonlSink, Means, NotFinite, TensorBoardSink, WandbSink, make_sink, wandb_mode
 from waker.progress import Progress
 from waker.tables import Table, read_rows, write_rows
 
@@ -38,6 +38,33 @@ def test_means_are_means_since_the_last_row() -> None:
         "episode": 2.0,
     }
     assert means.take() == {}
+
+
+def test_means_of_finite_metrics_are_finite() -> None:
+    means = Means()
+    for _ in range(10):
+        means.add({"reward_std": torch.tensor(3e38), "critic": torch.tensor([3e38, -3e38])})
+        means.add({"episode/return_walk": 1e300})
+    found = means.take()
+    assert found["reward_std"] == found["critic/0"] == pytest.approx(3e38)
+    assert found["episode/return_walk"] == pytest.approx(1e300)
+
+
+def test_each_metric_that_is_not_finite_is_told_once() -> None:
+    watch, nan, at = NotFinite(), float("nan"), {"step": 1234, "updates": 50}
+    assert watch.line({**at, "model_loss": 1.0, "note": "inf"}) == ""
+    line = watch.line({**at, "prior_ent": nan, "critic/walk": -float("inf"), "model_loss": 1.0})
+    assert (
+        "critic/walk (and 1 more: prior_ent) is not finite at step 1,234, update 50, and null in metrics.jsonl" in line
+    )
+    assert "rewards may exceed 1e19" in line
+    assert watch.line({**at, "prior_ent": nan, "critic/walk": nan}) == ""
+    line = watch.line({**at, "prior_ent": nan, "model_kl": float("inf"), "time/seconds": 1.0})
+    assert line.startswith("model_kl is not finite")
+    assert "observations may exceed 1e19" in line
+    many = watch.line({**at, **{f"new{i}": nan for i in range(7)}})
+    assert "new0 (and 6 more: new1, new2, new3 …) is not finite" in many
+    assert "add up to more than 3e38" in watch.line({**at, "episode/return_run": float("inf")})
 
 
 def test_means_continue_from_their_state() -> None:

@@ -355,17 +355,20 @@ def test_actions_that_are_not_finite_stop_the_run(tmp_path: Path) -> None:
         dummies.run(tmp_path, dummies.config(), make_agent=lambda: Diverged(made.spec))
 
 
-def test_losses_that_are_not_finite_are_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", ["loss/model", "reward_std", "critic"])
+def test_metrics_that_are_not_finite_are_told_once(key: str, tmp_path: Path) -> None:
     class Lost(dummies.DummyAgent):
         def update(self, batch: Any) -> Any:
             credit, metrics = super().update(batch)
-            return credit, {**metrics, "loss/model": torch.tensor(float("inf"))}
+            return credit, {**metrics, key: torch.tensor(float("inf"))}
 
     made = dummies.parts(dummies.config())
     progress = dummies.Quiet()
     path, _ = dummies.run(tmp_path, dummies.config(), progress, make_agent=lambda: Lost(made.spec))
-    assert any("loss/model is not finite" in note for note in progress.notes)
-    assert rows(path)[0]["loss/model"] is None
+    (told,) = [note for note in progress.notes if "not finite" in note]
+    first = rows(path)[0]
+    assert told.startswith(f"{key} is not finite at step {first['step']:,}, update {first['updates']:,}")
+    assert [row[key] for row in rows(path)[:2]] == [None, None]
 
 
 def test_results_that_the_next_update_overwrites_are_copied_in_time(tmp_path: Path, reference: Path) -> None:

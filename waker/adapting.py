@@ -27,7 +27,7 @@ from waker.errors import UserError
 from waker.feed import Feed
 from waker.files import saving, sha256
 from waker.interrupts import Interrupted, StopSignals
-from waker.loggers import Means
+from waker.loggers import Means, NotFinite
 from waker.loop import Outcome
 from waker.metrics_file import JsonlSink
 from waker.progress import Progress
@@ -240,7 +240,7 @@ class Adaptation:
         return Outcome.FINISHED
 
     def _train(self, updates: int, sink: JsonlSink) -> None:
-        means = Means(lambda key: self.names)
+        means, not_finite = Means(lambda key: self.names), NotFinite()
         log_every = self.loaded.config.train.log_every
         if self.compiling.told:
             self.progress.note(self.compiling.told)
@@ -251,7 +251,10 @@ class Adaptation:
                 self.updates += 1
                 if self.updates % log_every == 0 or self.updates == updates:
                     row = means.take()
-                    sink.write({"step": self.loaded.step, "updates": self.updates, **row})
+                    at = {"step": self.loaded.step, "updates": self.updates}
+                    if told := not_finite.line({**at, **row}):
+                        self.progress.note(told)
+                    sink.write({**at, **row})
                     self.progress.metrics(row)
                 if self.updates % SAVE_EVERY == 0 and self.updates < updates:
                     self._save(sink)

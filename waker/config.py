@@ -200,9 +200,11 @@ class ExplorerConfig:
     """Intrinsic reward = scale × disagreement."""
     credit: Literal["imagined", "replayed"] = "imagined"
     """Which disagreement is credited to θ as the model's error: about the steps imagined from each start state (as
-    published), or about the steps of the batch itself, which needs no imagination and asks B·(T−1) states."""
+    published), or about the steps of the batch itself, which needs no imagination and asks B·(T−1) states. With
+    `replayed` waker-m and waker-r are variants of the published samplers, and tables and figures call them so."""
     credit_steps: int = 0
-    """Imagined steps whose disagreement is credited to the start state's θ; 0 = the whole horizon (as published).
+    """Imagined steps whose disagreement is credited to the start state's θ; 0 = the whole horizon (as published; else
+    waker-m and waker-r are variants, and are called so).
     Imagined states drift away from the θ they started in, most of all early in training."""
     credit_first: bool = False
     """Include the first imagined entry, whose action is zero, in the credit (authors)."""

@@ -7,6 +7,7 @@ vector to the host when a row is due. W&B and TensorBoard are imported only by t
 from __future__ import annotations
 
 import importlib.util
+import math
 import netrc
 import os
 import re
@@ -28,7 +29,8 @@ class Means:
     """Means of metrics over the updates since the last row, accumulated where the tensors are.
 
     Metrics that come together (one mapping's keys) form one vector: an update costs a concatenation and an
-    addition, and no synchronisation. The entries of a metric that is itself a vector become ``key/<label>``.
+    addition, and no synchronisation. Sums are float64: of finite metrics they are finite. The entries of a metric that
+    is itself a vector become ``key/<label>``.
 
     Args:
         labels: what the entries of a metric are called, asked by the metric's key; where it names another number of
@@ -46,9 +48,9 @@ class Means:
         keys: list[str] = []
         parts: list[Tensor] = []
         for key, value in metrics.items():
-            tensor = value.detach() if isinstance(value, Tensor) else torch.tensor(float(value))
+            tensor = value.detach() if isinstance(value, Tensor) else torch.tensor(float(value), dtype=torch.float64)
             keys += [key] if tensor.ndim == 0 else self._keys(key, tensor.numel())
-            parts.append(tensor.reshape(-1).to(torch.float32))
+            parts.append(tensor.reshape(-1).to(torch.float64))
         vector = torch.cat(parts)
         total, count = self._sums.get(tuple(keys), (torch.zeros_like(vector), 0))
         self._sums[tuple(keys)] = (total.to(vector.device) + vector, count + 1)
@@ -72,6 +74,43 @@ class Means:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue a row that was under way; its sums move to the metrics' device at the next addition."""
         self._sums = {tuple(keys): (total, count) for keys, total, count in state["sums"]}
+
+
+class NotFinite:
+    """Tells of metrics that are not finite, of each once, whatever its name: in a file they are null."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def line(self, row: Metrics) -> str:
+        """One line about those of ``row`` that nothing was said of yet: key, step, where from; empty if there are none.
+
+        Args:
+            row: metrics, with ``step`` and ``updates``.
+        """
+        found = [k for k, v in row.items() if isinstance(v, float) and not math.isfinite(v) and k not in self._told]
+        if not found:
+            return ""
+        self._told.update(found)
+        found.sort(key=lambda key: not _of_rewards(key))  # what others are made of first
+        more = f" (and {len(found) - 1} more: {', '.join(found[1:4])}{' …' * (len(found) > 4)})" if found[1:] else ""
+        where = f"at step {row['step']:,}, update {row['updates']:,}"
+        return f"{found[0]}{more} is not finite {where}, and null in metrics.jsonl: {_source(found[0])}"
+
+
+def _of_rewards(key: str) -> bool:
+    return any(part in key for part in ("reward", "return", "critic"))
+
+
+def _source(key: str) -> str:
+    """What a metric that is not finite can come from."""
+    largest, squared = "3e38, the largest float32", "1e19, whose square is no float32"
+    diverged = "training may have diverged (try a lower learning rate)"
+    if key.startswith("episode/"):
+        return f"the environment's rewards add up to more than {largest}"
+    if _of_rewards(key):
+        return f"rewards may exceed {squared}, or {diverged}"
+    return f"observations may exceed {squared}, a loss weight may be too large, or {diverged}"
 
 
 class Sink(Protocol):

@@ -6,8 +6,10 @@ Called by the command line through :mod:`waker.assembly`, and by tests with a du
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import asdict
 from enum import Enum
 
+from waker.curriculum.labels import sampler_label
 from waker.interrupts import Interrupted, StopSignals
 from waker.progress import Progress
 from waker.replay_memory import amount
@@ -62,6 +64,9 @@ def train(parts: Parts, run: RunFolder, progress: Progress | None = None) -> Out
             replay = session.replay
             room = f"room for {replay.slots * replay.size:,} steps, {amount(replay.bytes)} when full"
             progress.note(f"replay: {room}; checkpoints keep the same steps once more, compressed")
+            c = run.config
+            if (label := sampler_label(c.curriculum.sampler, asdict(c.explorer))) != c.curriculum.sampler:
+                progress.note(f"{label}: a variant of the published sampler (explorer.credit, explorer.credit_steps)")
             if run.config.device.startswith("cpu") and (told := _LOWERED.get(run.config.train.precision)):
                 progress.note(told)
             _run(session, stop)

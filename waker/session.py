@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from waker.feed import Feed
 from waker.files import saving, write_text
 from waker.interrupts import Paused
 from waker.learner import Learner
-from waker.loggers import Means, make_sink
+from waker.loggers import Means, NotFinite, make_sink
 from waker.manifest import CheckpointCorrupt
 from waker.progress import Progress
 from waker.replay import Replay, record_fields
@@ -103,7 +102,7 @@ class Session:
             self._thin = Thinning(parts.space, parts.measured)
         with saving(f"metrics in {run.path}"):
             self.sink = make_sink(self.config.sinks, run.path, run.name, plain(self.config))
-        self.means = Means(self._entries)
+        self.means, self.not_finite = Means(self._entries), NotFinite()
         self.collector = Collector(
             parts.make_env,
             parts.spec,
@@ -339,9 +338,6 @@ class Session:
     def _log(self) -> None:
         now, done = time.monotonic(), self.updates + self.adapted
         means = self.means.take()
-        lost = [k for k, v in means.items() if "loss" in k and not math.isfinite(v)]
-        if lost:
-            self.progress.note(f"{lost[0]} is not finite at update {done:,}: training may have diverged")
         speed = (done - self._logged[0]) / max(now - self._logged[1], 1e-9)
         times = {
             "time/seconds": self._seconds + now - self._since,
@@ -349,8 +345,11 @@ class Session:
             "time/updates_per_second": speed,
         }
         self._logged = (done, now)
+        row = {"step": self.step, "updates": done, "replay/steps": len(self.replay), **means, **times}
+        if told := self.not_finite.line(row):
+            self.progress.note(told)
         with saving(f"metrics in {self.run.path}"):
-            self.sink.write({"step": self.step, "updates": done, "replay/steps": len(self.replay), **means, **times})
+            self.sink.write(row)
         self.progress.metrics(means)
 
     def _show(self, phase: str) -> None:

@@ -34,6 +34,7 @@ def write_run(
     domain: str = "gridhazards",
     exact: bool = True,
     steps: int = 20_000,
+    credit: str = "imagined",
 ) -> Path:
     """A complete run folder under ``root``; ``exact`` gives it optimal returns and total variation."""
     values = values or GRID
@@ -92,7 +93,7 @@ def write_run(
             "env": f"waker/{domain}-v0",
             "seed": seed,
             "curriculum": {"sampler": sampler, "dr_share": 0.2},
-            "explorer": {"name": "plan2explore", "heads": 5},
+            "explorer": {"name": "plan2explore", "heads": 5, "credit": credit},
         },
         "git": "0123456789abcdef",
         "versions": {"waker": "0.1.0", "torch": "2.13.0"},

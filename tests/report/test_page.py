@@ -7,12 +7,16 @@ import re
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import yaml
 
 from tests.report.synthetic import LINE, TERRAIN, write_run
+from waker.cli import main
 from waker.errors import UserError
 from waker.report.data import load_run, load_runs, stack, theta_names
 from waker.report.page import render, write_report
+from waker.report.style import colours
 
 
 @pytest.fixture(scope="module")
@@ -182,3 +186,45 @@ def test_stacking_names_groups_by_explorer_only_where_runs_differ(grid: Path, tm
         "waker-m (plan2explore)",
         "dr (random)",
     }
+
+
+def test_a_sampler_of_another_credit_is_called_so_everywhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the page, the printed table and the file of numbers; the published one beside it keeps its name."""
+    write_run(tmp_path / "a", "dr")
+    write_run(tmp_path / "a", "waker-m", credit="replayed")
+    write_run(tmp_path / "b", "waker-m")
+    variant = "waker-m (replayed credit)"
+    text = text_of(write_report([tmp_path / "a"], tmp_path / "report.html").read_text())
+    assert variant in text
+    found = re.findall(r"(.{12})waker-m(?! \(replayed credit\))", text)
+    assert {before[-10:] for before in found} <= {"sampler = ", " sampler: "}  # the settings, as they are
+    both = load_runs([tmp_path / "a", tmp_path / "b"])
+    assert [run.sampler for run in both] == ["dr", "waker-m", variant]
+    assert len(set(colours(run.sampler for run in both).values())) == 3
+    assert colours([variant]) == {variant: colours(["waker-m"])["waker-m"]}
+
+    assert main(["compare", str(tmp_path / "a"), "--samplers", "waker-m", "dr", "--baseline", "waker-m"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "replayed" in printed
+    numbers = pd.read_csv(tmp_path / "a" / "comparison.csv")
+    assert set(numbers["sampler"]) == {"dr", variant}
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--samplers", "waker-m"]) == 0
+    assert set(pd.read_csv(tmp_path / "a" / "comparison.csv")["sampler"]) == {"waker-m"}
+
+
+def test_two_variants_as_a_baseline_must_be_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for place, steps in (("a", 2), ("b", 5)):
+        run = write_run(tmp_path / place, "waker-m")
+        record = yaml.safe_load((run / "config.yaml").read_text())
+        record["config"]["explorer"]["credit_steps"] = steps
+        (run / "config.yaml").write_text(yaml.safe_dump(record))
+    assert main(["compare", str(tmp_path), "--baseline", "waker-m"]) == 2
+    assert "'waker-m (credit of 2 steps)' or 'waker-m (credit of 5 steps)': name one" in capsys.readouterr().err
+
+
+def test_a_run_without_settings_does_not_pass_for_the_published_credit_in_silence(tmp_path: Path) -> None:
+    run = write_run(tmp_path, "waker-m")
+    (run / "config.yaml").unlink()
+    assert any("whether the published credit" in note for note in load_run(run).notes)

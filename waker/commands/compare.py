@@ -11,6 +11,7 @@ import tyro
 from rich.console import Console
 
 from waker.commands.arguments import parse
+from waker.curriculum.labels import called
 from waker.errors import UserError, unknown
 from waker.files import atomic, saving
 
@@ -27,7 +28,7 @@ class CompareArgs:
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = (Path("runs"),)
     """Run folders, or folders that hold some."""
     samplers: tuple[str, ...] = ()
-    """Only these samplers."""
+    """Only these samplers, variants included; or the name of one as the table has it."""
     seeds: tuple[int, ...] = ()
     """Only these seeds."""
     baseline: str = "dr"
@@ -42,14 +43,16 @@ def select(runs: Sequence[RunData], samplers: Sequence[str] = (), seeds: Sequenc
     Raises:
         UserError: a sampler or a seed that no run has.
     """
+    wanted = set()
     for sampler in samplers:
-        if sampler not in {run.sampler for run in runs}:
+        if not (found := called(sampler, (run.sampler for run in runs))):
             raise unknown("sampler among these runs:", sampler, {run.sampler for run in runs})
+        wanted.update(found)
     for seed in seeds:
         if seed not in {run.seed for run in runs}:
             present = ", ".join(map(str, sorted({run.seed for run in runs})))
             raise UserError(f"no run with seed {seed}; there are {present}")
-    return [r for r in runs if (not samplers or r.sampler in samplers) and (not seeds or r.seed in seeds)]
+    return [r for r in runs if (not samplers or r.sampler in wanted) and (not seeds or r.seed in seeds)]
 
 
 def check_baseline(args: CompareArgs) -> None:
@@ -61,8 +64,11 @@ def check_baseline(args: CompareArgs) -> None:
     from waker.report.data import load_runs
 
     present = {run.sampler for run in load_runs(args.runs)}
-    if args.baseline != CompareArgs.baseline and args.baseline not in present:
+    found = called(args.baseline, sorted(present))
+    if args.baseline != CompareArgs.baseline and not found:
         raise unknown("baseline among these runs:", args.baseline, present)
+    if len(found) > 1:
+        raise UserError(f"--baseline {args.baseline!r} may mean {' or '.join(map(repr, found))}: name one of them")
 
 
 def numbers_of(runs: Sequence[RunData]) -> pd.DataFrame:
@@ -117,6 +123,7 @@ def show(
     runs = select(load_runs(folders), samplers, seeds)
     if not runs:
         raise UserError("no run has both one of these samplers and one of these seeds")
+    baseline = next(iter(called(baseline, (run.sampler for run in runs))), baseline)
     numbers = numbers_of(runs)
     summary, better = summarise(numbers), improvements(numbers, baseline)
     if summary.empty:

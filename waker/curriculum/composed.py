@@ -112,7 +112,10 @@ class ComposedCurriculum:
         if not math.isfinite(x.sum()) and not (finite := np.isfinite(x)).all():
             bad = ids[np.argmin(finite)]
             theta = self.space.format(self.space.points[bad])
-            raise UserError(f"model error for θ = ({theta}) is not finite at step {step}: training has diverged")
+            raise UserError(
+                f"model error for θ = ({theta}) is not finite at step {step}: training has diverged (a learning "
+                "rate or a loss weight is too large), or observations exceed 1e19, whose square is no float32"
+            )
         self._changed([p.observe(ids, x, step) for p in self._parts.values()][-1])
 
     def episode_done(self, theta: Floats, theta_id: int, stats: Mapping[str, float]) -> None:

@@ -212,7 +212,7 @@ class Game:
         total = slot.total
         if task in self._rewards:
             seen = {k.name: np.stack([o[k.name] for o in slot.seen])[None] for k in self._spec.observation}
-            total = float(np.sum(self._rewards[task](seen)))
+            total = float(np.sum(self._rewards[task](seen), dtype=np.float64))
         return {
             "task": task,
             "policy": self._policy,

@@ -29,8 +29,8 @@ PROBABILITY = (
     "curriculum is drawn to it."
 )
 ESTIMATE = (
-    "The curriculum's running estimate of the model's error: disagreement of the ensemble. Only its "
-    "order over θ matters."
+    "The curriculum's running estimate of the model's error: disagreement of the ensemble about imagined steps, as "
+    "published, or about the replay's own where a run is called “(replayed credit)”. Only its order over θ matters."
 )
 TRUE_ERROR = (
     "The model's true error on held-out trajectories ({metric}). Where the estimate is right, the dark cells of "

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from waker.curriculum.labels import CREDITED, sampler_label
 from waker.errors import UserError
 from waker.files import reading
 from waker.metrics_file import read_metrics
@@ -32,6 +33,7 @@ class RunData:
 
     Attributes:
         folder: the run folder.
+        sampler: what it is called in tables and figures, see :func:`waker.curriculum.labels.sampler_label`.
         config: the resolved configuration beside the run, as a nested dict; empty if there is none.
         metrics: one row for each log of the learner (``step``, ``updates``, metric columns).
         curriculum: rows of θ: probability, estimate, episodes, credits, at each snapshot; of a large space, rows that
@@ -102,6 +104,9 @@ def load_run(folder: Path) -> RunData:
             notes.append(what)
     with reading(folder / "config.yaml"):
         identity = _identity(folder, config, tables)
+        identity["sampler"] = sampler_label(identity["sampler"], config.get("config", config).get("explorer") or {})
+    if not config and identity["sampler"] in CREDITED:
+        notes.append("no settings: whether the published credit or a variant's chose θ is not known")
     film, space = folder / FILM_FILE, folder / SPACE_FILE
     pictures: dict[str, np.ndarray[Any, Any]] = {}
     if film.exists():

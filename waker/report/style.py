@@ -16,6 +16,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from waker.curriculum.labels import sampler_name
+
 INK, GREY, LIGHT = "#1f2933", "#7b8794", "#e4e7eb"
 _KNOWN = {
     "dr": "#52606d",
@@ -65,10 +67,17 @@ def style() -> AbstractContextManager[None]:
 
 
 def colours(groups: Iterable[str]) -> dict[str, str]:
-    """A colour for each group; a sampler's colour does not depend on what else is shown."""
-    unique = list(dict.fromkeys(groups))
-    others = [g for g in unique if g not in _KNOWN]
-    return {g: _KNOWN.get(g) or _OTHERS[others.index(g) % len(_OTHERS)] for g in unique}
+    """A colour for each group; a sampler's colour does not depend on what else is shown.
+
+    A variant of a sampler has its colour, but for where both are shown.
+    """
+    unique = sorted(dict.fromkeys(groups), key=lambda g: g not in _KNOWN)  # published ones choose first
+    found: dict[str, str] = {}
+    for group in unique:
+        if (colour := _KNOWN.get(sampler_name(group))) and colour not in found.values():
+            found[group] = colour
+    others = [g for g in dict.fromkeys(unique) if g not in found]
+    return found | {g: _OTHERS[i % len(_OTHERS)] for i, g in enumerate(others)}
 
 
 def grid(panels: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
