@@ -106,8 +106,8 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 def _checked(path: Path, content: Any, hint: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path} cannot be read: it holds no mapping")
-    told = content.pop(KEY, None)
-    if told is not None:
+    if KEY in content:
+        told = content.pop(KEY)
         with reading(path):
             fits = told == _digest(content)
         if not fits:
