@@ -11,10 +11,12 @@ import pytest
 import torch
 
 import waker_envs
+from tests.damage import flip
 from tests.tiny import RUN, refused
 from waker import compiled as compiled_module
 from waker.adapting import Adaptation, compiling_of, load_adapted, name_of
 from waker.assembly import LoadedRun, load_run
+from waker.behaviour.adaptation import TaskAdapter
 from waker.cli import main
 from waker.commands.adapt import chosen_tasks
 from waker.compiled import whole
@@ -201,3 +203,44 @@ def test_mistakes(more: list[str], told: str, folder: Path, capsys: pytest.Captu
     assert main(["adapt", str(folder), *more]) == 2
     assert told in capsys.readouterr().err
     assert not (folder / "adapted").exists()
+
+
+def test_policies_are_trained_without_a_damaged_chunk_and_say_so(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chunk = min((folder / "replay").glob("ticks-*"))
+    flip(chunk, 1000)
+    asked = ["adapt", str(folder), "--tasks", "green", "--updates"]
+    assert main([*asked, "2"]) == 0
+    told = f"going on without ticks 0 to 43 of the replay: {chunk.name} is damaged"
+    assert told in capsys.readouterr().err
+    assert read_yaml(folder / "adapted" / "green" / "tasks.yaml")["replay_lost"] == [[0, 43]]
+    assert main([*asked, "3"]) == 0
+    assert "going on from 2 updates" in capsys.readouterr().err
+    assert main(["evaluate", str(folder), "--episodes", "1", "--suite-episodes", "1", "--model-episodes", "1"]) == 0
+    assert "green was trained without some ticks of the replay" in capsys.readouterr().out
+    flip(chunk, 1000)  # whole again: what it was trained with has changed
+    assert main([*asked, "3"]) == 0
+    assert "its replay or a task has changed since these were trained: starting anew" in capsys.readouterr().err
+
+
+def test_a_folder_removed_while_adapting_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def update(adapter: TaskAdapter, batch: Any) -> dict[str, torch.Tensor]:
+        shutil.rmtree(folder, ignore_errors=True)
+        return {"loss": torch.zeros(())}
+
+    monkeypatch.setattr(TaskAdapter, "update", update)
+    assert main(["adapt", str(folder), "--tasks", "green", "--updates", "2"]) == 1
+    assert "removed or replaced during the run: config.yaml" in capsys.readouterr().err.splitlines()[-1]
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("record", ["tasks: 5", "tasks: [green]\nfunctions: {}\nmodel: null", "[green]"])
+def test_a_record_of_policies_that_lacks_something_is_one_line(
+    folder: Path, record: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "adapted" / "green").mkdir(parents=True)
+    (folder / "adapted" / "green" / "tasks.yaml").write_text(record)
+    assert "tasks.yaml cannot be read" in refused(["evaluate", str(folder)], capsys)

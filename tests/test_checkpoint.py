@@ -166,6 +166,9 @@ def test_damage_found_while_using_a_checkpoint_counts_as_well(tmp_path: Path) ->
 def test_no_checkpoint_is_none_and_no_whole_one_is_an_error(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path / "run" / "checkpoints")
     assert checkpoints.newest(lambda s: s, print) is None
+    with pytest.raises(FileNotFoundError):  # a run folder that was removed does not come back
+        checkpoints.save({"step": 1}, 1, 0)
+    (tmp_path / "run").mkdir()
     path = checkpoints.save({"step": 1}, 1, 0)
     (path / "state.pt").unlink()
     with pytest.raises(UserError, match="is whole; remove .*run to start again"):

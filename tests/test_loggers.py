@@ -15,8 +15,12 @@ import pytest
 import torch
 from rich.console import Console
 
+from tests.damage import cut, flip
 from waker.checkpoint import pack, unpack
-from waker.loggers import JsonlSink, Means, NotFinite, TensorBoardSink, WandbSink, make_sink, wandb_mode
+from waker.errors import UserError
+from waker.files import Damaged
+from waker.loggers import Means, NotFinite, TensorBoardSink, WandbSink, make_sink, wandb_id, wandb_mode
+from waker.metrics_file import JsonlSink
 from waker.progress import Progress
 from waker.tables import Table, read_rows, write_rows
 
@@ -167,6 +171,33 @@ def test_wandb_is_offline_without_an_account(tmp_path: Path, monkeypatch: pytest
     assert wandb_mode() == "online"
     monkeypatch.setenv("WANDB_MODE", "disabled")
     assert wandb_mode() == "disabled"
+
+
+def test_the_wandb_id_is_whole_or_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "wandb" / "run-id"
+
+    def killed(descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", killed)
+    with pytest.raises(KeyboardInterrupt):
+        wandb_id(tmp_path)
+    monkeypatch.undo()
+    assert not place.exists()  # whole or absent
+    own = wandb_id(tmp_path)
+    assert wandb_id(tmp_path) == own == place.read_text()
+    content = place.read_bytes()
+    for harm, at in [*((flip, bit) for bit in range(8 * len(content))), *((cut, size) for size in range(len(content)))]:
+        place.write_bytes(content)
+        harm(place, at)
+        with pytest.raises(Damaged, match=r"run-id is damaged: it holds no id of a W&B run; .*remove the file"):
+            wandb_id(tmp_path)
+    place.write_text("0123456789ab\n")  # of an earlier version
+    assert wandb_id(tmp_path) == "0123456789ab"
+    place.unlink()
+    place.mkdir()
+    with pytest.raises(UserError, match="run-id cannot be read: Is a directory"):
+        wandb_id(tmp_path)
 
 
 def test_wandb_continues_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -343,3 +343,39 @@ def test_a_killed_save_leaves_nothing_that_is_read(tmp_path: Path) -> None:
     reader.prune([])
     assert held(again) == held(replay)
     assert [p.name for p in tmp_path.iterdir()] == ["ticks-000000000000-000000000020.npz"]
+
+
+@pytest.mark.parametrize("added", [0, 12, 70])
+def test_no_window_meets_records_that_are_lost(tmp_path: Path, added: int) -> None:
+    """Windows of what is left are all drawn, and alike; those of a whole replay as before."""
+    replay = Replay(FIELDS, 2, 2 * 60)
+    store = ReplayStore(tmp_path, replay)
+    for count in (20, 10, 15):
+        for _ in range(count):
+            replay.add(record(replay.ticks, 2))
+        state = store.save()
+    (tmp_path / state["chunks"][1]["name"]).write_bytes(b"torn")
+    left = Replay(FIELDS, 2, 2 * 60)
+    again = ReplayStore(tmp_path, left)
+    with pytest.raises(CheckpointCorrupt, match=state["chunks"][1]["name"]):
+        again.restore(state)
+    (told,) = again.restore(state, without_damaged=True)
+    assert told.startswith("going on without ticks 20 to 30 of the replay: ticks-")
+    for _ in range(added):
+        left.add(record(left.ticks, 2))
+    ticks = 45 + added
+    whole = [t for t in range(max(0, ticks - 60), ticks) if not 20 <= t < 30]
+    assert len(left) == 2 * len(whole)
+    starts = [t for t in whole if {*range(t, t + 4)} <= {*whole}]
+    assert left.windows(4) == 2 * len(starts)
+    drawn = left.sample(np.random.default_rng(0), 4000, 4)["theta_id"]
+    assert (np.diff(drawn, axis=1) == 10).all()
+    seen, counts = np.unique(drawn[:, 0], return_counts=True)
+    expected = sorted(int(record(t, 2)["theta_id"][slot]) for t in starts for slot in range(2))
+    assert seen.tolist() == expected
+    assert counts.max() < 2.5 * counts.mean()
+    # The next checkpoint says what is lost; from it the same is drawn.
+    after = Replay(FIELDS, 2, 2 * 60)
+    assert ReplayStore(tmp_path, after).restore(again.save()) == []
+    same = after.sample(np.random.default_rng(0), 4000, 4)["theta_id"]
+    assert (same == drawn).all()

@@ -80,7 +80,7 @@ def outcome(path: Path) -> dict[str, Any]:
     checkpoints = Checkpoints(path / "checkpoints")
     state = checkpoints.load(checkpoints.paths()[0])
     replay: dict[str, list[Any]] = {}
-    for chunk in state["replay"]["chunks"]:
+    for chunk in (c for c in state["replay"]["chunks"] if not c.get("lost")):
         with np.load(path / "replay" / chunk["name"]) as archive:
             for name in archive.files:
                 for t, value in enumerate(np.moveaxis(archive[name], 1, 0)):

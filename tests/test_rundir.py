@@ -181,3 +181,13 @@ def test_rows_begin_with_what_identifies_the_run(tmp_path: Path) -> None:
         "seed": 0,
     }
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["config"]["seed"] == 0
+
+
+def test_settings_that_were_edited_are_refused_with_the_way_to_edit_them(tmp_path: Path) -> None:
+    RunFolder.open(tmp_path, Config(), (), ())
+    file = tmp_path / "config.yaml"
+    file.write_text(file.read_text().replace("seed: 0", "seed: 1"))
+    with pytest.raises(UserError, match=r"config.yaml is not what was written: .*removes its line 'checksum'"):
+        read_config(tmp_path)
+    file.write_text("".join(line for line in file.read_text().splitlines(True) if not line.startswith("checksum")))
+    assert read_config(tmp_path).seed == 1

@@ -148,7 +148,7 @@ class Checkpoints:
         Raises:
             OSError: not saved; earlier checkpoints are intact.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(exist_ok=True)  # not its parents: a run folder that was removed does not come back
         final = self.folder / f"step-{step:010d}-{updates:09d}"
         prepared = self.folder / (TEMPORARY + final.name)
         self.tidy()

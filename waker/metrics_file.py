@@ -46,7 +46,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     lines, faults = _checked(content, sums.read_bytes() if sums.is_file() else None)
     if faults:
         raise Damaged(
-            f"{path} is damaged ({faults}); the run's own `waker train` command sets that aside and goes on without it"
+            f"{path} does not fit its checksums in {sums.name} ({faults}): one of them is damaged; the run's own "
+            "`waker train` command sets that aside and goes on without it"
         )
     rest = content.rpartition(b"\n")[2]
     if rest and not sums.is_file():  # of other programs, which may end without a newline
@@ -159,7 +160,7 @@ class JsonlSink:
         self.close()
         self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115
         self._sums = open(sums_of(self.path), "ab", buffering=0)  # noqa: SIM115
-        told = known or f"{self.path} is damaged ({faults})"
+        told = known or f"{self.path} does not fit its checksums in {sums_of(self.path).name} ({faults})"
         return f"{told}: going on without that; as it was it is {lost_of(self.path).name}"
 
     def gone(self) -> Path | None:

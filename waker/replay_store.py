@@ -40,7 +40,7 @@ class ReplayStore:
         Raises:
             OSError: nothing new was kept, nothing old was harmed.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(exist_ok=True)  # not its parents: a run folder that was removed does not come back
         replay = self.replay
         start = max(replay.first, self._chunks[-1]["stop"] if self._chunks else 0)
         if start < replay.ticks:

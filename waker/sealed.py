@@ -42,13 +42,12 @@ def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any], indent: int | None = None) -> None:
-    """Write a mapping as JSON, atomically and with its checksum.
+    """Write a mapping as JSON, atomically and with its checksum; all of its keys are text.
 
     Raises:
         OSError: it could not be written.
     """
-    seen = json.loads(json.dumps(content))
-    write_text(path, json.dumps({KEY: _digest(seen), **content}, indent=indent, ensure_ascii=False))
+    write_text(path, json.dumps({KEY: _digest(content), **content}, indent=indent, ensure_ascii=False))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -106,8 +105,8 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 def _checked(path: Path, content: Any, hint: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path} cannot be read: it holds no mapping")
-    told = content.pop(KEY, None)
-    if told is not None:
+    if KEY in content:
+        told = content.pop(KEY)
         with reading(path):
             fits = told == _digest(content)
         if not fits:

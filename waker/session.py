@@ -123,6 +123,7 @@ class Session:
         # While adapting there are no steps: save as often, counted in updates.
         self.adapt_clock = Every(max(1, int(train.save_every / train.train_every)))
         self._record: dict[str, Any] = {}  # of config.yaml, for checkpoints
+        self._intact = ""  # said when a save fails
         self._seconds, self._since = 0.0, time.monotonic()
         self._cpu, self._cpu_since = 0.0, self._cpu_now()
         self._logged = (0, self._since)  # updates and time of the newest metric row
@@ -217,17 +218,13 @@ class Session:
         self.run.check_there(self.sink.rows.gone(), self.store.gone(), *(t.gone() for t in self.tables.values()))
         self.save_clock.mark(self.step)
         self.adapt_clock.mark(self.adapted)
-        kept = self.checkpoints.manifests()
-        intact = (
-            f"; the checkpoint at step {kept[0]['step']:,} is intact, the same command goes on from it" if kept else ""
-        )
-        with saving(f"the run at step {self.step:,}", hint=intact):
+        with saving(f"the run at step {self.step:,}", hint=self._intact):
             replay = self.store.save()
             counts = {n: {"rows": table.save(), "generation": table.generation} for n, table in self.tables.items()}
             state = self.state() | {"replay": replay, "logs": {"tables": counts, "sinks": self.sink.sync()}}
             beside = {"tables": counts, "record": self._record}
             path = self.checkpoints.save(state, self.step, self.updates + self.adapted, replay, beside)
-            self.store.prune(m["replay"] for m in self.checkpoints.manifests())
+            self._prune()
         return path
 
     def state(self) -> dict[str, Any]:
@@ -311,8 +308,16 @@ class Session:
         for what in lost if not self.finished else ():  # a finished run has no more use of its replay here
             self.progress.note(what)
             self.run.lose({"step": self.step, "what": what})
-        self.store.prune(m["replay"] for m in self.checkpoints.manifests())
+        self._prune()
         return True
+
+    def _prune(self) -> None:
+        """Remove chunks of the replay that no checkpoint names."""
+        kept = self.checkpoints.manifests()
+        self.store.prune(m["replay"] for m in kept)
+        if kept:
+            at = f"the checkpoint at step {kept[0]['step']:,}"
+            self._intact = f"; {at} is intact, the same command goes on from it"
 
     def _cpu_now(self) -> float:
         """Processor seconds of this process, of the environments' and of compilers that it called."""

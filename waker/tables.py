@@ -177,9 +177,9 @@ class Table:
         """Keep the saved rows that are ``wanted``; how many were removed."""
         frame = read_rows(self.folder)
         kept = frame if frame.empty else frame[wanted(frame)]
-        self._saved = len(kept)
         if len(kept) < len(frame):
             self._generation = _replace(self.folder, kept)
+        self._saved = last_row(self.folder)[1]
         self._written = {part.path.name for part in _parts(self.folder)}
         return len(frame) - len(kept)
 
