@@ -89,8 +89,22 @@ def test_the_step_is_a_choice() -> None:
     assert value(compare_runs(rows, EMPTY, EMPTY, at=20), "mean_return", seed=1) == 20 + ord("a")
     apart = compare_runs(rows, EMPTY, EMPTY, at="last")
     assert value(apart, "mean_return", "dr @ 80", 1) == 80 + ord("a")
-    with pytest.raises(UserError, match="dr seed 0: not measured at step 80"):
+    with pytest.raises(UserError, match="not all runs were measured at step 80; dr seed 0: last at 40"):
         compare_runs(rows, EMPTY, EMPTY, at=80)
+
+
+def test_marks_that_are_passed_within_a_tick_of_all_slots_are_one() -> None:
+    """Runs of one schedule measure when all slots have stepped: up to a step a slot later than is due."""
+    rows = pd.DataFrame([r for seed, step in ((0, 40), (1, 43)) for r in episodes(run(seed=seed, step=step), "a", 0.0)])
+    data = pd.DataFrame([{**run(seed=seed), "theta_id": 0, "length": 1, "slot": 3} for seed in (0, 1)])
+    for at in ("common", "last", 40):
+        found = compare_runs(rows, EMPTY, data, at=at)  # type: ignore[arg-type]
+        assert set(found.numbers["sampler"]) == {"dr"}
+        assert found.notes == ()
+    apart = compare_runs(rows, EMPTY, data.assign(slot=1))
+    assert set(apart.numbers["sampler"]) == {"dr @ 40", "dr @ 43"}
+    nearly = pd.concat([rows[rows["step"] == 40].assign(step=40_003), rows[rows["step"] == 43].assign(step=40_000)])
+    assert compare_runs(nearly, EMPTY, EMPTY).notes == ()
 
 
 def test_runs_that_agree_are_left_as_they_are() -> None:

@@ -95,5 +95,5 @@ def _cell(rows: pd.DataFrame, quantity: str, column: tuple[str, str, str], wins:
     if told is None:
         return "–"
     text = f"{told.value} {told.interval}".strip()
-    below = f"\n{told.bracket}" if told.bracket else ""
+    below = f"\n{told.bracket}".replace(" [", "\n[") if told.bracket else ""
     return (f"[bold]{text}[/bold]" if wins else text) + below

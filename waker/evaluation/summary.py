@@ -146,7 +146,7 @@ def shown(rows: pd.DataFrame, quantity: str) -> Shown | None:
     interval = f"[{interval}" if interval else ""
     if f"{quantity}_plug_in" not in by_quantity.index:
         return Shown(value, interval, "")
-    worst, mild = by_quantity.loc[f"{quantity}_plug_in", "mean"], by_quantity.loc[f"{quantity}_split", "mean"]
+    worst, mild = (float(by_quantity["mean"].get(f"{quantity}_{end}", np.nan)) for end in ("plug_in", "split"))
     if np.isnan(row["mean"]) and not np.isnan(worst):
         return Shown(f"{cell(quantity, worst)} (plug-in)", interval, "")
     ends = sorted((mild, worst))
