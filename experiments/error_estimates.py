@@ -113,8 +113,8 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
                 "subset": subset,
                 "seeds": len(per_seed),
                 "mean": per_seed.mean(),
-                "low": interval.low,
-                "high": interval.high,
+                "low": max(interval.low, -1.0),
+                "high": min(interval.high, 1.0),
                 "first": group[ordinal == 1]["spearman"].mean(),
                 "last": group[ordinal == ordinal.max()]["spearman"].mean(),
             }
