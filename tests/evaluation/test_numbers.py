@@ -27,8 +27,15 @@ def episodes(
     return [
         {
             **identity,
-            **{"task": task, "policy": "learned", "suite": "dr", "theta_id": theta, "theta_x": float(theta)},
-            **{"episode_seed": first + n, "return": earned + ord(task), "completion": np.nan, "optimal_return": 200.0},
+            "task": task,
+            "policy": "learned",
+            "suite": "dr",
+            "theta_id": theta,
+            "theta_x": float(theta),
+            "episode_seed": first + n,
+            "return": earned + ord(task),
+            "completion": np.nan,
+            "optimal_return": 200.0,
         }
         for task, theta, n in itertools.product(tasks, (0, 1), range(number))
     ]
