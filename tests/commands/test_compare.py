@@ -82,6 +82,14 @@ def test_other_task_sets_and_settings_are_told(tmp_path: Path, capsys: pytest.Ca
     assert ours["all"] == pytest.approx((ours["green"] + ours["blue"]) / 2)
 
 
+def test_seeds_are_told_for_each_sampler_where_they_differ(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for sampler, seed in (("dr", 0), ("dr", 1), ("waker-m", 0)):
+        write_run(tmp_path, sampler, seed)
+    compared(tmp_path)
+    assert "(dr 2, waker-m 1)" in " ".join(capsys.readouterr().out.split())
+    assert "Seeds: dr 2, waker-m 1." in render(load_runs([tmp_path]))
+
+
 def test_runs_alike_need_no_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for seed in (0, 1):
         write_run(tmp_path, "dr", seed)

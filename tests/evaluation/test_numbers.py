@@ -165,6 +165,15 @@ def test_other_evaluation_episodes_are_told() -> None:
     )
 
 
+def test_other_numbers_of_updates_are_told() -> None:
+    """Policies adapted longer than others, at the same step."""
+    rows = pd.DataFrame(episodes(run(), "a", 0.0) + episodes(run("x"), "a", 0.0))
+    rows["updates"] = np.where(rows["sampler"] == "x", 900, 300)
+    assert compare_runs(rows, EMPTY, EMPTY).notes == ("updates differ: dr seed 0 made 300, x seed 0 made 900",)
+    rows["updates"] = np.where(rows["sampler"] == "x", 301, 300)
+    assert compare_runs(rows, EMPTY, EMPTY).notes == ()
+
+
 def test_model_errors_of_two_families_in_one_table() -> None:
     rows = errors(run(), [0.1, 0.3], theta_x=0.0, theta_wind=np.nan)
     rows += errors(run(domain="e"), [0.2, 0.6], theta_x=np.nan, theta_wind=1.0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from waker.evaluation.summary import ALL, GROUP, best, quantities, shown, task_order, title
+from waker.evaluation.summary import ALL, best, quantities, seeds_told, shown, task_order, title
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,10 +53,8 @@ def comparison(summary: pd.DataFrame, only: Sequence[str] | None = None) -> Tabl
 
 def _caption(summary: pd.DataFrame) -> str:
     """How many seeds, and what the intervals and brackets are."""
-    seeds = summary.groupby(GROUP)["seeds"].max()
-    few, many = int(seeds.min()), int(seeds.max())
     over = {str(kind) for kind in summary["interval"]}
-    lines = ["one seed" if many == 1 else f"mean over {many if few == many else f'{few} to {many}'} seeds"]
+    lines = ["one seed" if summary["seeds"].max() == 1 else f"mean over seeds ({seeds_told(summary)})"]
     lines += ["[Student's 95 % interval over seeds]"] if "seeds" in over else []
     if summary["quantity"].str.endswith("_plug_in").any():
         told = "below a worst case: its optimistic … pessimistic estimate"

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from waker.evaluation.metrics import cvar
+from waker.evaluation.metrics import Floats, cvar
 from waker.evaluation.plan import DR_SUITE
 from waker.evaluation.ranking import primary_metric
 from waker.evaluation.regret import EXACT, fraction_of_optimum, known_values, mean_regret, worst_regret
@@ -133,7 +133,7 @@ def _returns(played: pd.DataFrame) -> tuple[list[dict[str, Any]], list[str]]:
                 rows += _of_run(run, _of_bracket(ALL, quantity, worst_regret(_regret_columns(pairs), seed=_SEED)))
             else:
                 rows += _of_run(run, [(ALL, quantity, float(np.mean([of_run[t] for t in common])))])
-    return rows, [*_task_notes(runs), *_episode_notes(runs)]
+    return rows, [*_task_notes(runs), *_episode_notes(runs), *_update_notes(runs)]
 
 
 def _known(quantity: str, value: float) -> bool:
@@ -180,11 +180,20 @@ def _episode_notes(runs: dict[Any, pd.DataFrame]) -> list[str]:
     return [f"{', '.join(map(_label, other))}: evaluated on other episodes than {_label(reference)}"]
 
 
+def _update_notes(runs: dict[Any, pd.DataFrame]) -> list[str]:
+    """Runs whose policies had other numbers of updates at the step: adaptation makes updates without steps."""
+    if any("updates" not in rows for rows in runs.values()):
+        return []
+    updates = {run: int(rows["updates"].max()) for run, rows in runs.items()}
+    if max(updates.values()) <= 1.02 * min(updates.values()) + 2:  # steps within a mark make a few
+        return []
+    return ["updates differ: " + ", ".join(f"{_label(run)} made {number}" for run, number in updates.items())]
+
+
 def _of_tasks(played: pd.DataFrame) -> list[Number]:
     """One run's numbers, task by task. What an episode was worth is the exact value of the policy where it is known."""
     numbers: list[Number] = []
-    exact = played[EXACT].tolist() if EXACT in played else None
-    played = played.assign(worth=known_values(played["return"].tolist(), exact))
+    played = played.assign(worth=worth(played))
     for task, rows in played.groupby("task", sort=False):
         dr = rows[rows["suite"] == DR_SUITE]
         for suite, others in rows[rows["suite"] != DR_SUITE].groupby("suite", sort=False):
@@ -204,6 +213,11 @@ def _of_tasks(played: pd.DataFrame) -> list[Number]:
             numbers.append((task, "mean_regret", mean_regret(dr)))
             numbers += _of_bracket(task, "worst_regret", worst_regret(dr, seed=_SEED))
     return numbers
+
+
+def worth(rows: pd.DataFrame) -> Floats:
+    """What each episode was worth, (n,): see :func:`waker.evaluation.regret.known_values`."""
+    return known_values(rows["return"].tolist(), rows[EXACT].tolist() if EXACT in rows else None)
 
 
 def _regret_columns(rows: pd.DataFrame) -> pd.DataFrame:

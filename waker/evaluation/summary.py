@@ -81,6 +81,15 @@ def compare(
     return summarise(run_numbers(evaluation, model_error, episodes, hard))
 
 
+def seeds_told(summary: pd.DataFrame) -> str:
+    """``3``, or ``dr 3, waker-m 2`` where groups have other numbers of seeds."""
+    seeds = summary.groupby(GROUP, sort=False)["seeds"].max()
+    if seeds.nunique() == 1:
+        return str(seeds.iloc[0])
+    several = summary["explorer"].nunique() > 1
+    return ", ".join(f"{s} ({e}) {n}" if several else f"{s} {n}" for (_, s, e), n in seeds.items())
+
+
 def quantities(summary: pd.DataFrame) -> list[str]:
     """The quantities to show, in the order of :data:`TITLES`, suites after the returns; ends of brackets are not."""
     present = set(summary["quantity"]) - _HIDDEN

@@ -66,7 +66,7 @@ def render(runs: Sequence[RunData]) -> str:
         ("samplers", ", ".join(samplers)),
         ("seeds", ", ".join(map(str, seeds))),
         ("explorer", ", ".join(dict.fromkeys(r.explorer for r in runs))),
-        ("agent steps", f"{max(steps):,}".replace(",", " ") if steps else "–"),
+        ("agent steps", _span(steps) if steps else "–"),
         *((name, version) for name, version in versions.items() if name in ("waker", "torch")),
     ]
     return environment.get_template("template.html").render(
@@ -81,6 +81,12 @@ def render(runs: Sequence[RunData]) -> str:
         draw_table=blocks.table,  # type: ignore[attr-defined]
         draw_figure=blocks.figure,  # type: ignore[attr-defined]
     )
+
+
+def _span(steps: Sequence[int]) -> str:
+    """``20 000``, or ``10 000 to 20 000`` where runs have other lengths (by more than the last episodes')."""
+    few, many = (f"{step:,}".replace(",", " ") for step in (min(steps), max(steps)))
+    return many if min(steps) >= 0.98 * max(steps) else f"{few} to {many}"
 
 
 def _notes(runs: Sequence[RunData]) -> list[str]:

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from waker.evaluation.numbers import compare_runs
+from waker.evaluation.numbers import compare_runs, worth
 from waker.evaluation.plan import DR_SUITE
 from waker.evaluation.ranking import primary_metric, rank_correlation
 from waker.evaluation.steps import Steps, choose_steps
-from waker.evaluation.summary import ALL, summarise, task_order
+from waker.evaluation.summary import ALL, GROUP, seeds_told, summarise, task_order
 from waker.report import captions
 from waker.report.blocks import Picture, Section, summary_table
 from waker.report.curves import error_curves, learning_curves, metric_columns, rank_curves, share_curves
@@ -82,6 +82,7 @@ def _summary(runs: Sequence[RunData]) -> Section | None:
     over = set(summary["interval"])
     interval = captions.SEEDS if "seeds" in over else captions.ONE_SEED
     interval += captions.EPISODES if "episodes" in over else ""
+    interval += f" Seeds: {seeds_told(summary)}." if summary.groupby(GROUP)["seeds"].max().nunique() > 1 else ""
     by_task = [summary_table(summary, task, "") for task in task_order(summary) if task != ALL]
     exact = captions.SUMMARY_REGRET if "mean_regret" in set(summary["quantity"]) else ""
     exact += captions.EXACT if "exact_share" in set(summary["quantity"]) else ""
@@ -176,6 +177,7 @@ def _returns(runs: Sequence[RunData]) -> Section | None:
     rows = latest(_final(runs, "evaluation"))
     if rows.empty:
         return None
+    rows = rows.assign(**{"return": worth(rows)})
     rows = rows if "policy" in rows else rows.assign(policy="learned")
     learned = rows[(rows["policy"] == "learned") & (rows["suite"] == DR_SUITE)]
     if rows[rows["policy"] == "learned"].empty:
