@@ -5,7 +5,7 @@
 Writes ``results/demo/``: ``picture.png`` (rooms of GridHazards; where WAKER-M collected its data, by the laptop
 preset's replayed credit; the true model error of both samplers there), ``shares.csv`` (how near the policies come to
 the exact optimum; of every seed that was run, by ``waker quickstart --seed N`` beside the demo's 0), ``comparison.csv``
-(the table of ``waker compare``) and ``settings.yaml`` (what was run).
+(the table of ``waker compare``), ``table.md`` (the README's table, from these two) and ``settings.yaml`` (what was run).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from matplotlib.axes import Axes
 
 import waker_envs
 from waker.curriculum.labels import sampler_label
+from waker.evaluation.summary import ALL, shown, title
 from waker.rundir import read_config
 from waker.tables import read_rows
 
@@ -102,6 +103,38 @@ def shares(runs: dict[str, Path]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+ROWS = ("mean_return", "cvar_0.1", "cvar_0.1_theta", "fraction_of_optimum")
+WORST_ROWS = ("worst_regret", "worst_model_error", "hard_share")
+"""Rows of the README's table, before and after the shares of parts of Θ."""
+
+
+def readme_table(comparison: pd.DataFrame, parts: pd.DataFrame) -> str:
+    """The README's table in Markdown: a row a quantity over all tasks, a column a sampler.
+
+    Args:
+        comparison: the summary that ``waker compare`` writes.
+        parts: :func:`shares` of the demo's seed.
+    """
+    samplers = list(dict.fromkeys(parts["sampler"]))
+    rows = comparison[comparison["task"] == ALL]
+    lines = [["all tasks, 18 θ", *map(str.upper, samplers)], ["---"] * (1 + len(samplers))]
+    lines += [[title(q), *(_cell(rows[rows["sampler"] == s], q) for s in samplers)] for q in ROWS]
+    groups = parts.pivot_table(index="group", columns="sampler", values="share", sort=False)
+    for group, share in groups.drop(index="all", errors="ignore").iterrows():
+        lines.append([f"… {group}", *(f"{100 * share[s]:.1f} %" for s in samplers)])
+    lines += [[title(q), *(_cell(rows[rows["sampler"] == s], q) for s in samplers)] for q in WORST_ROWS]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _cell(rows: pd.DataFrame, quantity: str) -> str:
+    """``6.3 (5.1 … 6.4)``: a worst case with its bracket in one cell."""
+    told = shown(rows, quantity)
+    if told is None:
+        return "–"
+    bracket = told.bracket.partition(" [")[0]
+    return " ".join(filter(None, [told.value, f"({bracket})" if bracket else "", told.interval]))
+
+
 def main() -> None:
     """Rebuild ``results/demo`` from the runs of the demo."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -118,6 +151,7 @@ def main() -> None:
     table_of_shares.to_csv(RESULTS / "shares.csv", index=False, float_format="%.4f")
     print(table_of_shares.to_string(index=False, float_format=lambda x: f"{x:.3f}"))
     shutil.copy(domain / "comparison.csv", RESULTS / "comparison.csv")
+    (RESULTS / "table.md").write_text(readme_table(pd.read_csv(domain / "comparison.csv"), by_seed["seed-0"]))
     shutil.copy(runs["waker-m"] / "config.yaml", RESULTS / "settings.yaml")
 
 

@@ -5,7 +5,7 @@
 Trains the preset ``control`` (Plan2Explore, no reward, then every task's policy in the frozen model's imagination
 alone) and compares the five policies with uniform random actions on the same episodes, over domain randomisation and on
 the suites. Writes ``results/terrain_policies/``: ``rows.csv`` (mean return of both for each seed, suite and task, with
-bootstrap intervals over episodes and the share of episodes won) and ``figure.png``.
+intervals over episodes and the share of episodes won) and ``figure.png``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.training import train_all
-from waker.evaluation.metrics import bootstrap_interval
+from waker.evaluation.metrics import student_interval
 from waker.tables import read_rows
 
 ROOT = Path(__file__).parents[1]
@@ -42,7 +42,7 @@ def compare(run: Path, seed: int) -> pd.DataFrame:
             continue
         row = {"seed": seed, "suite": suite, "task": task, "step": int(group["step"].iloc[0])}
         for policy in ("learned", "random"):
-            interval = bootstrap_interval(returns[policy], np.random.default_rng(0))
+            interval = student_interval(returns[policy])
             row |= {
                 policy: interval.point,
                 f"{policy}_low": interval.low,

@@ -141,39 +141,46 @@ def test_iqm_is_the_trimmed_mean(x: list[float]) -> None:
     assert metrics.iqm(x) == pytest.approx(float(stats.trim_mean(x, 0.25)), rel=1e-9, abs=1e-9)
 
 
-def test_bootstrap_interval_is_scipy_s_percentile_interval() -> None:
-    x = np.random.default_rng(1).normal(size=12)
-    got = metrics.bootstrap_interval(x, np.random.default_rng(2), repetitions=5000)
-    reference = stats.bootstrap((x,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(3))
-    assert got.point == pytest.approx(x.mean())
-    assert got.low == pytest.approx(reference.confidence_interval.low, abs=0.04)
-    assert got.high == pytest.approx(reference.confidence_interval.high, abs=0.04)
+def test_the_interval_of_a_mean_is_student_s() -> None:
+    x = np.random.default_rng(1).normal(size=5)
+    expected = stats.t.interval(0.9, 4, x.mean(), stats.sem(x))
+    assert metrics.student_interval(x, 0.9) == pytest.approx((x.mean(), *expected))
+    assert metrics.run_interval(x, confidence=0.9) == pytest.approx((x.mean(), *expected))  # the jackknife of a mean
+    assert metrics.student_interval([3.0])[1:] == pytest.approx((math.nan, math.nan), nan_ok=True)
+    with pytest.raises(ValueError, match="confidence"):
+        metrics.student_interval(x, 1.0)
 
 
-def test_bootstrap_resamples_runs_inside_each_task_only() -> None:
-    # No spread inside a task: whatever differs between tasks, the interval is a point.
-    scores = np.tile([1.0, 100.0, -7.0], (5, 1))
-    got = metrics.bootstrap_interval(scores, np.random.default_rng(0), repetitions=200)
-    assert got == pytest.approx((94 / 3,) * 3)
+@pytest.mark.parametrize("runs", [3, 5, 10])
+def test_few_seeds_are_covered_where_a_percentile_bootstrap_falls_short(runs: int) -> None:
+    rng, n = np.random.default_rng(runs), 2000
+    x = rng.normal(size=(n, runs))
+    covered = np.array([low <= 0 <= high for _, low, high in map(metrics.student_interval, x)]).mean()
+    draws = x[np.arange(n)[:, None, None], rng.integers(runs, size=(n, 400, runs))].mean(2)
+    low, high = np.quantile(draws, [0.025, 0.975], axis=1)
+    percentile = ((low <= 0) & (high >= 0)).mean()
+    assert covered == pytest.approx(0.95, abs=4 * math.sqrt(0.95 * 0.05 / n))
+    assert percentile < {3: 0.80, 5: 0.87, 10: 0.93}[runs]
 
 
-def test_bootstrap_draws_tasks_independently() -> None:
-    # Two tasks of ±1 in opposite order: drawn together the mean is always 0, drawn apart it spreads.
-    got = metrics.bootstrap_interval([[1.0, -1.0], [-1.0, 1.0]], np.random.default_rng(0), repetitions=500)
-    assert got == (0.0, -1.0, 1.0)
+def test_run_intervals_take_tasks_of_a_run_together() -> None:
+    # Wholly dependent tasks are one sample: as many copies of it as one likes tell nothing more.
+    x = np.random.default_rng(0).normal(size=(6, 1))
+    assert metrics.run_interval(np.repeat(x, 5, 1)) == pytest.approx(metrics.run_interval(x))
+    # Tasks that cancel in every run leave no spread, however much each has.
+    assert metrics.run_interval(np.hstack([x, -x])) == pytest.approx((0.0, 0.0, 0.0))
 
 
-def test_bootstrap_takes_any_statistic_and_confidence() -> None:
+def test_run_intervals_take_any_statistic_and_confidence() -> None:
     x = np.arange(40.0).reshape(8, 5)
-    rng = np.random.default_rng(0)
-    wide = metrics.bootstrap_interval(x, rng, metrics.iqm, repetitions=500, confidence=0.99)
-    narrow = metrics.bootstrap_interval(x, rng, metrics.iqm, repetitions=500, confidence=0.5)
+    wide = metrics.run_interval(x, metrics.iqm, confidence=0.99)
+    narrow = metrics.run_interval(x, metrics.iqm, confidence=0.5)
     assert wide.point == narrow.point == metrics.iqm(x)
     assert wide.low < narrow.low <= narrow.point <= narrow.high < wide.high
     with pytest.raises(ValueError, match="confidence"):
-        metrics.bootstrap_interval(x, rng, confidence=1.0)
+        metrics.run_interval(x, confidence=1.0)
     with pytest.raises(ValueError, match="shape"):
-        metrics.bootstrap_interval(np.zeros((2, 2, 2)), rng)
+        metrics.run_interval(np.zeros((2, 2, 2)))
 
 
 @settings(deadline=None)
@@ -191,12 +198,39 @@ def test_probability_of_improvement_averages_tasks() -> None:
         metrics.probability_of_improvement([1.0], [[1.0, 2.0]])
 
 
-def test_improvement_interval() -> None:
-    rng = np.random.default_rng(0)
-    sure = metrics.improvement_interval([5.0, 6.0, 7.0], [1.0, 2.0], rng, repetitions=200)
-    assert sure == (1.0, 1.0, 1.0)
-    x, y = rng.normal(0.5, 1, size=(10, 3)), rng.normal(size=(8, 3))
-    got = metrics.improvement_interval(x, y, rng, repetitions=500)
+def test_improvement_interval_solves_newcombe_s_equation() -> None:
+    x, y = np.random.default_rng(0).normal(0.5, 1, size=(10, 3)), np.random.default_rng(1).normal(size=(8, 3))
+    got = metrics.improvement_interval(x, y)
     assert got.point == metrics.probability_of_improvement(x, y)
-    assert 0.3 < got.low < got.point < got.high < 1.0
-    assert got.high - got.low > 0.1
+    t = stats.t.ppf(0.975, 16)
+    for limit in got[1:]:
+        a, b = (1 - limit) / (2 - limit), limit / (1 + limit)
+        variance = limit * (1 - limit) * (1 + (18 / 2 - 1) * (a + b)) / 80
+        assert abs(limit - got.point) == pytest.approx(t * math.sqrt(variance), abs=2e-3)
+
+
+def test_improvement_of_three_sure_wins_is_not_sure() -> None:
+    point, low, high = metrics.improvement_interval([5.0, 6.0, 7.0], [1.0, 2.0, 3.0])
+    assert (point, high) == (1.0, 1.0)
+    assert low < 0.7
+    assert np.isnan(metrics.improvement_interval([5.0], [1.0, 2.0]).low)
+
+
+def covered_improvement(runs: int, tasks: int, shared: float, shift: float, n: int, rng: np.random.Generator) -> float:
+    """How often the interval holds the truth for runs whose tasks share the part ``shared`` of their variance."""
+
+    def scores() -> np.ndarray:
+        own, together = rng.normal(size=(n, runs, tasks)), rng.normal(size=(n, runs, 1))
+        return math.sqrt(shared) * together + math.sqrt(1 - shared) * own
+
+    truth = stats.norm.cdf(shift / math.sqrt(2))
+    found = [metrics.improvement_interval(x, y) for x, y in zip(scores() + shift, scores(), strict=True)]
+    return float(np.mean([low <= truth <= high for _, low, high in found]))
+
+
+@pytest.mark.parametrize(("runs", "tasks"), [(3, 3), (5, 5), (10, 3)])
+@pytest.mark.parametrize("shift", [0.0, 1.0, 2.0])
+def test_improvement_is_covered_though_tasks_share_a_model(runs: int, tasks: int, shift: float) -> None:
+    n = 400
+    covered = covered_improvement(runs, tasks, 0.9, shift, n, np.random.default_rng([runs, tasks]))
+    assert covered > 0.95 - 3 * math.sqrt(0.95 * 0.05 / n)

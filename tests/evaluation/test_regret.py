@@ -73,6 +73,40 @@ def test_cross_fit_has_no_selection_bias() -> None:
     assert abs(np.mean(crossed)) < 4 * np.std(crossed) / 10
 
 
+def test_over_tasks_the_worst_pair_is_chosen_on_one_half_and_scored_on_the_other() -> None:
+    """All pairs alike with regret 5: what is chosen on other episodes than it is scored on must not exceed it."""
+    rng = np.random.default_rng(0)
+    per_task, pairs, plug_in = [], [], []
+    for _ in range(60):
+        x = rng.normal(5.0, 2.0, size=(5, 9, 6))  # task, θ, episode seed
+        rows = [row(j, 10.0 - x[i, j, k], seed=k, task=str(i)) for i, j, k in np.ndindex(x.shape)]
+        pairs.append(regret.cross_fit_worst_regret(rows))
+        plug_in.append(regret.worst_theta_regret(rows).value)
+        per_task.append(max(regret.cross_fit_worst_regret([r for r in rows if r["task"] == t]) for t in "01234"))
+    assert np.mean(pairs) == pytest.approx(5.0, abs=4 * np.std(pairs) / math.sqrt(60))
+    assert np.mean(per_task) > 5.5  # the largest of cross-fitted numbers is chosen and scored at once
+    assert np.mean(plug_in) > 6.5
+
+
+def test_the_worst_pair_is_named_with_its_task() -> None:
+    rows = [row(theta, earned, task=task) for task, theta, earned in (("a", 0, 5.0), ("a", 1, 9.0), ("b", 0, 7.0))]
+    rows += [row(1, 1.0, task="b")]
+    assert regret.worst_theta_regret(rows) == regret.WorstRegret(9.0, 1, {}, "b")
+
+
+def test_an_exact_value_stands_for_the_return() -> None:
+    rows = [row(0, earned, seed=n, exact_value=value) for n, (earned, value) in enumerate([(0.0, 8.0), (10.0, 6.0)])]
+    rows += [row(1, 9.0, seed=n, exact_value=math.nan) for n in range(2)]
+    assert regret.mean_regret(rows) == pytest.approx((2 + 4 + 1 + 1) / 4)
+    assert regret.worst_theta_regret(rows).value == pytest.approx(3.0)
+    assert regret.fraction_of_optimum(rows) == pytest.approx(32 / 40)
+
+
+def test_exact_values_without_spread_need_no_interval() -> None:
+    rows = [row(theta, 10.0 * seed, seed=seed, exact_value=7.0 - theta) for theta in (0, 1) for seed in (0, 1, 2)]
+    assert regret.worst_regret(rows)[:5] == (4.0, 4.0, 4.0, 4.0, 4.0)
+
+
 def test_cross_fit_needs_two_seeds() -> None:
     with pytest.raises(UserError, match="two episode seeds"):
         regret.cross_fit_worst_regret([row(0, 1.0), row(1, 2.0)])

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from waker.evaluation.metrics import bootstrap_interval
+from waker.evaluation.metrics import student_interval
 from waker.evaluation.ranking import primary_metric, rank_correlation
 from waker.evaluation.summary import (
     ALL,
@@ -17,6 +17,7 @@ from waker.evaluation.summary import (
     compare,
     quantities,
     run_numbers,
+    shown,
     summarise,
     task_order,
 )
@@ -71,19 +72,21 @@ def numbers() -> pd.DataFrame:
     [
         ("a", "mean_return", 5.0),
         ("a", "cvar_0.1", 2.0),  # 0.4 of an episode: the worst
-        ("a", "cvar_0.1_unbiased", 3.0),  # θ 1 is chosen on either half and scored 4 and 2 on the other
+        ("a", "cvar_0.1_theta", 3.0),  # θ 1 is chosen on either half and scored 4 and 2 on the other
+        ("a", "cvar_0.1_theta_plug_in", 3.0),
         ("a", "mean_regret", 5.0),
         ("a", "worst_regret", 7.0),
-        ("a", "worst_regret_cross_fit", 7.0),
+        ("a", "worst_regret_split", 7.0),
+        ("a", "worst_regret_plug_in", 7.0),
         ("a", "fraction_of_optimum", 0.5),
         ("a", "return_ood", 2.0),
         ("b", "mean_return", 5.5),
         ("b", "worst_regret", 9.0),
         (ALL, "mean_return", 5.25),
-        (ALL, "worst_regret", 9.0),  # the worse of the tasks, not their mean
+        (ALL, "worst_regret", 9.0),  # the worst pair of task and θ, not a mean over tasks
         (ALL, "mean_regret", 4.75),
         (ALL, "return_ood", 2.0),
-        (ALL, "worst_model_error", 3.0),  # open loop goes before one step, the last step before an earlier one
+        (ALL, "worst_model_error_plug_in", 3.0),  # open loop goes before one step, the last step before an earlier one
         (ALL, "mean_model_error", 2.0),
         (ALL, "hard_share", 0.3),
     ],
@@ -100,7 +103,7 @@ def test_completion_appears_only_where_it_is_reported(numbers: pd.DataFrame) -> 
 
 def test_theta_outside_a_finite_space_has_no_cvar_over_theta() -> None:
     rows = [{**run(), **episode("a", -1, 1.0, n)} for n in range(3)]
-    assert np.isnan(value(run_numbers(pd.DataFrame(rows), EMPTY, EMPTY), "a", "cvar_0.1_unbiased"))
+    assert np.isnan(value(run_numbers(pd.DataFrame(rows), EMPTY, EMPTY), "a", "cvar_0.1_theta"))
 
 
 def seeds() -> pd.DataFrame:
@@ -111,20 +114,44 @@ def seeds() -> pd.DataFrame:
     return compare(pd.DataFrame(rows), EMPTY, EMPTY)
 
 
-def test_intervals_over_seeds_are_the_bootstrap_of_the_metrics() -> None:
+def test_intervals_over_seeds_are_student_s() -> None:
     summary = seeds()
     row = summary[(summary["sampler"] == "waker-m") & (summary["quantity"] == "mean_return")].iloc[0]
-    expected = bootstrap_interval(np.array([1.0, 2.0, 6.0]), np.random.default_rng(1), repetitions=20_000)
-    assert row["mean"] == pytest.approx(3.0)
-    assert row["low"] == pytest.approx(expected.low, abs=0.05)
-    assert row["high"] == pytest.approx(expected.high, abs=0.05)
-    assert row["seeds"] == 3
+    assert (row["mean"], row["low"], row["high"]) == pytest.approx(student_interval([1.0, 2.0, 6.0]))
+    assert (row["seeds"], row["interval"]) == (3, "seeds")
 
 
-def test_one_seed_has_no_interval(numbers: pd.DataFrame) -> None:
+def test_shares_and_their_intervals_stay_between_0_and_1() -> None:
+    rows = [{**run("dr", seed), **episode("a", 0, 1.0, 0, completion=seed / 2)} for seed in range(3)]
+    row = compare(pd.DataFrame(rows), EMPTY, EMPTY).set_index(["task", "quantity"]).loc[("a", "completion")]
+    assert (row["mean"], row["low"], row["high"]) == (0.5, 0.0, 1.0)
+
+
+def test_one_seed_has_an_interval_for_its_worst_theta_alone(numbers: pd.DataFrame) -> None:
     summary = summarise(numbers)
-    assert summary["low"].isna().all()
     assert (summary["seeds"] == 1).all()
+    with_interval = summary[summary["low"].notna()]
+    assert set(with_interval["quantity"]) == {"cvar_0.1_theta", "worst_regret"}
+    assert set(with_interval["interval"]) == {"episodes"}
+    assert ((with_interval["low"] < with_interval["mean"]) & (with_interval["mean"] < with_interval["high"])).all()
+
+
+def test_a_worst_case_is_shown_once_with_its_bracket() -> None:
+    """θ 0 has regrets 9, 0, 0, 3 and θ 1 0, 7, 2, 3: either half chooses the other's milder one."""
+    earned = {0: (1, 10, 10, 7), 1: (10, 3, 8, 7)}
+    rows = [{**run(), **episode("a", i, v, n)} for i, values in earned.items() for n, v in enumerate(values)]
+    summary = compare(pd.DataFrame(rows), EMPTY, EMPTY)
+    told = shown(summary[summary["task"] == "a"], "worst_regret")
+    assert told is not None
+    assert told.bracket.startswith("1.25 … 3.00 [")
+    assert 1.25 <= float(told.value) <= 3.0
+    assert told.interval == ""
+    assert [q for q in quantities(summary) if q.startswith("worst_regret")] == ["worst_regret"]
+
+
+def test_a_worst_case_of_which_the_plug_in_alone_is_known_says_so(numbers: pd.DataFrame) -> None:
+    told = shown(summarise(numbers[numbers["task"] == ALL]), "worst_model_error")
+    assert told == ("3.00 (plug-in)", "", "")
 
 
 def test_best_is_the_largest_return_and_the_smallest_regret() -> None:
@@ -137,8 +164,12 @@ def test_best_is_the_largest_return_and_the_smallest_regret() -> None:
 def test_columns_and_tasks_come_in_reading_order(numbers: pd.DataFrame) -> None:
     summary = summarise(numbers)
     order = quantities(summary)
-    assert order[:4] == ["mean_return", "cvar_0.1", "cvar_0.1_unbiased", "return_ood"]
-    assert set(order) == set(summary["quantity"])
+    assert order[:4] == ["mean_return", "cvar_0.1", "cvar_0.1_theta", "return_ood"]
+    assert set(summary["quantity"]) - set(order) == {
+        f"{quantity}_{part}"
+        for quantity in ("cvar_0.1_theta", "worst_regret", "worst_model_error")
+        for part in ("plug_in", "split")
+    }
     assert task_order(summary) == [ALL, "a", "b"]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from waker.evaluation.metrics import student_interval
 from waker.report.curves import error_curves, learning_curves, metric_columns
 from waker.report.film import film_strip
 from waker.report.returns import by_suite, by_theta, intervals
@@ -43,7 +44,9 @@ def test_seeds_logged_at_other_steps_are_interpolated_where_both_have_been() -> 
 
 def test_error_curves_show_mean_and_worst_theta() -> None:
     rows = [
-        {"group": "dr", "seed": 0, "step": s, "metric": "one_step_tv", "value": v} for s in (1, 2) for v in (0.1, 0.5)
+        {"group": "dr", "seed": 0, "step": s, "theta_id": i, "metric": "one_step_tv", "value": v}
+        for s in (1, 2)
+        for i, v in enumerate((0.1, 0.5))
     ]
     lines = error_curves(pd.DataFrame(rows)).axes[0].lines
     assert [line.get_ydata().tolist() for line in lines] == [[0.3, 0.3], [0.5, 0.5]]
@@ -52,11 +55,30 @@ def test_error_curves_show_mean_and_worst_theta() -> None:
 def test_intervals_are_over_seeds_where_there_are_several() -> None:
     rows = pd.DataFrame({"group": "dr", "seed": [0] * 50 + [1] * 50, "value": [0.0] * 50 + [1.0] * 50})
     (row,) = intervals(rows, ["group"], "value").to_dict("records")
-    assert (row["mean"], row["low"], row["high"], row["n"]) == (0.5, 0.0, 1.0, 2)
+    assert (row["mean"], row["n"], list(row["points"])) == (0.5, 2, [0.0, 1.0])
+    assert (row["low"], row["high"]) == pytest.approx(student_interval([0.0, 1.0])[1:])
     (row,) = intervals(rows.assign(seed=0), ["group"], "value").to_dict("records")
     assert row["n"] == 100
     assert row["low"] == pytest.approx(0.5 - 1.96 * 0.05, abs=0.02)
     assert row["high"] == pytest.approx(0.5 + 1.96 * 0.05, abs=0.02)
+
+
+def test_the_worst_theta_of_error_curves_is_corrected_where_episodes_are_known() -> None:
+    values = np.random.default_rng(0).normal(0.5, 0.2, size=(12, 6))
+    rows = [
+        {"group": "dr", "seed": 0, "step": 1, "theta_id": i, "metric": "one_step_tv", "episode_seed": n, "value": v}
+        for (i, n), v in np.ndenumerate(values)
+    ]
+    mean, worst = (line.get_ydata()[0] for line in error_curves(pd.DataFrame(rows)).axes[0].lines)
+    assert mean == pytest.approx(values.mean())
+    assert mean < worst < values.mean(1).max()
+
+
+def test_the_seeds_behind_a_mean_are_drawn() -> None:
+    rows = pd.concat([episodes(2), episodes(2).assign(seed=1, **{"return": 5.0})])
+    a, b = (c for c in by_suite(rows, "return", "return").axes[0].collections if len(c.get_offsets()) > 1)
+    assert sorted(x for x, _ in a.get_offsets().tolist()) == [0.5, 5.0]
+    assert sorted(x for x, _ in b.get_offsets().tolist()) == [1.5, 5.0]
 
 
 def test_one_number_has_no_interval() -> None:

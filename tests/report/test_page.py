@@ -82,7 +82,10 @@ def test_the_table_marks_the_better_sampler_with_its_interval(page: str) -> None
     dr, waker = re.findall(r"<td class=\"([^\"]*)\">", row.group(1))
     assert "best" not in dr
     assert "best" in waker
-    assert row.group(1).count('<span class="range">[') == 1  # dr has one seed, waker-m has two
+    assert row.group(1).count('<span class="range">[') == 1  # over seeds: dr has one, waker-m has two
+    one, two = re.findall(r'<span class="bracket">([^<]*)</span>', row.group(1))
+    assert re.fullmatch(r"\S+ … \S+ \[.+\]", one)  # with the interval over the one run's episodes
+    assert re.fullmatch(r"\S+ … \S+", two)
 
 
 def test_the_same_rows_make_the_same_page(grid: Path, tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from waker.errors import UserError, unknown
 from waker.files import atomic, saving
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from waker.evaluation.numbers import Comparison
+    from waker.evaluation.steps import At
     from waker.report.data import RunData
 
 
@@ -33,6 +33,9 @@ class CompareArgs:
     """Only these seeds."""
     baseline: str = "dr"
     """The sampler whose runs the others must beat, for the probability of improvement (from two seeds each)."""
+    at: str = "common"
+    """The step to compare at: the last one at which all runs were measured (common), each run's own last (last; runs at
+    different steps are then not pooled), or a number."""
     csv: Path | None = None
     """Where the numbers go; default: comparison.csv in the first folder."""
 
@@ -71,22 +74,51 @@ def check_baseline(args: CompareArgs) -> None:
         raise UserError(f"--baseline {args.baseline!r} may mean {' or '.join(map(repr, found))}: name one of them")
 
 
-def numbers_of(runs: Sequence[RunData]) -> pd.DataFrame:
-    """Each run's numbers, every domain by itself and with its own hard θ.
+def step_of(text: str) -> At:
+    """``common``, ``last`` or a number, as :data:`waker.evaluation.steps.At`.
 
-    See :func:`waker.evaluation.summary.run_numbers` and :func:`waker.report.data.by_domain`.
+    Raises:
+        UserError: it is none of them.
     """
-    import pandas as pd
+    if text == "common":
+        return "common"
+    if text == "last":
+        return "last"
+    if text.isascii() and text.isdigit():
+        return int(text)
+    raise UserError(f"--at is common, last or a step, not {text!r}")
 
-    from waker.evaluation.summary import run_numbers
-    from waker.report.data import by_domain, stack
 
-    runs, parts = by_domain(runs), []
+def numbers_of(runs: Sequence[RunData], at: At = "common") -> dict[str, Comparison]:
+    """Each run's numbers and what to tell of them, every domain by itself and with its own hard θ.
+
+    See :func:`waker.evaluation.numbers.compare_runs` and :func:`waker.report.data.by_domain`.
+
+    Raises:
+        UserError: a step at which a run was not measured.
+    """
+    from waker.evaluation.numbers import compare_runs
+    from waker.report.data import by_domain, hard_ids, stack
+
+    found, runs = {}, by_domain(runs)
     for domain in dict.fromkeys(run.domain for run in runs):
         here = [run for run in runs if run.domain == domain]
-        hard = next((run.space["hard_ids"] for run in here if run.space.get("hard_ids")), ())
-        parts.append(run_numbers(stack(here, "evaluation"), stack(here, "model_error"), stack(here, "episodes"), hard))
-    return pd.concat(parts, ignore_index=True)
+        evaluation, errors, episodes = (stack(here, table) for table in ("evaluation", "model_error", "episodes"))
+        compared = compare_runs(evaluation, errors, episodes, hard_ids(here), at=at)
+        found[domain] = compared._replace(notes=(*compared.notes, *differing(here)))
+    return found
+
+
+def differing(runs: Sequence[RunData]) -> list[str]:
+    """A line for settings beside seed, sampler and explorer in which runs differ: then these are compared as well."""
+    from waker.report.data import settings_of
+
+    flats = [settings_of(run) for run in runs]
+    known = [flat for flat in flats if flat]
+    own = ("seed", "curriculum", "explorer")
+    keys = [k for k in dict.fromkeys(k for f in known for k in f) if k.split(".")[0] not in own]
+    differ = [k for k in keys if len({str(flat.get(k)) for flat in known}) > 1]
+    return [f"the runs differ in {', '.join(differ)}"] if differ else []
 
 
 def show(
@@ -97,6 +129,7 @@ def show(
     csv: Path | None = None,
     only: Sequence[str] | None = None,
     baseline: str = "dr",
+    at: At = "common",
 ) -> Path:
     """Print the tables of each domain and write the numbers.
 
@@ -107,14 +140,18 @@ def show(
         csv: the file; None = ``comparison.csv`` in the first folder.
         only: quantities to print; None = all, task by task. The file has all of them.
         baseline: the sampler that the probability of improvement is over.
+        at: the step, see :mod:`waker.evaluation.steps`.
 
     Returns:
         The CSV file.
 
     Raises:
-        UserError: no runs, or none of them evaluated, or two that cannot be told apart.
+        UserError: no runs, or none of them evaluated, or two that cannot be told apart, or one that was not measured
+            at the step.
         SaveFailed: the file cannot be written.
     """
+    import pandas as pd
+
     from waker.commands.tables import comparison, improvement
     from waker.evaluation.improvement import improvements
     from waker.evaluation.summary import summarise
@@ -124,7 +161,8 @@ def show(
     if not runs:
         raise UserError("no run has both one of these samplers and one of these seeds")
     baseline = next(iter(called(baseline, (run.sampler for run in runs))), baseline)
-    numbers = numbers_of(runs)
+    compared = numbers_of(runs, at)
+    numbers = pd.concat([found.numbers for found in compared.values()], ignore_index=True)
     summary, better = summarise(numbers), improvements(numbers, baseline)
     if summary.empty:
         raise UserError("nothing to compare: the runs have no evaluation rows yet; run `waker evaluate` first")
@@ -133,6 +171,8 @@ def show(
         console.print(comparison(rows, only))
         if len(here := better[better["domain"] == domain]):
             console.print(improvement(here, baseline))
+        for note in compared[domain].notes:
+            console.print(f"Note: {note}.", soft_wrap=True, markup=False, highlight=False)
     target = csv if csv is not None else Path(folders[0]) / "comparison.csv"
     with saving(f"the numbers in {target}"):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -149,5 +189,5 @@ def command(argv: list[str]) -> int:
     """Run ``waker compare``."""
     args = parse(CompareArgs, argv, verb="compare")
     check_baseline(args)
-    show(args.runs, Console(), args.samplers, args.seeds, args.csv, baseline=args.baseline)
+    show(args.runs, Console(), args.samplers, args.seeds, args.csv, baseline=args.baseline, at=step_of(args.at))
     return 0

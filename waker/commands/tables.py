@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from waker.evaluation.summary import ALL, best, cell, quantities, task_order, title
+from waker.evaluation.summary import ALL, best, quantities, seeds_told, shown, task_order, title
 
 if TYPE_CHECKING:
     import pandas as pd
 
-HEADLINES = ("mean_return", "cvar_0.1", "fraction_of_optimum", "worst_regret", "worst_model_error", "hard_share")
+HEADLINES = (
+    "mean_return",
+    "cvar_0.1",
+    "cvar_0.1_theta",
+    "fraction_of_optimum",
+    "worst_regret",
+    "worst_model_error",
+    "hard_share",
+)
 """What ``quickstart`` prints over all tasks."""
 
 
@@ -24,9 +32,7 @@ def comparison(summary: pd.DataFrame, only: Sequence[str] | None = None) -> Tabl
         only: quantities to show, over all tasks together; None = all of them for each task.
     """
     explorers = summary["explorer"].nunique() > 1
-    seeds = int(summary["seeds"].max())
-    caption = f"mean over {seeds} seeds [95 % bootstrap interval]" if seeds > 1 else "one seed: no intervals"
-    table = Table(caption=caption)
+    table = Table(caption=_caption(summary))
     if only is None:
         table.add_column("task")
     table.add_column("")
@@ -45,6 +51,17 @@ def comparison(summary: pd.DataFrame, only: Sequence[str] | None = None) -> Tabl
     return table
 
 
+def _caption(summary: pd.DataFrame) -> str:
+    """How many seeds, and what the intervals and brackets are."""
+    over = {str(kind) for kind in summary["interval"]}
+    lines = ["one seed" if summary["seeds"].max() == 1 else f"mean over seeds ({seeds_told(summary)})"]
+    lines += ["[Student's 95 % interval over seeds]"] if "seeds" in over else []
+    if summary["quantity"].str.endswith("_plug_in").any():
+        told = "below a worst case: its optimistic … pessimistic estimate"
+        lines.append(told + (" [95 % interval over the run's episodes]" if "episodes" in over else ""))
+    return "; ".join(lines)
+
+
 def improvement(better: pd.DataFrame, baseline: str) -> Table:
     """Probability of improvement over the baseline, one row a sampler (and explorer), one column a quantity.
 
@@ -53,7 +70,8 @@ def improvement(better: pd.DataFrame, baseline: str) -> Table:
         baseline: the sampler beaten.
     """
     explorers = better["explorer"].nunique() > 1
-    table = Table(caption=f"probability that a run beats one of {baseline}, mean over tasks [95 % bootstrap interval]")
+    told = f"probability that a run beats one of {baseline}, mean over tasks [95 % interval over whole runs]"
+    table = Table(caption=told)
     table.add_column("")
     shown = list(dict.fromkeys(better["quantity"]))
     for quantity in shown:
@@ -70,14 +88,10 @@ def improvement(better: pd.DataFrame, baseline: str) -> Table:
 
 def _cell(rows: pd.DataFrame, quantity: str, column: tuple[str, str, str], wins: bool) -> str:
     domain, sampler, explorer = column
-    found = rows[
-        (rows["quantity"] == quantity)
-        & (rows["domain"] == domain)
-        & (rows["sampler"] == sampler)
-        & (rows["explorer"] == explorer)
-    ]
-    if found.empty:
+    found = rows[(rows["domain"] == domain) & (rows["sampler"] == sampler) & (rows["explorer"] == explorer)]
+    told = shown(found, quantity)
+    if told is None:
         return "–"
-    row = found.iloc[0]
-    text = cell(quantity, row["mean"], row["low"], row["high"])
-    return f"[bold]{text}[/bold]" if wins else text
+    text = f"{told.value} {told.interval}".strip()
+    below = f"\n{told.bracket}".replace(" [", "\n[") if told.bracket else ""
+    return (f"[bold]{text}[/bold]" if wins else text) + below

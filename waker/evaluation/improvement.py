@@ -1,15 +1,14 @@
 """Probability of improvement over a baseline sampler, from the numbers of several runs.
 
 Called by ``waker compare``. Agarwal et al. 2021 (arXiv 2108.13264): the chance that a random run of one sampler beats
-a random run of the other on a random task, with a stratified-bootstrap interval over seeds. It says how *often* a
-sampler is better where the table of means says by how much.
+a random run of the other on a random task, with an interval whose units are whole runs (tasks of a run share its
+model). It says how *often* a sampler is better where the table of means says by how much.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
 from waker.evaluation.metrics import improvement_interval
@@ -19,16 +18,13 @@ QUANTITIES = ("mean_return", "cvar_0.1", "worst_regret")
 """What is compared: average, robust, worst-case."""
 
 
-def improvements(
-    numbers: pd.DataFrame, baseline: str = "dr", wanted: Sequence[str] = QUANTITIES, *, seed: int = 0
-) -> pd.DataFrame:
+def improvements(numbers: pd.DataFrame, baseline: str = "dr", wanted: Sequence[str] = QUANTITIES) -> pd.DataFrame:
     """P(a run of a sampler beats a run of ``baseline``), averaged over tasks, within each domain and explorer.
 
     Args:
         numbers: from :func:`waker.evaluation.summary.run_numbers`.
         baseline: the sampler to beat.
         wanted: quantities; those where lower is better count a lower value as the win.
-        seed: of the bootstrap.
 
     Returns:
         Columns domain, explorer, sampler, quantity, probability, low, high, seeds, baseline_seeds, tasks. Only where
@@ -49,7 +45,7 @@ def improvements(
             if min(len(ours), len(theirs)) < 2 or not both.shape[1]:
                 continue
             sign = -1.0 if quantity in LOWER_IS_BETTER else 1.0
-            found = improvement_interval(sign * ours, sign * theirs, np.random.default_rng(seed))
+            found = improvement_interval(sign * ours, sign * theirs)
             rows.append(
                 {
                     "domain": domain,

@@ -4,6 +4,10 @@ Pure numpy functions, called by the evaluation, the tables and the figures; noth
 Unless said otherwise, an array must not be empty (ValueError), and a NaN in it makes the result NaN: a missing value is
 never quietly taken for a good or a bad one.
 
+The unit of every interval over seeds is the *run*: the tasks of a run share its model and are never counted as
+independent. Means over few runs have Student's interval: the percentile bootstrap's covers 0.72 instead of 0.95 with
+three runs and 0.81 with five.
+
 Shapes: n episodes, R runs (seeds), K tasks.
 """
 
@@ -14,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtrit
 
 Floats = NDArray[np.float64]
 
@@ -74,8 +79,32 @@ def _tail_mean(worst_first: Floats, mass: Floats, alpha: float) -> float:
     return float(terms.sum() / inside.sum())
 
 
+def tail_weights(x: Floats, mass: Floats, alpha: float) -> Floats:
+    """Share of each value in the mean of the lowest ``alpha`` of the mass.
+
+    Args:
+        x: values, (…, C).
+        mass: of each, (C,), summing to 1.
+        alpha: 0 < α ≤ 1.
+
+    Returns:
+        (…, C), not negative, summing to 1; the value on the border counts with the part of its mass inside.
+    """
+    _alpha(alpha)
+    order = np.argsort(x, axis=-1, kind="stable")
+    sorted_mass = mass[order]
+    before = np.cumsum(sorted_mass, -1) - sorted_mass
+    inside = np.clip(alpha - before, 0.0, sorted_mass)
+    weights = np.empty(np.shape(x))
+    np.put_along_axis(weights, order, inside / inside.sum(-1, keepdims=True), -1)
+    return weights
+
+
 def cvar(x: ArrayLike, alpha: float = 0.1, *, largest: bool = False) -> float:
     """Conditional value at risk: the mean of the worst ``alpha`` of the values.
+
+    Of returns of episodes it is the CVaR *over episodes*: hard θ and bad luck together. The CVaR over θ of expected
+    returns is :func:`waker.evaluation.worst.cvar_of`.
 
     The exact CVaR of the empirical distribution (Rockafellar & Uryasev 2002, for distributions with atoms): with
     n·α = k + f, k whole and 0 ≤ f < 1, it is (Σ of the k worst + f × the next) / (n·α). At n·α ≤ 1 that is the worst
@@ -114,8 +143,8 @@ def theta_means(theta_id: ArrayLike, x: ArrayLike) -> ThetaMeans:
 def worst_theta(theta_id: ArrayLike, x: ArrayLike, *, largest: bool = False) -> WorstTheta:
     """The θ with the worst mean (the lowest id among equals).
 
-    The mean is taken on the episodes that chose the θ, so it is biased towards the worst;
-    :func:`cvar_selected` and :func:`waker.evaluation.regret.cross_fit_worst_regret` are not.
+    The plug-in: the mean is taken on the episodes that chose the θ, so it is biased towards the worst;
+    :func:`waker.evaluation.worst.worst_of` brackets it.
 
     Args:
         theta_id, x: as for :func:`theta_means`.
@@ -133,8 +162,8 @@ def cvar_selected(select: Episodes, score: Episodes, alpha: float = 0.1, *, larg
 
     Plain :func:`cvar` over episodes picks unlucky episodes along with hard θ, and a per-θ CVaR on one set picks the θ
     whose noise was bad. Here the worst ``alpha`` of the θ are those with the worst means on ``select``; the answer is
-    the mean over them of their means on ``score``: an unbiased estimate of the chosen θ's true mean (hence, in
-    expectation, no worse than the true CVaR over θ: a wrong choice can only be milder).
+    the mean over them of their means on ``score``: in expectation the true mean of the θ that were chosen, hence
+    biased towards the milder as an estimate of the CVaR over θ: a wrong choice can only be milder.
 
     Each θ weighs as its share of the episodes of ``select`` (which follow the DR distribution); the θ on the
     border of the tail counts in part, as in :func:`cvar`. θ without episodes in both sets are left out.
@@ -194,6 +223,28 @@ def iqm(x: ArrayLike) -> float:
     return float(np.sort(values)[cut : len(values) - cut].mean())
 
 
+def student_quantile(probability: ArrayLike, degrees: ArrayLike) -> Floats:
+    """Quantile of Student's t distribution with ``degrees`` degrees of freedom."""
+    return np.asarray(stdtrit(np.asarray(degrees, np.float64), np.asarray(probability, np.float64)))
+
+
+def _confidence(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
+
+
+def student_interval(x: ArrayLike, confidence: float = 0.95) -> Interval:
+    """The mean of independent values, one a run, with Student's interval; one value alone has none (NaN)."""
+    _confidence(confidence)
+    values = _flat(x)
+    point = float(values.mean())
+    if len(values) < 2 or np.isnan(point):
+        return Interval(point, float("nan"), float("nan"))
+    error = float(values.std(ddof=1)) / np.sqrt(len(values))
+    reach = float(student_quantile((1.0 + confidence) / 2.0, len(values) - 1)) * error
+    return Interval(point, point - reach, point + reach)
+
+
 def _scores(x: ArrayLike) -> Floats:
     """Scores as (R, K): one row a run, one column a task; a vector is R runs of one task."""
     scores = np.asarray(x, np.float64)
@@ -203,43 +254,27 @@ def _scores(x: ArrayLike) -> Floats:
     return scores
 
 
-def _resample(scores: Floats, rng: np.random.Generator) -> Floats:
-    """Runs drawn with replacement inside each task: the strata of Agarwal et al. 2021."""
-    runs, tasks = scores.shape
-    return scores[rng.integers(runs, size=(runs, tasks)), np.arange(tasks)]
+def run_interval(x: ArrayLike, statistic: Callable[[Floats], float] = mean, *, confidence: float = 0.95) -> Interval:
+    """A statistic of the scores of several runs, with a studentised interval over whole runs.
 
-
-def _interval(point: float, draws: Floats, confidence: float) -> Interval:
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
-    tail = (1.0 - confidence) / 2.0
-    low, high = np.quantile(draws, [tail, 1.0 - tail])
-    return Interval(point, float(low), float(high))
-
-
-def bootstrap_interval(
-    x: ArrayLike,
-    rng: np.random.Generator,
-    statistic: Callable[[Floats], float] = mean,
-    *,
-    repetitions: int = 2000,
-    confidence: float = 0.95,
-) -> Interval:
-    """A statistic of the scores of several runs, with the percentile interval of the stratified bootstrap.
-
-    Agarwal et al. 2021 (arXiv 2108.13264): runs are resampled with replacement independently inside each task.
-    With a single run the interval is a point: no spread can be seen.
+    The standard error is the jackknife's, leaving out one run with all its tasks; the quantile is Student's with R − 1
+    degrees of freedom. For a mean this is exactly Student's interval of the runs' means. Agarwal et al. 2021 resample
+    tasks of a run apart, which is right where a task is a training of its own; here one model serves all tasks.
 
     Args:
         x: scores, shape (R, K), or (R,) for one task.
-        rng: for the resampling.
-        statistic: (R, K) → number; :func:`mean`, :func:`iqm` or one's own.
-        repetitions: bootstrap samples.
-        confidence: of the interval.
+        statistic: (R, K) → number, smooth in the scores; :func:`mean`, :func:`iqm` or one's own.
+        confidence: of the interval; a single run has none (NaN).
     """
+    _confidence(confidence)
     scores = _scores(x)
-    draws = np.array([statistic(_resample(scores, rng)) for _ in range(repetitions)])
-    return _interval(float(statistic(scores)), draws, confidence)
+    point, runs = float(statistic(scores)), len(scores)
+    if runs < 2:
+        return Interval(point, float("nan"), float("nan"))
+    without = np.array([statistic(np.delete(scores, run, 0)) for run in range(runs)])
+    error = np.sqrt((runs - 1) / runs * ((without - without.mean()) ** 2).sum())
+    reach = float(student_quantile((1.0 + confidence) / 2.0, runs - 1) * error)
+    return Interval(point, point - reach, point + reach)
 
 
 def probability_of_improvement(x: ArrayLike, y: ArrayLike) -> float:
@@ -259,11 +294,26 @@ def probability_of_improvement(x: ArrayLike, y: ArrayLike) -> float:
     return float(((wins + 1.0) / 2.0).mean())
 
 
-def improvement_interval(
-    x: ArrayLike, y: ArrayLike, rng: np.random.Generator, *, repetitions: int = 2000, confidence: float = 0.95
-) -> Interval:
-    """:func:`probability_of_improvement` with its stratified-bootstrap interval; x and y resampled independently."""
+def improvement_interval(x: ArrayLike, y: ArrayLike, *, confidence: float = 0.95) -> Interval:
+    """:func:`probability_of_improvement` with an interval whose units are whole runs.
+
+    Newcombe's score interval for Mann–Whitney's probability (2006, Statistics in Medicine 25, method 5) with Student's
+    quantile of Rₓ + R_y − 2 degrees of freedom. It does not collapse where every run of x beats every run of y, as a
+    bootstrap of whole runs does. However many tasks, it is as wide as for one: tasks of a run share its model, and
+    their mean varies at most as much as if they were one task, so it covers at least its confidence.
+
+    Args:
+        x, y: as for :func:`probability_of_improvement`.
+        confidence: of the interval; with fewer than two runs on a side there is none (NaN).
+    """
+    _confidence(confidence)
     a, b = _scores(x), _scores(y)
-    point = probability_of_improvement(a, b)
-    draws = np.array([probability_of_improvement(_resample(a, rng), _resample(b, rng)) for _ in range(repetitions)])
-    return _interval(point, draws, confidence)
+    point, m, n = probability_of_improvement(a, b), len(a), len(b)
+    if np.isnan(point) or min(m, n) < 2:
+        return Interval(point, float("nan"), float("nan"))
+    quantile = float(student_quantile((1.0 + confidence) / 2.0, m + n - 2))
+    p = np.linspace(0.0, 1.0, 10_001)
+    half = (m + n) / 2.0 - 1.0
+    variance = p * (1.0 - p) * (1.0 + half * ((1.0 - p) / (2.0 - p) + p / (1.0 + p))) / (m * n)
+    inside = p[(p - point) ** 2 <= quantile**2 * variance + 1e-12]
+    return Interval(point, min(float(inside.min()), point), max(float(inside.max()), point))

@@ -1,12 +1,14 @@
 """Regret from rows, where the environment gives the exact optimum (minimax regret; arXiv 2306.09205).
 
 Rows are what the evaluation saves: a pandas DataFrame or a list of dicts, with the columns ``return``,
-``optimal_return``, ``theta_id`` and, where there are any, ``theta_<name>`` … and ``episode_seed``. Called by the
-tables, figures and ``waker compare``. Select the rows (run, task, suite) first: each function
-treats all rows given as one set, in which a θ's regret is the mean over its rows, tasks included.
+``optimal_return``, ``theta_id`` and, where there are any, ``theta_<name>`` …, ``task``, ``episode_seed`` and
+``exact_value``. Called by the tables, figures and ``waker compare``. Select the rows (run, tasks, suite) first. A mean
+is over all rows given; a worst case is over conditions: a θ, or where rows are of several tasks a pair of task and θ.
 
-A row's regret is ``optimal_return − return``. The optimum is an expectation, so a lucky episode has negative regret;
-nothing is clipped, or the mean would be biased upwards. Rows without an optimum (NaN or None) are left out.
+A row's regret is ``optimal_return − return``, or ``optimal_return − exact_value`` where that is known: the expected
+return of the policy in that very episode (θ, task, seed), a return without its luck, and so the primary figure.
+The optimum is an expectation, so a lucky episode has negative regret; nothing is clipped, or the mean would be biased
+upwards. Rows without an optimum (NaN or None) are left out.
 """
 
 from __future__ import annotations
@@ -18,26 +20,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waker.errors import UserError
-from waker.evaluation.metrics import Floats, theta_means, worst_theta
+from waker.evaluation.metrics import Floats
+from waker.evaluation.worst import Bracket, Sample, arrange, worst_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Rows: TypeAlias = "pd.DataFrame | Sequence[Mapping[str, Any]]"
 
+EXACT = "exact_value"
+"""Column of V(π, θ, task, seed), where it can be computed; NaN where it cannot."""
+
 
 class WorstRegret(NamedTuple):
-    """The θ of the largest mean regret.
+    """The condition of the largest mean regret.
 
     Attributes:
         value: its mean regret, in units of return.
-        theta_id: its id; −1 for a θ outside the space.
+        theta_id: its θ's id; −1 for a θ outside the space.
         theta: its coordinates by name, where the rows have them.
+        task: its task, where the rows name one.
     """
 
     value: float
     theta_id: int
     theta: dict[str, float]
+    task: str | None = None
 
 
 class _Table(NamedTuple):
@@ -49,10 +57,16 @@ class _Table(NamedTuple):
     names: tuple[str, ...]  # D
     group: NDArray[np.int64]  # (n,) number of the row's θ
     unit: NDArray[np.int64]  # (n,) number of the row's episode seed, or of the row
+    task: NDArray[np.int64]  # (n,) number of the row's task, 0 where rows name none
+    tasks: tuple[str, ...]
 
     @property
     def regret(self) -> Floats:
         return self.optimal - self.earned
+
+    @property
+    def sample(self) -> Sample:
+        return arrange(self.group, self.unit, self.regret, self.task)
 
 
 def _columns(rows: Rows) -> dict[str, list[Any]]:
@@ -79,18 +93,30 @@ def _table(rows: Rows) -> _Table:
     _, group = np.unique(np.nan_to_num(theta, nan=np.inf), axis=0, return_inverse=True)
     seeds = columns.get("episode_seed", [None])
     _, unit = np.unique(np.arange(len(kept)) if None in seeds else np.array(seeds), return_inverse=True)
-    earned = np.array(columns["return"], np.float64)[kept]
-    return _Table(earned, optimal[kept], theta, tuple(n.removeprefix("theta_") for n in names), group, unit[kept])
+    tasks, task = np.unique(np.array(columns.get("task", [""] * len(kept)), str)[kept], return_inverse=True)
+    return _Table(
+        known_values(columns["return"], columns.get(EXACT))[kept],
+        optimal[kept],
+        theta,
+        tuple(n.removeprefix("theta_") for n in names),
+        group,
+        unit[kept],
+        task,
+        tuple(map(str, tasks)) if "task" in columns else (),
+    )
 
 
-def _worst(table: _Table, group: int, value: float) -> WorstRegret:
-    point = table.theta[np.flatnonzero(table.group == group)[0]]
-    coordinates = zip(table.names, point[1:], strict=True)
-    return WorstRegret(value, int(point[0]), {n: float(v) for n, v in coordinates if not np.isnan(v)})
+def known_values(returns: Sequence[Any], exact: Sequence[Any] | None) -> Floats:
+    """What each episode was worth, (n,): the policy's exact value where it is known, else the return."""
+    earned = np.array(returns, np.float64)
+    if exact is None:
+        return earned
+    values = np.array(exact, np.float64)
+    return np.where(np.isnan(values), earned, values)
 
 
 def mean_regret(rows: Rows) -> float:
-    """Mean of ``optimal_return − return`` over rows.
+    """Mean regret over rows.
 
     Raises:
         UserError: a column is missing, or no row has an optimum (so for every function here).
@@ -99,51 +125,61 @@ def mean_regret(rows: Rows) -> float:
 
 
 def worst_theta_regret(rows: Rows) -> WorstRegret:
-    """max over θ of the mean regret of its rows.
+    """The plug-in: the condition whose rows have the largest mean regret, and that mean.
 
-    Chosen and scored on the same rows, so biased upwards by noise (the more θ and the fewer rows a θ, the more);
-    :func:`cross_fit_worst_regret` is not.
+    Chosen and scored on the same rows, so pessimistic: biased upwards by noise, the more conditions and the fewer rows
+    of each, the more. :func:`worst_regret` brackets it.
     """
     table = _table(rows)
-    group, value = worst_theta(table.group, table.regret, largest=True)
-    return _worst(table, group, value)
+    if np.isnan(table.regret).any():
+        place = int(np.isnan(table.regret).argmax())
+        return _worst(table, int(table.group[place]), int(table.task[place]), float("nan"))
+    found = worst_of(table.sample, np.random.default_rng(0), repetitions=0)
+    group, task = np.unravel_index(int(found.cells.argmax()), found.cells.shape)
+    return _worst(table, int(group), int(task), found.plug_in)
+
+
+def _worst(table: _Table, group: int, task: int, value: float) -> WorstRegret:
+    point = table.theta[np.flatnonzero(table.group == group)[0]]
+    coordinates = zip(table.names, point[1:], strict=True)
+    named = {n: float(v) for n, v in coordinates if not np.isnan(v)}
+    return WorstRegret(value, int(point[0]), named, table.tasks[task] if table.tasks else None)
 
 
 def fraction_of_optimum(rows: Rows) -> float:
-    """Σ return / Σ optimal_return over rows; NaN where the optima sum to 0."""
+    """Σ earned / Σ optimal_return over rows; NaN where the optima sum to 0."""
     table = _table(rows)
     total = float(table.optimal.sum())
     return float(table.earned.sum()) / total if total != 0 else float("nan")
 
 
-def cross_fit_worst_regret(rows: Rows) -> float:
-    """Worst-θ regret without the bias of choosing the maximum on the rows that measure it.
+def worst_regret(rows: Rows, *, seed: int = 0, confidence: float = 0.95) -> Bracket:
+    """The largest expected regret of any condition: bracket, corrected value and simultaneous interval.
 
-    Each θ's episode seeds, in ascending order, go alternately to two halves (rows that share a seed stay together: they
-    share its layout and its luck). The worst θ on one half is scored by its mean on the other; the answer is the mean
-    of both ways. In expectation never above the true worst-θ regret: a wrong choice can only be milder. θ with one
-    seed have no second half and are left out.
+    Episode seeds are the units: rows that share one (tasks of an episode) share its layout and its luck.
+    See :mod:`waker.evaluation.worst`.
+
+    Args:
+        rows: of one run.
+        seed: of the bootstrap.
+        confidence: of the interval.
+    """
+    return worst_of(_table(rows).sample, np.random.default_rng(seed), confidence=confidence)
+
+
+def cross_fit_worst_regret(rows: Rows) -> float:
+    """The split estimate: the worst condition is chosen on half of the episode seeds and scored on the other.
+
+    Each θ's episode seeds, in ascending order, go alternately to two halves, with all tasks; the condition with the
+    largest mean regret on one half is scored by its mean on the other; the answer is the mean of both ways. In
+    expectation never above the true worst regret (optimistic): a wrong choice can only be milder. θ with one seed have
+    no second half and are left out.
 
     Raises:
         UserError: no θ has two episode seeds.
     """
     table = _table(rows)
-    half = np.zeros(len(table.group), np.int64)
-    eligible = np.zeros(len(table.group), np.bool_)
-    for group in np.unique(table.group):
-        members = table.group == group
-        seeds, rank = np.unique(table.unit[members], return_inverse=True)
-        half[members] = rank % 2
-        eligible[members] = len(seeds) >= 2
-    if not eligible.any():
+    found = worst_of(table.sample, np.random.default_rng(0), repetitions=0)
+    if np.isnan(found.split) and not np.isnan(table.regret).any():
         raise UserError("cross-fit regret needs at least two episode seeds for some θ")
-    if np.isnan(table.regret[eligible]).any():
-        return float("nan")
-    scores = []
-    for choose in (0, 1):
-        chooser = eligible & (half == choose)
-        scorer = eligible & (half != choose)
-        group = worst_theta(table.group[chooser], table.regret[chooser], largest=True).theta_id
-        fresh = theta_means(table.group[scorer], table.regret[scorer])
-        scores.append(float(fresh.mean[fresh.theta_id == group][0]))
-    return float(np.mean(scores))
+    return found.split

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 from matplotlib.figure import Figure
 
-from waker.evaluation.summary import ALL, GROUP, LOWER_IS_BETTER, best, cell, quantities, title
+from waker.evaluation.summary import ALL, GROUP, LOWER_IS_BETTER, best, quantities, shown, title
 from waker.report.style import colours, data_uri
 
 
@@ -28,13 +28,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Cell:
-    """One table cell; ``range`` is its interval, ``colour`` a dot before the text."""
+    """One table cell; ``range`` is its interval, ``bracket`` its mildest and worst estimate, ``colour`` a dot."""
 
     text: str
     range: str = ""
     best: bool = False
     colour: str = ""
     path: bool = False
+    bracket: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,22 +67,20 @@ class Section:
 def summary_table(summary: pd.DataFrame, task: str, caption: str) -> HtmlTable:
     """One task of a summary (:func:`waker.evaluation.summary.compare`): a row for each quantity, a column for each
     sampler."""
-    shown = summary[summary["task"] == task]
-    many = shown["explorer"].nunique() > 1
-    keys = list(shown[GROUP].drop_duplicates().itertuples(index=False, name=None))
-    names = [f"{sampler} ({explorer})" if many else sampler for _, sampler, explorer in keys]
+    of_task = summary[summary["task"] == task]
+    many = of_task["explorer"].nunique() > 1
+    groups = dict(iter(of_task.groupby(GROUP, sort=False)))
+    names = [f"{sampler} ({explorer})" if many else sampler for _, sampler, explorer in groups]
     rows = []
-    for quantity in quantities(shown):
-        winner = best(shown, quantity, task)
-        found = shown[shown["quantity"] == quantity].set_index(GROUP)
+    for quantity in quantities(of_task):
+        winner = best(of_task, quantity, task)
         head = f"{title(quantity)} {'↓' if quantity in LOWER_IS_BETTER else ''}".strip()
-        rows.append([Cell(head), *(_number(found, key, quantity, winner == key) for key in keys)])
+        rows.append([Cell(head), *(_number(of, quantity, winner == key) for key, of in groups.items())])
     return HtmlTable(["all tasks" if task == ALL else task, *names], rows, 1, caption, colours(names))
 
 
-def _number(found: pd.DataFrame, key: tuple[str, ...], quantity: str, is_best: bool) -> Cell:
-    if key not in found.index:
+def _number(rows: pd.DataFrame, quantity: str, is_best: bool) -> Cell:
+    told = shown(rows, quantity)
+    if told is None:
         return Cell("–")
-    row = found.loc[key]
-    text, _, bracket = cell(quantity, row["mean"], row["low"], row["high"]).partition(" [")
-    return Cell(text, f"[{bracket}" if bracket else "", is_best)
+    return Cell(told.value, told.interval, is_best, bracket=told.bracket)

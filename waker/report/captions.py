@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 INTERVAL = (
-    "Bars are 95 % bootstrap intervals: over seeds where there are several, else over the episodes of the one run."
+    "Bars are Student's 95 % intervals: over seeds where there are several (small dots), else over the episodes of the "
+    "one run."
 )
-SEEDS = "Below each mean its 95 % bootstrap interval over seeds."
-ONE_SEED = "One seed: no interval."
+SEEDS = "In square brackets Student's 95 % interval over seeds: whole runs are the unit."
+ONE_SEED = "One seed: no interval over seeds."
+EPISODES = " Behind a worst case's bracket the 95 % interval over the episodes of the one run, simultaneous over θ."
 SUMMARY_LEAD = (
-    "All tasks together: means over tasks, and the worst task's worst θ. Episodes of domain randomisation, "
-    "deterministic policies, at the end of each run."
+    "All tasks together: means over tasks, and the worst of all pairs of task and θ. Episodes of domain randomisation, "
+    "deterministic policies, at the last step at which all runs were measured."
 )
 SUMMARY = (
-    "Bold: the best mean of a row (where intervals overlap, the runs do not show a difference). CVaR 0.1 is the mean "
-    "of the worst 10 % of episodes; “over θ” chooses the worst 10 % of θ on one half of the episodes and scores them "
-    "on the other, so that luck is not taken for hardness. ↓ lower is better."
+    "Bold: the best mean of a row (where intervals overlap, the runs do not show a difference). CVaR 0.1 over "
+    "episodes is the mean return of the worst 10 % of episodes, hard θ and bad luck together; over θ, the mean "
+    "expected return of the worst 10 % of θ; a worst θ, the largest expected value of any. What is worst must be "
+    "chosen among noisy means, so two estimates in italics bracket it: chosen and scored on the same episodes, which "
+    "takes bad luck for hardness (pessimistic), and chosen on one half of the episodes and scored on the other "
+    "(optimistic); the number above them is corrected by the jackknife over episodes. “(plug-in)”: only the "
+    "pessimistic one is known. ↓ lower is better."
 )
-SUMMARY_REGRET = (
-    " Regret is against the exact optimum; “cross-fit” chooses the worst θ on one half of the episodes and scores it "
-    "on the other."
+SUMMARY_REGRET = " Regret is against the exact optimum."
+EXACT = (
+    " Where a policy's value is known exactly it stands for the return of its episode, except in CVaR over episodes; "
+    "“episodes of exact value” says how often."
 )
 CURRICULUM_LEAD = (
     "Which environments were chosen, and whether for good reason. Maps average over seeds; colours start at zero "
@@ -44,15 +51,20 @@ SUITES = (
 )
 REGRET = (
     "Regret against the exact optimum of each episode; 0 is perfect. The rightmost dot of a panel is the worst θ, "
-    f"which a robust agent keeps small. {INTERVAL}"
+    "which a robust agent keeps small; being chosen for it, it reads too far to the right (the summary brackets it). "
+    f"{INTERVAL}"
 )
 RETURNS = f"Mean return for each θ. {INTERVAL}"
-RETURNS_SORTED = "Mean return of every θ, from the smallest to the largest: the left end is the robustness."
+RETURNS_SORTED = (
+    "Mean return of every θ, from the smallest to the largest: the left end is the robustness. Sorting takes bad luck "
+    "for hardness, so with few episodes a θ both ends are too far out."
+)
 ERRORS = (
     "Error on held-out episodes of every θ. tv: total variation from the exact distribution (0 perfect, 1 worst); "
     "kl: surprise in the model's own latent, in nats; nll and mse: of the decoded observation. The number is how "
-    "many steps are predicted without seeing. Solid: mean over θ; dashed: the worst θ, where curricula differ "
-    "first. Lines are means over seeds, thin ones the seeds."
+    "many steps are predicted without seeing. Solid: mean over θ; dashed: the worst θ, where curricula differ first, "
+    "corrected for being chosen among noisy means (where single episodes were not kept it is the largest mean, which "
+    "reads too high). Lines are means over seeds, thin ones the seeds."
 )
 RANKS = (
     "Spearman's correlation over θ between the curriculum's estimate and the true error: 1 = the same order, 0 = "

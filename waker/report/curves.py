@@ -13,6 +13,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from waker.evaluation.numbers import error_sample
+from waker.evaluation.worst import worst_of
 from waker.report.style import colours, grid, legend, steps_axis, style
 
 _NOT_METRICS = {"step", "updates", "seed"}
@@ -62,22 +64,33 @@ def error_curves(model_error: pd.DataFrame) -> Figure:
     """Held-out world-model error through training: mean over θ (solid) and worst θ (dashed), a panel for each metric.
 
     Args:
-        model_error: step, group, seed, metric, value, one row for each θ.
+        model_error: step, group, seed, theta_id, theta_<name>…, metric, value: rows of θ, or of their episodes.
     """
     with style():
         metrics = sorted(model_error["metric"].unique(), key=lambda m: ("tv" not in m, m))
         figure, panels = grid(len(metrics), 3, 3.5, 2.2)
         palette = colours(model_error["group"])
-        keys = ["group", "seed", "step"]
         for panel, metric in zip(panels, metrics, strict=True):
-            rows = model_error[model_error["metric"] == metric].groupby(keys)["value"].agg(["mean", "max"])
-            for kind, look in (("mean", "-"), ("max", "--")):
-                _draw(panel, rows.reset_index(), kind, palette, look)
+            rows = _over_theta(model_error[model_error["metric"] == metric])
+            for kind, look in (("mean", "-"), ("worst", "--")):
+                _draw(panel, rows, kind, palette, look)
             panel.set_title(metric.replace("_", " "))
             panel.set_ylim(bottom=min(0.0, panel.get_ylim()[0]))
             steps_axis(panel)
         legend(figure, palette, **{"mean over θ": {"ls": "-"}, "worst θ": {"ls": "--"}})
         return figure
+
+
+def _over_theta(rows: pd.DataFrame) -> pd.DataFrame:
+    """Columns group, seed, step, mean and worst over θ of one metric; the worst is corrected where it can be."""
+    found = []
+    for (group, seed, step), part in rows.groupby(["group", "seed", "step"], sort=False):
+        sample = error_sample(part)
+        bracket = worst_of(sample, np.random.default_rng(0), repetitions=0)
+        worst = bracket.plug_in if np.isnan(bracket.corrected) else bracket.corrected
+        mean = float((sample.sums.sum(1) / sample.counts.sum(1)).mean())
+        found.append({"group": group, "seed": seed, "step": step, "mean": mean, "worst": worst})
+    return pd.DataFrame(found)
 
 
 def rank_curves(ranks: pd.DataFrame) -> Figure:

@@ -181,6 +181,27 @@ def _of_domain(
     return rows[here].drop(columns=foreign).reset_index(drop=True)
 
 
+def hard_ids(runs: Sequence[RunData]) -> list[int]:
+    """The ids of the θ that the family's experts call hard."""
+    return next((list(r.space["hard_ids"]) for r in runs if r.space.get("hard_ids")), [])
+
+
+def settings_of(run: RunData) -> dict[str, Any]:
+    """The run's settings by dotted name; empty if it has none."""
+    settings = run.config.get("config", run.config)
+    return _flat(settings) if isinstance(settings, dict) else {}
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
 def stands_for(rows: pd.DataFrame) -> pd.Series:
     """How many θ each row stands for: column ``thetas`` (:mod:`waker.curriculum.thinning`), 1 where there is none."""
     return rows["thetas"].fillna(1.0) if "thetas" in rows else pd.Series(1.0, index=rows.index)

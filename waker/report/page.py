@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import yaml
@@ -15,7 +14,7 @@ import yaml
 from waker.errors import UserError
 from waker.files import atomic
 from waker.report.blocks import Cell, HtmlTable
-from waker.report.data import RunData, by_domain, load_runs
+from waker.report.data import RunData, by_domain, load_runs, settings_of
 from waker.report.sections import domain_sections
 from waker.report.style import colours
 
@@ -67,7 +66,7 @@ def render(runs: Sequence[RunData]) -> str:
         ("samplers", ", ".join(samplers)),
         ("seeds", ", ".join(map(str, seeds))),
         ("explorer", ", ".join(dict.fromkeys(r.explorer for r in runs))),
-        ("agent steps", f"{max(steps):,}".replace(",", " ") if steps else "–"),
+        ("agent steps", _span(steps) if steps else "–"),
         *((name, version) for name, version in versions.items() if name in ("waker", "torch")),
     ]
     return environment.get_template("template.html").render(
@@ -84,6 +83,12 @@ def render(runs: Sequence[RunData]) -> str:
     )
 
 
+def _span(steps: Sequence[int]) -> str:
+    """``20 000``, or ``10 000 to 20 000`` where runs have other lengths (by more than the last episodes')."""
+    few, many = (f"{step:,}".replace(",", " ") for step in (min(steps), max(steps)))
+    return many if min(steps) >= 0.98 * max(steps) else f"{few} to {many}"
+
+
 def _notes(runs: Sequence[RunData]) -> list[str]:
     """What is missing, the runs that lack the same named together."""
     lacking: dict[str, list[str]] = {}
@@ -98,7 +103,7 @@ def _notes(runs: Sequence[RunData]) -> list[str]:
 
 def _runs_table(runs: Sequence[RunData]) -> HtmlTable:
     palette = colours(r.sampler for r in runs)
-    flats = [_flat(_settings(r)) for r in runs]
+    flats = [settings_of(r) for r in runs]
     keys = [k for k in dict.fromkeys(k for f in flats for k in f) if len({str(f.get(k)) for f in flats}) > 1]
     rows = []
     for run, flat in zip(runs, flats, strict=True):
@@ -120,7 +125,7 @@ def _runs_table(runs: Sequence[RunData]) -> HtmlTable:
 
 def _configs(runs: Sequence[RunData]) -> list[tuple[str, str]]:
     """The settings all runs share, and the versions they ran with, as YAML."""
-    flats = [_flat(_settings(r)) for r in runs]
+    flats = [settings_of(r) for r in runs]
     common = {k: v for k, v in flats[0].items() if all(f.get(k) == v for f in flats)} if flats else {}
     found = []
     if common:
@@ -129,18 +134,3 @@ def _configs(runs: Sequence[RunData]) -> list[tuple[str, str]]:
     if any(versions.values()):
         found.append(("Commits and versions", yaml.safe_dump(versions, sort_keys=False, allow_unicode=True)))
     return found
-
-
-def _settings(run: RunData) -> dict[str, Any]:
-    settings = run.config.get("config", run.config)
-    return settings if isinstance(settings, dict) else {}
-
-
-def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

@@ -7,37 +7,44 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from waker.evaluation.metrics import student_interval
 from waker.report.style import colours, grid, legend, style
 
 _MOST_ROWS = 40
 """θ named one by one up to this; more become a curve from the worst to the best."""
-_BOOTSTRAPS = 1000
 
 
-def intervals(rows: pd.DataFrame, by: list[str], value: str, *, seed: int = 0) -> pd.DataFrame:
-    """Mean with a 95 % interval for each group of rows.
+def intervals(rows: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
+    """Mean with Student's 95 % interval for each group of rows.
 
     Over seeds where there are several (each seed's mean is one number: episodes of one run share its policy), else
-    over the episodes of the one run. Percentile bootstrap; one number has no interval.
+    over the episodes of the one run; one number has no interval.
 
     Args:
         rows: with the columns of ``by``, ``seed`` and ``value``.
 
     Returns:
-        The columns of ``by``, mean, low, high, n (numbers resampled).
+        The columns of ``by``, mean, low, high, n (numbers behind the interval), points (the seeds' means; none of one).
     """
-    rng = np.random.default_rng(seed)
     out = []
-    for key, group in rows.groupby(by, sort=False):
+    for key, group in rows.groupby(by, sort=False, dropna=False):
         per_seed = group.groupby("seed")[value].mean().to_numpy(float)
-        numbers = per_seed if len(per_seed) > 1 else group[value].to_numpy(float)
-        low = high = np.nan
-        if len(numbers) > 1:
-            draws = numbers[rng.integers(len(numbers), size=(_BOOTSTRAPS, len(numbers)))].mean(1)
-            low, high = np.quantile(draws, [0.025, 0.975])
-        identity = dict(zip(by, key, strict=True))
-        out.append({**identity, "mean": numbers.mean(), "low": low, "high": high, "n": len(numbers)})
+        several = len(per_seed) > 1
+        numbers = per_seed if several else group[value].to_numpy(float)
+        point, low, high = student_interval(numbers)
+        found = {"mean": point, "low": low, "high": high, "n": len(numbers), "points": per_seed if several else ()}
+        out.append({**dict(zip(by, key, strict=True)), **found})
     return pd.DataFrame(out)
+
+
+def _draw(panel: Axes, placed: pd.DataFrame, at: np.ndarray, colour: str, width: float, size: float) -> None:
+    """Interval, mean and the seeds' own dots, one line for each row of ``placed`` (NaN: nothing)."""
+    panel.hlines(at, placed["low"], placed["high"], color=colour, lw=width, alpha=0.55)
+    panel.plot(placed["mean"], at, "o", color=colour, ms=size)
+    seeds = [(x, y) for points, y in zip(placed["points"], at, strict=True) if np.ndim(points) for x in points]
+    if seeds:
+        x, y = zip(*seeds, strict=True)
+        panel.scatter(x, y, s=0.45 * size**2, color=colour, alpha=0.6, linewidths=0, zorder=3)
 
 
 def by_theta(evaluation: pd.DataFrame, names: list[str], value: str, label: str) -> Figure:
@@ -64,8 +71,7 @@ def by_theta(evaluation: pd.DataFrame, names: list[str], value: str, label: str)
             for g, (group, colour) in enumerate(palette.items()):
                 placed = thetas.merge(table[table["group"] == group], on=columns, how="left")
                 at = np.arange(len(thetas)) + (g - (len(palette) - 1) / 2) * 0.7 / len(palette)
-                panel.hlines(at, placed["low"], placed["high"], color=colour, lw=1.6, alpha=0.55)
-                panel.plot(placed["mean"], at, "o", color=colour, ms=3.6)
+                _draw(panel, placed, at, colour, 1.6, 3.6)
             panel.set_ylim(len(thetas) - 0.4, -0.6)
             panel.set_title(task)
             panel.set_xlabel(label)
@@ -123,8 +129,7 @@ def by_suite(evaluation: pd.DataFrame, value: str, label: str) -> Figure:
             for g, (group, colour) in enumerate(palette.items()):
                 placed = table[table["group"] == group].set_index("suite").reindex(suites)
                 at = np.arange(len(suites)) + (g - (len(palette) - 1) / 2) * 0.6 / len(palette)
-                panel.hlines(at, placed["low"], placed["high"], color=colour, lw=2, alpha=0.55)
-                panel.plot(placed["mean"], at, "o", color=colour, ms=4.5)
+                _draw(panel, placed, at, colour, 2, 4.5)
             chance = rows[(rows["policy"] == "random") & (rows["task"] == task)].groupby("suite")[value].mean()
             for y, suite in enumerate(suites):
                 if suite in chance:

@@ -9,13 +9,15 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
+from waker.evaluation.numbers import compare_runs, worth
 from waker.evaluation.plan import DR_SUITE
 from waker.evaluation.ranking import primary_metric, rank_correlation
-from waker.evaluation.summary import ALL, compare, task_order
+from waker.evaluation.steps import Steps, choose_steps
+from waker.evaluation.summary import ALL, GROUP, seeds_told, summarise, task_order
 from waker.report import captions
 from waker.report.blocks import Picture, Section, summary_table
 from waker.report.curves import error_curves, learning_curves, metric_columns, rank_curves, share_curves
-from waker.report.data import RunData, latest, stack, stands_for, theta_names
+from waker.report.data import RunData, hard_ids, latest, stack, stands_for, theta_names
 from waker.report.film import film_strip
 from waker.report.returns import by_suite, by_theta, too_many
 from waker.report.theta_maps import binned, theta_map
@@ -48,31 +50,56 @@ def domain_sections(runs: Sequence[RunData], prefix: str = "") -> list[Section]:
     ]
 
 
-def hard_ids(runs: Sequence[RunData]) -> list[int]:
-    """The ids of the θ that the family's experts call hard."""
-    return next((list(r.space["hard_ids"]) for r in runs if r.space.get("hard_ids")), [])
+def _compared_at(runs: Sequence[RunData]) -> Steps:
+    """The steps at which these runs are compared: those of the summary."""
+    evaluation = stack(runs, "evaluation")
+    learned = evaluation[evaluation["policy"] == "learned"] if "policy" in evaluation else evaluation
+    return choose_steps(learned, stack(runs, "model_error"), stack(runs, "episodes"))
+
+
+def _final(runs: Sequence[RunData], table: str, rows: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Rows of a table at the steps at which the runs are compared; ``group`` tells the step where it differs.
+
+    Args:
+        runs: of one domain.
+        table: which table.
+        rows: its rows, where they are not all those of the runs.
+    """
+    steps = _compared_at(runs)
+    cut = steps.cut(stack(runs, table) if rows is None else rows, table)
+    if steps.apart and not cut.empty:
+        several = cut["explorer"].nunique() > 1
+        cut = cut.assign(group=cut["sampler"] + (" (" + cut["explorer"] + ")" if several else ""))
+    return cut
 
 
 def _summary(runs: Sequence[RunData]) -> Section | None:
-    summary = compare(stack(runs, "evaluation"), stack(runs, "model_error"), stack(runs, "episodes"), hard_ids(runs))
+    tables = (stack(runs, "evaluation"), stack(runs, "model_error"), stack(runs, "episodes"))
+    numbers, notes = compare_runs(*tables, hard_ids(runs))
+    summary = summarise(numbers)
     if summary.empty:
         return None
-    interval = captions.SEEDS if summary["seeds"].max() > 1 else captions.ONE_SEED
-    tables = [summary_table(summary, task, "") for task in task_order(summary) if task != ALL]
+    over = set(summary["interval"])
+    interval = captions.SEEDS if "seeds" in over else captions.ONE_SEED
+    interval += captions.EPISODES if "episodes" in over else ""
+    interval += f" Seeds: {seeds_told(summary)}." if summary.groupby(GROUP)["seeds"].max().nunique() > 1 else ""
+    by_task = [summary_table(summary, task, "") for task in task_order(summary) if task != ALL]
     exact = captions.SUMMARY_REGRET if "mean_regret" in set(summary["quantity"]) else ""
+    exact += captions.EXACT if "exact_share" in set(summary["quantity"]) else ""
     whole = (
         [summary_table(summary, ALL, f"{interval} {captions.SUMMARY}{exact}")] if ALL in set(summary["task"]) else []
     )
-    return Section("summary", "Summary", captions.SUMMARY_LEAD, whole, more="Task by task", more_tables=tables)
+    lead = " ".join([captions.SUMMARY_LEAD, *(f"Note: {note}." for note in notes)])
+    return Section("summary", "Summary", lead, whole, more="Task by task", more_tables=by_task)
 
 
 def _curriculum(runs: Sequence[RunData]) -> Section | None:
     figures, snapshots = [], _snapshots(runs)
-    errors, episodes = latest(stack(runs, "model_error")), stack(runs, "episodes")
+    errors, episodes = latest(_final(runs, "model_error")), _final(runs, "episodes")
     names = theta_names(snapshots, errors, episodes)
     if not names or (snapshots.empty and errors.empty and episodes.empty):
         return None
-    final = latest(snapshots)
+    final = latest(_final(runs, "curriculum", snapshots))
     for column, title, caption in (
         ("probability", "Sampling probability", captions.PROBABILITY),
         ("estimate", "Estimated error", captions.ESTIMATE),
@@ -147,9 +174,10 @@ def _data_share(episodes: pd.DataFrame, names: list[str]) -> pd.DataFrame:
 
 
 def _returns(runs: Sequence[RunData]) -> Section | None:
-    rows = latest(stack(runs, "evaluation"))
+    rows = latest(_final(runs, "evaluation"))
     if rows.empty:
         return None
+    rows = rows.assign(**{"return": worth(rows)})
     rows = rows if "policy" in rows else rows.assign(policy="learned")
     learned = rows[(rows["policy"] == "learned") & (rows["suite"] == DR_SUITE)]
     if rows[rows["policy"] == "learned"].empty:
