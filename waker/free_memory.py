@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
-
-try:
-    import resource
-except ImportError:  # not a Unix
-    resource = None  # type: ignore[assignment]
 
 _GROUPS = (
     # limit, use, and what of the use the kernel gives back when asked: version 2, version 1
@@ -53,8 +49,6 @@ def _of_group(groups: Path) -> Iterator[int]:
 
 
 def _of_process(proc: Path) -> Iterator[int]:
-    if resource is None:
-        return
     most = resource.getrlimit(resource.RLIMIT_AS)[0]
     if most == resource.RLIM_INFINITY:
         return

@@ -9,7 +9,7 @@
 
 Every case is fixed by the seed and its number. Rows are written to ``results/faults/<part>.csv`` as they come, and the
 table to ``results/faults/README.md``; the same command goes on where it was stopped, on the same commit. It ends with
-exit code 1 if there is a fault. About 40 minutes of two cores. ``--case`` runs single cases and shows their rows.
+exit code 1 if there is a fault. About 40 minutes of two cores. ``--case`` runs single cases.
 """
 
 from __future__ import annotations
@@ -44,18 +44,16 @@ PARTS: dict[str, tuple[RunCase, int]] = {
 """Name → what runs a case, and how many there are."""
 
 
-def prepare(parts: Sequence[str], base: Path) -> None:
-    """Make the runs that cases begin with, and what is compared with."""
+def prepare(part: str, cases: Sequence[int], base: Path) -> None:
+    """Make the runs that these cases begin with, and what is compared with."""
     if not (base / "finished").is_dir():
         finished.make_finished(base / "finished")
-    if "damage" in parts and not (base / "stopped").is_dir():
-        finished.make_stopped(base / "stopped")
-    if "damage" in parts:
-        damaged_runs.make_baselines(base)
-    if "envs" in parts:
+    if part == "damage":
+        damaged_runs.make_baselines(base, dict.fromkeys(map(damaged_runs.verb_of, cases)))
+    if part == "envs":
         misbehaving.make_baseline(base)
-    if "kills" in parts:
-        for name in killed_runs.CONFIGURATIONS:
+    if part == "kills":
+        for name in dict.fromkeys(map(killed_runs.configuration_of, cases)):
             killed_runs.make_baseline(name, base)
 
 
@@ -81,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--count", type=int, help="cases of each part, from the first on; default: all")
-    parser.add_argument("--case", type=int, nargs="+", help="these cases alone; their rows are printed, not kept")
+    parser.add_argument("--case", nargs="+", default=[], metavar="PART:N", help="these cases alone: fuzz:3 kills:0")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -95,27 +93,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         work.mkdir()
         sys.path.insert(0, str(bad_envs.install(base / "plugin")))
         bad_envs.register()
-        prepare(args.part, base)
         for part in args.part:
             run_case, whole = PARTS[part]
-            count = whole if args.count is None else min(args.count, whole)
-            if args.case is not None:
-                for case in args.case:
-                    for key, value in run_case(case, args.seed, base, work).items():
-                        print(f"{key}: {value}")
-                continue
             rows = Rows(args.out / f"{part}.csv", commit, args.seed)
             if rows.dropped:
                 print(f"{part}: {rows.dropped} rows of another commit or seed are made anew", flush=True)
+            wanted: Sequence[int] = range(whole if args.count is None else min(args.count, whole))
+            if args.case:
+                wanted = [int(n) for name, _, n in (case.partition(":") for case in args.case) if name == part]
+            left = [case for case in wanted if case not in rows.cases]
+            if not left:
+                continue
+            prepare(part, left, base)
             began = time.monotonic()
-            left = [case for case in range(count) if case not in rows.cases]
             for done, (case, row) in enumerate(results(run_case, left, args.seed, base, work, args.jobs), 1):
                 rows.add({"case": case, **row})
                 mark = "FAULT" if row["fault"] else "ok"
                 print(f"{part} {done}/{len(left)} case {case} {mark}: {row['kind']}: {row['verdict']}", flush=True)
+                if row["fault"]:
+                    print(f"    {row['command']}\n    {row['told']}", flush=True)
             print(f"{part}: {len(rows.rows)} cases, {len(rows.faults)} faults, {time.monotonic() - began:.0f} s")
-    if args.case is not None:
-        return 0
     every = {name: Rows(args.out / f"{name}.csv", commit, args.seed) for name in PARTS}
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "README.md").write_text(summary({n: r for n, r in every.items() if r.rows}), encoding="utf-8")

@@ -79,7 +79,7 @@ ACTS: dict[str, Callable[[], Any]] = {
     "os exit": lambda: os._exit(0),
     "print": _print,
     "chdir": lambda: os.chdir("/"),
-    "seed": lambda: (random.seed(0), np.random.seed(0)),
+    "seed": lambda: (random.seed(0), np.random.seed(0)),  # noqa: NPY002 — as old simulators do
     "warn": lambda: warnings.warn("simulator is old", DeprecationWarning, stacklevel=1),
     "handler": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
 }

@@ -58,7 +58,7 @@ def must(argv: tuple[str, ...], folder: Path) -> warm.Ended:
     Raises:
         RuntimeError: it did not.
     """
-    ended = warm.run(argv, folder, limit=120.0)
+    ended = warm.run(argv, folder, limit=400.0)
     if ended.code != 0:
         raise RuntimeError(f"waker {' '.join(argv)} ended with {ended.code}: {ended.err[-2000:]}")
     return ended

@@ -42,6 +42,11 @@ CONFIGURATIONS: dict[str, tuple[tuple[str, ...], Path]] = {
 """Name → the training, and where its run lies."""
 
 
+def configuration_of(case: int) -> str:
+    """The configuration of a case."""
+    return list(CONFIGURATIONS)[case % len(CONFIGURATIONS)]
+
+
 def verbs_of(name: str) -> list[tuple[str, ...]]:
     """The command lines of a whole run."""
     train, run = CONFIGURATIONS[name]
@@ -73,7 +78,7 @@ def make_baseline(name: str, base: Path) -> dict[str, Any]:
 def run_case(case: int, seed: int, base: Path, work: Path) -> dict[str, Any]:
     """One row: a run that met :data:`KILLS` kills, and what they made of it."""
     rng = np.random.default_rng([seed, case])
-    name = list(CONFIGURATIONS)[case % len(CONFIGURATIONS)]
+    name = configuration_of(case)
     whole = json.loads((base / f"whole-{name}.json").read_text())
     cwd = work / f"kills-{case}" / "here"
     cwd.mkdir(parents=True)

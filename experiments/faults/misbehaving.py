@@ -85,7 +85,7 @@ def make_baseline(base: Path) -> None:
     bad_envs.install(base / "plugin")
     cwd = base / "corridor"
     cwd.mkdir()
-    ended = warm.run(training("none", "step", 0), cwd, 120.0, environment_of(base, "step", ""))
+    ended = warm.run(training("none", "step", 0), cwd, 400.0, environment_of(base, "step", ""))
     if ended.code != 0:
         raise RuntimeError(f"the well-behaved corridor ended with {ended.code}: {ended.err[-2000:]}")
     file.write_text(json.dumps(warm.call(outcome, cwd / RUN)))

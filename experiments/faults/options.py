@@ -50,6 +50,7 @@ NAMED = {
     "compile-cache": ("", "cache", "tasks.py"),
 }
 """Values that exist, by the end of the flag, beside the strange ones."""
+FRACTIONS = ("0.5", "1", "1.5", "1e-8", "1e8", "1e38", "3.5e38", "1e300", "-1e300")
 WHOLE = ("1", "2", "3", "7", "1000", "100000", "10000000")
 
 
@@ -122,8 +123,8 @@ def _values(hint: Any, rng: np.random.Generator) -> list[str]:
     if origin is typing.Literal:
         return [_pick(rng, [*map(str, arguments), *STRANGE])]
     if hint in (int, float):
-        pool = NUMBERS + HUGE + (WHOLE if hint is int else ("0.5", "1.5", "1e-8", "1e8", "1e38"))
-        return [_pick(rng, pool)]
+        readable = ("0", "-1", *HUGE, *WHOLE) if hint is int else (*NUMBERS[:9], *FRACTIONS, *HUGE[-3:])
+        return [_pick(rng, readable if rng.random() < 0.8 else NUMBERS)]
     if hint is Path:
         return [_pick(rng, [*STRANGE, ".", "tasks.py", "tasks.py/below", "none/at/all", "runs", "--help"])]
     return [_pick(rng, [*STRANGE, *NUMBERS])]

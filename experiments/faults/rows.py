@@ -85,7 +85,13 @@ def summary(parts: Mapping[str, Rows]) -> str:
         lines.append(f"| {name} | {len(rows.rows)} | {len(rows.faults)} | {told} |")
     for name, rows in parts.items():
         if rows.faults:
-            lines += ["", f"## {name}", "", "| case | kind | verdict | told | command |", "| --- | --- | --- | --- | --- |"]
+            lines += [
+                "",
+                f"## {name}",
+                "",
+                "| case | kind | verdict | told | command |",
+                "| --- | --- | --- | --- | --- |",
+            ]
             lines += [
                 "| " + " | ".join(_cell(row[key]) for key in ("case", "kind", "verdict", "told", "command")) + " |"
                 for row in rows.faults

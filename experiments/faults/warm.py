@@ -8,6 +8,7 @@ else is to be computed goes through :func:`call`, in a child as well.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import pickle
 import resource
@@ -20,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 NEEDED = (
     "waker.assembly",
@@ -237,16 +238,17 @@ def _stand_alone(out: Path, err: Path, cwd: Path, environment: Mapping[str, str]
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         os.dup2(file, descriptor)
         os.close(file)
-    sys.stdin = open(0, encoding="utf-8", closefd=False)
-    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
-    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
+    sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8")
+    sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), encoding="utf-8")
+    err_file = io.BufferedWriter(io.FileIO(2, "w", closefd=False))
+    sys.stderr = io.TextIOWrapper(err_file, encoding="utf-8", errors="backslashreplace", line_buffering=True)
     os.chdir(cwd)
     os.environ.update(environment)
     # Workers that are spawned import the main module: it is not the harness's.
     main = sys.modules["__main__"]
-    for name in ("__spec__", "__file__"):
-        if hasattr(main, name):
-            setattr(main, name, None)
+    main.__spec__ = None
+    if hasattr(main, "__file__"):
+        del main.__file__
 
 
 def _limit(memory: int) -> None:
@@ -256,7 +258,7 @@ def _limit(memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 30, 2 << 30))
 
 
-def _code_of(script: Callable[[], None | NoReturn]) -> int:
+def _code_of(script: Callable[[], None]) -> int:
     """Call a console script and do with what it raises as the interpreter would."""
     code: Any = 0
     try:
