@@ -66,8 +66,14 @@ def results(
         yield from map(one, cases)
         return
     # Forked before anything else than imports has happened here: see :mod:`.warm`.
-    with multiprocessing.get_context("fork").Pool(min(jobs, len(cases))) as pool:
+    with multiprocessing.get_context("fork").Pool(min(jobs, len(cases)), _stop_as_usual) as pool:
         yield from pool.imap_unordered(one, cases)
+
+
+def _stop_as_usual() -> None:
+    """Signals end this process as any other: the command's own handlers are for its children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 def _numbered(run_case: RunCase, seed: int, base: Path, work: Path, case: int) -> tuple[int, dict[str, Any]]:
@@ -85,8 +91,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args(argv)
     commit = git_commit() or "unknown"
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     warm.warm_up()
+    _stop_as_usual()
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         base, work = Path(folder, "base"), Path(folder, "work")
         base.mkdir()

@@ -19,7 +19,8 @@ from experiments.faults.outcome import differences, outcome
 from experiments.faults.rows import command_line
 from experiments.faults.verdict import told, verdict
 
-LIMIT = 20.0
+LIMIT = 40.0
+"""Seconds after which a run is asked to stop."""
 ROOT = Path(__file__).resolve().parents[2]
 RUN = Path("runs/corridor/waker-m/plan2explore/seed-0")
 

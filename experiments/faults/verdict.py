@@ -6,6 +6,7 @@ import re
 import signal
 
 from experiments.faults.warm import Ended
+from waker.cli import BLEMISHED
 
 DONE = {
     "train": r"^Finished: |finished before, at step",
@@ -25,9 +26,9 @@ GOOD = ("done", "refused", "stopped")
 def verdict(ended: Ended) -> str:
     """One of :data:`GOOD`, or what is wrong.
 
-    ``done``: exit code 0, and the verb says so. ``refused``: another exit code, and a line ``waker: …`` says why.
-    ``stopped``: asked to, it stopped. Faults: a traceback anywhere; exit code 0 without the word; another code without
-    a line; an end by a signal nobody sent; no end; processes left behind.
+    ``done``: exit code 0 (or 3, but for a picture, say), and the verb says so. ``refused``: another exit code, and a
+    line ``waker: …`` says why. ``stopped``: asked to, it stopped. Faults: a traceback anywhere; exit code 0 without the
+    word; another code without a line; an end by a signal nobody sent; no end; processes left behind.
     """
     text = ended.out + ended.err
     if ended.code is None:
@@ -38,14 +39,14 @@ def verdict(ended: Ended) -> str:
         return f"killed by {signal.Signals(-ended.code).name}"
     if ended.left:
         return "processes left"
-    if ended.asked and ended.code != 0:
+    refusals = [line for line in ended.err.splitlines() if line.startswith("waker: ") and "stopped" not in line]
+    if ended.asked and ended.code not in (0, BLEMISHED) and not refusals:
         return "stopped"
     verb = ended.argv[0] if ended.argv else ""
-    if ended.code == 0:
+    if ended.code in (0, BLEMISHED):
         said = re.search(DONE.get(verb, r"\S"), ended.out + "\n" + ended.err, re.MULTILINE)
         return "done" if said else "exit 0 without a word"
-    lines = [line for line in ended.err.splitlines() if line.startswith("waker: ")]
-    return "refused" if lines else "failed without a line"
+    return "refused" if refusals else "failed without a line"
 
 
 def told(ended: Ended) -> str:

@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from waker.startup import guard
+
 NEEDED = (
     "waker.assembly",
     "waker.adapting",
@@ -229,9 +231,8 @@ def _fork(run: Callable[[], int]) -> int:
 
 def _stand_alone(out: Path, err: Path, cwd: Path, environment: Mapping[str, str]) -> None:
     """Be a process of a user: own streams, signals as they come, own working directory."""
-    for number in (signal.SIGTERM, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    guard()
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     for descriptor, path in ((1, out), (2, err)):
