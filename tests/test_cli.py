@@ -100,6 +100,7 @@ def test_the_defaults_in_the_help_are_those_of_the_preset(capsys: pytest.Capture
         (["train", "--env-kwargs", "obs=smell"], "cannot be made with"),
         (["train", "--env-kwargs", "obs"], "--env-kwargs"),
         (["train", "--device", "cudo"], "device 'cudo' cannot be used"),
+        (["train", "--device", "meta"], "device 'meta' cannot be used: it holds no numbers"),
         (["train", "--env", "waker/test-Noisy-v0", "--curriculum.sampler", "hardest-oracle"], "hardest"),
         (["train", "--preset", "tiny", "--model.deter", "10000000"], "weights and optimisers alone take"),
         (["train", "--preset", "tiny", "--model.deter", "9" * 18], "model.deter = 999999999999999999 is too large"),

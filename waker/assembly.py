@@ -69,8 +69,9 @@ def checked_device(name: str) -> str:
     """
     try:
         device = torch.device(name)
-        if device.type != "meta":
-            torch.empty(1, device=device)
+        if device.type == "meta":
+            raise UserError(f"device {name!r} cannot be used: it holds no numbers; 'cpu' always can")
+        torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"device {name!r} cannot be used ({reason}); 'cpu' always can") from error

@@ -19,6 +19,7 @@ DONE = {
     "envs": r"\S",
 }
 """Verb → what it says when it is done."""
+_REFUSAL = re.compile(r"waker: (?!SIG|stopped)")
 GOOD = ("done", "refused", "stopped")
 """Verdicts that are no faults."""
 
@@ -39,7 +40,7 @@ def verdict(ended: Ended) -> str:
         return f"killed by {signal.Signals(-ended.code).name}"
     if ended.left:
         return "processes left"
-    refusals = [line for line in ended.err.splitlines() if line.startswith("waker: ") and "stopped" not in line]
+    refusals = [line for line in ended.err.splitlines() if _REFUSAL.match(line)]
     if ended.asked and ended.code not in (0, BLEMISHED) and not refusals:
         return "stopped"
     verb = ended.argv[0] if ended.argv else ""
