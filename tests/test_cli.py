@@ -100,7 +100,12 @@ def test_the_defaults_in_the_help_are_those_of_the_preset(capsys: pytest.Capture
         (["train", "--env-kwargs", "obs=smell"], "cannot be made with"),
         (["train", "--env-kwargs", "obs"], "--env-kwargs"),
         (["train", "--device", "cudo"], "device 'cudo' cannot be used"),
+        (["train", "--device", "meta"], "device 'meta' cannot be used: it holds no numbers"),
         (["train", "--env", "waker/test-Noisy-v0", "--curriculum.sampler", "hardest-oracle"], "hardest"),
+        (["train", "--preset", "tiny", "--model.deter", "10000000"], "weights and optimisers alone take"),
+        (["train", "--preset", "tiny", "--model.deter", "9" * 18], "model.deter = 999999999999999999 is too large"),
+        (["train", "--preset", "tiny", "--evaluation.samples", "9" * 18], "(evaluation.samples)"),
+        (["train", "--preset", "tiny", "--seed", "9" * 30], "seed = 1e30 must fit in 64 bits"),
         (["quickstart", "--samplers", "dr", "wakerm"], "unknown sampler 'wakerm'; did you mean 'waker-m'?"),
         (["quickstart", "--samplers", "dr", "dr"], "named twice"),
         (["quickstart", "--sampler", "dr"], "name them with --samplers instead of --sampler"),
@@ -132,6 +137,42 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     monkeypatch.chdir(tmp_path)
     assert told in refused(argv, capsys)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_more_episodes_than_memory_holds_are_refused_before_any_is_played(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "(evaluation.episodes and suite_episodes)" in refused(
+        ["evaluate", str(finished), "--episodes", "9" * 15], capsys
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (MemoryError("Unable to allocate 7 PiB"), "out of memory: Unable to allocate 7 PiB"),
+        (MemoryError(), "out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "out of memory: DefaultCPUAllocator"),
+        (OverflowError("int too large to convert to float"), "a number is too large: int too large"),
+    ],
+)
+def test_sizes_beyond_the_machine_are_one_line(
+    error: Exception, told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(argv: list[str]) -> int:
+        raise error
+
+    monkeypatch.setattr("waker.commands.envs.command", fail)
+    assert told in refused(["envs"], capsys)
+
+
+def test_other_errors_of_our_own_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(argv: list[str]) -> int:
+        raise RuntimeError("a mistake of this package")
+
+    monkeypatch.setattr("waker.commands.envs.command", fail)
+    with pytest.raises(RuntimeError, match="a mistake of this package"):
+        main(["envs"])
 
 
 # Tables and pages -------------------------------------------------------------------------------------------------

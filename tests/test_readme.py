@@ -24,7 +24,8 @@ def test_train_commands_parse(command: str) -> None:
 
 @pytest.mark.parametrize("module", sorted(set(re.findall(r"python -m ((?:tests|experiments)\.\w+)", README))))
 def test_scripts_exist(module: str) -> None:
-    assert (ROOT / (module.replace(".", "/") + ".py")).is_file()
+    path = ROOT / module.replace(".", "/")
+    assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"make (\w+)  +#", README))))

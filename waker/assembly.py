@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 import waker_envs
-from waker import arithmetic
+from waker import arithmetic, memory_needs
 from waker.agent import Agent
 from waker.checkpoint import Checkpoints
 from waker.compile_choice import decide, run_calls
@@ -69,8 +69,9 @@ def checked_device(name: str) -> str:
     """
     try:
         device = torch.device(name)
-        if device.type != "meta":
-            torch.empty(1, device=device)
+        if device.type == "meta":
+            raise UserError(f"device {name!r} cannot be used: it holds no numbers; 'cpu' always can")
+        torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"device {name!r} cannot be used ({reason}); 'cpu' always can") from error
@@ -228,6 +229,7 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
     check_sinks(config.sinks)
     use_threads(config.device)
     family = Family.of(config)
+    memory_needs.check_run(config, family.spec, family.space)
     folder = run_folder(runs, config)
     recovered: list[str] = []
     recover_settings(folder, recovered.append)
@@ -351,6 +353,7 @@ def load_run(folder: Path, note: Callable[[str], None], device: str | None = Non
             note(change)
     family = Family.of(config)
     family.check_unchanged(folder)
+    memory_needs.check_fits(memory_needs.weights(config, family.spec), config.device)
     agent = Agent(family.spec, config)
 
     def use(state: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from waker.errors import Ended, UserError, unknown
+from waker.errors import Ended, UserError, too_large, unknown
 from waker.startup import guard, leave
 
 BLEMISHED = 3
@@ -113,10 +113,13 @@ def _guarded(argv: Sequence[str]) -> int:
             raise
         where = f": {error.filename}" if error.filename else ""
         return _say(f"{_line(error.strerror)}{where}; what was saved before is whole", 1)
-    except Exception:
-        if Stop.raised == before:
+    except Exception as error:
+        if Stop.raised != before:
+            return _say("stopped", 128 + signal.SIGINT)  # some code has made another error of it
+        told = too_large(error)
+        if told is None:
             raise
-        return _say("stopped", 128 + signal.SIGINT)  # some code has made another error of it
+        return _say(f"{told}; what was saved before is whole")
 
 
 def _told(argv: Sequence[str]) -> int:

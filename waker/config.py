@@ -115,7 +115,9 @@ class ModelConfig:
         require(self, "model.", SEVERAL, "classes")
         # symexp-spaced bins are symmetric, with one at zero.
         require(self, "model.", Range("an odd number from 3", lambda x: x >= 3 and x % 2 == 1), "bins")
-        require(self, "model.", POSITIVE, "bins_limit", "gru_norm_eps")
+        # symexp(80) = 5.5e34: of a larger limit the sum over bins would leave float32.
+        require(self, "model.", Range("above 0 and at most 80", lambda x: 0 < x <= 80), "bins_limit")
+        require(self, "model.", POSITIVE, "gru_norm_eps")
         require(self, "model.", FINITE, "gru_update_bias")
         require(self, "model.", SHARE, "unimix")
         require(self, "model.", NOT_NEGATIVE, "kl_dyn", "kl_rep", "kl_scale", "free_nats", "continue_scale")

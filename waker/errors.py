@@ -12,6 +12,15 @@ from collections.abc import Iterable
 _MOST_LISTED = 20
 """Valid names listed in full; beyond it only the nearest one is named."""
 
+_ALLOCATION = (
+    "not enough memory",
+    "can't allocate memory",
+    "out of memory",
+    "Storage size calculation overflowed",
+    "Overflow when unpacking",
+)
+"""What torch says when a tensor cannot be made for its size."""
+
 
 class UserError(ValueError):
     """Something the user asked for cannot be done; ``str(error)`` is one line that says what and how to mend it."""
@@ -43,3 +52,18 @@ def unknown(kind: str, name: str, valid: Iterable[str]) -> UserError:
     nearest = max(names, key=lambda n: difflib.SequenceMatcher(None, name.lower(), n.lower()).ratio())
     listed = f" (valid: {', '.join(names)})" if len(names) <= _MOST_LISTED else ""
     return UserError(f"unknown {kind} {name!r}; did you mean {nearest!r}?{listed}")
+
+
+def too_large(error: BaseException) -> str | None:
+    """What to tell of an error that some size is beyond memory or beyond 64 bits; None for any other error.
+
+    torch has no exception of its own for memory of the CPU, only words.
+    """
+    words = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        return f"out of memory: {words or 'an allocation failed'}; choose smaller settings"
+    if isinstance(error, OverflowError):
+        return f"a number is too large: {words}"
+    if isinstance(error, RuntimeError) and any(part in words for part in _ALLOCATION):
+        return f"out of memory: {words[:200]}; choose smaller settings"
+    return None

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from waker.errors import UserError
+from waker.free_memory import free_memory
 
 _ALIGN = 64
 """Arrays begin at multiples of a cache line."""
@@ -80,26 +81,17 @@ def amount(size: float) -> str:
         if size < 1000:
             return f"{size:.3g} {unit}"
         size /= 1000
-    return f"{size:.1f} GB"
+    return f"{size:.1f} GB" if size < 1e6 else f"{size:.3g} GB"
 
 
 def _check_room(total: int, steps: int, folder: Path | None) -> None:
-    room = _free_memory() if folder is None else shutil.disk_usage(_existing(folder)).free
+    room = free_memory() if folder is None else shutil.disk_usage(_existing(folder)).free
     if room is not None and total > room:
         where = "in memory" if folder is None else f"on the disk of {folder}"
         raise UserError(
             f"a replay of {steps:,} steps takes {amount(total)} and {amount(room)} are free {where}; "
             f"--train.replay {max(1, int(0.9 * steps * room / total))} would fit"
         )
-
-
-def _free_memory() -> int | None:
-    """Bytes that the system could give to new processes; None where it does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)
 
 
 def _existing(folder: Path) -> Path:

@@ -127,6 +127,7 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
     from waker.evaluation import records
     from waker.files import saving
     from waker.interrupts import Interrupted, Paused, StopSignals
+    from waker.memory_needs import check_fits, evaluation
     from waker.relabel import load_task
     from waker.rundir import RunFolder, read_config
     from waker.salvage import mend_tables
@@ -142,6 +143,7 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
         loaded = load_run(folder, note, args.device)
         mend_tables(folder, note)
         family, config = loaded.family, dataclasses.replace(loaded.config.evaluation, **changes)
+        check_fits(evaluation(config, family.spec, family.space))
         player = task_player(loaded.agent)
         with StopSignals() as stop:
             pieces = evaluation_pieces(folder, loaded.agent, config, family.spec, note)

@@ -10,6 +10,7 @@ import numpy as np
 
 from waker.curriculum.api import Floats
 from waker.errors import UserError
+from waker.ranges import FINITE, require
 from waker_envs.api import FiniteThetaSpace
 
 
@@ -60,6 +61,8 @@ class CurriculumConfig:
         _require(self.reduction_interval >= 1, "reduction_interval", self.reduction_interval, "at least 1")
         _require(self.reduction_start >= 0, "reduction_start", self.reduction_start, "at least 0")
         _require(0 < self.reduction_rate <= 1, "reduction_rate", self.reduction_rate, "above 0, at most 1")
+        set_ = (name for name, value in vars(self).items() if isinstance(value, int | float))
+        require(self, "curriculum.", FINITE, *set_)
 
 
 def _require(holds: bool, key: str, value: object, valid: str) -> None:

@@ -1,0 +1,170 @@
+"""The search for faults: its judgement, its damage, and a slice of each part in a process of its own."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments.faults import command_lines, misbehaving
+from experiments.faults.damage import files_by_kind, flip_bit, kind_of, truncate
+from experiments.faults.options import every_option, hostile
+from experiments.faults.rows import Rows, command_line, summary
+from experiments.faults.verdict import told, verdict
+from experiments.faults.warm import Ended
+from waker.config import Config
+from waker.rundir import plain
+
+ROOT = Path(__file__).resolve().parents[2]
+TRACE = 'Traceback (most recent call last)\n  File "/a/waker/cli.py", line 3\nValueError: no\n'
+
+
+def ended(code: int | None, out: str = "", err: str = "", **more: bool) -> Ended:
+    return Ended(("train", "--preset", "tiny"), code, out, err, 1.0, **more)
+
+
+@pytest.mark.parametrize(
+    ("end", "right"),
+    [
+        (ended(0, "Finished: runs/a\n"), "done"),
+        (ended(0, "evaluating\n"), "exit 0 without a word"),
+        (ended(0), "exit 0 without a word"),
+        (ended(2, err="waker: unknown preset\n"), "refused"),
+        (ended(2, err="something else\n"), "failed without a line"),
+        (ended(1, err=TRACE), "traceback"),
+        (ended(0, "Finished: runs/a\n", TRACE), "traceback"),
+        (ended(None), "hang"),
+        (ended(-signal.SIGSEGV), "killed by SIGSEGV"),
+        (ended(-signal.SIGTERM), "killed by SIGTERM"),
+        (ended(-signal.SIGTERM, asked=True), "stopped"),
+        (ended(143, asked=True), "stopped"),
+        (ended(143, err="waker: SIGTERM: saving\nwaker: stopped\n", asked=True), "stopped"),
+        (ended(2, err="waker: it failed\n", asked=True), "refused"),
+        (ended(0, "Finished: runs/a\n", left=True), "processes left"),
+    ],
+)
+def test_verdicts(end: Ended, right: str) -> None:
+    assert verdict(end) == right
+
+
+def test_what_is_told_of_a_traceback_is_its_last_line_and_where() -> None:
+    assert told(ended(1, err=TRACE)) == 'ValueError: no [File "/a/waker/cli.py", line 3]'
+    assert told(ended(2, "x\n", "waker: no such thing\n")) == "waker: no such thing"
+
+
+def test_a_flip_changes_one_bit(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    before = bytes(range(256)) * 4
+    for seed in range(20):
+        file.write_bytes(before)
+        flip_bit(file, np.random.default_rng(seed))
+        after = file.read_bytes()
+        assert sum((a ^ b).bit_count() for a, b in zip(before, after, strict=True)) == 1
+
+
+def test_a_truncation_keeps_a_beginning(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    kept = set()
+    for seed in range(40):
+        file.write_bytes(b"0123456789")
+        truncate(file, np.random.default_rng(seed))
+        assert b"0123456789".startswith(file.read_bytes())
+        kept.add(file.stat().st_size)
+    assert 10 not in kept
+    assert {0, 9} <= kept
+
+
+@pytest.mark.parametrize("damage", [flip_bit, truncate])
+def test_an_empty_file_cannot_be_damaged(damage: object, tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    with pytest.raises(ValueError, match="is empty"):
+        damage(tmp_path / "empty", np.random.default_rng(0))  # type: ignore[operator]
+
+
+def test_kinds_of_files_of_a_run(finished: Path) -> None:
+    run = next(finished.rglob("config.yaml")).parent
+    kinds = files_by_kind(run)
+    assert {"config.yaml", "metrics.jsonl", "checkpoints/*/state.pt", "replay/*", "evaluation.parquet/*"} <= set(kinds)
+    assert len(kinds["checkpoints/*/state.pt"]) == 2
+    assert kind_of(Path("adapted/green/checkpoints/step-3/state.pt")) == "adapted/*/checkpoints/*/state.pt"
+
+
+def test_every_setting_is_an_option_that_is_tried() -> None:
+    def leaves(section: dict[str, object], prefix: str = "") -> list[str]:
+        found = []
+        for key, value in section.items():
+            nested = leaves(value, f"{prefix}{key}.") if isinstance(value, dict) and value else [f"{prefix}{key}"]
+            found += nested
+        return found
+
+    tried = {option.flag.removeprefix("--").replace("-", "_") for option in every_option() if option.verb == "train"}
+    assert {name.replace("-", "_") for name in leaves(plain(Config()))} <= tried
+
+
+def test_no_hostile_value_is_an_absolute_path() -> None:
+    rng = np.random.default_rng(0)
+    for option in every_option():
+        for _ in range(20):
+            words = hostile(option, rng)
+            assert not any(word.startswith("/") or "=/" in word for word in words), words
+
+
+def test_cases_are_fixed_by_their_numbers() -> None:
+    assert command_lines.words_of(17, 3) == command_lines.words_of(17, 3)
+    assert len({command_line(command_lines.words_of(case, 0)[1]) for case in range(60)}) > 55
+    assert len(misbehaving.BEHAVIOURS) >= 40
+    assert len(set(misbehaving.BEHAVIOURS)) == len(misbehaving.BEHAVIOURS)
+
+
+def test_rows_go_on_where_they_were_stopped(tmp_path: Path) -> None:
+    file = tmp_path / "fuzz.csv"
+    rows = Rows(file, "abc", 0)
+    row = {"kind": "k", "command": "waker a|b", "verdict": "hang", "fault": 1, "told": "", "seconds": 1.5}
+    rows.add({"case": 0, **row})
+    rows.add({"case": 4, **row, "fault": 0, "verdict": "done"})
+    with file.open("a") as torn:
+        torn.write("abc,0,5,half of a ro")
+    again = Rows(file, "abc", 0)
+    assert again.cases == {0, 4}
+    again.add({"case": 5, **row})
+    assert Rows(file, "abc", 0).cases == {0, 4, 5}
+    assert Rows(file, "another", 0).cases == set()
+    page = summary({"fuzz": again})
+    assert "| fuzz | 3 | 2 | hang 2, done 1 |" in page
+    assert r"waker a\|b" in page
+
+
+SLICES = {
+    "fuzz": ["0", "2", "5", "7"],
+    "envs": ["8", "9", "46"],
+    "damage": ["0", "1"],
+    "kills": ["0"],
+}
+"""Cases of each part: a few seconds of one core."""
+
+
+def test_a_slice_of_each_part_finds_no_fault(tmp_path: Path) -> None:
+    """In one process of its own: children of this one would inherit its threads."""
+    cases = [f"{part}:{case}" for part, numbers in SLICES.items() for case in numbers]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "envs")])}
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.faults", "--case", *cases, "--jobs", "1", "--out", str(tmp_path)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for part, numbers in SLICES.items():
+        with (tmp_path / f"{part}.csv").open(newline="") as file:
+            found = {row["case"]: row["verdict"] for row in csv.DictReader(file)}
+        assert list(found) == numbers
+        assert set(found.values()) <= {"done", "refused", "the same", "told"}
+    assert "| kills | 1 | 0 | the same 1 |" in (tmp_path / "README.md").read_text()
