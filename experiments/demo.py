@@ -5,7 +5,8 @@
 Writes ``results/demo/``: ``picture.png`` (rooms of GridHazards; where WAKER-M collected its data, by the laptop
 preset's replayed credit; the true model error of both samplers there), ``shares.csv`` (how near the policies come to
 the exact optimum; of every seed that was run, by ``waker quickstart --seed N`` beside the demo's 0), ``comparison.csv``
-(the table of ``waker compare``), ``table.md`` (the README's table, from these two) and ``settings.yaml`` (what was run).
+(the table of ``waker compare``), ``table.md`` (the README's table, from these two) and ``settings.yaml`` (what was
+run).
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def draw(runs: dict[str, Path], path: Path) -> None:
     share = episodes.groupby(["theta_size", "theta_hazards"]).size().rename("share").reset_index()
     share["share"] /= share["share"].sum()
     errors = {}
-    for name, folder in runs.items():
+    for folder in runs.values():
         rows = read_rows(folder / "model_error.parquet")
         errors[name] = table(rows[(rows["metric"] == METRIC) & (rows["step"] == rows["step"].max())], "value", "mean")
     worst = max(e.to_numpy().max() for e in errors.values())
@@ -91,7 +92,7 @@ def draw(runs: dict[str, Path], path: Path) -> None:
 def shares(runs: dict[str, Path]) -> pd.DataFrame:
     """Share of the exact optimum on DR (Σ return / Σ optimal return): by task in the easiest room, hazard-free, all."""
     rows = []
-    for name, folder in runs.items():
+    for folder in runs.values():
         found = read_rows(folder / "evaluation.parquet")
         found = found[(found["policy"] == "learned") & (found["suite"] == "dr")]
         free = found[found["theta_hazards"] == 0]
