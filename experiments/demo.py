@@ -74,7 +74,7 @@ def draw(runs: dict[str, Path], path: Path) -> None:
     share = episodes.groupby(["theta_size", "theta_hazards"]).size().rename("share").reset_index()
     share["share"] /= share["share"].sum()
     errors = {}
-    for folder in runs.values():
+    for name, folder in runs.items():
         rows = read_rows(folder / "model_error.parquet")
         errors[name] = table(rows[(rows["metric"] == METRIC) & (rows["step"] == rows["step"].max())], "value", "mean")
     worst = max(e.to_numpy().max() for e in errors.values())
