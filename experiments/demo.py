@@ -90,7 +90,7 @@ def draw(runs: dict[str, Path], path: Path) -> None:
 def shares(runs: dict[str, Path]) -> pd.DataFrame:
     """Share of the exact optimum on DR (Σ return / Σ optimal return): by task in the easiest room, hazard-free, all."""
     rows = []
-    for name, folder in runs.items():
+    for folder in runs.values():
         found = read_rows(folder / "evaluation.parquet")
         found = found[(found["policy"] == "learned") & (found["suite"] == "dr")]
         free = found[found["theta_hazards"] == 0]
