@@ -125,7 +125,21 @@ def test_runs_that_agree_are_left_as_they_are() -> None:
 def test_returns_and_errors_measured_at_different_steps_are_told() -> None:
     steps = choose_steps(pd.DataFrame(episodes(run(), "a", 0.0)), pd.DataFrame(errors(run(step=20), [1.0])), EMPTY)
     assert steps.at[("d", "dr", "e", 0)] == {"evaluation": 40, "model_error": 20}
-    assert steps.notes == ("compared: evaluation at step 40, model error at step 20",)
+    told = "compared: evaluation at step 40, model error at step 20; training data up to step 20"
+    assert steps.notes == (told,)
+
+
+def test_a_run_under_way_is_compared_by_what_all_have() -> None:
+    """It has model errors but no policies yet: data shares are those up to the common model errors, for all runs."""
+    done = [r for step in (20, 40) for r in errors(run(step=step), [step / 100])]
+    under_way = errors(run("x", step=20), [0.7])
+    data = [{**run(s, step=step), "theta_id": step > 20, "length": 1} for s in ("dr", "x") for step in (20, 30)]
+    found = compare_runs(
+        pd.DataFrame(episodes(run(), "a", 0.0)), pd.DataFrame(done + under_way), pd.DataFrame(data), hard=[1]
+    )
+    assert value(found, "mean_model_error") == 0.2
+    assert value(found, "hard_share") == value(found, "hard_share", "x") == 0.0
+    assert value(found, "mean_return") == ord("a")
 
 
 def test_a_run_without_measurement_is_left_out_by_name() -> None:

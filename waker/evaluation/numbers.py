@@ -181,8 +181,11 @@ def _episode_notes(runs: dict[Any, pd.DataFrame]) -> list[str]:
 
 
 def _update_notes(runs: dict[Any, pd.DataFrame]) -> list[str]:
-    """Runs whose policies had other numbers of updates at the step: adaptation makes updates without steps."""
+    """Runs whose policies had other numbers of updates at one step: adaptation makes updates without steps."""
     if any("updates" not in rows for rows in runs.values()):
+        return []
+    steps = [int(rows["step"].max()) for rows in runs.values() if "step" in rows]
+    if steps and min(steps) < 0.98 * max(steps):  # kept apart by step: told already
         return []
     updates = {run: int(rows["updates"].max()) for run, rows in runs.items()}
     if max(updates.values()) <= 1.02 * min(updates.values()) + 2:  # steps within a mark make a few

@@ -49,8 +49,8 @@ class Steps:
     notes: tuple[str, ...] = ()
 
     def until(self, run: Run) -> int | None:
-        """The step up to which the run's data counts; None = all of it."""
-        return max(self.at[run].values()) if self.at.get(run) else None
+        """The step up to which the run's data counts, the first of its tables' steps; None = all of it."""
+        return min(self.at[run].values()) if self.at.get(run) else None
 
     def sampler(self, run: Run) -> str:
         """The sampler's name in the comparison."""
@@ -164,7 +164,7 @@ def _decide(runs: _Marks, at: At, slots: int) -> tuple[dict[Run, dict[str, int]]
     if at == "common" and all(shared.values()):
         marks = {table: max(common) for table, common in shared.items()}
         told = ", ".join(f"{table.replace('_', ' ')} at step {mark}" for table, mark in marks.items())
-        return steps_at(marks), {}, [f"compared: {told}"]
+        return steps_at(marks), {}, [f"compared: {told}; training data up to step {min(marks.values())}"]
     own = {run: _own(of_run) for run, of_run in runs.items()}
     if len(set(last.values())) == 1 and at == "last":
         return own, {}, []

@@ -11,7 +11,7 @@ ONE_SEED = "One seed: no interval over seeds."
 EPISODES = " Behind a worst case's bracket the 95 % interval over the episodes of the one run, simultaneous over θ."
 SUMMARY_LEAD = (
     "All tasks together: means over tasks, and the worst of all pairs of task and θ. Episodes of domain randomisation, "
-    "deterministic policies, at the last step at which all runs were measured."
+    "deterministic policies, at the last step at which all runs were measured (else see the note)."
 )
 SUMMARY = (
     "Bold: the best mean of a row (where intervals overlap, the runs do not show a difference). CVaR 0.1 over "
