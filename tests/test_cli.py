@@ -105,6 +105,7 @@ def test_the_defaults_in_the_help_are_those_of_the_preset(capsys: pytest.Capture
         (["train", "--preset", "tiny", "--model.deter", "10000000"], "weights and optimisers alone take"),
         (["train", "--preset", "tiny", "--model.deter", "9" * 18], "model.deter = 999999999999999999 is too large"),
         (["train", "--preset", "tiny", "--evaluation.samples", "9" * 18], "(evaluation.samples)"),
+        (["train", "--preset", "tiny", "--train.replay", "9" * 17], "steps takes 6.6e+09 GB and"),
         (["train", "--preset", "tiny", "--seed", "9" * 30], "seed = 1e30 must fit in 64 bits"),
         (["quickstart", "--samplers", "dr", "wakerm"], "unknown sampler 'wakerm'; did you mean 'waker-m'?"),
         (["quickstart", "--samplers", "dr", "dr"], "named twice"),

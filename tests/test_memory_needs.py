@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,6 +57,7 @@ def test_presets_fit(name: str) -> None:
         (changed("evaluation", suite_episodes=10**12), "suite_episodes"),
         (changed("evaluation", model_episodes=2**62), "evaluation.model_episodes"),
         (changed("evaluation", samples=2**31), "evaluation.samples"),
+        (changed("evaluation", samples=10**8), "evaluation.samples"),
         (changed("evaluation", horizon=2**40), "evaluation.horizon"),
     ],
 )
@@ -88,6 +90,13 @@ def test_small_nets_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_needs, "Agent", count)
     for name in ("tiny", "laptop", "control"):
         assert weights(PRESETS[name](), tiny_spec()) == []
+
+
+def test_a_replay_beyond_the_disk_is_refused_before_the_run_has_a_folder(tmp_path: Path) -> None:
+    check_run(changed("train", replay=10**4), tiny_spec(), SPACE, tmp_path / "run")
+    with pytest.raises(UserError, match=r"a replay of 999,999,999,999,999 steps takes"):
+        check_run(changed("train", envs=1, replay=10**15 - 1), tiny_spec(), SPACE, tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_largest_need_is_named() -> None:

@@ -229,8 +229,8 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
     check_sinks(config.sinks)
     use_threads(config.device)
     family = Family.of(config)
-    memory_needs.check_run(config, family.spec, family.space)
     folder = run_folder(runs, config)
+    memory_needs.check_run(config, family.spec, family.space, folder)
     recovered: list[str] = []
     recover_settings(folder, recovered.append)
     known = (folder / "config.yaml").is_file()

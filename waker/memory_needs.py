@@ -10,17 +10,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from waker.agent import Agent
-from waker.config import Config, EvalConfig
+from waker.config import Config
 from waker.errors import UserError
+from waker.evaluation.exact import LARGEST_JOINT
 from waker.free_memory import free_memory
 from waker.replay import record_fields
-from waker.replay_memory import amount, record_bytes
+from waker.replay_memory import amount, check_room, record_bytes
 from waker.spaces import EnvSpec
 from waker_envs.api import ThetaSpace
 
@@ -45,18 +47,23 @@ class Need(NamedTuple):
     settings: str
 
 
-def check_run(config: Config, spec: EnvSpec, space: ThetaSpace) -> None:
-    """Refuse a training run that cannot fit, its evaluation included.
+def check_run(config: Config, spec: EnvSpec, space: ThetaSpace, folder: Path | None = None) -> None:
+    """Refuse a training run that cannot fit, its replay and its evaluation included.
+
+    Args:
+        folder: of the run, which may not exist yet; None = the replay is not asked for.
 
     Raises:
-        UserError: see :func:`check_fits`.
+        UserError: see :func:`check_fits`; or the disk has no room for the replay.
     """
+    if folder is not None:
+        check_room(record_fields(spec), config.train.envs, config.train.replay, folder)
     learning = [*weights(config, spec), *training(config, spec)]
     if torch.device(config.device).type == "cpu":
-        check_fits([*learning, *hosting(config), *evaluation(config.evaluation, spec, space)])
+        check_fits([*learning, *hosting(config), *evaluation(config, spec, space)])
         return
     check_fits(learning, config.device)
-    check_fits([*hosting(config), *evaluation(config.evaluation, spec, space)])
+    check_fits([*hosting(config), *evaluation(config, spec, space)])
 
 
 def weights(config: Config, spec: EnvSpec) -> list[Need]:
@@ -120,16 +127,21 @@ def hosting(config: Config) -> list[Need]:
     ]
 
 
-def evaluation(config: EvalConfig, spec: EnvSpec, space: ThetaSpace) -> list[Need]:
+def evaluation(config: Config, spec: EnvSpec, space: ThetaSpace) -> list[Need]:
     """An evaluation's plan, its rows, and the samples behind one prediction."""
-    episodes = config.episodes + config.suite_episodes * len(space.suites)
-    widest = max((math.prod(key.shape) for key in spec.observation), default=1)
+    asked, model = config.evaluation, config.model
+    episodes = asked.episodes + asked.suite_episodes * len(space.suites)
     measured = min(space.size or 64, 64)
+    # Of every sample at the same time: the state before and after, what is decoded from it, and its joint.
+    sample = 2 * (model.deter + model.stoch * model.classes) + sum(model.decoder_units)
+    for key in spec.observation:
+        joint = math.prod(key.classes) if key.kind == "categorical" else 0
+        sample += (sum(key.classes) if key.classes else math.prod(key.shape)) + (joint if joint <= LARGEST_JOINT else 0)
     return [
         Need("episodes and their rows", _ROW * episodes * len(spec.tasks), "evaluation.episodes and suite_episodes"),
-        Need("held-out episodes", _ROW * config.model_episodes * measured, "evaluation.model_episodes"),
-        Need("samples of a prediction", _FLOAT * config.samples * widest, "evaluation.samples"),
-        Need("steps of a prediction", _FLOAT * config.horizon * spec.action.dim, "evaluation.horizon"),
+        Need("held-out episodes", _ROW * asked.model_episodes * measured, "evaluation.model_episodes"),
+        Need("samples of a prediction", _FLOAT * asked.samples * sample, "evaluation.samples"),
+        Need("steps of a prediction", _FLOAT * asked.horizon * spec.action.dim, "evaluation.horizon"),
     ]
 
 

@@ -84,6 +84,19 @@ def amount(size: float) -> str:
     return f"{size:.1f} GB" if size < 1e6 else f"{size:.3g} GB"
 
 
+def check_room(fields: Fields, slots: int, capacity: int, folder: Path) -> None:
+    """Refuse a replay that the disk of ``folder`` has no room for, before anything is made.
+
+    Args:
+        slots, capacity: environment slots, and records in all.
+
+    Raises:
+        UserError: with the largest that would fit.
+    """
+    steps = slots * (capacity // slots)
+    _check_room(steps * record_bytes(fields), steps, folder)
+
+
 def _check_room(total: int, steps: int, folder: Path | None) -> None:
     room = free_memory() if folder is None else shutil.disk_usage(_existing(folder)).free
     if room is not None and total > room:

@@ -43,6 +43,7 @@ NEEDED = (
 ASKED = (20.0, 40.0)
 """Seconds that a command may still take once SIGTERM has asked it to stop, and once a second one has."""
 _POLL = 0.01
+_exit = os._exit  # the command replaces it in its own process
 
 
 def warm_up() -> None:
@@ -226,7 +227,7 @@ def _fork(run: Callable[[], int]) -> int:
             os.setpgid(0, 0)
         code = run()
     finally:
-        os._exit(code)  # without this process's own clean-up, which is the parent's
+        _exit(code)  # without this process's own clean-up, which is the parent's
 
 
 def _stand_alone(out: Path, err: Path, cwd: Path, environment: Mapping[str, str]) -> None:

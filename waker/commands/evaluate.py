@@ -143,7 +143,7 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
         loaded = load_run(folder, note, args.device)
         mend_tables(folder, note)
         family, config = loaded.family, dataclasses.replace(loaded.config.evaluation, **changes)
-        check_fits(evaluation(config, family.spec, family.space))
+        check_fits(evaluation(dataclasses.replace(loaded.config, evaluation=config), family.spec, family.space))
         player = task_player(loaded.agent)
         with StopSignals() as stop:
             pieces = evaluation_pieces(folder, loaded.agent, config, family.spec, note)
