@@ -70,8 +70,9 @@ def _factory(env: Any) -> tuple[Callable[..., ParametricEnv], ParametricEnv]:
         return lambda **kwargs: type(bare)(**{**made_by, **kwargs}), bare
 
     def anew(**kwargs: Any) -> ParametricEnv:
-        made = env(**kwargs)
-        return as_family(made) or made if isinstance(made, gym.Env) else made
+        made: Any = env(**kwargs)
+        family = as_family(made) if isinstance(made, gym.Env) else None
+        return family or made  # what is none is told of below
 
     return anew, anew()
 
