@@ -27,6 +27,8 @@ def _authors_adam(lr: float) -> OptimizerConfig:
 def paper(domain: str = "terrain", sampler: str = CurriculumConfig.sampler) -> Config:
     """The published settings: DreamerV2 with discrete latents, Plan2Explore, the paper's schedule.
 
+    They belong to a domain: for another environment ask :func:`preset` again, rather than replace ``env``.
+
     Args:
         domain: whose numbers, a name of :data:`waker.published.RECIPES`; its first environment is the one set.
         sampler: the curriculum; some were published with a short prefill.

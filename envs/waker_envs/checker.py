@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
@@ -37,6 +37,7 @@ def check_parametric_env(env: str | ParametricEnv | Callable[..., ParametricEnv]
     """
     make, first = _factory(env)
     _check_attributes(first)
+    _check_actions(first)
     thetas = _probes(first.theta_space)
     _check_distribution(first.theta_space)
     episodes = [play(first, theta, _SEED) for theta in thetas]
@@ -63,8 +64,8 @@ def _factory(env: Any) -> tuple[Callable[..., ParametricEnv], ParametricEnv]:
     if not isinstance(env, type) and hasattr(env, "reset"):
         family = as_family(env)
         if isinstance(family, WrappedFamily) and env.spec is not None:
-            env_id, made_by = env.spec.id, env.spec.kwargs
-            return lambda **kwargs: registry.make(env_id, **{**made_by, **kwargs}), family
+            spec = env.spec  # which holds its wrappers, too
+            return lambda **kwargs: cast(ParametricEnv, as_family(gym.make(spec, **kwargs))), family
         bare = env.unwrapped if family is None or isinstance(family, WrappedFamily) else family
         made_by = bare.spec.kwargs if bare.spec is not None else {}
         return lambda **kwargs: type(bare)(**{**made_by, **kwargs}), bare
@@ -100,6 +101,19 @@ def _check_attributes(env: Any) -> None:
             f"{name}.task_groups must give each of the {len(tasks)} tasks one of the {len(space.group_names)} domains "
             f"{space.group_names} by number, got {groups!r}"
         )
+
+
+def _check_actions(env: ParametricEnv) -> None:
+    """The action space must give actions that it holds."""
+    space: Any = env.action_space
+    space.seed(_SEED)
+    try:
+        drawn = [space.sample() for _ in range(20)]
+    except Exception as error:  # bounds so far apart that no number lies between them
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise EnvCheckError(f"no action can be drawn from {space} ({reason}); give it bounds that it has") from error
+    if outside := [action for action in drawn if not space.contains(action)]:
+        raise EnvCheckError(f"{space} draws {outside[0]}, which it does not hold; give it bounds that it has")
 
 
 def _probes(space: ThetaSpace) -> list[Theta]:

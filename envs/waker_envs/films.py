@@ -25,7 +25,7 @@ def film(env: ParametricEnv, theta: ArrayLike | None, seed: int, steps: int) -> 
 
     Args:
         env: made with ``render_mode="rgb_array"``.
-        theta: shape (D,); None = one from DR, drawn by the episode's generator.
+        theta: shape (D,); None = one from DR, which the seed fixes.
         seed: fixes the episode and the actions.
         steps: at most so many; fewer where the episode ends before.
 

@@ -71,6 +71,13 @@ class NoActionSpace(Good):
         del self.action_space
 
 
+class ActionsWithoutBounds(Good):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        most = float(np.finfo(np.float64).max)
+        self.action_space = spaces.Box(-most, most, (1,), np.float64)
+
+
 class ThetaUnused(Good):
     def begin(self, theta: Any) -> Any:
         return super().begin(np.ones(2))
@@ -296,6 +303,7 @@ class PredictionNotNormalised(Good):
 BROKEN: list[tuple[Callable[..., Any], str, str]] = [
     (NoTasks, "tuple of different names", "must be"),
     (NoActionSpace, "has no action_space", "set self.action_space"),
+    (ActionsWithoutBounds, "no action can be drawn from Box.*OverflowError", "bounds that it has"),
     (ThetaUnused, "θ changes nothing", "use the θ that begin"),
     (OneParameterUnused, "'wage' changes nothing", "use it in begin"),
     (GlobalChance, "does not fix the episode: two episodes", "self.np_random"),
