@@ -75,6 +75,71 @@ def test_the_paper_s_schedule() -> None:
     assert (t.prefill, t.train_every, t.batch, t.length, t.task_policies) == (100_000, 8.0, 16, 50, "online")
 
 
+TERRAIN = (3e-4, 1.0, 1e-4, 100_000, 8.0, 5_000_000)
+CLEANUP = (2e-4, 3.0, 1e-3, 100_000, 8.0, 5_000_000)
+COMBINED = (2e-4, 3.0, 1e-3, 200_000, 10.0, 10_000_000)
+DOMAINS = {
+    "waker/TerrainWalker-v0": TERRAIN,
+    "waker/TerrainHopper-v0": TERRAIN,
+    "waker/CleanUp-v0": CLEANUP,
+    "waker/CarCleanUp-v0": CLEANUP,
+    "waker/Combined-v0": COMBINED,
+}
+"""METHOD §8, "Per domain": model's rate, KL scale, entropy, prefill, an update every, steps."""
+
+
+def published(config: Config) -> tuple[float, ...]:
+    m, b, t = config.model, config.behaviour, config.train
+    assert b.entropy == b.explorer_entropy
+    assert t.replay == 3_000_000
+    assert b.actor_optimizer.lr == b.critic_optimizer.lr == 1e-4  # in all domains
+    assert config.explorer.optimizer.lr == 3e-4
+    return (m.optimizer.lr, m.kl_scale, b.entropy, t.prefill, t.train_every, t.steps)
+
+
+@pytest.mark.parametrize("name", ["paper", "authors"])
+@pytest.mark.parametrize(("env", "numbers"), DOMAINS.items())
+def test_published_numbers_belong_to_a_domain(name: str, env: str, numbers: tuple[float, ...]) -> None:
+    config = preset(name, env)
+    assert config.env == env
+    assert published(config) == numbers
+    assert config.explorer.credit_first == (name == "authors")
+
+
+@pytest.mark.parametrize("name", ["paper", "authors"])
+@pytest.mark.parametrize(
+    ("sampler", "prefill"),
+    [
+        *((s, None) for s in ("dr", "waker-m", "waker-r")),
+        *((s, 500) for s in ("gradual-expansion", "hardest-oracle", "reweighting-oracle")),
+    ],
+)
+def test_the_prefill_belongs_to_a_sampler(name: str, sampler: str, prefill: int | None) -> None:
+    """METHOD §3: 500 random steps for GE, HE and RW."""
+    for env, numbers in DOMAINS.items():
+        config = preset(name, env, sampler)
+        assert config.curriculum.sampler == sampler
+        assert config.train.prefill == (prefill or numbers[3])
+        assert published(replace(config, train=replace(config.train, prefill=0)))[4:] == numbers[4:]
+
+
+@pytest.mark.parametrize("name", ["paper", "authors"])
+@pytest.mark.parametrize("env", ["waker/GridHazards-v0", "waker/GridCleanUp-v0", "example/Corridor-v0"])
+def test_what_no_paper_has_is_refused_with_a_way_to_go(name: str, env: str) -> None:
+    with pytest.raises(UserError, match=f"no paper has {env}: preset '{name}'") as told:
+        preset(name, env)
+    assert f"--preset {name}-terrain or --preset {name}-cleanup or --preset {name}-combined" in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(("domain", "numbers"), [("terrain", TERRAIN), ("cleanup", CLEANUP), ("combined", COMBINED)])
+def test_a_domain_s_numbers_can_be_asked_for_by_name(domain: str, numbers: tuple[float, ...]) -> None:
+    for name in ("paper", "authors"):
+        assert published(preset(f"{name}-{domain}")) == numbers
+        assert published(preset(f"{name}-{domain}", "waker/GridHazards-v0", "dr")) == numbers
+        assert preset(f"{name}-{domain}", sampler="hardest-oracle").train.prefill == 500
+
+
 def test_the_paper_s_size() -> None:
     """54.8 M trainable parameters, 23.4 M of them the model's, as counted on the authors' code (5 tasks, 6 actions)."""
     agent = meta_agent(paper(), IMAGE, discrete=False, after=False, tasks=5, heads=10)

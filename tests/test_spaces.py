@@ -175,3 +175,62 @@ def test_random_actions_are_uniform() -> None:
     assert np.abs(values).max() <= 1.0
     assert np.abs(values.mean(0)).max() < 0.05
     assert np.abs(values.std(0) - 3**-0.5).max() < 0.03
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        *(spaces.Box(-b, b, (2,), np.float64) for b in (1e300, 1e30, float(np.finfo(np.float64).max))),
+        spaces.Box(-float(np.finfo(np.float32).max), float(np.finfo(np.float32).max), (2,), np.float32),
+        spaces.Box(-float(np.finfo(np.float16).max), float(np.finfo(np.float16).max), (2,), np.float16),
+        spaces.Box(np.array([-1.0, -np.inf]), np.array([1.0, 1.0]), dtype=np.float64),
+        spaces.Box(np.array([0.0]), np.array([np.inf]), dtype=np.float32),
+        spaces.Box(-(2**31), 2**31 - 1, (2,), np.int32),
+        spaces.Box(0, 2**63 - 1, (1,), np.int64),
+        spaces.Box(0, 2**20, (1,), np.int32),
+        spaces.Box(-1.0, 1.0, (0,), np.float32),
+    ],
+    ids=str,
+)
+def test_actions_without_real_bounds_are_refused_in_one_line(space: spaces.Box) -> None:
+    with pytest.raises(UserError, match="bounded one-dimensional Box") as told:
+        spec_of(Shell(FLOATS, space))
+    assert "\n" not in str(told.value)
+
+
+KINDS_OF_BOX = [
+    spaces.Box(-2, 2, (2,), np.int32),
+    spaces.Box(0, 255, (2,), np.uint8),
+    spaces.Box(np.array([-128, 5]), np.array([127, 5]), dtype=np.int8),
+    spaces.Box(0.1, 0.2, (2,), np.float64),
+    spaces.Box(np.array([0.1, -1e9]), np.array([0.7, 1e9]), dtype=np.float64),
+    spaces.Box(-0.1, 0.3, (2,), np.float16),
+    spaces.Box(-0.7, 0.1, (2,), np.float32),
+]
+
+
+@pytest.mark.parametrize("space", KINDS_OF_BOX, ids=str)
+@given(hnp.arrays(np.float32, 2, elements=st.floats(-3, 3, width=32)))
+def test_every_vector_becomes_an_action_of_the_space_s_own_type(
+    space: spaces.Box, vector: np.ndarray[Any, np.dtype[np.float32]]
+) -> None:
+    action = spec_of(Shell(FLOATS, space)).action.to_env(vector)
+    assert space.contains(action)
+    assert action.dtype == space.dtype
+
+
+@pytest.mark.parametrize("space", KINDS_OF_BOX, ids=str)
+def test_actions_reach_both_bounds_and_what_lies_between(space: spaces.Box) -> None:
+    spec = spec_of(Shell(FLOATS, space)).action
+    assert spec.to_env(-np.ones(2, np.float32)).tolist() == space.low.tolist()
+    assert spec.to_env(np.ones(2, np.float32)).tolist() == space.high.tolist()
+    drawn = np.array([spec.to_env(v) for v in spec.random(np.random.default_rng(0), 2_000)], np.float64)
+    middle = (space.low.astype(float) + space.high) / 2
+    spread = space.high.astype(float) - space.low
+    assert (np.abs(drawn.mean(0) - middle) <= 0.03 * spread).all()
+
+
+def test_each_integer_takes_an_equal_share() -> None:
+    spec = spec_of(Shell(FLOATS, spaces.Box(-2, 2, (1,), np.int64))).action
+    drawn = [int(spec.to_env(v)[0]) for v in spec.random(np.random.default_rng(0), 5_000)]
+    assert np.abs(np.bincount(np.array(drawn) + 2, minlength=5) / 5_000 - 0.2).max() < 0.02

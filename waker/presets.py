@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from waker.config import (
     BehaviourConfig,
@@ -16,15 +17,26 @@ from waker.config import (
 )
 from waker.curriculum.config import CurriculumConfig
 from waker.errors import unknown
+from waker.published import RECIPES, REPLAY, prefill_of, recipe_of
 
 
 def _authors_adam(lr: float) -> OptimizerConfig:
     return OptimizerConfig(lr=lr, eps=1e-5, clip=100.0, decay=1e-6, keras=True)
 
 
-def paper() -> Config:
-    """The published settings: DreamerV2 with discrete latents, Plan2Explore, the paper's schedule (METHOD §§4–6)."""
+def paper(domain: str = "terrain", sampler: str = CurriculumConfig.sampler) -> Config:
+    """The published settings: DreamerV2 with discrete latents, Plan2Explore, the paper's schedule.
+
+    They belong to a domain: for another environment ask :func:`preset` again, rather than replace ``env``.
+
+    Args:
+        domain: whose numbers, a name of :data:`waker.published.RECIPES`; its first environment is the one set.
+        sampler: the curriculum; some were published with a short prefill.
+    """
+    recipe = RECIPES[domain]
     return Config(
+        env=recipe.env_ids[0],
+        curriculum=CurriculumConfig(sampler=sampler),
         model=ModelConfig(
             deter=600,
             hidden=600,
@@ -40,16 +52,17 @@ def paper() -> Config:
             kl_balance="mix",
             kl_dyn=0.8,
             kl_rep=0.2,
+            kl_scale=recipe.kl_scale,
             free_nats=1.0,
             continue_scale=0.0,
-            optimizer=_authors_adam(3e-4),
+            optimizer=_authors_adam(recipe.model_lr),
         ),
         behaviour=BehaviourConfig(
             chunk=115,  # a seventh of the 800 start states: more at a time need more than 4.5 GB
             critic="gaussian",
             actor_unimix=0.0,
-            entropy=1e-4,
-            explorer_entropy=1e-4,
+            entropy=recipe.entropy,
+            explorer_entropy=recipe.entropy,
             normalise_returns=False,
             slow_target=True,
             slow_every=100,
@@ -60,13 +73,15 @@ def paper() -> Config:
             critic_optimizer=_authors_adam(1e-4),
         ),
         explorer=ExplorerConfig(target="feature", scale=50.0, optimizer=_authors_adam(3e-4)),
-        train=TrainConfig(steps=5_000_000, prefill=100_000, train_every=8.0, replay=2_000_000),
+        train=TrainConfig(
+            steps=recipe.steps, prefill=prefill_of(recipe, sampler), train_every=recipe.train_every, replay=REPLAY
+        ),
     )
 
 
-def authors() -> Config:
+def authors(domain: str = "terrain", sampler: str = CurriculumConfig.sampler) -> Config:
     """``paper`` with the authors' switches: the action that led into a state, the first imagined entry credited."""
-    base = paper()
+    base = paper(domain, sampler)
     explorer = replace(base.explorer, action="authors", credit_first=True)
     return replace(base, explorer=explorer)
 
@@ -228,6 +243,9 @@ def tiny() -> Config:
     )
 
 
+PUBLISHED: dict[str, Callable[..., Config]] = {"paper": paper, "authors": authors}
+"""Presets whose numbers depend on the domain and on the sampler."""
+
 PRESETS: dict[str, Callable[[], Config]] = {
     "default": default,
     "paper": paper,
@@ -235,16 +253,28 @@ PRESETS: dict[str, Callable[[], Config]] = {
     "laptop": laptop,
     "control": control,
     "tiny": tiny,
+    **{f"{name}-{domain}": partial(made, domain) for name, made in PUBLISHED.items() for domain in RECIPES},
 }
-"""Name → preset, as `--preset` takes it."""
+"""Name → preset, as `--preset` takes it. `paper` and `authors` follow the environment (:func:`preset`); with a domain
+in its name a published preset is for whatever environment."""
 
 
-def preset(name: str) -> Config:
-    """The preset called ``name``.
+def preset(name: str, env: str | None = None, sampler: str | None = None) -> Config:
+    """The preset called ``name``, for an environment and a sampler where its numbers depend on them.
+
+    Args:
+        env: the full id of the environment it is wanted for; None = the preset's own. It is set only where the numbers
+            belong to it: ``paper`` and ``authors``.
+        sampler: the curriculum it is wanted for; None = the preset's own. Set likewise, by all published presets.
 
     Raises:
-        UserError: there is none; the message names the nearest.
+        UserError: there is no such preset (the message names the nearest), or no paper has this environment.
     """
     if name not in PRESETS:
         raise unknown("preset", name, PRESETS)
-    return PRESETS[name]()
+    kind, _, domain = name.partition("-")
+    if kind not in PUBLISHED:
+        return PRESETS[name]()
+    domain = domain or (recipe_of(name, env) if env else next(iter(RECIPES)))
+    config = PUBLISHED[kind](domain, sampler or CurriculumConfig.sampler)
+    return replace(config, env=env) if env and name == kind else config

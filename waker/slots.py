@@ -84,7 +84,7 @@ class Episode:
 
     def begin(self, theta: NDArray[np.float64], theta_id: int, seed: int) -> None:
         """A new episode, of (seed, θ)."""
-        self.theta, self.theta_id, self.seed = theta, theta_id, seed
+        self.theta, self.theta_id, self.seed = np.array(theta), theta_id, seed
         self.actions = []
         self.returns = np.zeros(len(self.spec.tasks))
 
@@ -190,10 +190,10 @@ def trace_of(error: BaseException) -> str:
 
 
 def checked_observation(spec: EnvSpec, observation: Any) -> dict[str, NDArray[Any]]:
-    """The observation by key, in the spec's dtypes.
+    """The observation by key, in the spec's dtypes: arrays of its own, as an environment may reuse its.
 
     Raises:
-        BrokenPromise: another shape, dtype or class than the spec's, or numbers that are not finite.
+        BrokenPromise: another shape, dtype or class than the spec's, or numbers that are not finite in float32.
     """
     if isinstance(observation, Mapping):
         missing = [k.name for k in spec.observation if k.name not in observation]
@@ -215,8 +215,8 @@ def _entry(key: ObservationKey, value: Any) -> NDArray[Any]:
         raise BrokenPromise(f"observation {key.name!r} has shape {shape} instead of {key.shape}")
     if array.dtype.kind not in _KINDS[key.kind]:
         raise BrokenPromise(f"observation {key.name!r} has dtype {array.dtype}, and {key.kind} observations cannot")
-    if key.kind == "vector" and not np.isfinite(array).all():
-        raise BrokenPromise(f"observation {key.name!r} is not finite")
+    if key.kind == "vector":
+        return _finite(f"observation {key.name!r}", array)
     if key.kind == "categorical":
         flat = array.reshape(-1)
         if (flat < 0).any() or (flat >= key.classes).any():
@@ -224,20 +224,46 @@ def _entry(key: ObservationKey, value: Any) -> NDArray[Any]:
             raise BrokenPromise(f"observation {key.name!r}[{at}] is {flat[at]}, of {key.classes[at]} classes")
     elif key.kind == "image" and array.dtype != np.uint8:
         raise BrokenPromise(f"observation {key.name!r} has dtype {array.dtype} instead of uint8")
-    return array.reshape(key.shape).astype(key.dtype, copy=False)
+    return array.reshape(key.shape).astype(key.dtype)
+
+
+def _finite(what: str, value: NDArray[Any]) -> NDArray[np.float32]:
+    """A copy in float32, the precision of replay and learner.
+
+    Raises:
+        BrokenPromise: a number is not finite, or lies beyond what float32 holds.
+    """
+    if value.dtype == np.float32:
+        array = value.copy()
+    else:
+        with np.errstate(over="ignore"):
+            array = value.astype(np.float32)
+    if not np.isfinite(array).all():
+        at = tuple(np.argwhere(~np.isfinite(array))[0].tolist())
+        place = f"[{', '.join(map(str, at))}]" if at else ""
+        beyond = ", and float32 holds no more than 3.4e38" if np.isfinite(value[at]) else ""
+        raise BrokenPromise(f"{what} is not finite: {what.split()[-1]}{place} is {value[at]}{beyond}")
+    return array
 
 
 def checked_rewards(spec: EnvSpec, info: Mapping[str, Any]) -> NDArray[np.float32]:
-    """The tasks' rewards (K,).
+    """The tasks' rewards (K,), an array of its own.
 
     Raises:
-        BrokenPromise: there are none, another number of them, or some are not finite.
+        BrokenPromise: there are none, another number of them, or some are not finite in float32.
     """
     if "task_rewards" not in info:
         raise BrokenPromise("info has no 'task_rewards'")
-    rewards = np.asarray(info["task_rewards"], np.float32)
-    if rewards.shape != (len(spec.tasks),):
-        raise BrokenPromise(f"info['task_rewards'] has shape {rewards.shape} instead of ({len(spec.tasks)},)")
+    given = np.asarray(info["task_rewards"])
+    if given.shape != (len(spec.tasks),):
+        raise BrokenPromise(f"info['task_rewards'] has shape {given.shape} instead of ({len(spec.tasks)},)")
+    if given.dtype == np.float32:
+        rewards = given.copy()
+    else:
+        with np.errstate(over="ignore"):
+            rewards = given.astype(np.float32)
     if not np.isfinite(rewards).all():
-        raise BrokenPromise(f"info['task_rewards'] is not finite: {rewards.tolist()}")
+        k = int(np.argmin(np.isfinite(rewards)))
+        beyond = ", and float32 holds no more than 3.4e38" if not np.isnan(float(given[k])) else ""
+        raise BrokenPromise(f"info['task_rewards'] is not finite: of {spec.tasks[k]!r} it is {given[k]}{beyond}")
     return rewards

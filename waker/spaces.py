@@ -47,20 +47,37 @@ class ObservationKey:
 
 @dataclass(frozen=True)
 class ActionSpec:
-    """Actions are vectors (A,): a one-hot for discrete spaces, values in [−1, 1] for continuous ones."""
+    """Actions are vectors (A,): a one-hot for discrete spaces, values in [−1, 1] for continuous ones.
+
+    Attributes:
+        low, high: the bounds of a continuous space.
+        dtype: of its actions. Of integers, each takes an equal share of [−1, 1].
+    """
 
     dim: int
     discrete: bool
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    dtype: str = "float32"
 
     def to_env(self, vector: NDArray[np.float32]) -> Any:
         """The environment's action for an agent's vector (A,)."""
         if self.discrete:
             return int(vector.argmax())
+        if self.dtype != "float32":
+            return self._in_doubles(vector)
         low, high = np.asarray(self.low, np.float32), np.asarray(self.high, np.float32)
         scaled = low + (np.clip(vector, -1.0, 1.0) + 1.0) * 0.5 * (high - low)
         return np.clip(scaled, low, high).astype(np.float32)  # rounding may have stepped over a bound
+
+    def _in_doubles(self, vector: NDArray[np.float32]) -> NDArray[Any]:
+        """:meth:`to_env` for other dtypes: bounds that float32 cannot hold, and integers."""
+        low, high = np.asarray(self.low, np.float64), np.asarray(self.high, np.float64)
+        share = (np.clip(vector.astype(np.float64), -1.0, 1.0) + 1.0) * 0.5
+        dtype = np.dtype(self.dtype)
+        if dtype.kind != "f":
+            return np.clip(np.floor(low + share * (high - low + 1.0)), low, high).astype(dtype)
+        return np.clip((low + share * (high - low)).astype(dtype), low.astype(dtype), high.astype(dtype))
 
     def random(self, rng: np.random.Generator, n: int) -> NDArray[np.float32]:
         """n uniform actions as vectors, (n, A)."""
@@ -121,14 +138,41 @@ def _key(name: str, space: gym.Space[Any], weight: float) -> ObservationKey:
     )
 
 
+_WIDEST = 1e9
+"""Bounds beyond it are taken for none: no actuator has them, and what is drawn between them is a huge number."""
+_MOST_INTEGERS = 2**16
+"""Values of an integer that entries of a vector in [−1, 1] are cut into, at most."""
+
+
 def _action(space: gym.Space[Any]) -> ActionSpec:
     if isinstance(space, gym.spaces.Discrete) and space.start == 0:
         return ActionSpec(int(space.n), discrete=True)
-    if isinstance(space, gym.spaces.Box) and len(space.shape) == 1 and np.isfinite([space.low, space.high]).all():
-        return ActionSpec(space.shape[0], False, tuple(map(float, space.low)), tuple(map(float, space.high)))
+    if isinstance(space, gym.spaces.Box) and len(space.shape) == 1 and space.shape[0] > 0:
+        low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+        if (reason := _unusable(space.dtype, low, high)) is None:
+            dtype = np.dtype(space.dtype).name
+            return ActionSpec(space.shape[0], False, tuple(low.tolist()), tuple(high.tolist()), dtype)
+        raise UserError(
+            f"the action space is {_one_line(space)}; the learner takes Discrete from 0 and bounded one-dimensional "
+            f"Box: {reason}"
+        )
     raise UserError(
         f"the action space is {_one_line(space)}; the learner takes Discrete from 0 and bounded one-dimensional Box"
     )
+
+
+def _unusable(dtype: Any, low: NDArray[np.float64], high: NDArray[np.float64]) -> str | None:
+    """Why actions between these bounds cannot be spread over [−1, 1]; None where they can."""
+    limits = np.finfo(dtype) if np.dtype(dtype).kind == "f" else None
+    none = ~np.isfinite([low, high]) | (np.abs([low, high]) > _WIDEST)
+    if limits is not None:
+        none |= np.abs([low, high]) >= float(limits.max)
+    if none.any():
+        bound = np.array([low, high])[none][0]
+        return f"a bound of {bound:g} stands for none; give bounds that its actions really have"
+    if limits is None and (high - low >= _MOST_INTEGERS).any():
+        return f"integers may have {_MOST_INTEGERS:,} values, not {(high - low).max() + 1:,.0f}"
+    return None
 
 
 def spec_of(env: gym.Env[Any, Any]) -> EnvSpec:

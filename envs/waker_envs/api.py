@@ -23,7 +23,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from waker_envs.checked import checked_numbers
-from waker_envs.theta import BoxThetaSpace, FiniteThetaSpace, Parameter, Suite, Theta, ThetaError, ThetaSpace
+from waker_envs.copies import detached
+from waker_envs.theta import Parameter, Suite, Theta, ThetaError, ThetaSpace
+from waker_envs.theta_box import BoxThetaSpace
+from waker_envs.theta_finite import FiniteThetaSpace
 
 __all__ = [
     "BoxThetaSpace",
@@ -37,6 +40,10 @@ __all__ = [
     "Transition",
     "UnknownTaskError",
 ]
+
+
+_THETA = 0x7468657461
+"""Sets the generator that draws θ apart from all others made of a seed."""
 
 
 class UnknownTaskError(ValueError):
@@ -70,9 +77,10 @@ class ParametricEnv(gym.Env[Any, Any]):
     :meth:`advance`, and :meth:`picture` for people to watch; this class does the rest (θ from ``options``, the chosen
     task's reward, ``info``, ``render``).
 
-    ``reset(seed=…, options={"theta": θ})`` starts an episode; without a θ one is drawn from DR by the episode's
-    generator. ``info["theta"]`` is the θ in force, shape (D,) float64; ``info["task_rewards"]`` a float32 vector
-    over ``tasks`` (zeros at reset). The reward is 0.0 unless the environment was made with ``task=…``.
+    ``reset(seed=…, options={"theta": θ})`` starts an episode; without a θ one is drawn from DR, by a generator of its
+    own: the seed and ``info["theta"]`` name that episode too. ``info["theta"]`` is the θ in force, shape (D,) float64;
+    ``info["task_rewards"]`` a float32 vector over ``tasks`` (zeros at reset). The reward is 0.0 unless the environment
+    was made with ``task=…``. What :meth:`begin` and :meth:`advance` return is copied: they may reuse their arrays.
 
     Attributes:
         theta_space: the family's parameters. May be set in ``__init__`` when it depends on arguments.
@@ -96,6 +104,7 @@ class ParametricEnv(gym.Env[Any, Any]):
     task_groups: tuple[int, ...] | None = None
     observation_weights: Mapping[str, float] = {}
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}
+    _theta_source: np.random.Generator | None = None
 
     def __init__(self, task: str | None = None, render_mode: str | None = None) -> None:
         if task is not None and task not in self.tasks:
@@ -123,9 +132,9 @@ class ParametricEnv(gym.Env[Any, Any]):
         """
         super().reset(seed=seed)
         given = (options or {}).get("theta")
-        theta = self.theta_space.sample(self.np_random, 1)[0] if given is None else self._checked(given)
+        theta = self._checked(self._drawn_theta() if given is None else given)
         self.theta, self._over = theta, False
-        observation = self.begin(theta.copy())
+        observation = detached(self.begin(theta.copy()))
         return observation, {"theta": theta.copy(), "task_rewards": np.zeros(len(self.tasks), np.float32)}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -138,10 +147,10 @@ class ParametricEnv(gym.Env[Any, Any]):
             raise gym.error.ResetNeeded("call reset() before step(): no episode is under way")
         t = self.advance(action)
         self._over = bool(t.terminated or t.truncated)
-        rewards = np.asarray(t.task_rewards, np.float32)
+        rewards = np.array(t.task_rewards, np.float32)
         reward = 0.0 if self.task is None else float(rewards[self.tasks.index(self.task)])
-        info = {"theta": self.theta.copy(), "task_rewards": rewards, **t.info}
-        return t.observation, reward, bool(t.terminated), bool(t.truncated), info
+        info = {"theta": self.theta.copy(), "task_rewards": rewards, **(detached(t.info) if t.info else t.info)}
+        return detached(t.observation), reward, bool(t.terminated), bool(t.truncated), info
 
     def picture(self) -> NDArray[np.uint8]:
         """The current state for people, shape (height, width, 3); what :meth:`render` shows. Called within an episode.
@@ -163,12 +172,18 @@ class ParametricEnv(gym.Env[Any, Any]):
             raise gym.error.ResetNeeded("call reset() before render(): there is nothing to show yet")
         return self.picture()
 
+    def _drawn_theta(self) -> Theta:
+        """A θ from DR. Its chance is not the episode's, which must be the same when θ is given."""
+        source = self.np_random
+        if self._theta_source is not source:  # seeded anew
+            seed = self.np_random_seed
+            if seed is None or seed < 0:  # a generator that somebody has set, which no seed names
+                seed = int(source.integers(2**63))
+            self._theta_source = source
+            self._theta_rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_THETA,)))
+        return self.theta_space.sample(self._theta_rng, 1)[0]
+
     def _checked(self, given: ArrayLike) -> Theta:
         space = self.theta_space
-        theta = checked_numbers("θ", given, space.dim, f" for ({', '.join(space.names)})", ThetaError)
-        if not (
-            space.contains(theta) or any((abs(s.thetas - theta) < 1e-9).all(1).any() for s in space.suites.values())
-        ):
-            hint = f"; the nearest is ({space.format(near)})" if (near := space.nearest(theta)) is not None else ""
-            raise ThetaError(f"θ = ({space.format(theta)}) is outside the space{hint}")
-        return theta.copy()
+        checked_numbers("θ", given, space.dim, f" for ({', '.join(space.names)})", ThetaError)
+        return space.resolve(given)

@@ -1,6 +1,6 @@
 """What callers hand in (numbers, counts, one of several names), checked: what does not fit is told in one line.
 
-Used by :mod:`waker_envs.api` and :mod:`waker_envs.theta` for θ, and by the families for actions and arguments.
+Used by :mod:`waker_envs.api` and the spaces of θ, and by the families for actions and arguments.
 """
 
 from __future__ import annotations
@@ -18,13 +18,19 @@ def shown(value: Any) -> str:
     return " ".join(reprlib.repr(value).split())
 
 
-def as_numbers(value: Any) -> NDArray[np.float64] | None:
-    """``value`` as float64 of its own shape; None where it holds anything but real numbers, or is ragged."""
+def raw_numbers(value: Any) -> NDArray[Any] | None:
+    """``value`` as an array of its own type; None where it holds anything but real numbers, or is ragged."""
     try:
         array = np.asarray(value)
-    except ValueError:  # ragged
+    except (ValueError, TypeError, RuntimeError):  # ragged; or a tensor on another device, or with a gradient
         return None
-    return array.astype(np.float64, copy=False) if array.dtype.kind in "biuf" else None
+    return array if array.dtype.kind in "biuf" else None
+
+
+def as_numbers(value: Any) -> NDArray[np.float64] | None:
+    """``value`` as float64 of its own shape; None where it holds anything but real numbers, or is ragged."""
+    array = raw_numbers(value)
+    return None if array is None else array.astype(np.float64, copy=False)
 
 
 def checked_numbers(

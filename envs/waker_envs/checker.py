@@ -6,43 +6,21 @@ with random actions from fixed seeds, so the verdict is the same every time.
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
+import gymnasium as gym
 import numpy as np
-from numpy.typing import NDArray
 
 from waker_envs import registry
 from waker_envs.api import FiniteThetaSpace, ParametricEnv, Theta, ThetaSpace
+from waker_envs.played import EnvCheckError, Episode, check_handed_out, play
+from waker_envs.wrapped import WrappedFamily, as_family
+
+__all__ = ["EnvCheckError", "check_parametric_env"]
 
 _SEED = 1234
-_LONGEST = 5000
-"""Steps after which an episode is taken to have no end."""
-
-
-class EnvCheckError(AssertionError):
-    """A family breaks a promise; the message says which one and how to mend it."""
-
-
-@dataclass
-class Episode:
-    """What one episode of random actions showed. T steps; T + 1 observations."""
-
-    observations: list[Any] = field(default_factory=list)
-    task_rewards: list[NDArray[np.float32]] = field(default_factory=list)
-    rewards: list[float] = field(default_factory=list)
-    ends: list[tuple[bool, bool]] = field(default_factory=list)
-
-    def same(self, other: Episode) -> bool:
-        """Whether both showed the same, bit for bit."""
-        return (
-            self.ends == other.ends
-            and _equal(self.observations, other.observations)
-            and _equal(self.task_rewards, other.task_rewards)
-        )
 
 
 def check_parametric_env(env: str | ParametricEnv | Callable[..., ParametricEnv]) -> None:
@@ -59,11 +37,14 @@ def check_parametric_env(env: str | ParametricEnv | Callable[..., ParametricEnv]
     """
     make, first = _factory(env)
     _check_attributes(first)
+    _check_actions(first)
     thetas = _probes(first.theta_space)
     _check_distribution(first.theta_space)
-    episodes = [_play(first, theta, _SEED) for theta in thetas]
+    episodes = [play(first, theta, _SEED) for theta in thetas]
     _check_foreign_tasks(first, thetas, episodes)
     _check_episode_fixed(make, first, thetas, episodes)
+    _check_drawn_theta(first)
+    check_handed_out(first, thetas[0], _SEED)
     _check_theta_matters(first, thetas, episodes)
     _check_outside_refused(first)
     _check_task(make, first, thetas[-1])
@@ -81,10 +62,20 @@ def _factory(env: Any) -> tuple[Callable[..., ParametricEnv], ParametricEnv]:
 
         return make, make()
     if not isinstance(env, type) and hasattr(env, "reset"):
-        env = env.unwrapped
-        made_by = env.spec.kwargs if env.spec is not None else {}
-        return lambda **kwargs: type(env)(**{**made_by, **kwargs}), env
-    return env, env()
+        family = as_family(env)
+        if isinstance(family, WrappedFamily) and env.spec is not None:
+            spec = env.spec  # which holds its wrappers, too
+            return lambda **kwargs: cast(ParametricEnv, as_family(gym.make(spec, **kwargs))), family
+        bare = env.unwrapped if family is None or isinstance(family, WrappedFamily) else family
+        made_by = bare.spec.kwargs if bare.spec is not None else {}
+        return lambda **kwargs: type(bare)(**{**made_by, **kwargs}), bare
+
+    def anew(**kwargs: Any) -> ParametricEnv:
+        made: Any = env(**kwargs)
+        family = as_family(made) if isinstance(made, gym.Env) else None
+        return family or made  # what is none is told of below
+
+    return anew, anew()
 
 
 def _check_attributes(env: Any) -> None:
@@ -110,6 +101,19 @@ def _check_attributes(env: Any) -> None:
             f"{name}.task_groups must give each of the {len(tasks)} tasks one of the {len(space.group_names)} domains "
             f"{space.group_names} by number, got {groups!r}"
         )
+
+
+def _check_actions(env: ParametricEnv) -> None:
+    """The action space must give actions that it holds."""
+    space: Any = env.action_space
+    space.seed(_SEED)
+    try:
+        drawn = [space.sample() for _ in range(20)]
+    except Exception as error:  # bounds so far apart that no number lies between them
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise EnvCheckError(f"no action can be drawn from {space} ({reason}); give it bounds that it has") from error
+    if outside := [action for action in drawn if not space.contains(action)]:
+        raise EnvCheckError(f"{space} draws {outside[0]}, which it does not hold; give it bounds that it has")
 
 
 def _probes(space: ThetaSpace) -> list[Theta]:
@@ -148,112 +152,35 @@ def _check_distribution(space: ThetaSpace) -> None:
         )
 
 
-def _play(env: ParametricEnv, theta: Theta, seed: int, steps: int = _LONGEST) -> Episode:
-    """One episode of random actions, with every single step checked."""
-    where = f"θ = ({env.theta_space.format(theta)}), seed {seed}"
-    episode = Episode()
-    observation, info = env.reset(seed=seed, options={"theta": theta})
-    _check_observation(env, observation, f"reset, {where}")
-    _check_info(env, info, theta, f"reset, {where}")
-    episode.observations.append(copy.deepcopy(observation))
-    env.action_space.seed(seed)
-    for t in range(1, steps + 1):
-        observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
-        at = f"step {t}, {where}"
-        _check_observation(env, observation, at)
-        _check_info(env, info, theta, at)
-        if env.task is None and reward != 0.0:
-            raise EnvCheckError(
-                f"{at}: the reward is {reward} though no task was chosen; without a task step() must return 0.0 "
-                "and leave the rewards to info['task_rewards']"
-            )
-        if not isinstance(terminated, bool) or not isinstance(truncated, bool):
-            raise EnvCheckError(f"{at}: terminated and truncated must be bool; wrap them in bool()")
-        episode.observations.append(copy.deepcopy(observation))
-        episode.task_rewards.append(np.array(info["task_rewards"]))
-        episode.rewards.append(float(reward))
-        episode.ends.append((terminated, truncated))
-        if terminated or truncated:
-            return episode
-    if steps == _LONGEST:
-        raise EnvCheckError(
-            f"{where}: no end after {_LONGEST} steps of random actions; return truncated=True at a time limit"
-        )
-    return episode
-
-
-def _check_observation(env: ParametricEnv, observation: Any, at: str) -> None:
-    if not env.observation_space.contains(observation):
-        raise EnvCheckError(
-            f"{at}: the observation is not in the observation space: "
-            f"{_difference(env.observation_space, observation)}; "
-            "mend the observation, or widen the space in __init__ so that it holds every θ"
-        )
-
-
-def _difference(space: Any, value: Any) -> str:
-    """What is wrong with an observation, in a few words."""
-    if isinstance(value, dict) and hasattr(space, "spaces"):
-        if set(value) != set(space.spaces):
-            return f"its keys are {sorted(value)} where the space has {sorted(space.spaces)}"
-        for key, part in space.spaces.items():
-            if not part.contains(value[key]):
-                return f"key {key!r}: {_difference(part, value[key])}"
-    array = np.asarray(value)
-    if array.shape != space.shape:
-        return f"its shape is {array.shape} where the space has {space.shape}"
-    if not np.can_cast(array.dtype, space.dtype):
-        return f"its dtype is {array.dtype} where the space has {space.dtype}"
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        return "it holds NaN or infinity"
-    return f"its values span [{array.min()}, {array.max()}], which {space} does not allow"
-
-
-def _check_info(env: ParametricEnv, info: dict[str, Any], theta: Theta, at: str) -> None:
-    for key in ("theta", "task_rewards"):
-        if key not in info:
-            raise EnvCheckError(
-                f"{at}: info has no {key!r}; ParametricEnv.reset and step put it there: write begin() and advance() "
-                "in place of your own reset() and step(), or add it"
-            )
-    if not np.array_equal(np.asarray(info["theta"], float), theta):
-        raise EnvCheckError(
-            f"{at}: info['theta'] is {np.asarray(info['theta']).tolist()}, not the given {theta.tolist()}: "
-            'reset() ignores options["theta"]; start the episode with it (begin() receives it)'
-        )
-    rewards, wanted = info["task_rewards"], (len(env.tasks),)
-    if np.shape(rewards) != wanted:
-        raise EnvCheckError(
-            f"{at}: info['task_rewards'] has shape {np.shape(rewards)}, but the {len(env.tasks)} tasks "
-            f"{env.tasks} need {wanted}; give one reward a task, in their order"
-        )
-    dtype = getattr(rewards, "dtype", type(rewards).__name__)
-    if dtype != np.float32:
-        raise EnvCheckError(
-            f"{at}: info['task_rewards'] must be a float32 array, got {dtype}; use np.asarray(…, np.float32)"
-        )
-    if not np.isfinite(rewards).all():
-        raise EnvCheckError(
-            f"{at}: info['task_rewards'] is {rewards.tolist()}; a reward must be finite: look for a division by zero "
-            "or a logarithm of zero in the task's reward"
-        )
-
-
 def _check_episode_fixed(
     make: Callable[..., ParametricEnv], env: ParametricEnv, thetas: list[Theta], episodes: list[Episode]
 ) -> None:
     for theta, first in zip(thetas, episodes, strict=True):
-        _play(env, thetas[0], _SEED + 1, steps=7)  # left unfinished: nothing of it may survive the next reset
+        play(env, thetas[0], _SEED + 1, steps=7)  # left unfinished: nothing of it may survive the next reset
         where = f"(seed, θ) = ({_SEED}, ({env.theta_space.format(theta)})) does not fix the episode"
-        if not first.same(_play(env, theta, _SEED)):
+        if not first.same(play(env, theta, _SEED)):
             raise EnvCheckError(
                 f"{where}: two episodes with the same actions differ; draw all chance from self.np_random "
                 "(not from np.random, random or a generator of your own), and set all state anew in begin()"
             )
-        if not first.same(_play(_alike(make, env), theta, _SEED)):
+        if not first.same(play(_alike(make, env), theta, _SEED)):
             raise EnvCheckError(
                 f"{where}: a newly made environment plays another episode; __init__ and earlier episodes must not "
                 "leave chance behind: draw it in begin() from self.np_random"
+            )
+
+
+def _check_drawn_theta(env: ParametricEnv) -> None:
+    """(seed, θ) names the episodes whose θ reset draws, too."""
+    for seed in range(_SEED, _SEED + 3):
+        drawn = play(env, None, seed, steps=100)
+        theta = drawn.theta
+        assert theta is not None, "it was drawn"
+        if not drawn.same(play(env, theta, seed, steps=100)):
+            raise EnvCheckError(
+                f"reset(seed={seed}) draws θ = ({env.theta_space.format(theta)}) and plays another episode than "
+                "reset(seed, options) with that θ, so (seed, info['theta']) does not name it; draw θ from another "
+                "generator than the episode's (ParametricEnv.reset does)"
             )
 
 
@@ -286,7 +213,7 @@ def _check_theta_matters(env: ParametricEnv, thetas: list[Theta], episodes: list
         if any(not a.same(b) for a, b in itertools.combinations(episodes, 2)):
             _check_each_parameter_matters(env)
             return
-        episodes = [_play(env, theta, seed) for theta in thetas]
+        episodes = [play(env, theta, seed) for theta in thetas]
     shown = "; ".join(f"({env.theta_space.format(theta)})" for theta in thetas[:3])
     raise EnvCheckError(
         f"θ changes nothing: episodes of {len(thetas)} θ ({shown}; …) with the same seeds and actions are the same "
@@ -301,7 +228,7 @@ def _check_each_parameter_matters(env: ParametricEnv) -> None:
     for d, name in enumerate(space.names if space.dim > 1 else ()):
         pairs = [(a, b) for a in space.sample(rng, 8) for b in space.neighbours(a) if a[d] != b[d]]
         for n, (a, b) in enumerate(pairs):
-            if not _play(env, a, _SEED + n).same(_play(env, b, _SEED + n)):
+            if not play(env, a, _SEED + n).same(play(env, b, _SEED + n)):
                 break
         else:
             if pairs:
@@ -333,7 +260,7 @@ def _check_task(make: Callable[..., ParametricEnv], first: ParametricEnv, theta:
             raise EnvCheckError(
                 f"made with task={task!r}, the environment has task {env.task!r}; pass task on to super()"
             )
-        episode = _play(env, theta, _SEED)
+        episode = play(env, theta, _SEED)
         for t, (reward, rewards) in enumerate(zip(episode.rewards, episode.task_rewards, strict=True), 1):
             if np.float32(reward) != rewards[k]:
                 raise EnvCheckError(
@@ -352,7 +279,7 @@ def _check_suites(make: Callable[..., ParametricEnv], first: ParametricEnv) -> N
             )
         for theta in suite.thetas:
             try:
-                _play(env, theta, _SEED, steps=5)
+                play(env, theta, _SEED, steps=5)
             except EnvCheckError:
                 raise
             except Exception as error:
@@ -384,11 +311,3 @@ def _check_exact(env: ParametricEnv, thetas: list[Theta]) -> None:
                     f"predict(…)[{key!r}] must be one distribution for each of the {len(actions)} actions, nowhere "
                     f"negative and summing to 1; shape {rows.shape}, sums {np.round(sums, 4).tolist()}"
                 )
-
-
-def _equal(a: Any, b: Any) -> bool:
-    if isinstance(a, dict):
-        return isinstance(b, dict) and a.keys() == b.keys() and all(_equal(a[k], b[k]) for k in a)
-    if isinstance(a, list | tuple):
-        return isinstance(b, list | tuple) and len(a) == len(b) and all(map(_equal, a, b))
-    return bool(np.array_equal(np.asarray(a), np.asarray(b)))

@@ -25,7 +25,7 @@ def film(env: ParametricEnv, theta: ArrayLike | None, seed: int, steps: int) -> 
 
     Args:
         env: made with ``render_mode="rgb_array"``.
-        theta: shape (D,); None = one from DR, drawn by the episode's generator.
+        theta: shape (D,); None = one from DR, which the seed fixes.
         seed: fixes the episode and the actions.
         steps: at most so many; fewer where the episode ends before.
 
@@ -37,13 +37,14 @@ def film(env: ParametricEnv, theta: ArrayLike | None, seed: int, steps: int) -> 
         NotImplementedError: the family has no pictures.
     """
     _, info = env.reset(seed=seed, options=None if theta is None else {"theta": theta})
+    shown = np.array(info["theta"], np.float64)
     env.action_space.seed(seed)
     pictures, over = [np.array(env.render(), np.uint8)], False
     while not over and len(pictures) <= steps:
         _, _, terminated, truncated, _ = env.step(env.action_space.sample())
         over = terminated or truncated
         pictures.append(np.array(env.render(), np.uint8))
-    return pictures, info["theta"]
+    return pictures, shown
 
 
 def write_gif(file: BinaryIO, pictures: Sequence[NDArray[np.uint8]], fps: float) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import difflib
 import importlib.metadata
+import re
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -15,6 +17,7 @@ import gymnasium as gym
 
 from waker_envs.api import ParametricEnv
 from waker_envs.foreign import Told, leniently
+from waker_envs.wrapped import as_family
 
 ENTRY_POINT_GROUP = "waker.envs"
 
@@ -31,7 +34,10 @@ BUILT_IN = {
     "waker/Combined-v0": "waker_envs.combined:Combined",
 }
 
+_ID = re.compile(r"[\w:.-]+/[\w:.-]+-v\d+")
 _registered: dict[str, None] = {}  # an ordered set of ids
+_waiting: list[importlib.metadata.EntryPoint] = []
+"""Entry points whose modules were still being imported when they were to be loaded."""
 
 
 class UnknownEnvError(ValueError):
@@ -52,15 +58,21 @@ def register_family(env_id: str, entry_point: str | Callable[..., ParametricEnv]
         ValueError: another environment has this id.
     """
     known = gym.registry.get(env_id)
-    if known is not None and (known.entry_point, known.kwargs) != (entry_point, kwargs):
+    if known is not None and (_named(known.entry_point), known.kwargs) != (_named(entry_point), kwargs):
         raise ValueError(f"environment id {env_id!r} is taken by {known.entry_point}; choose another name")
     if known is None:
         gym.register(env_id, entry_point=entry_point, kwargs=kwargs)
     _registered[env_id] = None
 
 
+def _named(entry_point: Any) -> Any:
+    """A class as ``"package.module:Class"``, which means the same; anything else as it is."""
+    return f"{entry_point.__module__}:{entry_point.__qualname__}" if isinstance(entry_point, type) else entry_point
+
+
 def registered_ids() -> tuple[str, ...]:
     """All ids of parametric families, ours first, then other packages'."""
+    _load_waiting()
     return tuple(_registered)
 
 
@@ -70,6 +82,7 @@ def resolve_id(name: str) -> str:
     Raises:
         UnknownEnvError: naming the nearest valid id.
     """
+    _load_waiting()
     for candidate in (name, f"waker/{name}-v0", f"waker/{name}"):
         if candidate in _registered:
             return candidate
@@ -83,18 +96,25 @@ def resolve_id(name: str) -> str:
 
 
 def make(name: str, **kwargs: Any) -> ParametricEnv:
-    """A bare environment (no gymnasium wrapper), made with ``kwargs`` for its constructor.
+    """An environment as ``gymnasium.make`` makes it, with the time limit and the wrappers that it was registered with.
 
     Args:
         name: a registered id, or the short name of one of ours (``GridHazards``).
+        kwargs: for its constructor, or for ``gymnasium.make`` (``max_episode_steps``).
+
+    Returns:
+        The bare environment where nothing is wrapped around it but what changes nothing, else a
+        :class:`~waker_envs.wrapped.WrappedFamily`.
 
     Raises:
         UnknownEnvError: naming the nearest valid id; or the environment is not a :class:`ParametricEnv`.
     """
-    env = gym.make(resolve_id(name), disable_env_checker=True, **kwargs).unwrapped
-    if not isinstance(env, ParametricEnv):
-        raise UnknownEnvError(f"environment {name!r} is a {type(env).__name__}, which is no ParametricEnv: it has no θ")
-    return env
+    made = gym.make(resolve_id(name), disable_env_checker=True, **kwargs)
+    family = as_family(made)
+    if family is None:
+        kind = type(made.unwrapped).__name__
+        raise UnknownEnvError(f"environment {name!r} is a {kind}, which is no ParametricEnv: it has no θ")
+    return family
 
 
 def register_built_in() -> None:
@@ -110,15 +130,60 @@ def load_entry_points(found: Iterable[importlib.metadata.EntryPoint] | None = No
     function without arguments that calls :func:`register_family`. One that fails gives a warning and is left
     out, whatever it raises: a broken plug-in must not take the others down with it.
 
+    Where a family's own module is imported first, and imports this package, its entry point cannot be loaded yet, as
+    the module is not complete. It is loaded when the registry is first asked for something; under an id for its name,
+    gymnasium knows it at once.
+
     Args:
         found: the entry points; None = those installed in the group ``waker.envs``.
     """
     for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP) if found is None else found:
-        with leniently(f"environments of entry point {point.name!r} ({point.value}) are left out", Told):
-            target = point.load()
-            if isinstance(target, type) and issubclass(target, ParametricEnv):
-                register_family(point.name, target)
-            elif callable(target) and not isinstance(target, type):
-                target()
-            else:
-                raise TypeError(f"{point.value} is neither a ParametricEnv class nor a function that registers")
+        with leniently(_left_out(point), Told):
+            try:
+                _load(point)
+            except Exception:
+                if not _imports_under_way():
+                    raise
+                _put_off(point)
+
+
+def _load(point: importlib.metadata.EntryPoint) -> None:
+    target = point.load()
+    if isinstance(target, type) and issubclass(target, ParametricEnv):
+        register_family(point.name, target)
+    elif callable(target) and not isinstance(target, type):
+        target()
+    else:
+        raise TypeError(f"{point.value} is neither a ParametricEnv class nor a function that registers")
+
+
+def _left_out(point: importlib.metadata.EntryPoint) -> str:
+    return f"environments of entry point {point.name!r} ({point.value}) are left out"
+
+
+def _imports_under_way() -> bool:
+    """Whether this package is being imported by a module that is itself not yet complete."""
+    own = __name__.partition(".")[0]
+    modules = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] != own]
+    return any(getattr(getattr(module, "__spec__", None), "_initializing", False) for module in modules)
+
+
+def _put_off(point: importlib.metadata.EntryPoint) -> None:
+    _waiting.append(point)
+    if _ID.fullmatch(point.name) and point.name not in gym.registry:
+        # By its name alone, so that gymnasium can make it; if it should be a function that registers, see below.
+        gym.register(point.name, entry_point=point.value)
+
+
+def _load_waiting() -> None:
+    """Load what could not be loaded before, once the modules that were in the way are complete."""
+    if not _waiting or _imports_under_way():
+        return
+    points = list(_waiting)
+    _waiting.clear()
+    for point in points:
+        known = gym.registry.get(point.name)
+        if known is not None and known.entry_point == point.value and point.name not in _registered:
+            del gym.registry[point.name]
+        with leniently(_left_out(point), Told):
+            _load(point)

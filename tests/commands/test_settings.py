@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from tests.tiny import refused
 from waker.commands.arguments import flags
 from waker.commands.settings import TrainArgs, parse_settings
 from waker.errors import UserError
@@ -79,3 +80,38 @@ def test_short_names_stand_for_full_ones(form: list[str]) -> None:
     full = ["--curriculum.sampler", "waker-r", "--train.task-policies", "online", "--train.steps", "777"]
     short = [*form, "--task-policies", "online", "--steps", "777"]
     assert parse_settings(short, "train").config == parse_settings(full, "train").config
+
+
+@pytest.mark.parametrize(
+    ("words", "env", "sampler"),
+    [
+        ("--preset paper", None, None),
+        ("--preset paper --env CleanUp", "waker/CleanUp-v0", None),
+        (
+            "--preset=authors --env=waker/CarCleanUp-v0 --sampler=gradual-expansion",
+            "waker/CarCleanUp-v0",
+            "gradual-expansion",
+        ),
+        ("--env Combined --preset paper --curriculum.sampler dr", "waker/Combined-v0", "dr"),
+    ],
+)
+def test_a_published_preset_follows_environment_and_sampler(words: str, env: str | None, sampler: str | None) -> None:
+    name = "authors" if "authors" in words else "paper"
+    assert parse_settings(words.split(), "train").config == preset(name, env, sampler)
+
+
+def test_an_option_still_goes_before_what_was_published() -> None:
+    words = "--preset paper --env CleanUp --sampler hardest-oracle --train.prefill 7000 --model.kl-scale 2"
+    config = parse_settings(words.split(), "train").config
+    assert (config.train.prefill, config.model.kl_scale, config.model.optimizer.lr) == (7000, 2.0, 2e-4)
+
+
+def test_the_numbers_of_a_domain_go_to_any_environment() -> None:
+    config = parse_settings(["--preset", "paper-cleanup", "--env", "GridCleanUp"], "train").config
+    assert config == dataclasses.replace(preset("paper-cleanup"), env="waker/GridCleanUp-v0")
+
+
+@pytest.mark.parametrize("words", ["--preset paper --env GridHazards", "--env=DoorKey --preset=authors"])
+def test_no_paper_has_the_grids(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no paper has waker/" in refused(["train", *words.split()], capsys)
+    assert "no paper has waker/" in refused(["quickstart", *words.split()], capsys)

@@ -20,7 +20,7 @@ def test_theta_comes_from_options_and_back_in_info() -> None:
     assert info["theta"].tolist() == [3.0]
 
 
-def test_without_theta_one_is_drawn_by_the_episode_s_generator() -> None:
+def test_without_theta_one_is_drawn_that_the_seed_fixes() -> None:
     drawn = [HardTheta().reset(seed=seed)[1]["theta"].item() for seed in range(40)]
     assert set(drawn) == {0, 1, 2, 3, 4}
     assert drawn == [HardTheta().reset(seed=seed)[1]["theta"].item() for seed in range(40)]

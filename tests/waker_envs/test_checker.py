@@ -71,6 +71,13 @@ class NoActionSpace(Good):
         del self.action_space
 
 
+class ActionsWithoutBounds(Good):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        most = float(np.finfo(np.float64).max)
+        self.action_space = spaces.Box(-most, most, (1,), np.float64)
+
+
 class ThetaUnused(Good):
     def begin(self, theta: Any) -> Any:
         return super().begin(np.ones(2))
@@ -239,6 +246,50 @@ class SuiteHasOtherSpaces(Good):
         self.observation_space = spaces.Box(-100 * self.scale, 100 * self.scale, (1,), np.float32)
 
 
+class OneArray(Good):
+    """Its own step() hands out what it goes on writing to."""
+
+    buffer = np.zeros(1, np.float32)
+
+    def step(self, action: Any) -> Any:
+        observation, *rest = super().step(action)
+        self.buffer[:] = observation
+        return (self.buffer, *rest)
+
+
+class OneOfTwoArrays(OneArray):
+    """Two arrays in turn: what is kept for two steps is lost."""
+
+    def step(self, action: Any) -> Any:
+        self.buffer, self.other = getattr(self, "other", np.zeros(1, np.float32)), self.buffer
+        return super().step(action)
+
+
+class OneRewardArray(Good):
+    paid = np.zeros(2, np.float32)
+
+    def step(self, action: Any) -> Any:
+        *rest, info = super().step(action)
+        self.paid[:] = info["task_rewards"]
+        return (*rest, info | {"task_rewards": self.paid})
+
+
+class ChangesItsTheta(Good):
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        found = super().reset(seed=seed, options=options)
+        if options is not None and isinstance(options["theta"], np.ndarray):
+            options["theta"] += 1
+        return found
+
+
+class DrawsThetaFromTheEpisode(Good):
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        if not options:
+            super().reset(seed=seed)
+            options, seed = {"theta": self.theta_space.sample(self.np_random, 1)[0]}, None
+        return super().reset(seed=seed, options=options)
+
+
 class OptimumNotFinite(Good):
     def optimal_return(self, theta: Any, task: str, seed: int) -> float:
         return float("inf")
@@ -252,6 +303,7 @@ class PredictionNotNormalised(Good):
 BROKEN: list[tuple[Callable[..., Any], str, str]] = [
     (NoTasks, "tuple of different names", "must be"),
     (NoActionSpace, "has no action_space", "set self.action_space"),
+    (ActionsWithoutBounds, "no action can be drawn from Box.*OverflowError", "bounds that it has"),
     (ThetaUnused, "θ changes nothing", "use the θ that begin"),
     (OneParameterUnused, "'wage' changes nothing", "use it in begin"),
     (GlobalChance, "does not fix the episode: two episodes", "self.np_random"),
@@ -278,6 +330,11 @@ BROKEN: list[tuple[Callable[..., Any], str, str]] = [
     (SamplerWithItsOwnChance, "other θ for the same generator", "only from the rng"),
     (SuiteDoesNotStart, "suite 'fast'.*does not reset", "accept the θ of all suites"),
     (SuiteHasOtherSpaces, "suite 'scaled' has other spaces", "size the spaces"),
+    (OneArray, "observation of reset|observation of step 1 is overwritten", "return a copy"),
+    (OneOfTwoArrays, "is overwritten later", "return a copy"),
+    (OneRewardArray, r"info\['task_rewards'\] of step 1 is overwritten", "return a copy"),
+    (ChangesItsTheta, r"θ given to reset\(\) is changed|ignores options", "copy|start the episode"),
+    (DrawsThetaFromTheEpisode, "draws θ = .* plays another episode", "another generator"),
     (OptimumNotFinite, "optimal_return.*inf", "leave the method out"),
     (PredictionNotNormalised, "summing to 1", "one distribution"),
 ]

@@ -116,3 +116,151 @@ def test_a_box_has_no_ids_and_clips_to_the_nearest() -> None:
 def test_a_box_needs_room() -> None:
     with pytest.raises(ThetaError, match="low < high"):
         BoxThetaSpace([Parameter("a", "")], [1], [1])
+
+
+# Other precisions ---------------------------------------------------------------------------------------------
+
+
+TENTHS = FiniteThetaSpace(
+    [Parameter("a", ""), Parameter("b", "")], [(a / 10, b / 7) for a in range(11) for b in (1, 3)]
+)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.float16])
+def test_a_point_is_itself_in_every_precision(kind: type[np.floating]) -> None:
+    for i, point in enumerate(TENTHS.points):
+        given = point.astype(kind)
+        assert TENTHS.index(given) == i
+        assert TENTHS.resolve(given).tolist() == point.tolist()  # not the rounded numbers
+        assert TENTHS.index(given.tolist()) == i or kind is np.float16  # a list does not say that it was rounded
+
+
+def test_neighbours_and_experts_of_a_rounded_point_are_points() -> None:
+    rounded = TENTHS.points[4].astype(np.float32)
+    assert TENTHS.neighbours(rounded).tolist() == TENTHS.neighbours(TENTHS.points[4]).tolist()
+    space = FiniteThetaSpace(
+        PARAMETERS, [(0.1, 0.2), (0.3, 0.7)], hardest=np.float32([0.3, 0.7]), hard=[(0.1 + 0.2, 0.7)]
+    )
+    assert space.hardest is not None
+    assert space.hardest.tolist() == space.hard[0].tolist() == [0.3, 0.7]
+    suites = FiniteThetaSpace([Parameter("a", "")], [[0.1]], suites={"s": np.float32([[0.1], [0.15]])}).suites
+    assert suites["s"].thetas.tolist() == [[0.1], [float(np.float32(0.15))]]
+
+
+CLOSE = FiniteThetaSpace([Parameter("a", "")], [[1.0], [1.0 + 1e-8], [3.0]])
+
+
+def test_points_closer_than_float32_can_tell_are_not_guessed() -> None:
+    assert CLOSE.index(np.array([1.0 + 1e-8])) == 1
+    assert CLOSE.index([1.0]) == 0
+    assert CLOSE.index(np.float32([1.0 + 1e-8])) == -1
+    with pytest.raises(ThetaError, match=r"may be \(a=1\.0\) or \(a=1\.00000001\): give all digits, in float64"):
+        CLOSE.resolve(np.float32([1.0]))
+
+
+def test_what_is_farther_than_a_rounding_is_outside_and_the_line_shows_why() -> None:
+    assert TENTHS.index((0.10001, 1 / 7)) == -1
+    space = FiniteThetaSpace([Parameter("a", "")], [[0.1], [0.2]])
+    with pytest.raises(ThetaError) as told:
+        space.resolve([0.1000004])
+    assert str(told.value) == "θ = (a=0.1000004) is outside the space; the nearest is (a=0.1)"
+
+
+def test_small_numbers_are_points_of_their_own() -> None:
+    space = FiniteThetaSpace([Parameter("rate", "")], [[1e-10], [2e-10], [1.0]])
+    assert [space.index([r]) for r in (1e-10, 2e-10, 1.5e-10, 0.0)] == [0, 1, -1, -1]
+
+
+def test_the_bounds_of_a_box_are_in_it_in_float32() -> None:
+    space = BoxThetaSpace(PARAMETERS, [0.7, -0.7], [1.1, 0.1])
+    for corner in ([0.7, -0.7], [1.1, 0.1]):
+        rounded = np.float32(corner)
+        assert rounded.astype(float).tolist() != corner
+        assert space.contains(rounded)
+        assert space.resolve(rounded).tolist() == np.clip(rounded.astype(float), space.low, space.high).tolist()
+    assert not space.contains((0.7001 - 0.001, 0.0))
+    assert not space.contains((np.nan, 0.0))
+
+
+def test_a_sampler_in_float32_stays_in_the_box() -> None:
+    space = BoxThetaSpace([Parameter("a", "")], [0.0], [0.1], sampler=lambda rng, n: np.full((n, 1), np.float32(0.1)))
+    assert float(np.float32(0.1)) > 0.1
+    assert space.sample(np.random.default_rng(0), 2).tolist() == [[0.1], [0.1]]
+
+
+# What is refused when a space is made --------------------------------------------------------------------------
+
+
+def test_a_space_keeps_its_own_numbers() -> None:
+    points, weights = np.array([[0.0], [1.0]]), np.array([1.0, 3.0])
+    space = FiniteThetaSpace([Parameter("a", "")], points, weights)
+    points[:], weights[:] = 9, 9
+    assert (space.points.tolist(), space.weights.tolist()) == ([[0.0], [1.0]], [0.25, 0.75])
+    space.nearest([0.1])[:] = 7
+    assert space.points.tolist() == [[0.0], [1.0]]
+
+
+def test_weights_whose_sum_leaves_float64_are_kept() -> None:
+    assert FiniteThetaSpace([Parameter("a", "")], [[0], [1]], [1e308, 1e308]).weights.tolist() == [0.5, 0.5]
+
+
+ONE = [Parameter("a", "")]
+WRONG_FINITE: list[tuple[dict[str, object], str]] = [
+    ({"points": []}, "shape"),
+    ({"points": np.zeros((0, 1))}, "at least one point"),
+    ({"points": [[0], [np.nan]]}, "points must be finite numbers, got nan"),
+    ({"points": [[0], [np.inf]]}, "points must be finite numbers, got inf"),
+    ({"points": [[0], [1, 2]]}, "points must be numbers"),
+    ({"points": [["x"]]}, "points must be numbers"),
+    ({"points": [[0.3], [0.1 + 0.2]]}, "different, but"),
+    ({"points": [[0], [1]], "weights": [np.nan, 1]}, "weights must be finite"),
+    ({"points": [[0], [1]], "weights": [np.inf, 1]}, "weights must be finite"),
+    ({"points": [[0], [1]], "weights": ["a", "b"]}, "one weight for each of its 2 points"),
+    ({"points": [[0], [1]], "weights": 1.0}, r"one weight for each of its 2 points, got shape \(\)"),
+    ({"points": [[0], [1]], "hardest": 1.0}, r"hardest must have shape \(1,\), got \(\)"),
+    ({"points": [[0], [1]], "hardest": [[1.0]]}, r"hardest must have shape \(1,\), got \(1, 1\)"),
+    ({"points": [[0], [1]], "hardest": [np.nan]}, "hardest must be finite"),
+    ({"points": [[0], [1]], "hardest": "1"}, "hardest must be 1 numbers"),
+    ({"points": [[0], [1]], "hard": [1.0]}, r"hard must have shape \(n, 1\)"),
+    ({"points": [[0], [1]], "suites": {"far": []}}, "suite 'far'"),
+    ({"points": [[0], [1]], "suites": {"far": np.zeros((0, 1))}}, "suite 'far' has no θ"),
+    ({"points": [[0], [1]], "suites": {"far": [[np.inf]]}}, "suite 'far' must be finite"),
+    ({"points": [[0], [1]], "suites": {"far": Suite(np.ones((1, 1)), "x")}}, "env_kwargs must be a mapping"),  # type: ignore[arg-type]
+    ({"points": [[0], [1]], "suites": [[1.0]]}, "suites must be a mapping"),
+    ({"points": [[0], [1]], "groups": [[0], [1, 2]], "group_names": ("x",)}, "one integer for each point"),
+    ({"parameters": [], "points": np.zeros((1, 0))}, "at least one Parameter"),
+    ({"parameters": ["a"], "points": [[0]]}, r"must be Parameter\(name, description\), got 'a'"),
+    ({"parameters": ONE * 2, "points": [[0, 0]]}, "different names, but two are called 'a'"),
+]
+
+
+@pytest.mark.parametrize(("kwargs", "why"), WRONG_FINITE, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_finite_space_of_wrong_numbers_is_refused_in_one_line(kwargs: dict[str, object], why: str) -> None:
+    with pytest.raises(ThetaError, match=why) as told:
+        FiniteThetaSpace(**{"parameters": ONE, **kwargs})  # type: ignore[arg-type]
+    assert "\n" not in str(told.value)
+
+
+WRONG_BOX: list[tuple[dict[str, object], str]] = [
+    ({"high": [np.inf]}, "high must be finite numbers, got inf"),
+    ({"low": [-np.inf]}, "low must be finite numbers, got -inf"),
+    ({"high": [np.nan]}, "high must be finite numbers, got nan"),
+    ({"low": [-1e308], "high": [1e308]}, "finite distance"),
+    ({"low": [1.0], "high": [0.0]}, "low < high"),
+    ({"low": 0.0}, r"low must have shape \(1,\), got \(\)"),
+    ({"low": [0.0, 0.0]}, r"low must have shape \(1,\), got \(2,\)"),
+    ({"high": ["x"]}, "high must be 1 numbers"),
+    ({"hardest": 0.5}, r"hardest must have shape \(1,\), got \(\)"),
+    ({"hardest": [2.0]}, r"hard θ \[2.0\] lies outside the box"),
+    ({"hard": [[5.0]]}, r"hard θ \[5.0\] lies outside the box"),
+    ({"step": 0.0}, "step must be a share"),
+    ({"step": np.nan}, "step must be a share"),
+    ({"sampler": 3}, "sampler must be a function"),
+]
+
+
+@pytest.mark.parametrize(("kwargs", "why"), WRONG_BOX, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_box_of_wrong_numbers_is_refused_in_one_line(kwargs: dict[str, object], why: str) -> None:
+    with pytest.raises(ThetaError, match=why) as told:
+        BoxThetaSpace(ONE, **{"low": [0.0], "high": [1.0], **kwargs})  # type: ignore[arg-type]
+    assert "\n" not in str(told.value)

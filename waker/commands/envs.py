@@ -108,11 +108,13 @@ def description(env_id: str) -> str:
         UnknownEnvError: no such environment.
     """
     import waker_envs
+    from waker_envs.wrapped import WrappedFamily
 
     env_id = waker_envs.resolve_id(env_id)
     env = construct(env_id, {})
     space = env.theta_space
-    lines = [env_id, "", inspect.getdoc(type(env)) or "", "", space.describe()]
+    family = env.family if isinstance(env, WrappedFamily) else env
+    lines = [env_id, "", inspect.getdoc(type(family)) or "", "", space.describe()]
     if space.hardest is not None:
         lines.append(f"  hardest (by an expert): {space.format(space.hardest)}")
     if len(space.hard):

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import tyro
 
+from waker import presets
 from waker.commands.arguments import pairs, parse, scalar
 from waker.config import Config
 from waker.errors import UserError, unknown
@@ -34,7 +35,9 @@ class TrainArgs:
     """
 
     preset: str = DEFAULT_PRESET
-    """Settings to start from; every option below overrides one of them."""
+    """Settings to start from; every option below overrides one of them. `paper` and `authors` hold what was published
+    for the environment's domain; `paper-terrain`, `paper-cleanup`, `paper-combined` (and `authors-…`) one domain's
+    numbers for whatever environment."""
     runs: Path = Path("runs")
     """Folder of all runs; this one goes to <runs>/<domain>/<sampler>/<explorer>/seed-<n>."""
     config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
@@ -61,14 +64,18 @@ def parse_settings(argv: Sequence[str], verb: str) -> TrainArgs:
     """Preset first, then overrides, then every name checked, before anything is written.
 
     Raises:
-        UserError: an unknown preset, option, environment or sampler, with the nearest valid one; a value out of range.
+        UserError: an unknown preset, option, environment or sampler, with the nearest valid one; a value out of range;
+            a published preset for an environment that no paper has.
         UnknownEnvError: likewise for the environment.
     """
+    import waker_envs
+
     argv = _long(argv)
     preset = _option(argv, "--preset") or DEFAULT_PRESET
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
-    base = PRESETS[preset]()
+    env = _option(argv, "--env")
+    base = presets.preset(preset, waker_envs.resolve_id(env) if env else None, _option(argv, "--curriculum.sampler"))
     # The preset's constructor arguments are put back below: tyro would turn a filled dict into one option a key.
     default = TrainArgs(preset=preset, config=dataclasses.replace(base, env_kwargs={}))
     args = parse(TrainArgs, pairs(argv), verb=verb, default=default, inline=("config",))

@@ -20,6 +20,7 @@ from waker.learner import EXPLORER, Player
 from waker.slots import checked_observation, checked_rewards
 from waker.spaces import EnvSpec
 from waker_envs.api import ParametricEnv
+from waker_envs.copies import detached
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Trajectory:
 
     Attributes:
         episode: its θ and seed.
-        raw: the environment's own observations, L + 1 of them.
+        raw: the environment's own observations, copied, L + 1 of them.
         observations: the same by key, each (L + 1, ...).
         actions: (L + 1, A); row t led into observation t, row 0 is zero.
         terminated: whether the episode truly ended (nothing can happen after it).
@@ -80,7 +81,7 @@ def collect(
         chosen, state = player.act(batch, first, state, members, False)
         first = np.zeros(n, bool)
         for i in np.flatnonzero(running).tolist():
-            actions[i].append(chosen[i])
+            actions[i].append(chosen[i].copy())
             observation, arrays, ended, cut = _step(envs[i], spec, episodes[i], actions[i][1:])
             raw[i].append(observation)
             split[i].append(arrays)
@@ -119,7 +120,7 @@ def as_batch(trajectories: Sequence[Trajectory], device: torch.device) -> dict[s
 def _reset(env: ParametricEnv, spec: EnvSpec, episode: Episode) -> tuple[Any, dict[str, NDArray[Any]]]:
     with guarded(spec, episode, ()):
         observation, _ = env.reset(seed=episode.seed, options={"theta": episode.theta.copy()})
-        return observation, checked_observation(spec, observation)
+        return detached(observation), checked_observation(spec, observation)
 
 
 def _step(
@@ -129,4 +130,4 @@ def _step(
     with guarded(spec, episode, actions):
         observation, _, terminated, truncated, info = env.step(spec.action.to_env(actions[-1]))
         checked_rewards(spec, info)
-        return observation, checked_observation(spec, observation), bool(terminated), bool(truncated)
+        return detached(observation), checked_observation(spec, observation), bool(terminated), bool(truncated)

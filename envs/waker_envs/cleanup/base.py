@@ -80,6 +80,10 @@ class CleanUpEnv(ParametricEnv):
             size = len(self.proprio_names) + (_SCAN if obs == "proprio+scan" else 0)
             self.observation_space = spaces.Box(-np.inf, np.inf, (size,), np.float32)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: without cameras, which belong to this process's renderer; a copy makes its own."""
+        return {**vars(self), "_cameras": {}}
+
     @abstractmethod
     def place(self, x: float, y: float, heading: float) -> None:
         """Put the robot, at rest, at (x, y) metres with this heading, radians from the x axis."""

@@ -24,6 +24,7 @@ collide with nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,13 +157,22 @@ class Arena:
         m = self.model
         self._geoms = np.array([m.geom(f"block-{i}").id for i in range(MAX_BLOCKS)])
         self._bodies = np.array([m.body(f"block-{i}").id for i in range(MAX_BLOCKS)])
-        # The blocks' free joints follow one another in qpos and qvel.
-        q, v = m.joint("block-0").qposadr[0], m.joint("block-0").dofadr[0]
-        self.block_qpos = self.data.qpos[q : q + 7 * MAX_BLOCKS].reshape(MAX_BLOCKS, 7)  # a view: x, y, z, quaternion
-        self.block_qvel = self.data.qvel[v : v + 6 * MAX_BLOCKS].reshape(MAX_BLOCKS, 6)  # a view: linear, angular
+        self._find_blocks()
         self._walls = [int(m.body(side).mocapid[0]) for side in ("left", "right", "lower", "upper")]
         self._fences = [m.geom(f"fence-{side}").id for side in ("left", "right", "lower", "upper")]
         self._goals = [m.geom("goal-left").id, m.geom("goal-right").id]
+
+    def _find_blocks(self) -> None:
+        """Views of the blocks' part of the state; their free joints follow one another in qpos and qvel."""
+        joint = self.model.joint("block-0")
+        q, v = joint.qposadr[0], joint.dofadr[0]
+        self.block_qpos = self.data.qpos[q : q + 7 * MAX_BLOCKS].reshape(MAX_BLOCKS, 7)  # x, y, z, quaternion
+        self.block_qvel = self.data.qvel[v : v + 6 * MAX_BLOCKS].reshape(MAX_BLOCKS, 6)  # linear, angular
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """For copies and pickles: their views must be of their own state."""
+        vars(self).update(state)
+        self._find_blocks()
 
     def furnish(self, half: float, n_green: int, n_blue: int, blocks: NDArray[np.float64]) -> None:
         """Forget the last episode, put up walls, goals and blocks. The robot's place and :meth:`forward` are to follow.

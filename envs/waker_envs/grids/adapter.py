@@ -5,6 +5,7 @@ Called by :mod:`waker_envs.grids.minigrids` for the families we register, and by
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
@@ -30,6 +31,12 @@ _WALL = (OBJECT_TO_IDX["wall"], COLOR_TO_IDX["grey"], 0)
 def own_reward(env: MiniGridEnv, reward: float) -> float:
     """The reward of the environment itself."""
     return reward
+
+
+def _unseen(env: MiniGridEnv) -> dict[str, Any]:
+    """What MiniGrid's agent would see, without the picture."""
+    view = np.zeros((env.agent_view_size, env.agent_view_size, 3), np.uint8)
+    return {"image": view, "direction": env.agent_dir, "mission": env.mission}
 
 
 class MiniGridFamily(ParametricEnv):
@@ -72,9 +79,9 @@ class MiniGridFamily(ParametricEnv):
 
     def _member(self, theta: Theta) -> MiniGridEnv:
         env = self.env_class(**type(self).to_arguments(theta))
-        view = np.zeros((env.agent_view_size, env.agent_view_size, 3), np.uint8)
-        # The partial view costs most of a MiniGrid step, and nobody looks at it here.
-        vars(env)["gen_obs"] = lambda: {"image": view, "direction": env.agent_dir, "mission": env.mission}
+        # The partial view costs most of a MiniGrid step, and nobody looks at it here. A partial, because it is copied
+        # and pickled along with its environment.
+        vars(env)["gen_obs"] = functools.partial(_unseen, env)
         return env
 
     def begin(self, theta: Theta) -> Any:

@@ -6,7 +6,7 @@ about a millisecond on one core instead of twenty to thirty. ``paper`` has every
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +97,9 @@ class Camera:
         """Send a height field's data to the renderer; needed after ``model.hfield_data`` has changed."""
         self._gl.make_current()
         mujoco.mjr_uploadHField(self._model, self._context, self._model.hfield(name).id)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a camera cannot be copied: its buffers lie in this process's renderer; make another one")
 
     def close(self) -> None:
         """Free the buffers. The camera cannot be used afterwards; closing twice does nothing."""

@@ -124,6 +124,14 @@ class TerrainEnv(ParametricEnv):
         self._capsules = np.flatnonzero(m.geom_type == mujoco.mjtGeom.mjGEOM_CAPSULE)
         self._radii = m.geom_size[self._capsules, 0].copy()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: without cameras, which belong to this process's renderer; a copy makes its own."""
+        return {**vars(self), "_cameras": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._find_parts()  # or its views would be arrays that no simulation reads
+
     # The families' part.
 
     @abstractmethod

@@ -1,0 +1,113 @@
+"""A continuous space of θ: a box."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from waker_envs.checked import as_numbers, shown
+from waker_envs.theta import Parameter, Suite, ThetaSpace, checked_suites, describe_suites
+from waker_envs.theta_numbers import (
+    Theta,
+    ThetaError,
+    check_names,
+    checked_point,
+    checked_points,
+    within,
+)
+
+
+class BoxThetaSpace(ThetaSpace):
+    """A continuous box of θ. The DR distribution is uniform unless a sampler is given.
+
+    Args:
+        low, high: shape (D,), finite, low < high.
+        sampler: ``(rng, n) -> (n, D)``; its draws must lie in the box.
+        step: the size of one edit as a share of each range, in (0, 1], for :meth:`neighbours`.
+        hard, hardest: in the box; see :class:`ThetaSpace`.
+
+    Raises:
+        ThetaError: anything of this does not hold.
+    """
+
+    def __init__(
+        self,
+        parameters: Sequence[Parameter],
+        low: ArrayLike,
+        high: ArrayLike,
+        *,
+        sampler: Callable[[np.random.Generator, int], NDArray[np.float64]] | None = None,
+        step: float = 0.1,
+        hard: ArrayLike | None = None,
+        hardest: ArrayLike | None = None,
+        suites: Mapping[str, ArrayLike | Suite] | None = None,
+    ) -> None:
+        self.parameters = tuple(parameters)
+        check_names(self.parameters)
+        self.low, self.high = checked_point(low, self.dim, "low"), checked_point(high, self.dim, "high")
+        with np.errstate(over="ignore"):
+            if not (self.low < self.high).all() or not np.isfinite(self.high - self.low).all():
+                raise ThetaError(
+                    f"low and high must have low < high and a finite distance, got {self.low.tolist()} and "
+                    f"{self.high.tolist()}"
+                )
+        if sampler is not None and not callable(sampler):
+            raise ThetaError(f"sampler must be a function of (rng, n), got {shown(sampler)}")
+        share = as_numbers(step)
+        if share is None or share.shape != () or not 0 < share <= 1:
+            raise ThetaError(f"step must be a share of each range, in (0, 1], got {shown(step)}")
+        self._sampler, self._step = sampler, float(share)
+        self.hard = checked_points(hard, self.dim, "hard")
+        for i, theta in enumerate(self.hard):
+            self.hard[i] = self._member(theta)
+        self.hardest = None if hardest is None else self._member(checked_point(hardest, self.dim, "hardest"))
+        self.suites = checked_suites(suites, self.dim)
+
+    def _member(self, theta: Theta) -> Theta:
+        """An expert's θ, inside the box."""
+        if (found := self.meant(theta)) is None:
+            raise ThetaError(f"hard θ {theta.tolist()} lies outside the box")
+        return found
+
+    @property
+    def size(self) -> None:
+        return None
+
+    def sample(self, rng: np.random.Generator, n: int) -> NDArray[np.float64]:
+        if self._sampler is not None:
+            drawn = np.asarray(self._sampler(rng, n), np.float64)
+            # One that draws in float32 may step over a bound by a rounding.
+            return within(self.low, self.high, drawn) if drawn.shape == (n, self.dim) else drawn
+        return rng.uniform(self.low, self.high, size=(n, self.dim))
+
+    def index(self, theta: ArrayLike) -> int:
+        return -1
+
+    def contains(self, theta: ArrayLike) -> bool:
+        return self.meant(theta) is not None
+
+    def meant(self, theta: ArrayLike) -> Theta | None:
+        array = as_numbers(theta)
+        if array is None or array.shape != (self.dim,):
+            return None
+        found = within(self.low, self.high, array)
+        return found if ((found >= self.low) & (found <= self.high)).all() else None
+
+    def neighbours(self, theta: ArrayLike) -> NDArray[np.float64]:
+        origin = np.asarray(theta, np.float64)
+        edits = np.vstack([np.diag(s * self._step * (self.high - self.low)) for s in (-1, 1)])  # (2D, D)
+        moved = np.clip(origin + edits, self.low, self.high)
+        return moved[(moved != origin).any(1)]
+
+    def nearest(self, theta: ArrayLike) -> Theta:
+        """θ clipped to the box."""
+        return np.clip(np.asarray(theta, np.float64), self.low, self.high)
+
+    def describe(self) -> str:
+        lines = [f"a continuous box of {self.dim} parameters"]
+        for p, lo, hi in zip(self.parameters, self.low, self.high, strict=True):
+            lines.append(f"  {p.name} ∈ [{lo:g}, {hi:g}]{' ' + p.unit if p.unit else ''}: {p.description}")
+        lines += describe_suites(self.suites)
+        return "\n".join(lines)
