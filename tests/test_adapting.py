@@ -68,6 +68,17 @@ def test_going_on_equals_not_stopping(folder: Path) -> None:
     assert not all(torch.equal(a, b) for a, b in zip(weights(first), weights(second), strict=True))
 
 
+def test_metrics_that_are_not_finite_are_told_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, told = adaptation(folder), list[str]()
+    update = made.adapter.update
+    monkeypatch.setattr(made.progress, "note", told.append)
+    monkeypatch.setattr(made.adapter, "update", lambda batch: {**update(batch), "critic": torch.full((2,), torch.inf)})
+    made.run(4)  # two rows
+    (line,) = [text for text in told if "finite" in text]
+    assert line.startswith("critic/green (and 1 more: critic/top_row) is not finite at step ")
+    assert f"step {made.loaded.step:,}, update 2," in line
+
+
 @pytest.mark.parametrize("how", ["graphs", "reduce-overhead"])
 def test_a_run_of_a_gpu_is_plain_float32_on_a_cpu(folder: Path, how: str) -> None:
     """Its compiling and bf16 would take many times as long here; weights are float32 either way."""
