@@ -22,7 +22,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 import waker_envs
-from waker.curriculum.labels import sampler_label
+from waker.curriculum.labels import sampler_label, sampler_name
 from waker.evaluation.summary import ALL, shown, title
 from waker.rundir import read_config
 from waker.tables import read_rows
@@ -118,13 +118,18 @@ def readme_table(comparison: pd.DataFrame, parts: pd.DataFrame) -> str:
     """
     samplers = list(dict.fromkeys(parts["sampler"]))
     rows = comparison[comparison["task"] == ALL]
-    lines = [["all tasks, 18 θ", *map(str.upper, samplers)], ["---"] * (1 + len(samplers))]
+    lines = [["all tasks, 18 θ", *map(_head, samplers)], ["---"] * (1 + len(samplers))]
     lines += [[title(q), *(_cell(rows[rows["sampler"] == s], q) for s in samplers)] for q in ROWS]
     groups = parts.pivot_table(index="group", columns="sampler", values="share", sort=False)
     for group, share in groups.drop(index="all", errors="ignore").iterrows():
         lines.append([f"… {group}", *(f"{100 * share[s]:.1f} %" for s in samplers)])
     lines += [[title(q), *(_cell(rows[rows["sampler"] == s], q) for s in samplers)] for q in WORST_ROWS]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _head(sampler: str) -> str:
+    """``WAKER-M (replayed credit)``."""
+    return sampler_name(sampler).upper() + sampler.removeprefix(sampler_name(sampler))
 
 
 def _cell(rows: pd.DataFrame, quantity: str) -> str:

@@ -25,3 +25,12 @@ def test_the_table_has_one_row_a_quantity_and_a_bracket_at_each_worst_case(tmp_p
             assert low <= float(cell.split()[0]) <= high
     assert all("plug-in" in cell for cell in cells["worst-θ model error"])  # episodes were not kept
     assert "… easiest room, green" in cells
+
+
+def test_a_variant_keeps_its_name_in_the_table() -> None:
+    named = "waker-m (replayed credit)"
+    rows = [{"task": "all", "sampler": named, "quantity": "mean_return", "mean": 1.0, "low": None, "high": None}]
+    parts = pd.DataFrame([{"sampler": named, "group": "all", "share": 0.5}])
+    table = readme_table(pd.DataFrame(rows).astype({"low": float, "high": float}), parts).splitlines()
+    assert table[0] == "| all tasks, 18 θ | WAKER-M (replayed credit) |"
+    assert table[2] == "| mean return | 1.00 |"
