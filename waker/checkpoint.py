@@ -186,10 +186,12 @@ class Checkpoints:
         """
         manifest = read_manifest(path)
         file = path / "state.pt"
-        if not file.is_file() or file.stat().st_size != manifest["bytes"] or sha256(file) != manifest["sha256"]:
-            raise CheckpointCorrupt(f"checkpoint {path} is damaged: state.pt is not what its manifest says")
         try:
+            if not file.is_file() or file.stat().st_size != manifest["bytes"] or sha256(file) != manifest["sha256"]:
+                raise CheckpointCorrupt(f"checkpoint {path} is damaged: state.pt is not what its manifest says")
             state: dict[str, Any] = unpack(torch.load(file, map_location="cpu", weights_only=True))
+        except UserError:
+            raise
         except (OSError, pickle.UnpicklingError, EOFError, *_MISFITS) as error:
             what = " ".join(str(error).split())[:200]
             raise CheckpointCorrupt(f"checkpoint {path} cannot be read: {type(error).__name__}: {what}") from error

@@ -42,15 +42,17 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         Damaged: a row is not what was written, or missing.
         UserError: a line is not JSON.
     """
-    content, sums = path.read_bytes(), sums_of(path)
-    lines, faults = _checked(content, sums.read_bytes() if sums.is_file() else None)
+    sums = sums_of(path)
+    known = sums.read_bytes() if sums.is_file() else None  # before the rows: a run may add some meanwhile
+    content = path.read_bytes()
+    lines, faults = _checked(content, known)
     if faults:
         raise Damaged(
             f"{path} does not fit its checksums in {sums.name} ({faults}): one of them is damaged; the run's own "
             "`waker train` command sets that aside and goes on without it"
         )
     rest = content.rpartition(b"\n")[2]
-    if rest and not sums.is_file():  # of other programs, which may end without a newline
+    if rest and known is None:  # of other programs, which may end without a newline
         lines = [*lines, rest]
     rows: list[dict[str, Any]] = []
     for number, line in enumerate(lines, 1):

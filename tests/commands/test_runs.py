@@ -19,7 +19,9 @@ from tests.tiny import RUN, TINY, refused
 from waker import assembly, loggers
 from waker.cli import main
 from waker.errors import UserError
+from waker.evaluation import records
 from waker.rundir import read_config
+from waker.sealed import read_yaml, write_yaml
 from waker.tables import read_rows
 
 AFTER = ["--train.task-policies", "after"]
@@ -217,3 +219,36 @@ def test_a_damaged_file_is_named_in_one_line(
         last = capsys.readouterr().err.splitlines()[-1]
         assert last.startswith("waker: ")
         assert damaged in last
+
+
+@pytest.mark.parametrize("verb", ["train", "evaluate", "adapt"])
+def test_weights_that_do_not_fit_their_settings_are_one_line(
+    verb: str, finished: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / RUN
+    shutil.copytree(finished / RUN, folder)
+    record = read_yaml(folder / "config.yaml")
+    record["config"]["model"]["deter"] = 24
+    write_yaml(folder / "config.yaml", record)
+    argv = [verb, str(folder)]
+    if verb == "train":
+        argv = ["train", *TINY, *AFTER, "--runs", str(tmp_path), "--model.deter", "24"]
+    assert main(argv) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert re.search(r"^waker: no checkpoint in .* can be used: .*agent\.model\.\S+ is \(.*\) there and \(", told)
+
+
+def test_a_folder_removed_during_an_evaluation_is_told(
+    finished: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished / RUN, folder)
+
+    def measure(*args: Any, **options: Any) -> records.Measurement:
+        shutil.rmtree(folder)
+        return records.Measurement([{"step": 1, "policy": "random"}], [], {}, {})
+
+    monkeypatch.setattr(records, "measure", measure)
+    assert main(["evaluate", str(folder)]) == 1
+    assert "removed or replaced during the run: .lock, config.yaml" in capsys.readouterr().err.splitlines()[-1]
+    assert not folder.exists()
