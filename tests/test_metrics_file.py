@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,32 @@ def test_the_damaged_line_is_named_and_left_out_after_a_resume(file: Path) -> No
     another.restore({})
     another.close()
     assert not lost_of(file).exists()
+
+
+@pytest.mark.parametrize("which", ["rows", "sums"])
+@pytest.mark.parametrize("harm", [flip, cut])
+def test_whatever_was_harmed_a_resume_leaves_files_that_are_read(
+    file: Path, which: str, harm: Callable[[Path, int], None]
+) -> None:
+    sink = JsonlSink(file)
+    state = sink.sync()
+    sink.close()
+    whole = {path: path.read_bytes() for path in (file, sums_of(file))}
+    harmed = file if which == "rows" else sums_of(file)
+    size = len(whole[harmed])
+    for at in range(0, 8 * size, 8 * 7 - 1) if harm is flip else range(size):
+        for path, content in whole.items():
+            path.write_bytes(content)
+        lost_of(file).unlink(missing_ok=True)
+        harm(harmed, at)
+        again = JsonlSink(file)
+        told = again.restore(state)
+        again.write({"step": 6})
+        again.close()
+        rows = read_metrics(file)
+        assert rows[-1] == {"step": 6}
+        assert rows[:-1] == ROWS or (told and all(row in ROWS for row in rows[:-1]))
+        assert bool(told) == lost_of(file).exists()
 
 
 @pytest.mark.parametrize("torn", [b"", b'{"step": 6, "lo'])

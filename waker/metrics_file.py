@@ -149,19 +149,22 @@ class JsonlSink:
         Raises:
             OSError: it could not be written.
         """
-        content = self.path.read_bytes()
-        lines, faults = _checked(content, sums_of(self.path).read_bytes())
-        if not faults and not known:
+        content, sums = self.path.read_bytes(), sums_of(self.path).read_bytes()
+        lines, faults = _checked(content, sums)
+        if not (faults or known) and sums == b"".join(map(_sum, lines)):
             return ""
-        if not lost_of(self.path).exists():  # a resume killed before its first save finds the same damage again
+        if (faults or known) and not lost_of(self.path).exists():
+            # Else a resume that was killed before its first save finds the same damage again.
             with atomic(lost_of(self.path)) as file:
                 file.write(content)
-        self._write_sums(lines)
+        self._write_sums(lines)  # one that was cut must not run into the next
         with atomic(self.path) as file:
             file.writelines(lines)
         self.close()
         self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115
         self._sums = open(sums_of(self.path), "ab", buffering=0)  # noqa: SIM115
+        if not (faults or known):
+            return ""
         told = known or f"{self.path} does not fit its checksums in {sums_of(self.path).name} ({faults})"
         return f"{told}: going on without that; as it was it is {lost_of(self.path).name}"
 
