@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,12 @@ def results(
     if jobs <= 1:
         yield from map(one, cases)
         return
-    # Forked before anything else than imports has happened here: see :mod:`.warm`.
-    with multiprocessing.get_context("fork").Pool(min(jobs, len(cases)), _stop_as_usual) as pool:
-        yield from pool.imap_unordered(one, cases)
+    # Forked before anything else than imports has happened here: see :mod:`.warm`. Not a multiprocessing.Pool: its
+    # workers are daemons, which may have no children, as the environments' processes are.
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(jobs, context, _stop_as_usual) as pool:
+        for done in as_completed([pool.submit(one, case) for case in cases]):
+            yield done.result()
 
 
 def _stop_as_usual() -> None:

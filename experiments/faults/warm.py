@@ -29,6 +29,7 @@ NEEDED = (
     "waker.assembly",
     "waker.adapting",
     "waker.bench.configs",
+    "waker.commands.tables",
     "waker.bench.loop",
     "waker.bench.memory",
     "waker.bench.store",
