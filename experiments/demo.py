@@ -23,6 +23,7 @@ from matplotlib.axes import Axes
 
 import waker_envs
 from waker.curriculum.labels import sampler_label, sampler_name
+from waker.evaluation.sources import pooled
 from waker.evaluation.summary import ALL, shown, title
 from waker.rundir import read_config
 from waker.tables import read_rows
@@ -75,7 +76,7 @@ def draw(runs: dict[str, Path], path: Path) -> None:
     share["share"] /= share["share"].sum()
     errors = {}
     for name, folder in runs.items():
-        rows = read_rows(folder / "model_error.parquet")
+        rows = pooled(read_rows(folder / "model_error.parquet"))
         errors[name] = table(rows[(rows["metric"] == METRIC) & (rows["step"] == rows["step"].max())], "value", "mean")
     worst = max(e.to_numpy().max() for e in errors.values())
     sizes, densities = sorted(share["theta_size"].unique()), sorted(share["theta_hazards"].unique())

@@ -28,6 +28,7 @@ from waker.errors import UserError
 from waker.evaluation import records
 from waker.evaluation.model_error import measured_ids
 from waker.evaluation.pieces import FOLDER, Pieces, subject_of
+from waker.evaluation.sources import RANDOM_ONLY, Source
 from waker.files import saving
 from waker.learner import Learner, Player
 from waker.loggers import check_sinks
@@ -170,15 +171,22 @@ def check_buildable(config: Config, family: Family) -> None:
         Agent(family.spec, dataclasses.replace(config, train=dataclasses.replace(config.train, compile="off")), "cpu")
 
 
-def evaluator(config: Config, family: Family, folder: Path, note: Callable[[str], None]) -> Evaluate:
+def evaluator(
+    config: Config,
+    family: Family,
+    folder: Path,
+    note: Callable[[str], None],
+    sources: Sequence[Source] = RANDOM_ONLY,
+) -> Evaluate:
     """The loop's evaluation block: rows for its tables; the film strip and the θ space go into the folder.
 
     It may raise :class:`~waker.interrupts.Paused`, and then goes on where it was. ``note`` is told how far it is.
+    ``sources`` act in held-out episodes (:func:`waker.reference.held_out_sources`).
     """
 
     def evaluate(learner: Learner, curriculum: Curriculum) -> Mapping[str, Sequence[Row] | Columns]:
         agent = cast(Agent, learner)
-        pieces = evaluation_pieces(folder, agent, config.evaluation, family.spec, note)
+        pieces = evaluation_pieces(folder, agent, config.evaluation, family.spec, note, sources)
         found = records.measure(
             agent.model,
             task_player(agent),
@@ -189,6 +197,7 @@ def evaluator(config: Config, family: Family, folder: Path, note: Callable[[str]
             {},
             device=config.device,
             pieces=pieces,
+            sources=sources,
         )
         with saving(f"the film strip in {folder}"):
             records.save(folder, dataclasses.replace(found, evaluation=[], model_error=[]))
@@ -199,10 +208,16 @@ def evaluator(config: Config, family: Family, folder: Path, note: Callable[[str]
 
 
 def evaluation_pieces(
-    folder: Path, agent: Agent, config: EvalConfig, spec: EnvSpec, note: Callable[[str], None]
+    folder: Path,
+    agent: Agent,
+    config: EvalConfig,
+    spec: EnvSpec,
+    note: Callable[[str], None],
+    sources: Sequence[Source] = RANDOM_ONLY,
 ) -> Pieces:
     """An evaluation of these weights, and what was kept of it in a run folder when it was stopped."""
-    return Pieces(folder / FOLDER, subject_of(agent.state_dict(), config, spec), note)
+    acting = [source.about for source in sources]
+    return Pieces(folder / FOLDER, subject_of(agent.state_dict(), config, spec, acting), note)
 
 
 def task_player(agent: Agent) -> Player | None:
@@ -225,6 +240,8 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
     Raises:
         UserError: settings that do not go together, a folder of other settings, an environment that fails, …
     """
+    from waker.reference import held_out_sources  # which loads a run as this module does
+
     checked_device(config.device)
     check_sinks(config.sinks)
     use_threads(config.device)
@@ -240,6 +257,7 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
     progress = progress or Progress(RunFolder(folder, config).name, config.train.steps)
     for change in [*recovered, *changes]:
         progress.note(change)
+    sources = held_out_sources(config, family, progress.note)
     before = read_config(folder).train.compile if known else None
     compiling = decide(config, family.spec, run_calls(config), progress.note, before)
     config = compiling.config
@@ -255,7 +273,8 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
         with saving(f"the θ space in {run.path}"):
             described = records.describe_space(family.space, family.spec.tasks)
             write_json(run.path / records.SPACE_FILE, described, indent=1)
-        parts = parts_of(config, family, evaluator(config, family, run.path, progress.note), compiling.costs)
+        evaluate = evaluator(config, family, run.path, progress.note, sources)
+        parts = parts_of(config, family, evaluate, compiling.costs)
         return train(parts, run, progress), run.path
 
 

@@ -296,15 +296,26 @@ class EvalConfig:
     suite_episodes: int = 20
     """Episodes of every other suite for each task."""
     model_episodes: int = 4
-    """Held-out episodes per θ (at most 200 θ) for the world-model error."""
+    """Held-out episodes per θ (at most 200 θ) and source of actions for the world-model error. Two at least tell how
+    well they order θ."""
+    sources: tuple[Literal["random", "explorer", "tasks"], ...] = ("random", "explorer", "tasks")
+    """Who acts in them: uniform random actions, and the explorer and the task policies of the reference run."""
+    reference: str = ""
+    """Folder of a finished run whose policies act in held-out episodes, the same for all runs that are compared;
+    empty = only random actions."""
     horizon: int = 10
     """Open-loop steps k of the k-step model error."""
     samples: int = 128
-    """Latent samples behind a predicted distribution (few samples bias total variation upwards)."""
+    """Latent samples behind a predicted distribution. Few make total variation noisier but not larger, and the
+    likelihood of what was seen a little too small."""
 
     def __post_init__(self) -> None:
         require(self, "evaluation.", COUNT, "episodes", "suite_episodes", "model_episodes", "horizon", "samples")
         require(self, "evaluation.", NOT_NEGATIVE, "every")
+        if len(set(self.sources)) < len(self.sources) or not self.sources:
+            raise UserError(f"evaluation.sources must be different names, at least one, not {list(self.sources)}")
+        if not self.reference and "random" not in self.sources:
+            raise UserError("evaluation.sources without 'random' need evaluation.reference, a run whose policies act")
 
 
 @dataclass(frozen=True)

@@ -94,9 +94,13 @@ class ParametricEnv(gym.Env[Any, Any]):
     Optional, present only where they can be computed exactly (look for them with ``hasattr``):
         ``optimal_return(theta, task, seed) -> float``: the best expected undiscounted return of the episode
         that (seed, θ) fixes.
-        ``predict(theta, seed, observation, actions) -> dict[str, NDArray]``: for a categorical observation key,
-        the exact distribution after each of the k actions (k,) taken from ``observation``,
-        shape (k, *classes), rows summing to 1; an ended episode stays in its last observation.
+        ``predict(theta, seed, observation, actions) -> dict[str, NDArray]``: the exact distribution of what will be
+        observed after each of the k actions (k,) taken from ``observation``, of *every* key of the observation (one
+        that is no Dict counts as the key ``observation``): an error measured against a part of it takes the rest for
+        known. For a key with at most :data:`waker_envs.predictions.LARGEST_JOINT` outcomes the joint distribution,
+        shape (k, *classes), summing to 1; for a larger one the marginal distributions of its V variables,
+        (k, V, widest), zero past a variable's last class. An ended episode stays in its last observation. Only for
+        observations of categories alone; ``{}`` where the observation asked for (a picture, say) has none.
     """
 
     theta_space: ThetaSpace

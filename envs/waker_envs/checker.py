@@ -16,6 +16,7 @@ import numpy as np
 from waker_envs import registry
 from waker_envs.api import FiniteThetaSpace, ParametricEnv, Theta, ThetaSpace
 from waker_envs.played import EnvCheckError, Episode, check_handed_out, play
+from waker_envs.predictions import prediction_fault
 from waker_envs.wrapped import WrappedFamily, as_family
 
 __all__ = ["EnvCheckError", "check_parametric_env"]
@@ -301,13 +302,5 @@ def _check_exact(env: ParametricEnv, thetas: list[Theta]) -> None:
                     "finite number, or leave the method out"
                 )
     for theta in thetas if hasattr(env, "predict") else []:
-        observation, _ = env.reset(seed=_SEED, options={"theta": theta})
-        env.action_space.seed(_SEED)
-        actions = np.array([env.action_space.sample() for _ in range(5)])
-        for key, rows in exact.predict(theta, _SEED, observation, actions).items():
-            sums = rows.reshape(len(rows), -1).sum(1)
-            if len(rows) != len(actions) or (rows < 0).any() or not np.allclose(sums, 1, atol=1e-6):
-                raise EnvCheckError(
-                    f"predict(…)[{key!r}] must be one distribution for each of the {len(actions)} actions, nowhere "
-                    f"negative and summing to 1; shape {rows.shape}, sums {np.round(sums, 4).tolist()}"
-                )
+        if fault := prediction_fault(env, theta, _SEED):
+            raise EnvCheckError(f"θ = ({env.theta_space.format(theta)}): {fault}")

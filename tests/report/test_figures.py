@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from waker.evaluation.metrics import student_interval
-from waker.report.curves import error_curves, learning_curves, metric_columns
+from waker.report.curves import error_curves, learning_curves, metric_columns, rank_curves
 from waker.report.film import film_strip
 from waker.report.returns import by_suite, by_theta, intervals
 from waker.report.style import colours, data_uri, number
@@ -50,6 +50,17 @@ def test_error_curves_show_mean_and_worst_theta() -> None:
     ]
     lines = error_curves(pd.DataFrame(rows)).axes[0].lines
     assert [line.get_ydata().tolist() for line in lines] == [[0.3, 0.3], [0.5, 0.5]]
+
+
+def test_rank_curves_show_their_ceiling_where_it_is_known() -> None:
+    rows = [
+        {"group": "dr", "seed": 0, "step": s, "metric": m, "spearman": 0.5, "ceiling": c, "theta": 9}
+        for s in (1, 2)
+        for m, c in (("one_step_tv", 0.9), ("latent_kl_1", np.nan))
+    ]
+    panels = rank_curves(pd.DataFrame(rows)).axes
+    dotted = [[line.get_ydata() for line in panel.lines if line.get_linestyle() == ":"] for panel in panels]
+    assert [[list(line) for line in lines] for lines in dotted] == [[[0.9, 0.9]], []]
 
 
 def test_intervals_are_over_seeds_where_there_are_several() -> None:

@@ -11,6 +11,7 @@ from gymnasium import spaces
 
 from waker_envs import BoxThetaSpace, FiniteThetaSpace, Parameter, ParametricEnv, Suite, Transition
 from waker_envs.checker import EnvCheckError, check_parametric_env
+from waker_envs.predictions import certain
 from waker_envs.testing import FailingEnv
 
 
@@ -295,9 +296,67 @@ class OptimumNotFinite(Good):
         return float("inf")
 
 
-class PredictionNotNormalised(Good):
+class Board(Good):
+    """The counter as two categorical keys, of which one has more outcomes than a joint can list; predicted exactly."""
+
+    CELLS = (4,) * 7
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.observation_space = spaces.Dict(count=spaces.Discrete(100), board=spaces.MultiDiscrete(self.CELLS))
+
+    def look(self) -> Any:
+        return {"count": np.int64(self.count), "board": self.board(int(self.count))}
+
+    def board(self, count: int) -> Any:
+        return np.array([count // 4**place % 4 for place in range(7)])
+
+    def counts(self, theta: Any, observation: Any, actions: Any) -> Any:
+        return int(observation["count"]) + np.cumsum(np.asarray(actions) * int(self.scale * theta[0]))
+
     def predict(self, theta: Any, seed: int, observation: Any, actions: Any) -> Any:
-        return {"count": np.ones((len(actions), 3))}
+        counts = self.counts(theta, observation, actions)
+        boards = np.array([self.board(count) for count in counts])
+        return {"count": certain(counts, (100,)), "board": certain(boards, self.CELLS)}
+
+
+class PredictionNotNormalised(Board):
+    def predict(self, *args: Any) -> Any:
+        return {key: 2 * rows for key, rows in super().predict(*args).items()}
+
+
+class PredictionOfAPart(Board):
+    def predict(self, *args: Any) -> Any:
+        return {"count": super().predict(*args)["count"]}
+
+
+class PredictionOfAnotherKey(Board):
+    def predict(self, *args: Any) -> Any:
+        return super().predict(*args) | {"boards": np.ones((8, 1))}
+
+
+class PredictionBesideNumbers(Board):
+    """Has a key of numbers besides, which no distribution over classes covers."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.observation_space = spaces.Dict(**self.observation_space.spaces, wind=spaces.Box(0, 1, (1,)))
+
+    def look(self) -> Any:
+        return super().look() | {"wind": np.zeros(1, np.float32)}
+
+
+class PredictionOfAStandStill(Board):
+    """Right about the count, but takes the board for what it was."""
+
+    def predict(self, *args: Any) -> Any:
+        still = np.repeat(np.asarray(args[2]["board"])[None], len(args[3]), 0)
+        return super().predict(*args) | {"board": certain(still, self.CELLS)}
+
+
+class PredictionIsNone(Board):
+    def predict(self, *args: Any) -> Any:
+        return None
 
 
 BROKEN: list[tuple[Callable[..., Any], str, str]] = [
@@ -337,6 +396,11 @@ BROKEN: list[tuple[Callable[..., Any], str, str]] = [
     (DrawsThetaFromTheEpisode, "draws θ = .* plays another episode", "another generator"),
     (OptimumNotFinite, "optimal_return.*inf", "leave the method out"),
     (PredictionNotNormalised, "summing to 1", "one distribution"),
+    (PredictionOfAPart, "only a part of the observation: it leaves out board", "predict every key"),
+    (PredictionOfAnotherKey, "'boards', which is not of the observation", "the observation has"),
+    (PredictionBesideNumbers, "only a part of the observation: it leaves out wind", "leave the method out"),
+    (PredictionOfAStandStill, r"\['board'\] gives probability 0 to what was observed", "all that can happen"),
+    (PredictionIsNone, "returns NoneType", "must be a dict"),
 ]
 
 
@@ -350,7 +414,7 @@ def test_a_broken_promise_is_found_and_the_way_to_mend_it_told(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("family", [Good, Box])
+@pytest.mark.parametrize("family", [Good, Box, Board])
 def test_a_good_family_passes_as_a_class_and_as_an_environment(family: type[Good]) -> None:
     check_parametric_env(family)
     check_parametric_env(family())

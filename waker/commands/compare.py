@@ -97,15 +97,23 @@ def numbers_of(runs: Sequence[RunData], at: At = "common") -> dict[str, Comparis
     Raises:
         UserError: a step at which a run was not measured.
     """
+    import pandas as pd
+
+    from waker.evaluation.errors_compared import compared_errors, error_numbers
     from waker.evaluation.numbers import compare_runs
+    from waker.evaluation.sources import shared
     from waker.report.data import by_domain, hard_ids, stack
 
     found, runs = {}, by_domain(runs)
     for domain in dict.fromkeys(run.domain for run in runs):
         here = [run for run in runs if run.domain == domain]
-        evaluation, errors, episodes = (stack(here, table) for table in ("evaluation", "model_error", "episodes"))
+        evaluation, episodes = stack(here, "evaluation"), stack(here, "episodes")
+        errors, told = shared(stack(here, "model_error"))
         compared = compare_runs(evaluation, errors, episodes, hard_ids(here), at=at)
-        found[domain] = compared._replace(notes=(*compared.notes, *differing(here)))
+        at_step = compared_errors(evaluation, errors, episodes, at)
+        parts = [compared.numbers, error_numbers(stack(here, "curriculum"), at_step)]
+        numbers = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+        found[domain] = compared._replace(numbers=numbers, notes=(*compared.notes, *told, *differing(here)))
     return found
 
 

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -34,7 +34,12 @@ class EvaluateArgs:
     suite_episodes: int | None = None
     """Episodes of every other suite for each task; None = the run's setting."""
     model_episodes: int | None = None
-    """Held-out episodes per θ for the world model's error; None = the run's setting."""
+    """Held-out episodes per θ and source of actions for the world model's error; None = the run's setting."""
+    reference: Path | None = None
+    """Folder of a finished run whose policies act in held-out episodes, beside random actions; give all runs of a
+    comparison the same one. None = the run's setting."""
+    sources: tuple[Literal["random", "explorer", "tasks"], ...] = ()
+    """Who acts in them; none = the run's setting."""
     task_module: tuple[str, ...] = ()
     """Tasks from outside the environment, each file.py:function, as they were given to `waker adapt`."""
     device: str | None = None
@@ -128,16 +133,21 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
     from waker.files import saving
     from waker.interrupts import Interrupted, Paused, StopSignals
     from waker.memory_needs import check_fits, evaluation
+    from waker.reference import held_out_sources
     from waker.relabel import load_task
     from waker.rundir import RunFolder, read_config
     from waker.salvage import mend_tables
 
     functions = {task.name: task for task in map(load_task, args.task_module)}
-    changes = {
+    changes: dict[str, Any] = {
         name: value
         for name in ("episodes", "suite_episodes", "model_episodes")
         if (value := getattr(args, name)) is not None
     }
+    if args.reference is not None:
+        changes["reference"] = str(args.reference)
+    if args.sources:
+        changes["sources"] = args.sources
     run = RunFolder(folder, read_config(folder))
     with run.locked():
         loaded = load_run(folder, note, args.device)
@@ -145,8 +155,10 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
         family, config = loaded.family, dataclasses.replace(loaded.config.evaluation, **changes)
         check_fits(evaluation(dataclasses.replace(loaded.config, evaluation=config), family.spec, family.space))
         player = task_player(loaded.agent)
+        changed = dataclasses.replace(loaded.config, evaluation=config)
+        sources = held_out_sources(changed, family, lambda line: note(f"{config.reference}: {line}"))
         with StopSignals() as stop:
-            pieces = evaluation_pieces(folder, loaded.agent, config, family.spec, note)
+            pieces = evaluation_pieces(folder, loaded.agent, config, family.spec, note, sources)
             try:
                 found = records.measure(
                     loaded.agent.model,
@@ -158,6 +170,7 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
                     loaded.identity,
                     device=loaded.config.device,
                     pieces=pieces,
+                    sources=sources,
                 )
                 extra = adapted_rows(loaded, config, functions, player is not None, note, pieces)
             except Paused:

@@ -17,9 +17,7 @@ from waker.evaluation.plan import Episode
 from waker.slots import BrokenPromise, reason_of
 from waker.spaces import EnvSpec
 from waker_envs.foreign import Failed, foreign
-
-LARGEST_JOINT = 4096
-"""Classes of a key's joint distribution that is still compared."""
+from waker_envs.predictions import is_joint, prediction_shape
 
 
 class Exact:
@@ -50,7 +48,10 @@ class Exact:
     def predict(
         self, env: Any, episode: Episode, observation: Any, actions: NDArray[np.float32]
     ) -> dict[str, NDArray[np.float64]]:
-        """Exact distributions after the last of ``actions`` (k, A), flat, for the keys that the family can predict."""
+        """Exact distributions after the last of ``actions`` (k, A), for the keys that the family can predict.
+
+        Joint and flat, (Π classes,), or the marginals of a large key, (V, widest).
+        """
         call = f"predict({episode.theta.tolist()}, {episode.seed}, …)"
 
         def ask() -> dict[str, NDArray[np.float64]]:
@@ -117,7 +118,7 @@ def _number(value: Any) -> float:
 
 
 def _distributions(spec: EnvSpec, given: Any, steps: int) -> dict[str, NDArray[np.float64]]:
-    """The last of ``steps`` distributions of each key, flat.
+    """The last of ``steps`` distributions of each key, flat where it is a joint.
 
     Raises:
         BrokenPromise: another shape, a key that is not there, or no distribution.
@@ -130,15 +131,13 @@ def _distributions(spec: EnvSpec, given: Any, steps: int) -> dict[str, NDArray[n
         key = keys.get(name)
         if key is None or key.kind != "categorical":
             raise BrokenPromise(f"it predicts {name!r}, which is no categorical key of the observation")
-        size = int(np.prod(key.classes, dtype=float))
-        if size > LARGEST_JOINT:
-            continue
-        array = np.asarray(rows, np.float64)
-        if array.shape[:1] != (steps,) or array[-1].size != size:
-            wanted = (steps, *key.classes)
-            raise BrokenPromise(f"its {name!r} has shape {array.shape} instead of {wanted}")
-        last = array[-1].reshape(-1)
-        if not np.isfinite(last).all() or (last < 0).any() or abs(last.sum() - 1) > 1e-4:
-            raise BrokenPromise(f"its {name!r} is no distribution: from {last.min():g}, summing to {last.sum():g}")
+        array, shape = np.asarray(rows, np.float64), prediction_shape(key.classes)
+        if array.shape[:1] != (steps,) or array[-1].size != np.prod(shape):
+            raise BrokenPromise(f"its {name!r} has shape {array.shape} instead of {(steps, *shape)}")
+        last = array[-1].reshape(-1 if is_joint(key.classes) else shape)
+        sums = np.ravel(last.sum(-1))  # of the joint, or of each variable
+        worst = sums[abs(sums - 1).argmax()]
+        if not np.isfinite(last).all() or (last < 0).any() or abs(worst - 1) > 1e-4:
+            raise BrokenPromise(f"its {name!r} is no distribution: from {last.min():g}, summing to {worst:g}")
         found[name] = last
     return found

@@ -1,19 +1,25 @@
 """The world model's true error for each θ, on held-out trajectories.
 
 Called by ``waker evaluate`` and by the loop's evaluation block. The curriculum sees only an *estimate* of this error
-(ensemble disagreement in imagination); these rows say what it should have seen.
+(ensemble disagreement in imagination); these rows say what it should have seen. Trajectories are of a fixed mixture of
+policies (:mod:`waker.evaluation.sources`); a row is one episode's, its value the mean over start states in it.
 
 Metrics, k = ``config.horizon``:
 
-- ``one_step_tv``, ``open_loop_tv_<k>``: total variation between the model's predictive distribution and the exact one,
-  over the joint of a categorical key's variables, for families that offer ``predict``. The model's is the mean over
-  latent samples; the distance that their finite number alone makes is taken off.
+- ``tv_<key>_1``, ``tv_<key>_<k>``: how far the model's predictive distribution of one key of the observation lies from
+  the exact one, in [0, 1] (:mod:`waker.evaluation.factors`), for families that offer ``predict``. The model's is the
+  mean over latent samples; the distance that their finite number alone makes is taken off.
+- ``one_step_tv``, ``open_loop_tv_<k>``: the largest of these in each start state: how wrong the model is about what it
+  is most wrong about. It stands for the total variation of the whole observation, by which regret is bounded and which
+  is no smaller (but for models that make up things by chance); a mean over keys would make every error smaller that is
+  beside keys which never change. Only where ``predict`` covers every key. Where two keys are alike wrong, chance makes
+  it a little too large.
 - ``latent_kl_1``, ``latent_kl_<k>``: KL(posterior ‖ prior) in nats, in the model's own latent: its surprise. At k
   steps the prior of each latent is its mean over open-loop samples, so that spread counts as uncertainty. It depends
   on the latent's own capacity: compare it between θ, not between models.
-- ``observation_nll_1``, ``observation_nll_<k>``: −ln mean over samples of the likelihood of what was seen.
+- ``observation_nll_1``, ``observation_nll_<k>``: −ln mean over samples of the likelihood of what was seen, all keys.
 - ``observation_mse_1``, ``observation_mse_<k>``: mean squared error of the mean decoded observation over the entries of
-  image (in [0, 1]) and vector keys.
+  image (in [0, 1]) and vector keys; categorical keys are not in it.
 
 Total variation isolates what the model got wrong; the other three include what nobody could have known.
 """
@@ -28,14 +34,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from waker.behaviour.player import RandomPlayer, chance_of, set_chance
+from waker.behaviour.player import chance_of, set_chance
 from waker.config import EvalConfig
 from waker.constructors import close, made
 from waker.evaluation.exact import Exact
+from waker.evaluation.factors import misplaced, total_variation, without_sampling_error
 from waker.evaluation.open_loop import Model, Prediction, predict
 from waker.evaluation.pieces import Piece, Pieces
 from waker.evaluation.plan import Episode, dr_thetas, episode_seeds, spread, stream, theta_columns
 from waker.evaluation.rollouts import MakeEnv, Row, torch_seed
+from waker.evaluation.sources import RANDOM_ONLY, Source
 from waker.evaluation.trajectories import Trajectory, as_batch, collect
 from waker.learner import Player
 from waker.model.distributions import categorical_kl
@@ -43,6 +51,7 @@ from waker.model.rssm import Posterior
 from waker.seeding import load_torch_state, torch_state
 from waker.spaces import EnvSpec
 from waker_envs.api import FiniteThetaSpace, ParametricEnv, ThetaSpace
+from waker_envs.predictions import is_joint, not_covered
 
 SUITE = "model error"
 MOST_THETA = 200
@@ -53,8 +62,9 @@ LONGEST = 256
 """Steps of a held-out trajectory at most."""
 _RECORDS = 2048
 """Records filtered at once; bounds memory for long episodes of pictures."""
-_STARTS = {"one": 16, "open": 4}
-"""Start states of a trajectory, evenly spaced: one-step predictions are cheap, k-step ones cost k times more."""
+_STARTS = {"one": (64, 4, 16), "open": (16, 2, 4)}
+"""Start states: about how many for each θ, and how few and how many of one trajectory. One-step predictions are cheap,
+k-step ones cost k times more; episodes differ more than the states of one, so many episodes need few of each."""
 
 
 def measured_ids(space: ThetaSpace) -> NDArray[np.int64]:
@@ -62,13 +72,15 @@ def measured_ids(space: ThetaSpace) -> NDArray[np.int64]:
     return spread(space, MOST_THETA) if isinstance(space, FiniteThetaSpace) else np.zeros(0, np.int64)
 
 
-def held_out_episodes(space: ThetaSpace, config: EvalConfig, seed: int) -> list[Episode]:
+def held_out_episodes(
+    space: ThetaSpace, config: EvalConfig, seed: int, source: Source = RANDOM_ONLY[0]
+) -> list[Episode]:
     """``model_episodes`` episodes of every θ (at most :data:`MOST_THETA`, as many of each domain), seeds their own."""
-    rng = stream(seed, SUITE)
+    rng = stream(seed, source.purpose(SUITE))
     if isinstance(space, FiniteThetaSpace):
         thetas = space.points[measured_ids(space)]
     else:
-        thetas = dr_thetas(space, CONTINUOUS_THETA, rng)
+        thetas = dr_thetas(space, CONTINUOUS_THETA, stream(seed, SUITE))  # the same for all sources
     repeated = np.repeat(thetas, config.model_episodes, axis=0)
     seeds = episode_seeds(rng, len(repeated))
     return [Episode(SUITE, t, space.index(t), s) for t, s in zip(repeated, seeds, strict=True)]
@@ -83,7 +95,7 @@ def measure(
     seed: int,
     *,
     device: torch.device | str = "cpu",
-    player: Player | None = None,
+    sources: Sequence[Source] = RANDOM_ONLY,
     piece: Piece | None = None,
 ) -> list[Row]:
     """Errors of the model for each θ.
@@ -94,103 +106,113 @@ def measure(
         spec, space: of the family.
         config: ``model_episodes``, ``horizon`` and ``samples``.
         seed: fixes θ, episodes, actions and latent samples.
-        player: who acts (its explorer, or its first policy); None = uniform random actions.
+        sources: who acts, each in ``model_episodes`` episodes of every θ.
         piece: what to go on from, and where to keep it when a signal comes; None = from the beginning.
 
     Returns:
-        A row for each (θ, metric): theta_id, theta_<name>…, metric, value (mean over start states), episodes. θ
-        whose episodes are shorter than k steps have no k-step rows.
+        A row for each (episode, metric): theta_id, theta_<name>…, source, episode_seed, metric, value (mean over start
+        states), starts (their number), episodes (of this θ and source), held_out (what the trajectories are of) and
+        exact_keys (whose exact distribution total variation was measured from). Episodes shorter than k steps have no
+        k-step rows. :func:`waker.evaluation.sources.pooled` makes one number a θ of them.
 
     Raises:
         UserError: an environment that fails.
         Paused: a signal has come.
     """
-    episodes = held_out_episodes(space, config, seed)
-    player = player or RandomPlayer(spec.action, stream(seed, "held-out actions"))
-    where = torch.device(device)
-    piece = piece or Pieces().piece("held-out trajectories")
-    exact, sums, at = Exact(spec), _Sums(), 0
-    kept: dict[str, Any] = {}
-
-    def mark(begun: int) -> None:
-        """Before a portion: what there is to go on from, if it is stopped within."""
-        chance = {"torch": torch_state(), "player": chance_of(player)}
-        kept.update({"at": begun, "sums": sums.state(), "chance": chance, "exact": exact.state_dict()})
-
-    def tick() -> None:
-        piece.tick(lambda: kept, lambda: f"{kept['at']:,} of {len(episodes):,} held-out episodes")
-
-    with torch_seed(seed):
-        if (state := piece.state) is not None:
-            at, sums = int(state["at"]), _Sums.of(state["sums"])
-            load_torch_state(state["chance"]["torch"])
-            set_chance(player, state["chance"]["player"])
-            exact.load_state_dict(state["exact"])
-        for env, trajectories in _portions(player, make_env, spec, episodes, at, mark, tick):
-            errors = _errors(model, env, spec, trajectories, config, where, seed, exact)
-            for trajectory, values in zip(trajectories, errors, strict=True):
-                sums.add(trajectory.episode.theta, values)
-            tick()
-    exact.tell()
     rows: list[Row] = []
-    for key, metrics in sums.found.items():
-        theta = np.asarray(key)
-        base = {"theta_id": space.index(theta), **theta_columns(space, theta)}
-        rows += [
-            {**base, "metric": metric, "value": float(np.mean(values)), "episodes": config.model_episodes}
-            for metric, values in metrics.items()
-        ]
+    where, exact = torch.device(device), Exact(spec)
+    piece = piece or Pieces().piece("held-out trajectories")
+    state, kept = piece.state, dict[str, Any]()
+    with torch_seed(seed):
+        if state is not None:
+            rows = [dict(row) for row in state["rows"]]
+            load_torch_state(state["chance"])
+            exact.load_state_dict(state["exact"])
+        for number, source in enumerate(sources):
+            if state is not None and number < state["source"]:
+                continue
+            held_out = f"{source.about}, {config.model_episodes} episodes a θ"
+            player, at = source.actor(spec, seed), 0
+            if state is not None and number == state["source"]:
+                at = int(state["at"])
+                set_chance(player, state["player"])
+
+            def mark(begun: int, source_number: int = number, acting: Player = player) -> None:
+                """Before a portion: what there is to go on from, if it is stopped within."""
+                kept.update({"source": source_number, "at": begun, "rows": list(rows), "chance": torch_state()})
+                kept.update({"player": chance_of(acting), "exact": exact.state_dict()})
+
+            def tick(name: str = source.name) -> None:
+                piece.tick(lambda: kept, lambda: f"{kept['at']:,} held-out episodes ({name})")
+
+            portions = held_out_trajectories(
+                source, make_env, spec, space, config, seed, player=player, at=at, mark=mark, tick=tick
+            )
+            for env, trajectories in portions:
+                exact_keys, found = _errors(model, env, spec, trajectories, config, where, seed, exact)
+                about = {"episodes": config.model_episodes, "held_out": held_out, "exact_keys": exact_keys}
+                for trajectory, values in zip(trajectories, found, strict=True):
+                    rows.extend(_rows(space, source, trajectory.episode, values, about))
+                tick()
+    exact.tell()
     return rows
 
 
-class _Sums:
-    """What has been measured: θ → metric → one value for each start state."""
-
-    def __init__(self) -> None:
-        self.found: dict[tuple[float, ...], dict[str, list[float]]] = {}
-
-    def add(self, theta: NDArray[np.float64], values: Mapping[str, Sequence[float]]) -> None:
-        """The values of one trajectory."""
-        collected = self.found.setdefault(tuple(theta.tolist()), {})
-        for metric, numbers in values.items():
-            collected.setdefault(metric, []).extend(numbers)
-
-    def state(self) -> list[Any]:
-        """A copy, in plain lists."""
-        return [[list(theta), {m: list(v) for m, v in metrics.items()}] for theta, metrics in self.found.items()]
-
-    @classmethod
-    def of(cls, state: Sequence[Any]) -> _Sums:
-        """What :meth:`state` returned."""
-        sums = cls()
-        sums.found = {tuple(theta): {m: list(v) for m, v in metrics.items()} for theta, metrics in state}
-        return sums
+def _rows(
+    space: ThetaSpace, source: Source, episode: Episode, values: Mapping[str, Sequence[float]], about: Row
+) -> list[Row]:
+    """One episode's rows, one for each metric."""
+    base: Row = {"theta_id": episode.theta_id, **theta_columns(space, episode.theta)}
+    base |= {"source": source.name, "episode_seed": episode.seed}
+    return [
+        {**base, "metric": m, "value": float(np.mean(v)), "starts": len(v), **about}
+        for m, v in values.items()
+        if len(v)
+    ]
 
 
-def _portions(
-    player: Player,
+def held_out_trajectories(
+    source: Source,
     make_env: MakeEnv,
     spec: EnvSpec,
-    episodes: Sequence[Episode],
-    at: int,
-    mark: Callable[[int], None],
-    tick: Callable[[], None],
+    space: ThetaSpace,
+    config: EvalConfig,
+    seed: int,
+    *,
+    player: Player | None = None,
+    at: int = 0,
+    mark: Callable[[int], None] = lambda begun: None,
+    tick: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[ParametricEnv, list[Trajectory]]]:
-    """Trajectories of the episodes from ``at`` on, a memory-bounded number at a time, with an environment that can
-    predict; ``mark`` is called before each portion and ``tick`` before each step."""
+    """Trajectories of all episodes, a memory-bounded number at a time, with an environment that can predict.
+
+    They depend on the source, the family, ``config`` and the seed alone, not on the model that is measured on them nor
+    on what it draws meanwhile.
+
+    Args:
+        player: the source's, where it stands at episode ``at``; None = at its beginning.
+        at: the episode to go on from, the first of a portion.
+        mark: called before each portion.
+        tick: called before each step; may raise to stop here.
+    """
+    episodes = held_out_episodes(space, config, seed, source)
+    members = source.acting(episodes, config.model_episodes, space)
+    player = player or source.actor(spec, seed)
     size = max(1, min(_RECORDS // 32, len(episodes)))
     envs: list[ParametricEnv] = []
     try:
         for _ in range(size):
             envs.append(made(make_env, spec.env_id))
-        while at < len(episodes):
-            mark(at)
-            part = collect(player, envs, spec, episodes[at : at + size], longest=LONGEST, tick=tick)
-            at += len(part)
-            records = max(t.length for t in part) + 1
+        for begun in range(at, len(episodes), size):
+            mark(begun)
+            chance = stream(seed, f"held-out chance: {source.name}, from episode {begun}")
+            part, acting = episodes[begun : begun + size], members[begun : begun + size]
+            with torch_seed(int(chance.integers(2**31))):
+                played = collect(player, envs, spec, part, longest=LONGEST, members=acting, tick=tick)
+            records = max(t.length for t in played) + 1
             fit = max(1, _RECORDS // records)
-            for first in range(0, len(part), fit):
-                yield envs[0], part[first : first + fit]
+            for first in range(0, len(played), fit):
+                yield envs[0], played[first : first + fit]
     finally:
         for env in envs:
             close(env, spec.env_id)
@@ -206,7 +228,7 @@ class _Starts(NamedTuple):
 
 
 def _starts(trajectories: Sequence[Trajectory], spec: EnvSpec, k: int, most: int, rng: np.random.Generator) -> _Starts:
-    """Evenly spaced start states with k actions from each.
+    """Start states with k actions from each: evenly spaced from a random one on, so that all times count alike.
 
     An episode that terminated goes on in its last observation, as the exact prediction has it, with random actions;
     one that was cut by its time limit offers no start from which step k was not reached.
@@ -216,7 +238,8 @@ def _starts(trajectories: Sequence[Trajectory], spec: EnvSpec, k: int, most: int
         final = trajectory.length - (1 if trajectory.terminated else k)
         if final < 0:
             continue
-        for start in np.unique(np.linspace(0, final, min(most, final + 1)).round().astype(int)):
+        number = min(most, final + 1)
+        for start in ((rng.uniform() + np.arange(number)) * (final + 1) / number).astype(int).clip(0, final):
             known = trajectory.actions[start + 1 : start + 1 + k]
             b.append(i)
             t.append(start)
@@ -237,39 +260,49 @@ def _errors(
     device: torch.device,
     seed: int,
     exact: Exact,
-) -> list[dict[str, list[float]]]:
-    """For each trajectory: metric → one value for each start state."""
+) -> tuple[str, list[dict[str, list[float]]]]:
+    """The keys that have exact predictions, and for each trajectory: metric → one value for each start state."""
     posterior = model.observe(as_batch(trajectories, device))
     found: list[dict[str, list[float]]] = [{} for _ in trajectories]
     one_step_kl = categorical_kl(posterior.posterior, posterior.prior).sum(-1).cpu().numpy()  # (B, T)
     for i, trajectory in enumerate(trajectories):
         found[i]["latent_kl_1"] = one_step_kl[i, 1 : trajectory.length + 1].tolist()
     rng = stream(seed, "actions after the end")
-    for k, most in {1: _STARTS["one"], config.horizon: _STARTS["open"]}.items():
+    exact_keys: tuple[str, ...] = ()
+    for k, kind in {1: "one", config.horizon: "open"}.items():
+        wanted, fewest, most = _STARTS[kind]
+        most = min(max(wanted // config.model_episodes, fewest), most)
         starts = _starts(trajectories, spec, k, most, rng)
-        if len(starts.b):
-            known = [
-                exact.predict(env, trajectories[i].episode, trajectories[i].raw[int(t)], a)
-                for i, t, a in zip(*starts[:3], strict=True)
-            ]
-            _measure_steps(model, known, spec, trajectories, posterior, starts, k, config.samples, found)
-    return found
+        if not len(starts.b):
+            continue
+        known = [
+            exact.predict(env, trajectories[i].episode, trajectories[i].raw[int(t)], actions)
+            for i, t, actions in zip(*starts[:3], strict=True)
+        ]
+        names = tuple(key.name for key in spec.observation if any(key.name in of_start for of_start in known))
+        exact_keys, samples = names or exact_keys, config.samples
+        prediction = _measure_steps(model, spec, trajectories, posterior, starts, k, names, samples, found)
+        # A call that failed leaves its start state out.
+        answered = np.array([bool(names) and set(of_start) == set(names) for of_start in known], np.bool_)
+        for metric, numbers in _distances(spec, known, answered, prediction, k).items():
+            for i, value in zip(starts.b[answered], numbers.tolist(), strict=True):
+                found[i].setdefault(metric, []).append(value)
+    return ", ".join(exact_keys), found
 
 
 def _measure_steps(
     model: Model,
-    exact: Sequence[Mapping[str, NDArray[np.float64]]],
     spec: EnvSpec,
     trajectories: Sequence[Trajectory],
     posterior: Posterior,
     starts: _Starts,
     k: int,
+    wanted: Sequence[str],
     samples: int,
     found: list[dict[str, list[float]]],
-) -> None:
-    """Add the errors k steps after each start state to ``found``; ``exact``: its exact distributions, where known."""
+) -> Prediction:
+    """Predict k steps from each start state and add to ``found`` the errors against what was seen there."""
     device = posterior.posterior.device
-    joint_keys = sorted(set().union(*exact))
     ends = [min(int(t) + k, trajectories[i].length) for i, t in zip(starts.b, starts.t, strict=True)]
     truth = {
         key.name: torch.from_numpy(
@@ -279,7 +312,7 @@ def _measure_steps(
     }
     b, t = torch.from_numpy(starts.b).to(device), torch.from_numpy(starts.t).to(device)
     actions = torch.from_numpy(starts.actions).to(device)
-    prediction = predict(model, posterior, b, t, actions, truth, spec.observation, joint_keys, samples)
+    prediction = predict(model, posterior, b, t, actions, truth, spec.observation, wanted, samples)
     values = {f"observation_nll_{k}": prediction.nll}
     if k > 1:
         reached = posterior.posterior[b, torch.tensor(ends, device=device)]
@@ -290,28 +323,33 @@ def _measure_steps(
         for i, value, real in zip(starts.b, numbers.cpu().tolist(), starts.recorded, strict=True):
             if real:
                 found[i].setdefault(metric, []).append(value)
-    if joint_keys:
-        metric = "one_step_tv" if k == 1 else f"open_loop_tv_{k}"
-        modelled = {name: prediction.joint[name].cpu().numpy() for name in joint_keys}
-        for n, i in enumerate(starts.b):
-            if joint_keys == sorted(exact[n]):  # a call that failed leaves its start state out
-                distances = [_total_variation(modelled[name][n], exact[n][name]) for name in joint_keys]
-                found[i].setdefault(metric, []).append(float(np.mean(distances)))
+    return prediction
 
 
-def _total_variation(halves: NDArray[np.float32], exact: NDArray[np.float64]) -> float:
-    """Total variation without the bias of a finite number of samples.
-
-    With S samples the expected distance is about a + b/√S, even for a perfect model (a = 0). The two halves of the
-    samples give a + b/√(S/2), and both together tell a. May fall a little below 0 by chance.
+def _distances(
+    spec: EnvSpec,
+    exact: Sequence[Mapping[str, NDArray[np.float64]]],
+    answered: NDArray[np.bool_],
+    prediction: Prediction,
+    k: int,
+) -> dict[str, NDArray[np.float64]]:
+    """Metric → its value in each start state that is ``answered``; nothing without exact predictions.
 
     Args:
-        halves: the distribution by each half of the samples, (2, Π classes); (1, Π classes) if there is one sample.
-        exact: (Π classes,).
+        exact: for each of n start states, by key, joint (Π classes,) or marginal (V, widest).
+        answered: (n,) start states with all keys that are predicted at all.
     """
-    together = 0.5 * abs(halves.mean(0) - exact).sum()
-    apart = 0.5 * abs(halves - exact).sum(1).mean()
-    return float(together - (apart - together) / (np.sqrt(2.0) - 1.0))
+    known, by_key = [of_start for of_start, kept in zip(exact, answered, strict=True) if kept], {}
+    for key in spec.observation if known else ():
+        if key.name in known[0]:
+            halves = prediction.factors[key.name].cpu().numpy()[answered].swapaxes(0, 1)  # n h ... -> h n ...
+            distance = total_variation if is_joint(key.classes) else misplaced
+            right = np.stack([of_start[key.name] for of_start in known])
+            by_key[key.name] = without_sampling_error(distance, halves, right)
+    values = {f"tv_{name}_{k}": numbers for name, numbers in by_key.items()}
+    if by_key and not not_covered([key.name for key in spec.observation], by_key):
+        values["one_step_tv" if k == 1 else f"open_loop_tv_{k}"] = np.max(list(by_key.values()), axis=0)
+    return values
 
 
 def _squared_error(prediction: Prediction, truth: dict[str, Tensor]) -> Tensor:

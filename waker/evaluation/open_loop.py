@@ -16,6 +16,7 @@ from torch import Tensor
 from waker.model.categorical_keys import CategoricalLayout
 from waker.model.rssm import RSSM, Posterior, State
 from waker.spaces import ObservationKey
+from waker_envs.predictions import is_joint
 
 _ROWS = 8192
 """Latent states rolled at once: enough to fill the matrix units, small enough for any memory."""
@@ -52,14 +53,15 @@ class Prediction:
     """The k-th step from each of n start states, averaged over samples.
 
     Attributes:
-        joint: for each key asked for, the joint distribution over its variables by each half of the samples,
-            (n, 2, Π classes); an episode that the model believes to have ended stays where it ended.
+        factors: for each key asked for, the distribution of its variables by each half of the samples, joint
+            (n, 2, Π classes) or marginal (n, 2, V, widest) as :func:`waker_envs.predictions.is_joint` has it; an
+            episode that the model believes to have ended stays where it ended.
         latent: marginal prior probabilities of each latent, (n, latents, classes).
         nll: −ln of the mean over samples of the likelihood of the true observation, (n,), all keys together.
         mean: mean decoded observation of each image and vector key, (n, ...).
     """
 
-    joint: dict[str, Tensor]
+    factors: dict[str, Tensor]
     latent: Tensor
     nll: Tensor
     mean: dict[str, Tensor]
@@ -81,7 +83,7 @@ def predict(
     actions: Tensor,
     truth: Mapping[str, Tensor],
     keys: Sequence[ObservationKey],
-    joint_keys: Sequence[str],
+    wanted: Sequence[str],
     samples: int,
 ) -> Prediction:
     """Roll the prior k steps from the posterior at (b, t), in portions that fit in memory.
@@ -91,7 +93,7 @@ def predict(
         actions: (n, k, A) taken from them.
         truth: by key, the observation after k steps, (n, ...).
         keys: of the observation.
-        joint_keys: categorical keys whose joint distribution is wanted.
+        wanted: categorical keys whose distribution is wanted.
         samples: S latent samples for each start state.
     """
     portion = max(1, _ROWS // samples)
@@ -100,9 +102,9 @@ def predict(
         rows = slice(at, at + portion)
         state = start_states(model, posterior, b[rows], t[rows], samples)
         seen = {name: value[rows] for name, value in truth.items()}
-        parts.append(_roll(model, state, actions[rows], seen, keys, joint_keys))
+        parts.append(_roll(model, state, actions[rows], seen, keys, wanted))
     return Prediction(
-        {name: torch.cat([p.joint[name] for p in parts]) for name in joint_keys},
+        {name: torch.cat([p.factors[name] for p in parts]) for name in wanted},
         torch.cat([p.latent for p in parts]),
         torch.cat([p.nll for p in parts]),
         {name: torch.cat([p.mean[name] for p in parts]) for name in parts[0].mean},
@@ -115,53 +117,60 @@ def _roll(
     actions: Tensor,
     truth: Mapping[str, Tensor],
     keys: Sequence[ObservationKey],
-    joint_keys: Sequence[str],
+    wanted: Sequence[str],
 ) -> Prediction:
-    classes = {key.name: key.classes for key in keys}
     samples, steps = state.deter.shape[1], actions.shape[1]
-    alive = torch.ones_like(state.deter[..., 0])  # (n, S): probability that the imagined episode still runs
-    joint: dict[str, Tensor] = {}
+    # A sample's episode ends at the first step where its probability of running falls to this: as often as the model
+    # believes, with one number a sample, and what it ends in is decoded once.
+    last_chance = torch.rand_like(state.deter[..., 0]) if wanted else state.deter[..., 0]  # (n, S)
+    alive = torch.ones_like(last_chance)
+    running, resting = torch.ones_like(last_chance, dtype=torch.bool), state.feature
     for step in range(steps):
         action = actions[:, step].unsqueeze(1).expand(-1, samples, -1)
         deter = model.rssm.transition(state, action)
         prior = model.rssm.prior(deter)
         state = State(model.rssm.sample(prior), deter)
-        last = step == steps - 1
-        if not (joint_keys or last):
-            continue
-        decoded = model.decoder(state.feature)
-        # Mass that ends here stays here: the exact prediction keeps an ended episode in its last observation.
-        goes_on = torch.zeros_like(alive) if last else model.continue_probability(state.feature)
-        share = alive * (1.0 - goes_on)
-        alive = alive * goes_on
-        for name in joint_keys:
-            # Not decoder.predict: it would turn all the other keys into probabilities too, at every step.
-            here = _joint(model.decoder.layout(name).log_probabilities(decoded[name]).exp(), classes[name], share)
-            joint[name] = joint[name] + here if name in joint else here
+        if wanted and steps > 1:
+            resting = torch.where(running.unsqueeze(-1), state.feature, resting)
+            if step < steps - 1:
+                alive = alive * model.continue_probability(state.feature)
+                running = running & (alive > last_chance)
+    decoded = model.decoder(state.feature)
     nll = model.decoder.nll(decoded, {name: _spread(value, samples) for name, value in truth.items()})
     shown = model.decoder.predict(decoded) if any(key.kind != "categorical" for key in keys) else {}
     total = torch.stack([nll[key.name] for key in keys]).sum(0)  # (n, S)
+    at_rest = model.decoder(resting) if wanted and steps > 1 and not running.all() else decoded
     return Prediction(
-        joint,
+        # Not decoder.predict: it would turn all the other keys into probabilities too.
+        {k.name: _distribution(model.decoder, k, at_rest[k.name]) for k in keys if k.name in wanted},
         prior.exp().mean(1),
         -(torch.logsumexp(-total, 1) - torch.log(torch.tensor(float(samples), device=total.device))),
         {key.name: shown[key.name].mean(1) for key in keys if key.kind != "categorical"},
     )
 
 
-def _spread(value: Tensor, samples: int) -> Tensor:
-    """(n, ...) → (n, S, ...), without a copy."""
-    return value.unsqueeze(1).expand(value.shape[0], samples, *value.shape[1:])
-
-
-def _joint(probabilities: Tensor, classes: tuple[int, ...], share: Tensor) -> Tensor:
-    """The mean over each half of the samples of the variables' product: (n, S, V, widest), (n, S) → (n, 2, Π classes).
+def _distribution(decoder: PredictionDecoder, key: ObservationKey, logits: Tensor) -> Tensor:
+    """A key's distribution by each half of the samples, (n, 2, Π classes) or (n, 2, V, widest), from (n, S, Σ classes).
 
     Variables are independent given a latent state; their mixture over samples is not. The halves tell how far chance
     alone carries a distance from the truth.
     """
-    product = share.unsqueeze(-1)  # (n, S, 1)
-    for variable, count in enumerate(classes):
-        factor = probabilities[..., variable, :count]
-        product = (product.unsqueeze(-1) * factor.unsqueeze(-2)).flatten(-2)
-    return torch.stack([half.mean(1) for half in product.chunk(2, 1)], 1)
+    probabilities = decoder.layout(key.name).log_probabilities(logits).exp()  # (n, S, V, widest)
+    halves = probabilities.chunk(2, 1)
+    if not is_joint(key.classes):
+        return torch.stack([half.mean(1) for half in halves], 1)
+    return torch.stack([_joint(half, key.classes) for half in halves], 1)
+
+
+def _joint(probabilities: Tensor, classes: tuple[int, ...]) -> Tensor:
+    """The mean over samples of the variables' product: (n, S, V, widest) → (n, Π classes)."""
+    product = probabilities.new_ones(*probabilities.shape[:2], 1)
+    for variable, count in enumerate(classes[:-1]):
+        product = (product.unsqueeze(-1) * probabilities[..., variable, :count].unsqueeze(-2)).flatten(-2)
+    last = probabilities[..., len(classes) - 1, : classes[-1]]
+    return (product.transpose(1, 2) @ last).flatten(1) / probabilities.shape[1]  # n i s, n s j -> n (i j)
+
+
+def _spread(value: Tensor, samples: int) -> Tensor:
+    """(n, ...) → (n, S, ...), without a copy."""
+    return value.unsqueeze(1).expand(value.shape[0], samples, *value.shape[1:])

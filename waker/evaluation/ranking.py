@@ -1,7 +1,8 @@
 """How well the curriculum's estimate ranks the world model's true error over θ.
 
-Called by :mod:`waker.evaluation.summary` and the report. A curriculum only has to order θ: Spearman's correlation says
-whether it does. Measure it on DR runs: a curriculum that works equalises the very error it measures.
+Called by :mod:`waker.commands.compare` and the report. A curriculum only has to order θ: Spearman's correlation says
+whether it does. Measure it on DR runs: a curriculum that works equalises the very error it measures. Beside it stands
+the ceiling that the measurement of the true error itself sets (:mod:`waker.evaluation.reliability`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import numpy as np
 import pandas as pd
 
 from waker.evaluation.metrics import spearman
+from waker.evaluation.reliability import by_episode, ceiling
+from waker.evaluation.sources import known, pooled
 
 RUN = ("domain", "sampler", "explorer", "seed")
 """Columns that tell runs apart, where rows of several runs come together."""
@@ -39,14 +42,16 @@ def rank_correlation(curriculum: pd.DataFrame, model_error: pd.DataFrame) -> pd.
     Args:
         curriculum: rows with step, theta_id, estimate (NaN = no estimate yet). Rows that stand for several θ (column
             ``thetas``, see :mod:`waker.curriculum.thinning`) are left out.
-        model_error: rows with step, theta_id, metric, value. Rows outside a finite space (theta_id −1) are left out.
+        model_error: rows with step, theta_id, metric, value, of episodes of sources or means of them. Rows outside a
+            finite space (theta_id −1) are left out.
 
     Returns:
-        Rows of the run's columns (those of :data:`RUN` that both have), step, metric, spearman, theta (how many θ
-        were compared). Estimates are those of the last snapshot at or before the measurement, or of the first
-        snapshot if all came later.
+        Rows of the run's columns (those of :data:`RUN` that both have), step, metric, spearman, ceiling (the highest
+        that an estimate can be expected to reach with this measurement; NaN where rows are not of episodes or of one
+        each), theta (how many θ were compared). Estimates are those of the last snapshot at or before the measurement,
+        or of the first snapshot if all came later.
     """
-    columns = ["step", "metric", "spearman", "theta"]
+    columns = ["step", "metric", "spearman", "ceiling", "theta"]
     keys = [c for c in RUN if c in curriculum and c in model_error]
     if curriculum.empty or model_error.empty:
         return pd.DataFrame(columns=[*keys, *columns])
@@ -63,16 +68,18 @@ def rank_correlation(curriculum: pd.DataFrame, model_error: pd.DataFrame) -> pd.
         before = snapshots.loc[snapshots["step"] <= step, "step"]
         at = before.max() if len(before) else snapshots["step"].min()
         estimates = snapshots[snapshots["step"] == at].drop_duplicates("theta_id", keep="last")
-        known = estimates.set_index("theta_id")["estimate"].astype(float)
+        held = estimates.set_index("theta_id")["estimate"].astype(float)
         for metric, measured in errors.groupby("metric"):
-            by_theta = measured.groupby("theta_id")["value"].mean()
-            estimate = known.reindex(by_theta.index)
+            by_theta = pooled(measured).groupby("theta_id")["value"].mean()
+            estimate = held.reindex(by_theta.index)
+            of_compared = by_episode(known(measured), by_theta.index[estimate.notna()].tolist())
             rows.append(
                 {
                     **dict(zip(keys, identity, strict=True)),
                     "step": step,
                     "metric": metric,
                     "spearman": spearman(estimate.to_numpy(), by_theta.to_numpy()),
+                    "ceiling": ceiling(of_compared),
                     "theta": int(estimate.notna().sum()),
                 }
             )

@@ -23,6 +23,7 @@ from waker.evaluation.open_loop import Model
 from waker.evaluation.pieces import Pieces
 from waker.evaluation.plan import stream
 from waker.evaluation.rollouts import MakeEnv, RewardFunction, Row, evaluate
+from waker.evaluation.sources import RANDOM_ONLY, Source
 from waker.interrupts import Paused
 from waker.learner import Player
 from waker.rundir import FILM_FILE, SPACE_FILE
@@ -91,6 +92,7 @@ def measure(
     device: torch.device | str = "cpu",
     seed: int = SEED,
     pieces: Pieces | None = None,
+    sources: Sequence[Source] = RANDOM_ONLY,
 ) -> Measurement:
     """Evaluate task policies (if there are any) and a random policy, the world model's error, and its film strip.
 
@@ -104,6 +106,7 @@ def measure(
         rewards: reward functions of tasks the environment does not have.
         seed: of episodes and chance; not the run's.
         pieces: what was measured before, and where to keep it when a signal comes.
+        sources: who acts in the held-out episodes of the world model's error; the same for all runs of a comparison.
 
     Raises:
         UserError: an unknown task, or an environment that fails.
@@ -126,7 +129,9 @@ def measure(
         played = [*play(player, "learned"), *play(references, "random")]
     errors = pieces.measured(
         "the world model's error",
-        lambda piece: model_error.measure(model, make_env, spec, space, config, seed, device=device, piece=piece),
+        lambda piece: model_error.measure(
+            model, make_env, spec, space, config, seed, device=device, sources=sources, piece=piece
+        ),
     )
     return Measurement(
         [{**identity, **row} for row in played],

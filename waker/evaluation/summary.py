@@ -28,12 +28,20 @@ TITLES = {
     "completion": "completion",
     "worst_model_error": "worst-θ model error",
     "mean_model_error": "mean model error",
+    "model_error_random": "… random actions",
+    "model_error_explorer": "… reference's explorer",
+    "model_error_tasks": "… reference's task policies",
+    "estimate_rank": "estimate's rank correlation with it",
+    "estimate_rank_ceiling": "… its ceiling",
     "hard_share": "data on hard θ",
     "exact_share": "episodes of exact value",
 }
 """Quantity → heading. ``return_<suite>`` are mean returns of the suites beyond DR."""
-LOWER_IS_BETTER = {"mean_regret", "worst_regret", "worst_model_error", "mean_model_error"}
-NEUTRAL = {"hard_share", "exact_share"}
+LOWER_IS_BETTER = {
+    *("mean_regret", "worst_regret", "worst_model_error", "mean_model_error"),
+    *("model_error_random", "model_error_explorer", "model_error_tasks"),
+}
+NEUTRAL = {"hard_share", "exact_share", "estimate_rank", "estimate_rank_ceiling"}
 SHARES = {"fraction_of_optimum", "completion", "hard_share", "exact_share"}
 """Quantities shown in per cent."""
 _WITHIN = {"completion", "hard_share", "exact_share"}

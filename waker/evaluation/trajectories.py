@@ -55,14 +55,16 @@ def collect(
     *,
     longest: int,
     tick: Callable[[], None] = lambda: None,
+    members: NDArray[np.int64] | None = None,
 ) -> list[Trajectory]:
-    """Play one episode in each environment, all stepped together by :func:`member` of ``player``.
+    """Play one episode in each environment, all stepped together.
 
     Args:
         player: acts stochastically (a held-out trajectory should wander as training's do).
         envs: at least as many as ``episodes``.
         longest: steps after which an episode is cut.
         tick: called before every step; may raise to stop here.
+        members: of the player, who acts in each episode; None = :func:`member` in all.
 
     Raises:
         UserError: an environment that raises, or returns what it must not.
@@ -72,7 +74,8 @@ def collect(
     raw, split = [[first[0]] for first in begun], [[first[1]] for first in begun]
     actions = [[np.zeros(spec.action.dim, np.float32)] for _ in episodes]
     running, terminated = np.ones(n, bool), np.zeros(n, bool)
-    state, first, members = player.initial(n), np.ones(n, bool), np.full(n, member(player), np.int64)
+    state, first = player.initial(n), np.ones(n, bool)
+    members = np.full(n, member(player), np.int64) if members is None else members
     for _ in range(longest):
         if not running.any():
             break

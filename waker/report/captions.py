@@ -68,7 +68,13 @@ ERRORS = (
 )
 RANKS = (
     "Spearman's correlation over θ between the curriculum's estimate and the true error: 1 = the same order, 0 = "
-    "none. Read it on dr runs: a curriculum that works equalises the very error it ranks."
+    "none. Read it on dr runs: a curriculum that works equalises the very error it ranks. Dotted: the ceiling. The "
+    "true error is measured on a few episodes, and no estimate can be expected to agree with it better than this (√ of "
+    "the agreement of its two halves, corrected for their length)."
+)
+SOURCES = (
+    "The same error apart by who acted in the held-out episodes: uniform random actions, or the explorer and the task "
+    "policies of the reference run, the same for all runs. Solid: mean over θ; dashed: the worst θ."
 )
 FILM_LEAD = (
     "Held-out episodes. The model sees the first frames (pale: its reconstructions), then goes on alone with the "

@@ -5,7 +5,7 @@ Colour is the sampler; one seed is a thin line, the mean of several a thick one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from waker.evaluation.numbers import error_sample
+from waker.evaluation.sources import sources_of
 from waker.evaluation.worst import worst_of
 from waker.report.style import colours, grid, legend, steps_axis, style
 
@@ -66,15 +67,30 @@ def error_curves(model_error: pd.DataFrame) -> Figure:
     Args:
         model_error: step, group, seed, theta_id, theta_<name>…, metric, value: rows of θ, or of their episodes.
     """
+    metrics = sorted(model_error["metric"].unique(), key=lambda m: ("tv" not in m, m))
+    return _mean_and_worst({m.replace("_", " "): model_error[model_error["metric"] == m] for m in metrics})
+
+
+def source_curves(model_error: pd.DataFrame) -> Figure:
+    """:func:`error_curves` of one metric, a panel for each source of held-out episodes.
+
+    Args:
+        model_error: rows with ``source``.
+    """
+    names = sources_of(model_error)
+    return _mean_and_worst({name: model_error[model_error["source"] == name] for name in names})
+
+
+def _mean_and_worst(panels_rows: Mapping[str, pd.DataFrame]) -> Figure:
+    """A panel for each entry's rows: their mean over θ (solid) and their worst θ (dashed) through training."""
     with style():
-        metrics = sorted(model_error["metric"].unique(), key=lambda m: ("tv" not in m, m))
-        figure, panels = grid(len(metrics), 3, 3.5, 2.2)
-        palette = colours(model_error["group"])
-        for panel, metric in zip(panels, metrics, strict=True):
-            rows = _over_theta(model_error[model_error["metric"] == metric])
+        figure, panels = grid(len(panels_rows), 3, 3.5, 2.2)
+        palette = colours(pd.concat([rows["group"] for rows in panels_rows.values()]))
+        for panel, (title, of_panel) in zip(panels, panels_rows.items(), strict=True):
+            rows = _over_theta(of_panel)
             for kind, look in (("mean", "-"), ("worst", "--")):
                 _draw(panel, rows, kind, palette, look)
-            panel.set_title(metric.replace("_", " "))
+            panel.set_title(title)
             panel.set_ylim(bottom=min(0.0, panel.get_ylim()[0]))
             steps_axis(panel)
         legend(figure, palette, **{"mean over θ": {"ls": "-"}, "worst θ": {"ls": "--"}})
@@ -96,6 +112,8 @@ def _over_theta(rows: pd.DataFrame) -> pd.DataFrame:
 def rank_curves(ranks: pd.DataFrame) -> Figure:
     """Spearman's correlation of estimate and true error through training, a panel for each metric.
 
+    Dotted: the ceiling that the measurement sets, where it is known.
+
     Args:
         ranks: rows of :func:`waker.evaluation.ranking.rank_correlation` with group and seed.
     """
@@ -106,11 +124,13 @@ def rank_curves(ranks: pd.DataFrame) -> Figure:
         for panel, metric in zip(panels, metrics, strict=True):
             rows = ranks[ranks["metric"] == metric].dropna(subset=["spearman"])
             _draw(panel, rows, "spearman", palette, points=True)
+            _draw(panel, rows.dropna(subset=["ceiling"]), "ceiling", palette, ":")
             panel.axhline(0, color="#9aa5b1", lw=0.8)
             panel.set_ylim(-1.05, 1.05)
             panel.set_title(metric.replace("_", " "))
             steps_axis(panel)
-        legend(figure, palette)
+        dotted = {"ceiling": {"ls": ":"}} if ranks["ceiling"].notna().any() else {}
+        legend(figure, palette, **dotted)
         return figure
 
 

@@ -9,14 +9,23 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
+from waker.evaluation.errors_compared import compared_errors, error_numbers
 from waker.evaluation.numbers import compare_runs, worth
 from waker.evaluation.plan import DR_SUITE
 from waker.evaluation.ranking import primary_metric, rank_correlation
+from waker.evaluation.sources import pooled, shared, sources_of
 from waker.evaluation.steps import Steps, choose_steps
 from waker.evaluation.summary import ALL, GROUP, seeds_told, summarise, task_order
 from waker.report import captions
 from waker.report.blocks import Picture, Section, summary_table
-from waker.report.curves import error_curves, learning_curves, metric_columns, rank_curves, share_curves
+from waker.report.curves import (
+    error_curves,
+    learning_curves,
+    metric_columns,
+    rank_curves,
+    share_curves,
+    source_curves,
+)
 from waker.report.data import RunData, hard_ids, latest, stack, stands_for, theta_names
 from waker.report.film import film_strip
 from waker.report.returns import by_suite, by_theta, too_many
@@ -54,7 +63,7 @@ def _compared_at(runs: Sequence[RunData]) -> Steps:
     """The steps at which these runs are compared: those of the summary."""
     evaluation = stack(runs, "evaluation")
     learned = evaluation[evaluation["policy"] == "learned"] if "policy" in evaluation else evaluation
-    return choose_steps(learned, stack(runs, "model_error"), stack(runs, "episodes"))
+    return choose_steps(learned, _errors(runs), stack(runs, "episodes"))
 
 
 def _final(runs: Sequence[RunData], table: str, rows: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -73,10 +82,16 @@ def _final(runs: Sequence[RunData], table: str, rows: pd.DataFrame | None = None
     return cut
 
 
+def _errors(runs: Sequence[RunData]) -> pd.DataFrame:
+    """Model errors that are comparable; the section on the world model says what was left out."""
+    return shared(stack(runs, "model_error"))[0]
+
+
 def _summary(runs: Sequence[RunData]) -> Section | None:
-    tables = (stack(runs, "evaluation"), stack(runs, "model_error"), stack(runs, "episodes"))
-    numbers, notes = compare_runs(*tables, hard_ids(runs))
-    summary = summarise(numbers)
+    evaluation, errors, episodes = stack(runs, "evaluation"), _errors(runs), stack(runs, "episodes")
+    numbers, notes = compare_runs(evaluation, errors, episodes, hard_ids(runs))
+    more = error_numbers(stack(runs, "curriculum"), compared_errors(evaluation, errors, episodes))
+    summary = summarise(pd.concat([numbers, more], ignore_index=True) if len(more) else numbers)
     if summary.empty:
         return None
     over = set(summary["interval"])
@@ -95,7 +110,7 @@ def _summary(runs: Sequence[RunData]) -> Section | None:
 
 def _curriculum(runs: Sequence[RunData]) -> Section | None:
     figures, snapshots = [], _snapshots(runs)
-    errors, episodes = latest(_final(runs, "model_error")), _final(runs, "episodes")
+    errors, episodes = latest(_final(runs, "model_error", _errors(runs))), _final(runs, "episodes")
     names = theta_names(snapshots, errors, episodes)
     if not names or (snapshots.empty and errors.empty and episodes.empty):
         return None
@@ -118,7 +133,7 @@ def _curriculum(runs: Sequence[RunData]) -> Section | None:
         shown = metric.replace("_", " ")
         figures.append(
             Picture.of(
-                theta_map(errors[errors["metric"] == metric], names, shown),
+                theta_map(pooled(errors[errors["metric"] == metric]), names, shown),
                 captions.TRUE_ERROR.format(metric=shown),
                 "True error",
             )
@@ -198,16 +213,20 @@ def _returns(runs: Sequence[RunData]) -> Section | None:
 
 
 def _model(runs: Sequence[RunData]) -> Section | None:
-    errors = stack(runs, "model_error")
-    if errors.empty:
+    errors, told = shared(stack(runs, "model_error"))
+    if errors.empty and not told:
         return None
-    figures = [Picture.of(error_curves(errors), captions.ERRORS, "World-model error")]
+    figures = [Picture.of(error_curves(errors), captions.ERRORS, "World-model error")] if len(errors) else []
+    metric = primary_metric(errors["metric"].unique().tolist()) if len(errors) else None
+    if metric is not None and len(sources_of(errors)) > 1:
+        title = f"{metric.replace('_', ' ')}, by who acted"
+        figures.append(Picture.of(source_curves(errors[errors["metric"] == metric]), captions.SOURCES, title))
     ranks = rank_correlation(stack(runs, "curriculum"), errors)
     if not ranks.empty and ranks["spearman"].notna().any():
         several = len({r.explorer for r in runs}) > 1
         ranks["group"] = ranks["sampler"] + (" (" + ranks["explorer"] + ")" if several else "")
         figures.append(Picture.of(rank_curves(ranks), captions.RANKS, "Does the estimate rank θ rightly?"))
-    return Section("model", "World model", figures=figures)
+    return Section("model", "World model", " ".join(f"Note: {line}." for line in told), figures=figures)
 
 
 def _film(runs: Sequence[RunData]) -> Section | None:

@@ -17,11 +17,14 @@ from waker_envs.cleanup.arena import ARENAS, cleanup_theta_space
 from waker_envs.grids.cleanup_exact import Room, Solution, solve
 from waker_envs.grids.pictures import PIXELS, Picture, TileSet, framed
 from waker_envs.grids.pushing import N_ACTIONS, move
+from waker_envs.predictions import certain
 
 GREEN, BLUE = 1, 2
 """Colours of blocks."""
 _FLOOR, _WALL, _GREEN_GOAL, _BLUE_GOAL = range(4)
 _FRAME = 7
+_AGENT, _BLOCKS, _CELLS = (_FRAME, _FRAME), (3,) * _FRAME**2, (4,) * _FRAME**2
+"""Classes of the variables of each key."""
 
 
 def arena_side(arena: int) -> int:
@@ -130,9 +133,9 @@ class GridCleanUp(ParametricEnv):
             self.observation_space = spaces.Box(0, 255, (PIXELS, PIXELS, 3), np.uint8)
         else:
             self.observation_space = spaces.Dict(
-                agent=spaces.MultiDiscrete([_FRAME, _FRAME]),
-                blocks=spaces.MultiDiscrete([3] * _FRAME**2),
-                cells=spaces.MultiDiscrete([4] * _FRAME**2),
+                agent=spaces.MultiDiscrete(list(_AGENT)),
+                blocks=spaces.MultiDiscrete(list(_BLOCKS)),
+                cells=spaces.MultiDiscrete(list(_CELLS)),
             )
 
     def begin(self, theta: Theta) -> Any:
@@ -221,27 +224,28 @@ class GridCleanUp(ParametricEnv):
     def predict(
         self, theta: ArrayLike, seed: int, observation: Any, actions: ArrayLike
     ) -> dict[str, NDArray[np.float64]]:
-        """Where the agent will be after each action of an open-loop sequence; certain, as nothing here is random.
+        """What will be seen after each action of an open-loop sequence; certain, as nothing here is random.
 
         Args:
             observation: where the sequence starts.
             actions: shape (k,).
 
         Returns:
-            ``{"agent": (k, 7, 7)}``, one-hot over rows and columns; empty for pixel observations, which have no
-            categorical key.
+            ``agent`` (k, 7, 7), one-hot over rows and columns; ``blocks`` (k, 49, 3) and ``cells`` (k, 49, 4), one-hot
+            over the classes of each cell. Empty for pixel observations, which have no categorical key.
         """
         if self.obs_kind == "pixels":
             return {}
         side = arena_side(int(self._checked(theta)[0]))
         row, column = (int(x) for x in observation["agent"])
-        agent, blocks = row * _FRAME + column, list(observation["blocks"])
+        agent, blocks = row * _FRAME + column, [int(block) for block in observation["blocks"]]
         sequence = np.asarray(actions, np.int64)
-        rows = np.zeros((len(sequence), _FRAME * _FRAME))
+        agents, boards = np.zeros((len(sequence), 2), np.int64), np.zeros((len(sequence), _FRAME**2), np.int64)
         for k, action in enumerate(sequence.tolist()):
             agent = move(_FRAME, side, agent, blocks, action)
-            rows[k, agent] = 1.0
-        return {"agent": rows.reshape(-1, _FRAME, _FRAME)}
+            agents[k], boards[k] = divmod(agent, _FRAME), blocks
+        cells = np.broadcast_to(_floor_plan(side), boards.shape)
+        return {"agent": certain(agents, _AGENT), "blocks": certain(boards, _BLOCKS), "cells": certain(cells, _CELLS)}
 
 
 class _Start(NamedTuple):

@@ -18,6 +18,7 @@ from waker_envs.checked import check_choice, checked_count, checked_index
 from waker_envs.grids.hazards_exact import action_values, forward
 from waker_envs.grids.layouts import HAZARD, N_ACTIONS, TILES, WALL, Layout, check_room, hazard_count, make_layout
 from waker_envs.grids.pictures import PIXELS, Picture, TileSet, framed
+from waker_envs.predictions import certain
 
 _FLOOR_COLOURS = (None, "purple", "yellow", "grey")
 _FIRST_FRESH = 1 << 32  # fresh layouts never coincide with the numbered ones
@@ -256,7 +257,7 @@ class GridHazards(ParametricEnv):
     def predict(
         self, theta: ArrayLike, seed: int, observation: Any, actions: ArrayLike
     ) -> dict[str, NDArray[np.float64]]:
-        """The exact distribution of the agent's cell after each action of an open-loop sequence.
+        """The exact distribution of what will be seen after each action of an open-loop sequence.
 
         A hazard holds whoever enters it. The time limit is not modelled: it is not in the observation.
 
@@ -265,17 +266,21 @@ class GridHazards(ParametricEnv):
             actions: shape (k,).
 
         Returns:
-            ``{"agent": (k, n, n)}`` over rows and columns; empty for pixel observations, which have no
-            categorical key.
+            ``agent`` (k, n, n) over rows and columns; ``cells``, which stay as they are, in the form of
+            :mod:`waker_envs.predictions`. Empty for pixel observations, which have no categorical key.
         """
         if self.obs_kind == "pixels":
             return {}
         checked = self._checked(theta)
         layout, _, _ = self._episode(checked, seed)
         row, column = (int(x) for x in observation["agent"])
-        slip = self.slips[self._slip_level(checked)]
-        rows = forward(layout, slip, row * self.frame + column, np.asarray(actions, np.int64))
-        return {"agent": rows.reshape(-1, self.frame, self.frame)}
+        level = self._slip_level(checked)
+        rows = forward(layout, self.slips[level], row * self.frame + column, np.asarray(actions, np.int64))
+        cells = np.broadcast_to(self._classes(layout, level), (len(rows), self.frame**2))
+        return {
+            "agent": rows.reshape(-1, self.frame, self.frame),
+            "cells": certain(cells, (self.n_classes,) * self.frame**2),
+        }
 
     def _episode(self, theta: ArrayLike, seed: int) -> tuple[Layout, int, int]:
         rng, _ = seeding.np_random(int(seed))

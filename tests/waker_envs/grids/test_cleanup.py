@@ -168,17 +168,29 @@ def test_hard_episodes_can_be_finished_in_time(theta: list[int], task: str) -> N
         assert info["completion"][env.tasks.index(task)] == 1
 
 
-def test_predictions_are_where_the_agent_goes() -> None:
-    env = GridCleanUp()
-    for seed, theta in enumerate(env.theta_space.hard):
+def test_predictions_are_all_that_is_then_seen() -> None:
+    """Against the environment itself: agent, blocks and cells after every action, also in mid-episode."""
+    env, moved = GridCleanUp(), 0
+    for seed, theta in enumerate([*env.theta_space.hard, *env.theta_space.suites["5-blocks"].thetas]):
         observation = start(env, theta, seed)
         env.action_space.seed(seed)
-        actions = [int(env.action_space.sample()) for _ in range(30)]
-        rows = env.predict(theta, seed, observation, actions)["agent"]
-        np.testing.assert_array_equal(rows.sum((1, 2)), 1)
+        for _ in range(seed):
+            observation, *_ = env.step(env.action_space.sample())
+        actions = [int(env.action_space.sample()) for _ in range(40)]
+        before = observation["blocks"].tolist()
+        rows = env.predict(theta, seed, observation, actions)
+        assert set(rows) == set(observation)
+        assert [rows[key].shape for key in ("agent", "blocks", "cells")] == [(40, 7, 7), (40, 49, 3), (40, 49, 4)]
+        np.testing.assert_array_equal(rows["agent"].sum((1, 2)), 1)
+        for key in ("blocks", "cells"):
+            np.testing.assert_array_equal(rows[key].sum(2), 1)
         for k, action in enumerate(actions):
             observation, *_ = env.step(action)
-            assert rows[k][tuple(observation["agent"])] == 1
+            assert rows["agent"][k][tuple(observation["agent"])] == 1
+            for key in ("blocks", "cells"):
+                np.testing.assert_array_equal(rows[key][k].argmax(1), observation[key])
+        moved += observation["blocks"].tolist() != before
+    assert moved >= 5
 
 
 def test_pictures_show_blocks_and_agent() -> None:

@@ -198,7 +198,11 @@ def test_predictions_of_several_steps_equal_the_frequencies_of_play() -> None:
     surprise, variance = np.zeros((6, 5, 5)), np.zeros((6, 5, 5))
     for seed in range(1500):
         observation, _ = env.reset(seed=seed, options={"theta": theta})
-        p = env.predict(theta, seed, observation, actions)["agent"]
+        predicted = env.predict(theta, seed, observation, actions)
+        assert set(predicted) == set(observation)
+        assert (predicted["cells"].argmax(2) == observation["cells"]).all()
+        assert (predicted["cells"].max(2) == 1).all()
+        p = predicted["agent"]
         np.testing.assert_allclose(p.sum((1, 2)), 1)
         ended = False
         for k, action in enumerate(actions):

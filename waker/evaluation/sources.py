@@ -1,0 +1,165 @@
+"""Who acts in the held-out trajectories that the world model is measured on, the same for all runs of a comparison.
+
+Where a uniform random agent goes is not where policies go. So a measurement takes a fixed mixture: random actions, and
+the explorer and the task policies of one *reference run*, never those of the run that is measured (each would choose
+its own examination). Episodes, actions and their chance depend on the family, the settings and the reference alone.
+Called by :mod:`waker.evaluation.model_error`; :mod:`waker.reference` makes the sources of a reference run, tables and
+reports read the rows with :func:`pooled` and :func:`shared`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from waker.behaviour.player import RandomPlayer
+from waker.evaluation.plan import Episode, stream
+from waker.learner import Player
+from waker.spaces import EnvSpec
+from waker_envs.api import ThetaSpace
+
+RANDOM = "random"
+RUN = ["domain", "sampler", "explorer", "seed"]
+IDENTITY = ["source", "held_out", "exact_keys"]
+"""Columns that say what a row was measured on, and which keys its total variation sees."""
+UNKNOWN = "not recorded"
+"""Of rows that were measured before these columns were there."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One part of the mixture.
+
+    Attributes:
+        name: the rows' ``source``: ``random``, ``explorer`` or ``tasks``.
+        player: who acts; None = uniform random actions.
+        members: of the player, which take a θ's episodes in turn.
+        domains: of each member, the domain that its task exists in (None = all); () = all exist everywhere.
+        about: where it is from: a reference run and its checkpoint.
+    """
+
+    name: str
+    player: Player | None = None
+    members: tuple[int, ...] = (0,)
+    domains: tuple[int | None, ...] = ()
+    about: str = "uniform random actions"
+
+    def actor(self, spec: EnvSpec, seed: int) -> Player:
+        """The player, at its beginning."""
+        return self.player or RandomPlayer(spec.action, stream(seed, self.purpose("held-out actions")))
+
+    def purpose(self, of: str) -> str:
+        """Names a stream of chance of its own: episodes of different sources are different ones."""
+        return of if self.name == RANDOM else f"{of}: {self.name}"
+
+    def acting(self, episodes: Sequence[Episode], each: int, space: ThetaSpace) -> NDArray[np.int64]:
+        """Which member acts in each episode, (episodes,): in turn those whose task exists there.
+
+        Args:
+            episodes: ``each`` of every θ, one θ after the other.
+            space: says which domain a θ belongs to.
+        """
+        chosen = []
+        domains = self.domains or (None,) * len(self.members)
+        for at, episode in enumerate(episodes):
+            here = None if space.groups is None or episode.theta_id < 0 else int(space.groups[episode.theta_id])
+            able = [m for m, d in zip(self.members, domains, strict=True) if None in (d, here) or d == here]
+            able = able or list(self.members)
+            # Another one begins at the next θ: there may be fewer episodes than members.
+            chosen.append(able[(at % each + at // each) % len(able)])
+        return np.array(chosen, np.int64)
+
+
+RANDOM_ONLY = (Source(RANDOM),)
+
+
+def pooled(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row for each (run, step, θ, metric): the mean over sources of the mean over their episodes.
+
+    Rows that are such means already (of runs measured before rows were of episodes) and rows that name no θ keep their
+    values.
+    """
+    return _means(rows, by_source=False)
+
+
+def by_source(rows: pd.DataFrame) -> pd.DataFrame:
+    """:func:`pooled` for each source alone, with its column ``source``."""
+    return _means(rows, by_source=True)
+
+
+def _means(rows: pd.DataFrame, by_source: bool) -> pd.DataFrame:
+    theta = [c for c in rows if str(c).startswith("theta_")]
+    if rows.empty or not theta:
+        return rows
+    rows = known(rows)
+    keys = [c for c in (*RUN, "run", "group", "step", "updates", *theta, "metric") if c in rows]
+    # By θ's coordinates as well: those outside a finite space share the id −1. One domain's rows lack those of others.
+    means = rows.groupby([*keys, "source"], sort=False, dropna=False)["value"].mean().reset_index()
+    return means if by_source else means.groupby(keys, sort=False, dropna=False)["value"].mean().reset_index()
+
+
+def known(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the columns of :data:`IDENTITY`, which older ones lack: then it was random actions."""
+    missing = {"source": RANDOM, "held_out": UNKNOWN, "exact_keys": UNKNOWN}
+    return rows.assign(**{c: rows[c].fillna(missing[c]) if c in rows else missing[c] for c in IDENTITY})
+
+
+def shared(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The rows that are comparable: those of the sources that every run was measured on alike.
+
+    Args:
+        rows: of model errors, of the runs of one domain.
+
+    Returns:
+        The rows, and one line for each thing that was left out or is not known.
+    """
+    if rows.empty or not set(RUN) <= set(rows):
+        return rows, []
+    rows, notes = known(rows), list[str]()
+    # As one string: what differs in any of the three differs.
+    first, *others = (rows[column].astype(str) for column in IDENTITY)
+    rows["_identity"] = first.str.cat(others, sep=" · ")
+    newest = rows[rows["step"] == rows.groupby(RUN)["step"].transform("max")] if "step" in rows else rows
+    measured = {
+        " · ".join(map(str, run)): set(part["_identity"].unique()) for run, part in newest.groupby(RUN, sort=False)
+    }
+    common = set.intersection(*measured.values())
+    if any(what != common for what in measured.values()):
+        notes.append(_difference(measured, common))
+        rows = rows[rows["_identity"].isin(common)]
+    if "step" in rows and len(rows):
+        # A later `waker evaluate` measures the last step alone: a curve must not go from one mixture to another.
+        alike = [set(part["_identity"].unique()) == common for _, part in rows.groupby([*RUN, "step"])]
+        kept = rows.groupby([*RUN, "step"]).ngroup().map(dict(enumerate(alike))).astype(bool)
+        if not kept.all():
+            notes.append("model errors of earlier steps are of other held-out trajectories than the last and left out")
+            rows = rows[kept]
+    rows = rows.drop(columns="_identity")
+    if (rows["held_out"] == UNKNOWN).any():
+        notes.append(
+            "model errors: which held-out trajectories they are of, and which keys they see, is not recorded "
+            "(an earlier version: random actions, GridCleanUp's blocks not seen); `waker evaluate` measures them anew"
+        )
+    return rows, notes
+
+
+def _difference(measured: dict[str, set[str]], common: set[str]) -> str:
+    """Two runs that differ, in one line."""
+    first = next(iter(measured))
+    name, other = next(((n, w) for n, w in measured.items() if w != measured[first]), (first, measured[first]))
+    ours, theirs = (sorted(what - common) for what in (measured[first], other))
+    kept = "compared on what all share" if common else "left out of the comparison"
+    return (
+        f"model errors of different held-out trajectories are {kept}: {first} has {'; '.join(ours) or 'nothing else'}, "
+        f"{name} has {'; '.join(theirs) or 'nothing else'}; `waker evaluate` with one --reference measures all alike"
+    )
+
+
+def sources_of(rows: pd.DataFrame) -> list[str]:
+    """The sources in the rows, random first."""
+    found: Sequence[str] = [] if rows.empty else known(rows)["source"].unique().tolist()
+    return sorted(found, key=lambda name: (name != RANDOM, name))
