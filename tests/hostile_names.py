@@ -22,7 +22,7 @@ TASKS = (
     *("all", "explorer", "../../../../../../escaped", "..", "", "Go", "go", "名前" + "x" * 300),
     *(r"<script>&amp; [/bold] [link=x]:smile: cost_$_per_$ $\frac{$", "--seed line\nbreak \x1b[31m nul\0 a,b;\"d'e\r"),
 )
-THETAS = ("id", "id (parameter)", "cost_$_per_$", "[/red] a/b", "line\nbreak", "")
+THETAS = ("id", "id (parameter)", "cost_$_per_$", "[/red] a/b", "line\nbreak", " ")
 SUITES = ("dr", "dr (suite)", "[/red] $x$ $", "../out\n")
 KEYS = (
     *(*RECORD, "action (observation)", "action (waker)", "training", "forward", "keys", "_modules", "T_destination"),

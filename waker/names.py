@@ -14,8 +14,6 @@ import re
 from collections.abc import Collection, Iterable
 from functools import cache
 
-from waker.errors import UserError
-
 RECORD = ("action", "task_rewards", "theta_id", "is_first", "is_last", "is_terminal")
 """The fields of a replay's record that are ours; see :func:`waker.replay.record_fields`."""
 LOSSES = ("reward", "continue", "kl", "model", "ensemble", "actor", "critic")
@@ -97,7 +95,7 @@ def printable(name: object, most: int | None = None) -> str:
 
 def path_part(name: str) -> str:
     """A name as one part of a path: itself where it is a usual one, else escaped, with a digest that tells it apart."""
-    usual = name.isprintable() and "/" not in name and "\\" not in name and not name.startswith(".")
+    usual = name.isprintable() and "/" not in name and "\\" not in name and not name.startswith((".", "-"))
     if usual and 0 < len(name.encode()) <= _LONGEST_PART:
         return name
     return _escaped_part([name])
@@ -115,28 +113,6 @@ def joined_part(names: Iterable[str]) -> str:
 def _escaped_part(names: list[str]) -> str:
     readable = re.sub(r"[^a-z0-9_]+", "-", "-".join(names).lower()).strip("-")[:80] or "name"
     return f"{readable}-{_digest(*names)}"
-
-
-def check_names(what: str, names: Iterable[object]) -> None:
-    """Refuse names that no table could hold.
-
-    Args:
-        what: begins the message: "task", "parameter".
-
-    Raises:
-        UserError: one is no text, or no valid Unicode, or there twice.
-    """
-    seen: set[object] = set()
-    for name in names:
-        if not isinstance(name, str):
-            raise UserError(f"{what} {printable(repr(name), 80)} is a {type(name).__name__}; its name must be text")
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            raise UserError(f"{what} {printable(repr(name), 80)} is no valid Unicode; give it another name") from None
-        if name in seen:
-            raise UserError(f"{what} {printable(name, 80)!r} is there twice; names must be different")
-        seen.add(name)
 
 
 def _percent(character: str) -> str:

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waker.errors import UserError
-from waker.names import check_names, key_name, printable, task_name
+from waker.names import key_name, printable, task_name
+from waker_envs.checked import check_names
 
 Kind = Literal["image", "vector", "categorical"]
 LONGEST = 5_000
@@ -216,7 +217,7 @@ def spec_of(env: gym.Env[Any, Any]) -> EnvSpec:
     weights: Mapping[str, float] = getattr(inner, "observation_weights", {})
     space = env.observation_space
     if isinstance(space, gym.spaces.Dict):
-        check_names("observation key", space.spaces)
+        check_names("observation key", space.spaces, UserError)
         keys = tuple(_key(name, sub, weights.get(name, 1.0)) for name, sub in space.spaces.items())
     else:
         single = _key("observation", space, 1.0)
@@ -227,7 +228,7 @@ def spec_of(env: gym.Env[Any, Any]) -> EnvSpec:
     given = tuple(inner.tasks)
     if not given:
         raise UserError(f"{env_id} has no tasks; a family needs at least one")
-    check_names("task", given)
+    check_names("task", given, UserError)
     tasks = tuple(map(task_name, given))
     groups = None if groups is None else tuple(groups)
     renamed = None if tasks == given else given
