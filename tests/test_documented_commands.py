@@ -28,6 +28,7 @@ from waker.commands.arguments import parse
 from waker.commands.bench import BenchArgs
 from waker.commands.quickstart import plan
 from waker.commands.settings import parse_settings
+from waker.sealed import read_yaml, write_yaml
 from waker_envs import registry
 
 ROOT = Path(__file__).parents[1]
@@ -97,7 +98,8 @@ def place(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     shutil.copytree(folder / "runs" / RUN, folder / "runs" / RUN.with_name("seed-1"))
     shutil.rmtree(folder / "runs" / RUN)
     config = folder / "runs" / RUN.with_name("seed-1") / "config.yaml"
-    config.write_text(config.read_text(encoding="utf-8").replace("\n  seed: 0\n", "\n  seed: 1\n"), encoding="utf-8")
+    record = read_yaml(config)
+    write_yaml(config, {**record, "config": {**record["config"], "seed": 1}})
     (folder / "tasks.py").write_text(example("# tasks.py\n"), encoding="utf-8")
     before = dict(registry._registered)
     corridor = runpy.run_path(str(ROOT / "tests" / "plugin_example" / "corridor_example.py"))["Corridor"]

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 
 import waker_envs.testing  # noqa: F401 — registers the environments that fail on purpose
 from tests.tiny import RUN, TINY, refused
@@ -39,10 +38,9 @@ def test_a_run_of_a_script_goes_on_from_the_command_line(short: str, tmp_path: P
     config = replace(preset("tiny"), env=short)
     outcome, folder = assembly.train_run(config, tmp_path)
     assert (outcome, folder) == (Outcome.FINISHED, tmp_path / RUN)
-    record = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    record = read_yaml(folder / "config.yaml")
     assert record["config"]["env"] == "waker/GridHazards-v0"
-    record["config"]["env"] = short
-    (folder / "config.yaml").write_text(yaml.safe_dump(record), encoding="utf-8")
+    write_yaml(folder / "config.yaml", {**record, "config": {**record["config"], "env": short}})
     assert main(["train", *TINY, "--env", "GridHazards", "--runs", str(tmp_path)]) == 0
     assert assembly.train_run(config, tmp_path)[0] is Outcome.SKIPPED
     loaded = assembly.load_run(folder, print)
