@@ -10,6 +10,7 @@ any tensor of the final checkpoints. Exit code 1 if there is one. Some four minu
 
 from __future__ import annotations
 
+import argparse
 import os
 import resource
 import signal
@@ -95,6 +96,7 @@ def measured(folder: Path) -> Iterator[dict[str, object]]:
 
 def main() -> int:
     """Run it and write the rows; 1 if the runs differ."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         rows = pd.DataFrame(measured(Path(folder)))

@@ -7,6 +7,7 @@ Writes ``results/domains/picture.png``. Half a minute on one core; needs EGL or 
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -71,6 +72,7 @@ def cells(domain: str) -> list[tuple[str, NDArray[np.uint8]]]:
 
 def main() -> None:
     """Rebuild ``results/domains/picture.png``."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     rows = {domain: cells(domain) for domain in ROWS}
     columns = max(map(len, rows.values()))
     figure, axes = plt.subplots(len(rows), columns, figsize=(1.9 * columns, 2.15 * len(rows)), layout="constrained")

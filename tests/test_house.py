@@ -88,7 +88,7 @@ def test_help_does_not_wait_for_torch() -> None:
 
 def test_the_explorer_is_named_in_one_place() -> None:
     found = [p.name for p in (ROOT / "waker").rglob("*.py") if "\nEXPLORER = " in p.read_text(encoding="utf-8")]
-    assert found == ["learner.py"]
+    assert found == ["names.py"]
 
 
 def test_files_are_small_and_say_what_they_are_for() -> None:

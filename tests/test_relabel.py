@@ -105,3 +105,39 @@ def test_a_source_that_is_not_there(source: str, told: str, tmp_path: Path, monk
     with pytest.raises(UserError, match=told):
         load_task(source)
     assert load_task("tasks.py:corner").name == "corner"
+    (tmp_path / "tasks.py").write_text("def explorer(observation):\n    return 0\n")
+    assert load_task("tasks.py:explorer").name == "explorer (task)"
+
+
+def test_a_function_that_works_in_place_spoils_nobody_elses_observations() -> None:
+    """Neither those of the tasks named after it, nor the replay's; and it may use one array for all its results."""
+    seen: list[list[float]] = []
+    kept = np.zeros((2, 8), np.float32)
+
+    def greedy(observation: dict[str, np.ndarray[Any, Any]]) -> Any:
+        place = observation.pop("place")
+        seen.append(place[:, :, 0].ravel().tolist())
+        place -= 1000.0
+        kept[:] = place[..., 0] + 1000.0
+        observation["other"] = place
+        return kept
+
+    replay = filled(8)
+    before = replay.read(0, 8)
+    got = relabelled(replay, SPEC, [task(greedy), task(lambda o: o["place"][..., 0]), task(greedy)])
+    rewards = got.read(0, 8)["task_rewards"]
+    np.testing.assert_array_equal(rewards[..., 0], rewards[..., 1])
+    np.testing.assert_array_equal(rewards[..., 2], rewards[..., 1])
+    assert rewards[1, 4, 0] == 104.0
+    assert seen[0] == seen[1]
+    np.testing.assert_array_equal(replay.read(0, 8)["place"], before["place"])
+
+
+def test_a_function_knows_keys_by_the_names_that_the_environment_gave_them() -> None:
+    key = ObservationKey("action (observation)", "vector", (1,), "float32", given="action")
+    spec = EnvSpec("test", (key,), ActionSpec(2, True), ("left",))
+    replay = Replay(record_fields(spec), 1, 4)
+    record = {name: np.zeros((1, *shape), dtype) for name, (shape, dtype) in record_fields(spec).items()}
+    replay.add({**record, key.name: np.full((1, 1), 7.0), "action": np.ones((1, 2))})
+    got = relabelled(replay, spec, [task(lambda o: o["action"][..., 0])])
+    assert got.read(0, 1)["task_rewards"].tolist() == [[[7.0]]]

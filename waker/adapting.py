@@ -30,6 +30,7 @@ from waker.interrupts import Interrupted, StopSignals
 from waker.loggers import Means, NotFinite
 from waker.loop import Outcome
 from waker.metrics_file import JsonlSink
+from waker.names import ALL, EXPLORER, joined_part, task_name
 from waker.progress import Progress
 from waker.relabel import TaskFunction, relabelled
 from waker.rundir import read_config
@@ -55,8 +56,21 @@ def name_of(task: Task) -> str:
 
 
 def folder_of(run: Path, tasks: Sequence[Task]) -> Path:
-    """Where policies for these tasks lie."""
-    return run / "adapted" / "-".join(map(name_of, tasks))
+    """Where policies for these tasks lie: below the run, whatever they are called, and apart from those for others."""
+    names, place = list(map(name_of, tasks)), run / "adapted"
+    earlier = place / "-".join(names)  # once it was always this, which other tasks may have as well
+    if earlier.parent == place and earlier.name != ".." and _is_for(earlier, names):
+        return earlier
+    return place / joined_part(names)
+
+
+def _is_for(folder: Path, names: Sequence[str]) -> bool:
+    """Whether a folder is there already and holds policies for just these tasks."""
+    try:
+        begun = _begun(folder)
+    except OSError:  # no such path can be: too long a name, say
+        return False
+    return begun is not None and begun.subject.get("tasks") == list(names)
 
 
 def adapter_for(
@@ -321,6 +335,8 @@ def adapted_sets(run: Path) -> list[tuple[Path, dict[str, Any]]]:
         kinds = {"tasks": list, "functions": dict, "model": dict}
         if not all(isinstance(record.get(key), kind) for key, kind in kinds.items()):
             raise UserError(f"{file} cannot be read: it lacks tasks, functions or model")
+        # Tasks of these names were once called by them.
+        record["tasks"] = [task_name(task) if task in (ALL, EXPLORER) else task for task in record["tasks"]]
         found.append((file.parent, record))
     return found
 

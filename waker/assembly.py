@@ -38,7 +38,7 @@ from waker.manifest import CheckpointCorrupt
 from waker.progress import Progress
 from waker.replay import Replay, record_fields
 from waker.replay_store import ReplayStore
-from waker.rundir import RunFolder, read_config, read_record, run_folder
+from waker.rundir import RunFolder, canonical, read_config, read_record, run_folder
 from waker.sealed import write_json
 from waker.session import Evaluate, Parts, Row
 from waker.spaces import EnvSpec, spec_of
@@ -106,6 +106,7 @@ class Family:
         Raises:
             UserError: see :func:`environment`; or spaces the learner has no encoder or policy for.
         """
+        config = canonical(config)
         make = environment(config)
         env = made(make, config.env)
 
@@ -137,7 +138,7 @@ class Family:
             UserError: tasks, θ or spaces have changed since; the message has the first difference.
         """
         record = read_record(folder)
-        for what, now in (("tasks", self.spec.tasks), ("theta", self.space.names)):
+        for what, now in (("tasks", self.spec.task_labels), ("theta", self.space.names)):
             then = record.get(what)
             if isinstance(then, list) and then != list(now):
                 name = "θ" if what == "theta" else what
@@ -231,7 +232,7 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
     """Train one run to its end; :func:`waker.loop.train` with everything made from the configuration.
 
     Args:
-        config: checked (:func:`waker.commands.settings.checked`).
+        config: a preset, changed at will; the environment may be called by its short name.
         runs: folder of all runs.
 
     Returns:
@@ -242,6 +243,7 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
     """
     from waker.reference import held_out_sources  # which loads a run as this module does
 
+    config = canonical(config)
     checked_device(config.device)
     check_sinks(config.sinks)
     use_threads(config.device)
@@ -265,7 +267,7 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
     with RunFolder(folder, config).locked() as lock:  # before anything is written
         if (folder / "config.yaml").is_file() != known:
             raise UserError(f"{folder} was begun or removed just now by another process; run the same command again")
-        run = RunFolder.open(folder, config, family.space.names, family.spec.tasks, family.spaces, record)
+        run = RunFolder.open(folder, config, family.space.names, family.spec.task_labels, family.spaces, record)
         run.lock = lock
         family.check_unchanged(folder)
         if compiling.told:

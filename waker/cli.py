@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from waker.errors import Ended, UserError, too_large, unknown
+from waker.names import printable
+from waker.output import degrade_output
 from waker.startup import guard, leave
 
 BLEMISHED = 3
@@ -52,8 +54,8 @@ def usage() -> str:
 
 
 def _line(message: object) -> str:
-    """A message as one line."""
-    return " ".join(str(message).split())
+    """A message as one line, whatever names are in it."""
+    return printable(" ".join(str(message).split()))
 
 
 def _dispatch(argv: Sequence[str]) -> int:
@@ -82,6 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         something that was asked for does not exist, does not fit, or failed (an environment, say), told in one line; 1
         a file could not be written; 130 and 143 stopped by Ctrl-C and SIGTERM.
     """
+    degrade_output()
     from waker.telling import told_warnings
     from waker.watch import watched
 

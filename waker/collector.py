@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from waker.curriculum import Curriculum
 from waker.errors import UserError
 from waker.learner import EXPLORER, Player, PlayerState
+from waker.names import theta_column
 from waker.replay import Replay, record_fields
 from waker.seeding import Streams
 from waker.slot_group import slot_group
@@ -199,7 +200,7 @@ class Collector:
         completion = {f"completion_{t}": float(c) for t, c in zip(self.spec.tasks, done, strict=True) if np.isfinite(c)}
         stats |= completion
         self.curriculum.episode_done(episode.theta, episode.theta_id, stats)
-        theta = {f"theta_{n}": float(v) for n, v in zip(self.space.names, episode.theta, strict=True)}
+        theta = {theta_column(n): float(v) for n, v in zip(self.space.names, episode.theta, strict=True)}
         self._on_episode(
             {
                 "step": self.step,

@@ -324,8 +324,8 @@ class Config:
 
     env: str = "waker/GridHazards-v0"
     """Environment id (`waker envs` lists them)."""
-    env_kwargs: dict[str, str | int | float | bool] = field(default_factory=dict)
-    """Arguments of the environment's constructor."""
+    env_kwargs: dict[str, str | int | float | bool | None] = field(default_factory=dict)
+    """Arguments of the environment's constructor: `--env-kwargs obs=pixels n_layouts=2`."""
     longest_episode: int = LONGEST
     """Steps after which an episode that has not ended is cut (truncated), in training and in evaluations; 0 = never,
     for environments that always end."""

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-EXPLORER = "explorer"
-"""The name of the exploration policy among the members of a stack."""
+from waker.names import EXPLORER
+
+__all__ = ["EXPLORER", "Credit", "Learner", "Player", "PlayerState"]
+
 PlayerState = dict[str, Tensor]
 """What a player remembers of each slot's episode: tensors with leading n."""
 

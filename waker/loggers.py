@@ -22,7 +22,12 @@ from torch import Tensor
 
 from waker.errors import UserError
 from waker.files import Damaged, saving, write_text
-from waker.metrics_file import JsonlSink, Metrics
+from waker.metrics_file import JsonlSink, Metrics, read_metrics
+from waker.names import printable
+
+METRICS_FILE = "metrics.jsonl"
+_WANDB_LONGEST = 128
+"""Characters of a run's name that W&B takes."""
 
 
 class Means:
@@ -176,6 +181,11 @@ def wandb_id(folder: Path) -> str:
 class WandbSink:
     """One W&B run a run folder: its id is kept in ``wandb/run-id``, so that a resumed run continues it.
 
+    A run continues where W&B has an account. Offline each process writes a piece of its own, and of pieces with one id
+    ``wandb sync`` keeps the last (wandb/wandb issues 3841 and 5865); so the rows that a piece lacks, those before a
+    resume, are logged into it again from ``metrics.jsonl``. Pieces are opened when a run begins or goes on: one that
+    had been finished opens none.
+
     Args:
         folder: the run folder.
         name: shown in W&B.
@@ -183,21 +193,13 @@ class WandbSink:
     """
 
     def __init__(self, folder: Path, name: str, config: Mapping[str, Any]) -> None:
-        import wandb  # an edge of the system: imported only where it is asked for
-
+        self._folder, self._name, self._config = folder, name, dict(config)
         self.id = wandb_id(folder)
-        self._run = wandb.init(
-            project="waker",
-            name=name,
-            id=self.id,
-            resume="allow",
-            dir=str(folder),
-            config=dict(config),
-            mode=wandb_mode(),  # type: ignore[arg-type]
-            settings=wandb.Settings(silent=True, console="off"),
-        )
+        self._run: Any = None
 
     def write(self, row: Metrics) -> None:
+        if self._run is None:
+            self._run = self._open()
         # W&B keeps the first of two rows with one step: what a resumed run repeats is the same row.
         self._run.log({k: v for k, v in row.items() if not isinstance(v, str)}, step=int(row["updates"]))
 
@@ -205,10 +207,35 @@ class WandbSink:
         return {}
 
     def restore(self, state: Mapping[str, Any]) -> str:
-        return ""  # W&B drops repeated steps by itself
+        """Open the run; called once ``metrics.jsonl`` has been cut back. W&B drops repeated steps by itself."""
+        if self._run is None:
+            self._run = run = self._open()
+            metrics = self._folder / METRICS_FILE
+            for row in read_metrics(metrics) if metrics.is_file() else []:
+                if int(row["updates"]) >= run.starting_step:  # W&B has the earlier ones; offline it has none
+                    self.write({k: math.nan if v is None else v for k, v in row.items()})
+        return ""
 
     def close(self) -> None:
-        self._run.finish()
+        if self._run is not None:
+            self._run.finish()
+
+    def _open(self) -> Any:
+        import wandb  # an edge of the system: imported only where it is asked for
+
+        try:
+            return wandb.init(
+                project="waker",
+                name=printable(self._name, _WANDB_LONGEST),
+                id=self.id,
+                resume="allow",
+                dir=str(self._folder),
+                config=self._config,
+                mode=wandb_mode(),  # type: ignore[arg-type]
+                settings=wandb.Settings(silent=True, console="off"),
+            )
+        except wandb.errors.Error as error:
+            raise UserError(f"W&B cannot be started: {error}; WANDB_MODE=offline needs no account") from error
 
 
 class TensorBoardSink:
@@ -297,7 +324,7 @@ def make_sink(names: Sequence[str], folder: Path, run: str, config: Mapping[str,
         run: the run's name.
         config: the resolved configuration.
     """
-    sinks: dict[str, Sink] = {"jsonl": JsonlSink(folder / "metrics.jsonl")}
+    sinks: dict[str, Sink] = {"jsonl": JsonlSink(folder / METRICS_FILE)}  # first: others read it
     if "tensorboard" in names:
         sinks["tensorboard"] = TensorBoardSink(folder / "tensorboard")
     if "wandb" in names:

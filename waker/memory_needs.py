@@ -19,12 +19,12 @@ from torch import Tensor
 from waker.agent import Agent
 from waker.config import Config
 from waker.errors import UserError
-from waker.evaluation.exact import LARGEST_JOINT
 from waker.free_memory import free_memory
 from waker.replay import record_fields
 from waker.replay_memory import amount, check_room, record_bytes
 from waker.spaces import EnvSpec
 from waker_envs.api import ThetaSpace
+from waker_envs.predictions import LARGEST_JOINT
 
 _FLOAT = 4
 _ROW = 500

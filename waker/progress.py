@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from waker.names import printable
+
 _WINDOW_S = 60.0
 """Speeds are those of the last minute: prefill is far faster than learning."""
 SHOWN = ("model_loss", "kl_loss", "ensemble_loss", "credit")
@@ -52,7 +54,7 @@ class Progress:
     def start(self) -> None:
         """Begin to draw."""
         if self._live:
-            self._display = Live(Text(self.label), console=self.console, auto_refresh=False, transient=True)
+            self._display = Live(Text(printable(self.label)), console=self.console, auto_refresh=False, transient=True)
             self._display.start()
 
     def metrics(self, metrics: Mapping[str, float]) -> None:
@@ -70,7 +72,7 @@ class Progress:
             self._marks.popleft()
         line = self.line(step, updates, theta(), phase)
         if self._display is not None:
-            self._display.update(Text(line, overflow="ellipsis", no_wrap=True), refresh=True)
+            self._display.update(Text(printable(line), overflow="ellipsis", no_wrap=True), refresh=True)
         else:
             self._print(line)
 
@@ -97,7 +99,7 @@ class Progress:
 
     def _print(self, line: str) -> None:
         # Long lines are left to the terminal or file: wrapping would split one fact over several lines.
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(printable(line), markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Stop drawing."""

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waker.errors import UserError, unknown
+from waker.names import task_name
 from waker.replay import Replay
 from waker.spaces import EnvSpec
 from waker_envs.foreign import foreign, reason_of
@@ -29,7 +30,7 @@ class TaskFunction:
     """A reward function from a file the user named.
 
     Attributes:
-        name: the task's name: the function's.
+        name: the task's name: the function's, see :func:`waker.names.task_name`.
         source: ``file.py:function`` with an absolute path.
     """
 
@@ -45,7 +46,7 @@ class TaskFunction:
         """
         shape = next(iter(observation.values())).shape[:2]
         with foreign(f"task {self.source}", self._failed):
-            rewards = np.asarray(self.function(observation), np.float32)
+            rewards = np.array(self.function(observation), np.float32)  # a function may return its own array twice
         if rewards.shape != shape:
             raise UserError(
                 f"task {self.source} returned rewards of shape {rewards.shape} for observations with leading {shape}; "
@@ -82,7 +83,7 @@ def load_task(source: str) -> TaskFunction:
     if not callable(function):
         names = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
         raise unknown(f"function of {file}", name, names)
-    return TaskFunction(name, f"{path}:{name}", function)
+    return TaskFunction(task_name(name), f"{path}:{name}", function)
 
 
 def relabelled(replay: Replay, spec: EnvSpec, tasks: Sequence[str | TaskFunction]) -> Replay:
@@ -101,11 +102,11 @@ def relabelled(replay: Replay, spec: EnvSpec, tasks: Sequence[str | TaskFunction
     rewards = np.zeros((replay.slots, replay.size, len(tasks)), np.float32)
     for start, stop in ((s, min(s + _CHUNK, end)) for first, end in replay.spans for s in range(first, end, _CHUNK)):
         records = replay.read(start, stop)
-        observation = {key.name: records[key.name] for key in spec.observation}
         columns = []
         for task in tasks:
             if isinstance(task, TaskFunction):
-                columns.append(np.where(records["is_first"], 0.0, task(observation)))
+                # Its own copies: what a function writes into them is seen by nobody else.
+                columns.append(np.where(records["is_first"], 0.0, task(spec.labelled(records))))
             elif task in spec.tasks:
                 columns.append(records["task_rewards"][..., spec.tasks.index(task)])
             else:

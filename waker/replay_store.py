@@ -3,7 +3,9 @@
 Each save writes the records added since the last one as one chunk, which is never touched again. A checkpoint names
 the chunks that belong to it; a resume reads exactly those and removes the others (they hold steps that the
 checkpoint does not know of). A chunk is a deflated ``.npz``; the checkpoint's SHA-256 of it finds damage. A run can
-go on without damaged chunks: their ticks are then lost to it, in all its later checkpoints as well.
+go on without damaged chunks: their ticks are then lost to it, in all its later checkpoints as well. Observations have
+their own keys in a chunk, and our fields theirs, but for a field that the environment has a key of the same name as:
+that is called ``action (waker)``.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 from waker.errors import UserError
 from waker.files import TEMPORARY, atomic, sha256
 from waker.manifest import CheckpointCorrupt
+from waker.names import OURS, RECORD, key_name
 from waker.replay import Replay
 
 Chunk = dict[str, Any]
@@ -112,8 +115,9 @@ class ReplayStore:
 def _write(path: Path, records: Mapping[str, NDArray[Any]]) -> None:
     # Level 1: rendered and symbolic observations shrink several times at little cost.
     with atomic(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        entries = _entries(records)
         for name, array in records.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+            with archive.open(f"{entries[name]}.npy", "w", force_zip64=True) as entry:
                 np.lib.format.write_array(entry, np.ascontiguousarray(array), allow_pickle=False)
 
 
@@ -125,7 +129,8 @@ def _read(path: Path, chunk: Chunk, replay: Replay) -> dict[str, NDArray[Any]]:
         if chunk.get("sha256", found := sha256(path)) != found:
             raise CheckpointCorrupt(f"{path.name} is damaged (its SHA-256 is another)")
         with np.load(path, allow_pickle=False) as archive:
-            records = {name: archive[name] for name in archive.files}
+            fields = {entry: name for name, entry in _entries(replay.arrays).items()}
+            records = {fields.get(entry, entry): archive[entry] for entry in archive.files}
     except FileNotFoundError:
         raise CheckpointCorrupt(f"{path.name} is missing") from None
     except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, OSError, RuntimeError) as error:
@@ -140,6 +145,15 @@ def _read(path: Path, chunk: Chunk, replay: Replay) -> dict[str, NDArray[Any]]:
                 f"{now.get(name, 'absent')}: it has changed since, so start again in another folder"
             )
     return records
+
+
+def _entries(names: Iterable[str]) -> dict[str, str]:
+    """What each field of a record is called in a file."""
+    entries = {name: name for name in names}
+    for ours in RECORD:
+        if (theirs := key_name(ours)) in entries:
+            entries |= {theirs: ours, ours: ours + OURS}
+    return entries
 
 
 def _kinds(arrays: Mapping[str, NDArray[Any]]) -> dict[str, str]:

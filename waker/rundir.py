@@ -25,6 +25,7 @@ from waker.config import Config
 from waker.errors import UserError, unknown
 from waker.files import SaveFailed, clear_unfinished, is_open_as, saving
 from waker.lost_settings import copies_of_settings, recover_settings
+from waker.names import path_part
 from waker.sealed import read_yaml, write_yaml
 
 FREE_KEYS = (
@@ -53,9 +54,21 @@ def domain_of(env_id: str) -> str:
     return env_id.split("/")[-1].rsplit("-v", 1)[0].lower()
 
 
+def canonical(config: Config) -> Config:
+    """The configuration with its environment's full id: a run has one, whatever short name was asked for.
+
+    Raises:
+        UnknownEnvError: no such environment.
+    """
+    import waker_envs  # here, as a report of saved rows needs no environments
+
+    return dataclasses.replace(config, env=waker_envs.resolve_id(config.env))
+
+
 def run_folder(root: Path, config: Config) -> Path:
     """Where the run of ``config`` lies under ``root``."""
-    return root / domain_of(config.env) / config.curriculum.sampler / config.explorer.name / f"seed-{config.seed}"
+    names = (domain_of(config.env), config.curriculum.sampler, config.explorer.name)
+    return root.joinpath(*map(path_part, names), f"seed-{config.seed}")
 
 
 def plain(config: Any) -> Any:
@@ -150,8 +163,9 @@ def difference(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     """The first setting that differs, with both values; None if none does but :data:`FREE_KEYS`."""
     old, new = _flat(saved), _flat(now)
     for key in [*new, *(k for k in old if k not in new)]:
-        if key not in FREE_KEYS and old.get(key) != new.get(key):
-            return f"{key} is {old.get(key)!r} there and {new.get(key)!r} now"
+        then, wanted = old.get(key), new.get(key)
+        if key not in FREE_KEYS and then != wanted and not (then != then and wanted != wanted):  # NaN is NaN
+            return f"{key} is {then!r} there and {wanted!r} now"
     return None
 
 
@@ -339,7 +353,13 @@ def read_config(path: Path) -> Config:
         UserError: see :func:`read_record`; or a setting that does not exist.
     """
     try:
-        return config_from(read_record(path)["config"])
+        config: Config = config_from(read_record(path)["config"])
     except UserError as error:
         where = "" if str(path) in str(error) else f"{path / 'config.yaml'}: "
         raise UserError(f"{where}{error}") from error
+    from waker_envs import UnknownEnvError
+
+    try:
+        return canonical(config)  # once the short name was saved where a script had given it
+    except UnknownEnvError:  # told when it is made
+        return config

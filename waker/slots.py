@@ -143,7 +143,7 @@ class Slot:
             observation, _, terminated, truncated, info = self.env.step(self.spec.action.to_env(action))
             rewards = checked_rewards(self.spec, info)
             self.episode.returns += rewards
-            completion = completion_of(info, self.spec.tasks)
+            completion = completion_of(info, self.spec.task_labels)
             cut = not (terminated or truncated) and len(self.episode.actions) >= self.spec.longest > 0
             return Step(
                 checked_observation(self.spec, observation),
@@ -196,10 +196,10 @@ def checked_observation(spec: EnvSpec, observation: Any) -> dict[str, NDArray[An
         BrokenPromise: another shape, dtype or class than the spec's, or numbers that are not finite in float32.
     """
     if isinstance(observation, Mapping):
-        missing = [k.name for k in spec.observation if k.name not in observation]
+        missing = [k.label for k in spec.observation if k.label not in observation]
         if missing:
             raise BrokenPromise(f"the observation has no {missing[0]!r}, only {', '.join(map(str, observation))}")
-        return {k.name: _entry(k, observation[k.name]) for k in spec.observation}
+        return {k.name: _entry(k, observation[k.label]) for k in spec.observation}
     if len(spec.observation) != 1:
         raise BrokenPromise(
             f"the observation is a {type(observation).__name__}, not a dict of {len(spec.observation)} keys"
@@ -212,18 +212,18 @@ def _entry(key: ObservationKey, value: Any) -> NDArray[Any]:
     # A Discrete observation is a scalar, which the spec holds as one variable.
     shape = (1,) if array.ndim == 0 and key.kind == "categorical" else array.shape
     if shape != key.shape:
-        raise BrokenPromise(f"observation {key.name!r} has shape {shape} instead of {key.shape}")
+        raise BrokenPromise(f"observation {key.label!r} has shape {shape} instead of {key.shape}")
     if array.dtype.kind not in _KINDS[key.kind]:
-        raise BrokenPromise(f"observation {key.name!r} has dtype {array.dtype}, and {key.kind} observations cannot")
+        raise BrokenPromise(f"observation {key.label!r} has dtype {array.dtype}, and {key.kind} observations cannot")
     if key.kind == "vector":
-        return _finite(f"observation {key.name!r}", array)
+        return _finite(f"observation {key.label!r}", array)
     if key.kind == "categorical":
         flat = array.reshape(-1)
         if (flat < 0).any() or (flat >= key.classes).any():
             at = int(np.flatnonzero((flat < 0) | (flat >= key.classes))[0])
-            raise BrokenPromise(f"observation {key.name!r}[{at}] is {flat[at]}, of {key.classes[at]} classes")
+            raise BrokenPromise(f"observation {key.label!r}[{at}] is {flat[at]}, of {key.classes[at]} classes")
     elif key.kind == "image" and array.dtype != np.uint8:
-        raise BrokenPromise(f"observation {key.name!r} has dtype {array.dtype} instead of uint8")
+        raise BrokenPromise(f"observation {key.label!r} has dtype {array.dtype} instead of uint8")
     return array.reshape(key.shape).astype(key.dtype)
 
 

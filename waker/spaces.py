@@ -7,7 +7,7 @@ from the resulting :class:`EnvSpec` and never look at the environment again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import gymnasium as gym
@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waker.errors import UserError
+from waker.names import key_name, printable, task_name
+from waker_envs.checked import check_names
 
 Kind = Literal["image", "vector", "categorical"]
 LONGEST = 5_000
@@ -26,10 +28,12 @@ class ObservationKey:
     """One entry of the observation.
 
     Attributes:
+        name: what it is called in the replay and the networks.
         kind: ``image`` (uint8, height × width × channels), ``vector`` (floats) or ``categorical`` (integers).
         shape: of one observation, as the environment gives it.
         classes: for ``categorical``, the number of classes of each of the ``shape[0]`` variables.
         weight: the share of this key in the reconstruction loss (the environment's hint).
+        given: what the environment calls it; None = the same (see :func:`waker.names.key_name`).
     """
 
     name: str
@@ -38,6 +42,12 @@ class ObservationKey:
     dtype: str
     classes: tuple[int, ...] = ()
     weight: float = 1.0
+    given: str | None = None
+
+    @property
+    def label(self) -> str:
+        """What the environment calls it."""
+        return self.name if self.given is None else self.given
 
     @property
     def size(self) -> int:
@@ -91,8 +101,10 @@ class EnvSpec:
     """Everything of an environment that shapes the learner's arrays.
 
     Attributes:
+        tasks: what they are called here: in rows, among the members of a stack, on the command line.
         task_groups: the domain of each task, in a family of several; None = every task exists for every θ.
         longest: steps after which an episode that has not ended is cut, in training and in evaluations; 0 = never.
+        given_tasks: what the environment calls them; None = the same (see :func:`waker.names.task_name`).
     """
 
     env_id: str
@@ -101,6 +113,16 @@ class EnvSpec:
     tasks: tuple[str, ...]
     task_groups: tuple[int, ...] | None = None
     longest: int = LONGEST
+    given_tasks: tuple[str, ...] | None = None
+
+    @property
+    def task_labels(self) -> tuple[str, ...]:
+        """What the environment calls its tasks, in their order."""
+        return self.tasks if self.given_tasks is None else self.given_tasks
+
+    def label_of(self, task: str) -> str:
+        """What the environment calls one of :attr:`tasks`."""
+        return self.task_labels[self.tasks.index(task)]
 
     def domain_of(self, task: str) -> int | None:
         """The one domain a task exists in; None = all of them (so also for a task defined outside the environment)."""
@@ -113,14 +135,24 @@ class EnvSpec:
         if len(self.observation) == 1 and not isinstance(observation, Mapping):
             key = self.observation[0]
             return {key.name: np.asarray(observation, key.dtype).reshape(key.shape)}
-        return {k.name: np.asarray(observation[k.name], k.dtype).reshape(k.shape) for k in self.observation}
+        return {k.name: np.asarray(observation[k.label], k.dtype).reshape(k.shape) for k in self.observation}
+
+    def labelled(self, observation: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Arrays by key as the environment's author knows them: its own keys, and copies that may be written to."""
+        return {k.label: np.array(observation[k.name]) for k in self.observation}
 
 
 def _one_line(space: gym.Space[Any]) -> str:
     return " ".join(str(space).split())  # arrays print over several lines
 
 
-def _key(name: str, space: gym.Space[Any], weight: float) -> ObservationKey:
+def _key(key: str, space: gym.Space[Any], weight: float) -> ObservationKey:
+    name = key_name(key)
+    found = _kind(key, name, space, weight)
+    return found if name == key else replace(found, given=key)
+
+
+def _kind(key: str, name: str, space: gym.Space[Any], weight: float) -> ObservationKey:
     if isinstance(space, gym.spaces.Box):
         if space.dtype == np.uint8 and len(space.shape) == 3:
             return ObservationKey(name, "image", space.shape, "uint8", weight=weight)
@@ -133,8 +165,8 @@ def _key(name: str, space: gym.Space[Any], weight: float) -> ObservationKey:
         dtype = "uint8" if space.n <= 256 else "int32"
         return ObservationKey(name, "categorical", (1,), dtype, (int(space.n),), weight)
     raise UserError(
-        f"observation {name!r} is a {_one_line(space)}; the learner takes Box (uint8 H×W×C images or floats), "
-        "MultiDiscrete and Discrete from 0, and a flat Dict of these"
+        f"observation {printable(key)!r} is a {_one_line(space)}; the learner takes Box (uint8 H×W×C images or "
+        "floats), MultiDiscrete and Discrete from 0, and a flat Dict of these"
     )
 
 
@@ -185,6 +217,7 @@ def spec_of(env: gym.Env[Any, Any]) -> EnvSpec:
     weights: Mapping[str, float] = getattr(inner, "observation_weights", {})
     space = env.observation_space
     if isinstance(space, gym.spaces.Dict):
+        check_names("observation key", space.spaces, UserError)
         keys = tuple(_key(name, sub, weights.get(name, 1.0)) for name, sub in space.spaces.items())
     else:
         single = _key("observation", space, 1.0)
@@ -192,10 +225,14 @@ def spec_of(env: gym.Env[Any, Any]) -> EnvSpec:
         keys = (_key(name, space, weights.get(name, 1.0)),)
     env_id = env.spec.id if env.spec is not None else type(inner).__name__
     groups = getattr(inner, "task_groups", None)
-    tasks = tuple(inner.tasks)
-    if not tasks:
+    given = tuple(inner.tasks)
+    if not given:
         raise UserError(f"{env_id} has no tasks; a family needs at least one")
-    return EnvSpec(env_id, keys, _action(env.action_space), tasks, None if groups is None else tuple(groups))
+    check_names("task", given, UserError)
+    tasks = tuple(map(task_name, given))
+    groups = None if groups is None else tuple(groups)
+    renamed = None if tasks == given else given
+    return EnvSpec(env_id, keys, _action(env.action_space), tasks, groups, given_tasks=renamed)
 
 
 def completion_of(info: Mapping[str, Any], tasks: tuple[str, ...]) -> NDArray[np.float64]:

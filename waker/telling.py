@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from waker.names import printable
+
 
 @dataclass
 class ToldCount:
@@ -36,7 +38,7 @@ def told_warnings() -> Iterator[ToldCount]:
                 others(message, category, filename, lineno, *more, **named)
                 return
             told.failures += issubclass(category, Failed)
-            line = " ".join(str(message).split())
+            line = printable(" ".join(str(message).split()))
             if line not in before:
                 before.add(line)
                 print(f"waker: {line}", file=sys.stderr, flush=True)

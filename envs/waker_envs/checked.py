@@ -6,7 +6,7 @@ Used by :mod:`waker_envs.api` and the spaces of θ, and by the families for acti
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,29 @@ def checked_numbers(
     if not np.isfinite(array).all():
         raise error(f"{what} is not finite: {array.tolist()}")
     return array
+
+
+def check_names(what: str, names: Iterable[Any], error: type[Exception] = ValueError) -> None:
+    """Refuse names that no table could hold; every other text is a name.
+
+    Args:
+        what: begins the message: "task", "parameter".
+        error: raised where one does not fit.
+
+    Raises:
+        ValueError: as ``error``: one is no text, no valid Unicode, or there twice.
+    """
+    seen: set[str] = set()
+    for name in names:
+        if not isinstance(name, str):
+            raise error(f"{what} {shown(name)} is of type {type(name).__name__}; its name must be text")
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise error(f"{what} {shown(name)} is no valid Unicode; give it another name") from None
+        if name in seen:
+            raise error(f"{what} {shown(name)} is there twice; names must be different")
+        seen.add(name)
 
 
 def checked_index(what: str, value: Any, n: int) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 
 from waker_envs import registry
 from waker_envs.api import FiniteThetaSpace, ParametricEnv, Theta, ThetaSpace
+from waker_envs.checked import check_names
 from waker_envs.played import EnvCheckError, Episode, check_handed_out, play
 from waker_envs.predictions import prediction_fault
 from waker_envs.wrapped import WrappedFamily, as_family
@@ -89,6 +90,7 @@ def _check_attributes(env: Any) -> None:
     tasks = getattr(env, "tasks", ())
     if not isinstance(tasks, tuple) or not tasks or len(set(tasks)) < len(tasks):
         raise EnvCheckError(f"{name}.tasks must be a tuple of different names, at least one, got {tasks!r}")
+    check_names(f"{name}: task", tasks, EnvCheckError)
     space, groups = env.theta_space, env.task_groups
     if groups is None:
         return

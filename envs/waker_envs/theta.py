@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from waker_envs.checked import as_numbers, shown
+from waker_envs.checked import as_numbers, check_names, shown
 from waker_envs.theta_numbers import Theta, ThetaError, alike, checked_points, digits
 
 __all__ = ["Parameter", "Suite", "Theta", "ThetaError", "ThetaSpace"]
@@ -156,6 +156,7 @@ def checked_suites(given: Mapping[str, ArrayLike | Suite] | None, dim: int) -> d
     if given is not None and not isinstance(given, Mapping):
         raise ThetaError(f"suites must be a mapping from names to θ, got {shown(given)}")
     suites = {}
+    check_names("suite", given or {}, ThetaError)
     for name, value in (given or {}).items():
         what = f"suite {name!r}"
         if not isinstance(name, str):

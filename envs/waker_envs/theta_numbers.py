@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from waker_envs import checked
 from waker_envs.checked import as_numbers, raw_numbers, shown
 
 Theta = NDArray[np.float64]
@@ -98,6 +99,7 @@ def check_names(parameters: Sequence[Any]) -> None:
         if name in names:
             raise ThetaError(f"parameters must have different names, but two are called {name!r}")
         names.append(name)
+    checked.check_names("parameter", names, ThetaError)
 
 
 def check_different(points: NDArray[np.float64]) -> None:

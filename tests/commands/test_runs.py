@@ -20,6 +20,8 @@ from waker import assembly, loggers
 from waker.cli import main
 from waker.errors import UserError
 from waker.evaluation import records
+from waker.loop import Outcome
+from waker.presets import preset
 from waker.rundir import read_config
 from waker.sealed import read_yaml, write_yaml
 from waker.tables import read_rows
@@ -28,6 +30,21 @@ AFTER = ["--train.task-policies", "after"]
 
 
 # Runs -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("short", ["GridHazards", "GridHazards-v0"])
+def test_a_run_of_a_script_goes_on_from_the_command_line(short: str, tmp_path: Path) -> None:
+    """A short environment name in Python is the full one everywhere, and so it is in folders that once kept it."""
+    config = replace(preset("tiny"), env=short)
+    outcome, folder = assembly.train_run(config, tmp_path)
+    assert (outcome, folder) == (Outcome.FINISHED, tmp_path / RUN)
+    record = read_yaml(folder / "config.yaml")
+    assert record["config"]["env"] == "waker/GridHazards-v0"
+    write_yaml(folder / "config.yaml", {**record, "config": {**record["config"], "env": short}})
+    assert main(["train", *TINY, "--env", "GridHazards", "--runs", str(tmp_path)]) == 0
+    assert assembly.train_run(config, tmp_path)[0] is Outcome.SKIPPED
+    loaded = assembly.load_run(folder, print)
+    assert loaded.config.env == loaded.family.spec.env_id == "waker/GridHazards-v0"
 
 
 def test_a_finished_run_is_skipped_and_untouched(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

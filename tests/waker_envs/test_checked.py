@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import waker_envs
-from waker_envs import ThetaError
-from waker_envs.checked import check_choice, checked_count, checked_index, checked_numbers, shown
+from waker_envs import BoxThetaSpace, FiniteThetaSpace, Parameter, ThetaError
+from waker_envs.checked import check_choice, check_names, checked_count, checked_index, checked_numbers, shown
 
 NO_NUMBERS = ("ab", None, ["a", "b"], ["1", "2"], [[0.1], [0.1, 0.2]], [None, 0.5], np.array([0.1, 0.2], object), {})
 ROBOTS = ("TerrainWalker", "TerrainHopper", "CleanUp", "CarCleanUp", "Combined")
@@ -117,3 +117,28 @@ def test_an_author_s_theta_must_be_numbers_too() -> None:
             waker_envs.FiniteThetaSpace(one, given)  # type: ignore[arg-type]
         with pytest.raises(ThetaError, match=r"^suite 'far' must be numbers of shape \(n, 1\), got"):
             waker_envs.FiniteThetaSpace(one, [[0.0]], suites={"far": given})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    ("given_names", "told"),
+    [
+        (["a", 3], "task 3 is of type int; its name must be text"),
+        (["a", b"b"], "is of type bytes; its name must be text"),
+        (["\ud800"], "is no valid Unicode"),
+        (["a\n", "b", "a\n"], r"task 'a\n' is there twice"),
+    ],
+)
+def test_names_that_no_table_can_hold_are_refused(given_names: list[str], told: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        check_names("task", given_names)
+    assert told in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_parameters_and_suites_of_one_name_are_refused_where_a_space_is_made() -> None:
+    twice = [Parameter("wind", ""), Parameter("wind", "")]
+    for make in (lambda p: FiniteThetaSpace(p, [[0.0, 1.0]]), lambda p: BoxThetaSpace(p, [0, 0], [1, 1])):
+        with pytest.raises(ThetaError, match="two are called 'wind'"):
+            make(twice)
+    with pytest.raises(ThetaError, match="suite 3 is of type int"):
+        FiniteThetaSpace(twice[:1], [[0.0]], suites={3: [[0.0]]})  # type: ignore[dict-item]

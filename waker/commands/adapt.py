@@ -46,11 +46,12 @@ def chosen_tasks(names: tuple[str, ...], modules: tuple[str, ...], known: tuple[
     Args:
         names: of the environment's tasks, or of the functions.
         modules: ``file.py:function``.
-        known: all tasks of the environment.
+        known: all tasks of the environment, as tables call them.
 
     Raises:
         UserError: an unknown or repeated name, or a file or function that is not there.
     """
+    from waker.names import task_name
     from waker.relabel import load_task
 
     new: dict[str, Task] = {}
@@ -60,12 +61,14 @@ def chosen_tasks(names: tuple[str, ...], modules: tuple[str, ...], known: tuple[
         if task.name in new:
             raise UserError(f"task {task.name!r} is named twice")
         new[task.name] = task
-    for at, name in enumerate(names):
+    # By the name that its author gave it, or by the one that it has in tables.
+    wanted = [name if name in known or name in new else task_name(name) for name in names]
+    for at, name in enumerate(wanted):
         if name not in known and name not in new:
-            raise unknown("task", name, [*known, *new])
-        if name in names[:at]:
+            raise unknown("task", names[at], [*known, *new])
+        if name in wanted[:at]:
             raise UserError(f"task {name!r} is named twice")
-    chosen = names if names or new else known
+    chosen = wanted if wanted or new else known
     return [*(new.get(name, name) for name in chosen), *(task for name, task in new.items() if name not in chosen)]
 
 
@@ -79,15 +82,17 @@ def command(argv: list[str]) -> int:
     from waker.host_memory import keep_freed_memory
     from waker.loop import Outcome
     from waker.mkl_dispatch import tell_unless_done
+    from waker.names import printable, task_name
     from waker.progress import Progress
     from waker.rundir import RunFolder, read_config, read_record
 
     keep_freed_memory()
     tell_unless_done()
     config = read_config(args.run)
-    tasks = chosen_tasks(args.tasks, args.task_module, tuple(read_record(args.run).get("tasks", ())))
+    known = tuple(map(task_name, read_record(args.run).get("tasks", ())))
+    tasks = chosen_tasks(args.tasks, args.task_module, known)
     updates = args.updates or config.train.adapt_updates or DEFAULT_UPDATES
-    names = ", ".join(map(name_of, tasks))
+    names = ", ".join(printable(name_of(task)) for task in tasks)
     progress = Progress(f"{RunFolder(args.run, config).name}, {names}", updates)
     with RunFolder(args.run, config).locked():
         loaded = load_run(args.run, progress.note, args.device, settle=False)
@@ -98,7 +103,7 @@ def command(argv: list[str]) -> int:
     again = " ".join(f"--task-module {module}" for module in args.task_module)
     done = "Trained before" if outcome is Outcome.SKIPPED else "Trained"
     print(
-        f"{done}: policies for {names} in {adaptation.folder}; "
-        f"measure them with `waker evaluate {args.run}{' ' + again if again else ''}`"
+        f"{done}: policies for {names} in {printable(adaptation.folder)}; "
+        f"measure them with `waker evaluate {printable(args.run)}{' ' + again if again else ''}`"
     )
     return 0

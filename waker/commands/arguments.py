@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar, get_type_hints
 
 import tyro
-import yaml
 
 from waker.errors import Ended, UserError, unknown
 
@@ -107,25 +106,3 @@ def parse(cls: type[T], argv: Sequence[str], *, verb: str, default: T | None = N
     if left:
         raise UserError(f"unexpected argument {left[0]!r} (see waker {verb} --help)")
     return value
-
-
-def pairs(argv: Sequence[str]) -> list[str]:
-    """``--env-kwargs obs=pixels`` as ``--env-kwargs obs pixels``; other words as they are."""
-    out: list[str] = []
-    inside = False
-    for word in argv:
-        if word.startswith("--"):
-            inside = word in ("--env-kwargs", "--env_kwargs")
-        if inside and re.fullmatch(r"\w+=.*", word):
-            out += word.split("=", 1)
-        else:
-            out.append(word)
-    return out
-
-
-def scalar(text: object) -> str | int | float | bool:
-    """A constructor argument from the command line, read as YAML: ``4``, ``0.5``, ``true`` or text."""
-    if not isinstance(text, str):
-        return text  # type: ignore[return-value]
-    value = yaml.safe_load(text) if text else text
-    return value if isinstance(value, str | int | float | bool) else text

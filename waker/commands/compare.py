@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from rich.console import Console
+from rich.text import Text
 
 from waker.commands.arguments import parse
 from waker.curriculum.labels import called
 from waker.errors import UserError, unknown
 from waker.files import atomic, saving
+from waker.names import printable
 
 if TYPE_CHECKING:
     from waker.evaluation.numbers import Comparison
@@ -175,7 +177,7 @@ def show(
     if summary.empty:
         raise UserError("nothing to compare: the runs have no evaluation rows yet; run `waker evaluate` first")
     for domain, rows in summary.groupby("domain", sort=False):
-        console.print(f"[bold]{domain}[/bold]")
+        console.print(Text(printable(domain), style="bold"))
         console.print(comparison(rows, only))
         if len(here := better[better["domain"] == domain]):
             console.print(improvement(here, baseline))
@@ -188,8 +190,8 @@ def show(
             summary.to_csv(file, index=False)
     for run in runs:
         for line in run.lost:
-            console.print(f"{run.folder}: {line}", soft_wrap=True, markup=False, highlight=False)
-    console.print(f"Numbers: {target}", soft_wrap=True)
+            console.print(Text(printable(f"{run.folder}: {line}")), soft_wrap=True)
+    console.print(Text(printable(f"Numbers: {target}")), soft_wrap=True)
     return target
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from waker.commands.arguments import pairs, parse, scalar
+from waker.commands.arguments import parse
+from waker.commands.constructor_arguments import Scalar, constructor_arguments
 from waker.constructors import construct
 from waker.errors import UserError
+from waker.names import path_part, printable
 
 if TYPE_CHECKING:
     pass
@@ -51,8 +53,11 @@ class ShowArgs:
     """The file; default: ID.gif in the current folder."""
 
 
-def show(args: ShowArgs) -> str:
+def show(args: ShowArgs, given: Mapping[str, Scalar]) -> str:
     """Write the film and say where it is, and of which θ.
+
+    Args:
+        given: constructor arguments.
 
     Raises:
         UnknownEnvError: no such environment.
@@ -68,7 +73,7 @@ def show(args: ShowArgs) -> str:
     if args.steps < 1:
         raise UserError(f"--steps {args.steps} must be at least 1")
     env_id = waker_envs.resolve_id(args.env)
-    env = construct(args.env, {**{k: scalar(v) for k, v in args.env_kwargs.items()}, "render_mode": "rgb_array"})
+    env = construct(args.env, {**given, "render_mode": "rgb_array"})
     try:
         pictures, theta = film(env, args.theta or None, args.seed, args.steps)
     except waker_envs.ThetaError:
@@ -77,7 +82,7 @@ def show(args: ShowArgs) -> str:
         raise UserError(f"{env_id} cannot be shown: {' '.join(str(error).split()) or type(error).__name__}") from error
     finally:
         env.close()
-    path = args.out or Path(f"{env_id.split('/')[-1]}.gif")
+    path = args.out or Path(f"{path_part(env_id.split('/')[-1])}.gif")
     with saving(f"the film {path}"), atomic(path) as file:
         write_gif(file, pictures, env.metadata["render_fps"])
     return f"{path}: {len(pictures)} pictures of θ = ({env.theta_space.format(theta)}), seed {args.seed}"
@@ -98,7 +103,7 @@ def listing() -> str:
         except Exception as error:  # noqa: BLE001 — a broken plug-in must not hide the others
             rows.append((env_id, "", " ".join(str(error).split())))
     widths = [max(len(row[i]) for row in rows) for i in range(2)]
-    return "\n".join(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}" for a, b, c in rows)
+    return "\n".join(printable(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}") for a, b, c in rows)
 
 
 def description(env_id: str) -> str:
@@ -159,16 +164,21 @@ def point(env_id: str, theta: Sequence[float], seed: int) -> str:
     return "\n".join(lines)
 
 
+def _shown(text: str) -> str:
+    return "\n".join(printable(line) if line else "" for line in text.split("\n"))
+
+
 def command(argv: list[str]) -> int:
     """Run ``waker envs``."""
     if argv[:1] == ["show"]:
-        print(show(parse(ShowArgs, pairs(argv[1:]), verb="envs show")))
+        given, words = constructor_arguments(argv[1:])
+        print(printable(show(parse(ShowArgs, words, verb="envs show"), given)))
         return 0
     args = parse(EnvsArgs, argv, verb="envs")
     if args.theta and not args.env:
         raise UserError("--theta needs the environment it belongs to: waker envs ID --theta …")
     if args.theta:
-        print(point(args.env, args.theta, args.seed))
+        print(_shown(point(args.env, args.theta, args.seed)))
     else:
-        print(description(args.env) if args.env else listing())
+        print(_shown(description(args.env) if args.env else listing()))
     return 0

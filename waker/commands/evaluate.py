@@ -13,6 +13,7 @@ import tyro
 
 from waker.commands.arguments import parse
 from waker.errors import UserError
+from waker.names import printable
 
 if TYPE_CHECKING:
     from waker.assembly import LoadedRun
@@ -189,7 +190,7 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
 
 
 def _note(folder: Path, text: str) -> None:
-    print(f"{folder}: {text}", flush=True)
+    print(printable(f"{folder}: {text}"), flush=True)
 
 
 def command(argv: list[str]) -> int:
@@ -208,7 +209,7 @@ def command(argv: list[str]) -> int:
     keep_freed_memory()
     tell_unless_done()
     for folder in folders:
-        print(f"{folder}: evaluating …", flush=True)
+        _note(folder, "evaluating …")
         played = evaluate_run(folder, args, functools.partial(_note, folder))
-        print(f"{folder}: {played} episodes", flush=True)
+        _note(folder, f"{played} episodes")
     return 0

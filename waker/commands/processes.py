@@ -14,6 +14,9 @@ from types import FrameType
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
+
+from waker.names import printable
 
 # One thread a process: with two busy cores a second thread only costs (small matrices). glibc is told to keep its
 # memory: page faults of freed and re-taken blocks are a good part of a learner's time.
@@ -65,7 +68,7 @@ def _read(name: str, child: subprocess.Popen[str], lines: queue.Queue[tuple[str,
 def _rows(newest: Mapping[str, str]) -> Table:
     table = Table.grid(padding=(0, 2))
     for name, line in newest.items():
-        table.add_row(f"[bold]{name}", line)
+        table.add_row(Text(printable(name), style="bold"), Text(printable(line)))
     return table
 
 
@@ -89,8 +92,10 @@ def side_by_side(commands: Mapping[str, Sequence[str]], console: Console | None 
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            text=True,
-            env={**os.environ, **ONE_CORE},
+            # Between the two of us, whatever this process's own output can show.
+            encoding="utf-8",
+            errors="replace",
+            env={**os.environ, **ONE_CORE, "PYTHONIOENCODING": "utf-8"},
             # A group of its own: Ctrl-C reaches it once, through _Signals, and not a second time from the terminal.
             process_group=0,
         )
@@ -114,12 +119,12 @@ def side_by_side(commands: Mapping[str, Sequence[str]], console: Console | None 
                 if console.is_terminal:
                     live.update(_rows(newest), refresh=True)
                 else:
-                    console.out(f"{name:<{width}} | {line}", highlight=False)
+                    console.out(printable(f"{name:<{width}} | {line}"), highlight=False)
         codes = {name: child.wait() for name, child in children.items()}
     for name, code in codes.items():
         if code and not signals.received and console.is_terminal:
             for line in tails[name]:
-                print(f"{name:<{width}} | {line}", file=sys.stderr)
+                print(printable(f"{name:<{width}} | {line}"), file=sys.stderr)
     if signals.received:
         return {name: 128 + signals.received if code else 0 for name, code in codes.items()}
     return codes

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from waker.commands.settings import parse_settings
 from waker.errors import UserError, unknown
+from waker.names import printable
 
 SAMPLERS = ("waker-m", "dr")
 PRESET = "laptop"
@@ -92,14 +94,18 @@ def command(argv: list[str]) -> int:
 
     console = Console()
     began = time.monotonic()
-    console.print(f"Training {' and '.join(todo.trainings)} side by side; Ctrl-C saves, the same command goes on.")
+    both = printable(" and ".join(todo.trainings))
+    console.print(Text(f"Training {both} side by side; Ctrl-C saves, the same command goes on."))
     codes = side_by_side(
         {name: [sys.executable, "-m", "waker", "train", *args] for name, args in todo.trainings.items()}, console
     )
     bad = {name: code for name, code in codes.items() if code}
     if bad:
         name, code = next(iter(bad.items()))
-        print(f"waker: {name} ended with exit code {code}; the same command goes on from there", file=sys.stderr)
+        print(
+            f"waker: {printable(name)} ended with exit code {code}; the same command goes on from there",
+            file=sys.stderr,
+        )
         return code if code > 0 else 128 - code
     from waker.commands.compare import show
     from waker.commands.tables import HEADLINES
@@ -107,5 +113,5 @@ def command(argv: list[str]) -> int:
 
     show(todo.folders, console, csv=todo.report.with_name("comparison.csv"), only=HEADLINES)
     page = write_report(todo.folders, todo.report)
-    console.print(f"Report: {page} ({(time.monotonic() - began) / 60:.1f} minutes in all)")
+    console.print(Text(printable(f"Report: {page} ({(time.monotonic() - began) / 60:.1f} minutes in all)")))
     return 0

@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from waker.commands.arguments import parse
+from waker.names import printable
 
 
 @dataclass(frozen=True)
@@ -27,5 +28,5 @@ def command(argv: list[str]) -> int:
     from waker.report.page import write_report
 
     page = write_report(args.runs, args.out if args.out is not None else args.runs[0] / "report.html")
-    print(f"Report: {page}")
+    print(printable(f"Report: {page}"))
     return 0

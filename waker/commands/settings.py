@@ -11,7 +11,8 @@ from typing import Annotated
 import tyro
 
 from waker import presets
-from waker.commands.arguments import pairs, parse, scalar
+from waker.commands.arguments import parse
+from waker.commands.constructor_arguments import constructor_arguments
 from waker.config import Config
 from waker.errors import UserError, unknown
 from waker.presets import PRESETS
@@ -46,7 +47,7 @@ class TrainArgs:
 def _option(argv: Sequence[str], name: str) -> str | None:
     """The value of an option that must be known before the others are parsed; the last one counts."""
     value = None
-    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+    for word, following in zip(argv, [*argv[1:], ""], strict=False):
         if word == name:
             value = following
         elif word.startswith(f"{name}="):
@@ -70,6 +71,7 @@ def parse_settings(argv: Sequence[str], verb: str) -> TrainArgs:
     """
     import waker_envs
 
+    given, argv = constructor_arguments(argv)
     argv = _long(argv)
     preset = _option(argv, "--preset") or DEFAULT_PRESET
     if preset not in PRESETS:
@@ -78,8 +80,7 @@ def parse_settings(argv: Sequence[str], verb: str) -> TrainArgs:
     base = presets.preset(preset, waker_envs.resolve_id(env) if env else None, _option(argv, "--curriculum.sampler"))
     # The preset's constructor arguments are put back below: tyro would turn a filled dict into one option a key.
     default = TrainArgs(preset=preset, config=dataclasses.replace(base, env_kwargs={}))
-    args = parse(TrainArgs, pairs(argv), verb=verb, default=default, inline=("config",))
-    given = {key: scalar(value) for key, value in args.config.env_kwargs.items()}
+    args = parse(TrainArgs, argv, verb=verb, default=default, inline=("config",))
     config = dataclasses.replace(args.config, env_kwargs={**base.env_kwargs, **given})
     return dataclasses.replace(args, config=checked(config))
 
@@ -90,10 +91,10 @@ def checked(config: Config) -> Config:
     Raises:
         UserError, UnknownEnvError: a name that does not exist, or numbers that do not go together.
     """
-    import waker_envs
     from waker.curriculum.registry import curriculum_names
+    from waker.rundir import canonical
 
-    config = dataclasses.replace(config, env=waker_envs.resolve_id(config.env))
+    config = canonical(config)
     if config.curriculum.sampler not in curriculum_names():
         raise unknown("sampler", config.curriculum.sampler, curriculum_names())
     train = config.train

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.table import Table
+from rich.text import Text
 
 from waker.evaluation.summary import ALL, best, quantities, seeds_told, shown, task_order, title
+from waker.names import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,15 +40,15 @@ def comparison(summary: pd.DataFrame, only: Sequence[str] | None = None) -> Tabl
     table.add_column("")
     columns = list(dict.fromkeys(zip(summary["domain"], summary["sampler"], summary["explorer"], strict=True)))
     for _, sampler, explorer in columns:
-        table.add_column(f"{sampler} ({explorer})" if explorers else sampler, justify="right")
+        table.add_column(_text(f"{sampler} ({explorer})" if explorers else sampler), justify="right")
     for task in task_order(summary) if only is None else [ALL]:
         rows = summary[summary["task"] == task]
         wanted = [q for q in quantities(rows) if only is None or q in only]
         for at, quantity in enumerate(wanted):
             winner = best(summary, quantity, task)
             cells = [_cell(rows, quantity, column, column == winner) for column in columns]
-            lead = [] if only is not None else [("" if at else "all tasks" if task == ALL else task)]
-            table.add_row(*lead, title(quantity), *cells)
+            lead = [] if only is not None else [_text("" if at else "all tasks" if task == ALL else printable(task))]
+            table.add_row(*lead, _text(title(quantity)), *cells)
         table.add_section()
     return table
 
@@ -70,28 +72,33 @@ def improvement(better: pd.DataFrame, baseline: str) -> Table:
         baseline: the sampler beaten.
     """
     explorers = better["explorer"].nunique() > 1
-    told = f"probability that a run beats one of {baseline}, mean over tasks [95 % interval over whole runs]"
-    table = Table(caption=told)
+    told = f"probability that a run beats one of {printable(baseline)}, mean over tasks [95 % interval over whole runs]"
+    table = Table(caption=Text(told, style="table.caption"))
     table.add_column("")
     shown = list(dict.fromkeys(better["quantity"]))
     for quantity in shown:
-        table.add_column(title(quantity), justify="right")
+        table.add_column(_text(title(quantity)), justify="right")
     for (sampler, explorer), rows in better.groupby(["sampler", "explorer"], sort=False):
         by_quantity = rows.set_index("quantity")[["probability", "low", "high"]]
         cells = [
             "{:.2f} [{:.2f}, {:.2f}]".format(*by_quantity.loc[quantity]) if quantity in by_quantity.index else "–"
             for quantity in shown
         ]
-        table.add_row(f"{sampler} ({explorer})" if explorers else str(sampler), *cells)
+        table.add_row(_text(f"{sampler} ({explorer})" if explorers else str(sampler)), *map(Text, cells))
     return table
 
 
-def _cell(rows: pd.DataFrame, quantity: str, column: tuple[str, str, str], wins: bool) -> str:
+def _text(name: str) -> Text:
+    """A name as it is: to rich, brackets and colons in plain strings are markup."""
+    return Text(printable(name) if name else "")
+
+
+def _cell(rows: pd.DataFrame, quantity: str, column: tuple[str, str, str], wins: bool) -> Text:
     domain, sampler, explorer = column
     found = rows[(rows["domain"] == domain) & (rows["sampler"] == sampler) & (rows["explorer"] == explorer)]
     told = shown(found, quantity)
     if told is None:
-        return "–"
+        return Text("–")
     text = f"{told.value} {told.interval}".strip()
     below = f"\n{told.bracket}".replace(" [", "\n[") if told.bracket else ""
-    return (f"[bold]{text}[/bold]" if wins else text) + below
+    return Text.assemble((text, "bold" if wins else ""), below)

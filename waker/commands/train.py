@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from waker.commands.settings import parse_settings
+from waker.names import printable
 
 
 def command(argv: list[str]) -> int:
@@ -18,5 +19,5 @@ def command(argv: list[str]) -> int:
     tell_unless_done()
     outcome, folder = train_run(args.config, args.runs)
     if outcome is Outcome.FINISHED:
-        print(f"Finished: {folder} (`waker report {folder}` shows it)")
+        print(printable(f"Finished: {folder} (`waker report {folder}` shows it)"))
     return 0

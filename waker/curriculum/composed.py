@@ -20,6 +20,7 @@ from waker.curriculum.priorities import Drawable
 from waker.curriculum.scores import Magnitude
 from waker.curriculum.state import check_state, pack_rng, part, space_state, unpack_rng, with_prefix
 from waker.errors import UserError
+from waker.names import theta_column
 from waker_envs.api import FiniteThetaSpace
 
 
@@ -135,7 +136,7 @@ class ComposedCurriculum:
     def table(self) -> Columns:
         """One row a θ: ``theta_id``, ``theta_<name>`` …, ``probability``, ``estimate``, ``score``, ``episodes``
         (how often it has been sampled) and ``credits`` (samples credited to it); NaN where there is no value."""
-        coordinates = {f"theta_{name}": self.space.points[:, d].copy() for d, name in enumerate(self.space.names)}
+        coordinates = {theta_column(n): self.space.points[:, d].copy() for d, n in enumerate(self.space.names)}
         return {
             "theta_id": np.arange(self.space.size),
             **coordinates,

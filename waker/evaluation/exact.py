@@ -34,13 +34,14 @@ class Exact:
 
     def optimal_return(self, env: Any, task: str, episode: Episode) -> float:
         """The best expected return; NaN where the family cannot say."""
-        call = f"optimal_return({episode.theta.tolist()}, {task!r}, {episode.seed})"
+        own = self._spec.label_of(task) if task in self._spec.tasks else None  # what the environment calls it
+        call = f"optimal_return({episode.theta.tolist()}, {own!r}, {episode.seed})"
 
         def ask() -> float:
-            if task not in self._spec.tasks or not hasattr(env.unwrapped, "optimal_return"):
+            if own is None or not hasattr(env.unwrapped, "optimal_return"):
                 return np.nan
             self._count("optimal_return")
-            return _number(env.unwrapped.optimal_return(episode.theta.copy(), task, episode.seed))
+            return _number(env.unwrapped.optimal_return(episode.theta.copy(), own, episode.seed))
 
         value = self._asked("optimal_return", call, ask)
         return np.nan if value is None else float(value)
@@ -125,7 +126,7 @@ def _distributions(spec: EnvSpec, given: Any, steps: int) -> dict[str, NDArray[n
     """
     if not isinstance(given, Mapping):
         raise BrokenPromise(f"it returned a {type(given).__name__} instead of a mapping from observation key to arrays")
-    keys = {key.name: key for key in spec.observation}
+    keys = {key.label: key for key in spec.observation}
     found = {}
     for name, rows in given.items():
         key = keys.get(name)
@@ -139,5 +140,5 @@ def _distributions(spec: EnvSpec, given: Any, steps: int) -> dict[str, NDArray[n
         worst = sums[abs(sums - 1).argmax()]
         if not np.isfinite(last).all() or (last < 0).any() or abs(worst - 1) > 1e-4:
             raise BrokenPromise(f"its {name!r} is no distribution: from {last.min():g}, summing to {worst:g}")
-        found[name] = last
+        found[key.name] = last
     return found

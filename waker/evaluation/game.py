@@ -194,7 +194,7 @@ class Game:
             received = np.asarray(info["task_rewards"], np.float64)
             over = bool(terminated or truncated)
             cut = not over and len(slot.actions) >= spec.longest > 0
-            completion = completion_of(info, spec.tasks) if over or cut else None
+            completion = completion_of(info, spec.task_labels) if over or cut else None
         slot.first = False
         if task in self._rewards:
             slot.seen.append(slot.observation)
@@ -212,7 +212,7 @@ class Game:
         total = slot.total
         if task in self._rewards:
             seen = {k.name: np.stack([o[k.name] for o in slot.seen])[None] for k in self._spec.observation}
-            total = float(np.sum(self._rewards[task](seen), dtype=np.float64))
+            total = float(np.sum(self._rewards[task](self._spec.labelled(seen)), dtype=np.float64))
         return {
             "task": task,
             "policy": self._policy,

@@ -23,9 +23,9 @@ from waker.evaluation.ranking import primary_metric
 from waker.evaluation.regret import EXACT, fraction_of_optimum, known_values, mean_regret, worst_regret
 from waker.evaluation.steps import RUN, At, choose_steps
 from waker.evaluation.worst import Bracket, Sample, arrange, cvar_of, worst_of
+from waker.names import ALL as ALL  # means of means over tasks, and the worst of all pairs of task and θ
+from waker.names import task_name
 
-ALL = "all"
-"""The task column of numbers over all tasks: means of means, and the worst of all pairs of task and θ."""
 BRACKETED = ("cvar_0.1_theta", "worst_regret", "worst_model_error")
 PARTS = ("plug_in", "split", "low", "high")
 LIMITS = frozenset(f"{quantity}_{limit}" for quantity in BRACKETED for limit in ("low", "high"))
@@ -77,6 +77,8 @@ def compare_runs(
     """
     if "policy" in evaluation:
         evaluation = evaluation[evaluation["policy"] == "learned"]
+    if "task" in evaluation:  # rows that were written before a task of that name was told apart
+        evaluation = evaluation.assign(task=evaluation["task"].replace(ALL, task_name(ALL)))
     steps = choose_steps(evaluation, model_error, episodes, at)
     evaluation = steps.cut(evaluation, "evaluation")
     model_error, episodes = steps.cut(model_error, "model_error"), steps.cut(episodes, "episodes")

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waker.config import EvalConfig
+from waker.names import DR, suite_name, theta_column
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
 
-DR_SUITE = "dr"
+DR_SUITE = DR
 """The name of the domain-randomisation suite in rows."""
 
 
@@ -94,7 +95,7 @@ def plan_episodes(space: ThetaSpace, config: EvalConfig, seed: int, group: int |
     for name, suite in space.suites.items():
         if group is not None and suite.group != group:
             continue
-        n = config.suite_episodes
+        n, name = config.suite_episodes, suite_name(name)
         rng = stream(seed, name)
         points = suite.thetas
         chosen = points[systematic(np.full(len(points), 1 / len(points)), n, float(rng.uniform()))]
@@ -105,4 +106,4 @@ def plan_episodes(space: ThetaSpace, config: EvalConfig, seed: int, group: int |
 
 def theta_columns(space: ThetaSpace, theta: NDArray[np.float64]) -> dict[str, float]:
     """θ as columns of a row: ``theta_<name>``."""
-    return {f"theta_{name}": float(v) for name, v in zip(space.names, theta, strict=True)}
+    return {theta_column(name): float(v) for name, v in zip(space.names, theta, strict=True)}

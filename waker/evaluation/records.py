@@ -26,6 +26,7 @@ from waker.evaluation.rollouts import MakeEnv, RewardFunction, Row, evaluate
 from waker.evaluation.sources import RANDOM_ONLY, Source
 from waker.interrupts import Paused
 from waker.learner import Player
+from waker.names import suite_name
 from waker.rundir import FILM_FILE, SPACE_FILE
 from waker.sealed import write_arrays, write_json
 from waker.spaces import EnvSpec
@@ -54,16 +55,16 @@ class Measurement:
 def describe_space(space: ThetaSpace, tasks: Sequence[str]) -> dict[str, Any]:
     """What a report must know of a family that is not in the rows, as JSON.
 
-    names, units, descriptions (D each); tasks; suites; and for finite spaces points (M, D), weights (M,), hard_ids
-    and hardest (id or None); for a space of several domains also groups (M,), group_names, and suite_groups: the
-    domain of each suite by number.
+    names, units, descriptions (D each); tasks and suites as rows call them; and for finite spaces points (M, D),
+    weights (M,), hard_ids and hardest (id or None); for a space of several domains also groups (M,), group_names, and
+    suite_groups: the domain of each suite by number.
     """
     described: dict[str, Any] = {
         "names": list(space.names),
         "units": [p.unit for p in space.parameters],
         "descriptions": [p.description for p in space.parameters],
         "tasks": list(tasks),
-        "suites": list(space.suites),
+        "suites": list(map(suite_name, space.suites)),
         "hard_ids": [i for i in map(space.index, space.hard) if i >= 0],
         "hardest": None if space.hardest is None else space.index(space.hardest),
     }

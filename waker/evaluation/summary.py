@@ -17,6 +17,7 @@ from waker.evaluation.numbers import ALL as ALL
 from waker.evaluation.numbers import BRACKETED, LIMITS, PARTS
 from waker.evaluation.numbers import run_numbers as run_numbers
 from waker.evaluation.steps import GROUP as GROUP
+from waker.names import printable
 
 TITLES = {
     "mean_return": "mean return",
@@ -109,7 +110,7 @@ def quantities(summary: pd.DataFrame) -> list[str]:
 
 def title(quantity: str) -> str:
     """The heading of a quantity."""
-    return TITLES.get(quantity, f"return on {quantity.removeprefix('return_')}")
+    return TITLES.get(quantity, f"return on {printable(quantity.removeprefix('return_'))}")
 
 
 def cell(quantity: str, mean: float, low: float = float("nan"), high: float = float("nan")) -> str:

@@ -19,6 +19,7 @@ from waker.model.encoder import Encoder
 from waker.model.heads import ScalarStack, bernoulli_nll
 from waker.model.nets import MLP
 from waker.model.rssm import RSSM, Posterior, State
+from waker.names import loss_metric
 from waker.spaces import EnvSpec
 
 
@@ -62,7 +63,7 @@ class WorldModel(nn.Module):
         kl_loss, kl = kl_losses(posterior.posterior, posterior.prior, self.config)
         reward = self.reward_loss(feature, batch["task_rewards"])
         loss = weighted(reconstruction, self.keys) + self.config.kl_scale * kl_loss + reward.sum()
-        metrics = {f"{name}_loss": value.detach().mean() for name, value in reconstruction.items()}
+        metrics = {loss_metric(name): value.detach().mean() for name, value in reconstruction.items()}
         if self.continues is not None:
             target = 1.0 - batch["is_terminal"].to(feature.dtype)
             goes_on = bernoulli_nll(self.continues(feature).squeeze(-1), target).mean()

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from waker.evaluation.summary import ALL, GROUP, LOWER_IS_BETTER, best, quantities, shown, title
+from waker.names import printable
 from waker.report.style import colours, data_uri
 
 
@@ -70,13 +71,13 @@ def summary_table(summary: pd.DataFrame, task: str, caption: str) -> HtmlTable:
     of_task = summary[summary["task"] == task]
     many = of_task["explorer"].nunique() > 1
     groups = dict(iter(of_task.groupby(GROUP, sort=False)))
-    names = [f"{sampler} ({explorer})" if many else sampler for _, sampler, explorer in groups]
+    names = [printable(f"{sampler} ({explorer})" if many else sampler) for _, sampler, explorer in groups]
     rows = []
     for quantity in quantities(of_task):
         winner = best(of_task, quantity, task)
-        head = f"{title(quantity)} {'↓' if quantity in LOWER_IS_BETTER else ''}".strip()
+        head = f"{printable(title(quantity))} {'↓' if quantity in LOWER_IS_BETTER else ''}".strip()
         rows.append([Cell(head), *(_number(of, quantity, winner == key) for key, of in groups.items())])
-    return HtmlTable(["all tasks" if task == ALL else task, *names], rows, 1, caption, colours(names))
+    return HtmlTable(["all tasks" if task == ALL else printable(task), *names], rows, 1, caption, colours(names))
 
 
 def _number(rows: pd.DataFrame, quantity: str, is_best: bool) -> Cell:

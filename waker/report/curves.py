@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from waker.evaluation.numbers import error_sample
 from waker.evaluation.sources import sources_of
 from waker.evaluation.worst import worst_of
-from waker.report.style import colours, grid, legend, steps_axis, style
+from waker.report.style import colours, grid, legend, steps_axis, style, text
 
 _NOT_METRICS = {"step", "updates", "seed"}
 _NOT_PREFIXES = ("time/", "replay/")
@@ -55,7 +55,7 @@ def learning_curves(metrics: pd.DataFrame, columns: Sequence[str]) -> Figure:
         over = "updates" if "updates" in metrics else "step"
         for panel, column in zip(panels, columns, strict=True):
             _draw(panel, metrics.dropna(subset=[column]), column, palette, over=over)
-            panel.set_title(column.replace("_", " "))
+            panel.set_title(text(column.replace("_", " ")))
             steps_axis(panel, over)
         legend(figure, palette)
         return figure

@@ -19,6 +19,7 @@ from waker.curriculum.labels import CREDITED, sampler_label
 from waker.errors import UserError
 from waker.files import reading
 from waker.metrics_file import read_metrics
+from waker.names import theta_column
 from waker.rundir import FILM_FILE, SPACE_FILE
 from waker.salvage import lost_in, saved_rows
 from waker.sealed import read_arrays, read_json, read_yaml
@@ -150,7 +151,8 @@ def _parts(run: RunData) -> list[RunData]:
     parts = []
     for group, name in enumerate(space["group_names"]):
         varies = np.ptp(points[groups == group], axis=0) > 0
-        own = [n for n, v in zip(space["names"], varies, strict=True) if v] or space["names"][:1]
+        own = [theta_column(n) for n, v in zip(space["names"], varies, strict=True) if v]
+        own = own or [theta_column(space["names"][0])]
         parts.append(
             replace(
                 run,
@@ -158,7 +160,7 @@ def _parts(run: RunData) -> list[RunData]:
                 metrics=empty,
                 film={},
                 notes=(),
-                space={"names": own, "hard_ids": [i for i in space.get("hard_ids", ()) if groups[i] == group]},
+                space={"hard_ids": [i for i in space.get("hard_ids", ()) if groups[i] == group]},
                 **{
                     table: _of_domain(getattr(run, table), groups, suites, group, own)
                     for table in ("curriculum", "evaluation", "model_error", "episodes")
@@ -169,7 +171,7 @@ def _parts(run: RunData) -> list[RunData]:
 
 
 def _of_domain(
-    rows: pd.DataFrame, groups: NDArray[np.int64], suites: dict[str, int], group: int, names: Sequence[str]
+    rows: pd.DataFrame, groups: NDArray[np.int64], suites: dict[str, int], group: int, own: Sequence[str]
 ) -> pd.DataFrame:
     """The rows of one domain, by their θ or else their suite, without the parameters of the others."""
     if rows.empty:
@@ -177,7 +179,7 @@ def _of_domain(
     ids = rows["theta_id"].to_numpy(int)
     of_suite = rows["suite"].map(suites).fillna(-1).to_numpy(int) if "suite" in rows else np.full(len(rows), -1)
     here = np.where(ids >= 0, groups[ids], of_suite) == group
-    foreign = [c for c in rows if c.startswith("theta_") and c.removeprefix("theta_") not in (*names, "id")]
+    foreign = [c for c in rows if c.startswith("theta_") and c not in (*own, "theta_id")]
     return rows[here].drop(columns=foreign).reset_index(drop=True)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from waker.report.style import GREY, style
+from waker.report.style import GREY, style, text
 
 _FRAME, _LEFT, _HEAD, _GAP = 0.8, 0.55, 0.5, 0.06  # inches
 _PALE = 0.45
@@ -35,7 +35,7 @@ def film_strip(film: Mapping[str, NDArray[np.generic]]) -> Figure:
         panel.set_axis_off()
         for clip in range(clips):
             top = size[1] - clip * clip_height  # inches from the bottom
-            theta = ", ".join(f"{n} = {v:g}" for n, v in zip(names, thetas[clip], strict=True))
+            theta = ", ".join(f"{text(n)} = {v:g}" for n, v in zip(names, thetas[clip], strict=True))
             _text(figure, size, 0.0, top - 0.19, theta, weight="bold", fontsize=9)
             _text(figure, size, _LEFT, top - _HEAD + 0.08, "seen", fontsize=7.5, color=GREY)
             _text(figure, size, _x(context), top - _HEAD + 0.08, "open loop →", fontsize=7.5, color=GREY)
@@ -62,5 +62,5 @@ def _x(t: int) -> float:
     return _LEFT + t * (_FRAME + _GAP)
 
 
-def _text(figure: Figure, size: tuple[float, float], x: float, y: float, text: str, **look: object) -> None:
-    figure.text(x / size[0], y / size[1], text, va="center", ha="left", **look)  # type: ignore[arg-type]
+def _text(figure: Figure, size: tuple[float, float], x: float, y: float, words: str, **look: object) -> None:
+    figure.text(x / size[0], y / size[1], words, va="center", ha="left", **look)  # type: ignore[arg-type]

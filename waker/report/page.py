@@ -13,6 +13,7 @@ import yaml
 
 from waker.errors import UserError
 from waker.files import atomic
+from waker.names import printable
 from waker.report.blocks import Cell, HtmlTable
 from waker.report.data import RunData, by_domain, load_runs, settings_of
 from waker.report.sections import domain_sections
@@ -63,14 +64,14 @@ def render(runs: Sequence[RunData]) -> str:
     versions: dict[str, str] = next((r.config["versions"] for r in runs if r.config.get("versions")), {})
     facts = [
         ("runs", len(runs)),
-        ("samplers", ", ".join(samplers)),
+        ("samplers", printable(", ".join(samplers))),
         ("seeds", ", ".join(map(str, seeds))),
         ("explorer", ", ".join(dict.fromkeys(r.explorer for r in runs))),
         ("agent steps", _span(steps) if steps else "–"),
         *((name, version) for name, version in versions.items() if name in ("waker", "torch")),
     ]
     return environment.get_template("template.html").render(
-        title=f"{' and '.join(domains)}: {' against '.join(samplers)}",
+        title=printable(f"{' and '.join(domains)}: {' against '.join(samplers)}"),
         subtitle="Exploration without reward, policies trained only in imagination, and how robust they are over "
         "environment parameters θ.",
         facts=facts,
@@ -112,12 +113,12 @@ def _runs_table(runs: Sequence[RunData]) -> HtmlTable:
         updates = run.metrics["updates"].max() if "updates" in run.metrics else None
         rows.append(
             [
-                Cell(run.label, colour=palette[run.sampler]),
+                Cell(printable(run.label), colour=palette[run.sampler]),
                 Cell("–" if steps is None else f"{int(steps):,}".replace(",", " ")),
                 Cell("–" if updates is None else f"{int(updates):,}".replace(",", " ")),
                 Cell(str(len(run.episodes)) if not run.episodes.empty else "–"),
                 Cell((run.config.get("git") or "–")[:10]),
-                Cell(differing or "–", path=True),
+                Cell(printable(differing or "–"), path=True),
             ]
         )
     return HtmlTable(["run", "steps", "updates", "episodes", "commit", "settings that differ"], rows)

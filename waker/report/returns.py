@@ -8,10 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from waker.evaluation.metrics import student_interval
-from waker.report.style import colours, grid, legend, style
+from waker.names import printable
+from waker.report.style import colours, grid, legend, style, text
 
 _MOST_ROWS = 40
 """θ named one by one up to this; more become a curve from the worst to the best."""
+_LONGEST_LABEL = 72
+"""Characters of a θ beside a panel, which must leave room for the panel."""
 
 
 def intervals(rows: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
@@ -73,7 +76,7 @@ def by_theta(evaluation: pd.DataFrame, names: list[str], value: str, label: str)
                 at = np.arange(len(thetas)) + (g - (len(palette) - 1) / 2) * 0.7 / len(palette)
                 _draw(panel, placed, at, colour, 1.6, 3.6)
             panel.set_ylim(len(thetas) - 0.4, -0.6)
-            panel.set_title(task)
+            panel.set_title(text(task))
             panel.set_xlabel(label)
             _name_thetas(panel, thetas, names, first=panel in panels[:: min(3, len(panels))])
         legend(figure, palette)
@@ -88,7 +91,8 @@ def too_many(rows: pd.DataFrame, names: list[str]) -> bool:
 def _name_thetas(panel: Axes, thetas: pd.DataFrame, names: list[str], first: bool) -> None:
     panel.set_yticks(range(len(thetas)))
     if first:
-        shown = [", ".join(f"{n} {v:g}" for n, v in zip(names, row, strict=True)) for row in thetas.to_numpy()]
+        rows = (", ".join(f"{n} {v:g}" for n, v in zip(names, row, strict=True)) for row in thetas.to_numpy())
+        shown = [printable(row, _LONGEST_LABEL) for row in rows]
         panel.set_yticklabels(shown, fontsize=7.2)
     else:
         panel.set_yticklabels([])
@@ -105,7 +109,7 @@ def _sorted_curves(rows: pd.DataFrame, columns: list[str], value: str, label: st
             for _, one in chosen.groupby("seed"):
                 means = np.sort(one.groupby(columns)[value].mean().to_numpy(float))
                 panel.plot(np.linspace(0, 100, len(means)), means, color=colour, lw=1.4)
-        panel.set_title(task)
+        panel.set_title(text(task))
         panel.set_xlabel("θ from the least to the most (%)")
         panel.set_ylabel(label)
     legend(figure, palette)
@@ -134,10 +138,10 @@ def by_suite(evaluation: pd.DataFrame, value: str, label: str) -> Figure:
             for y, suite in enumerate(suites):
                 if suite in chance:
                     panel.vlines(chance[suite], y - 0.38, y + 0.38, color="#9aa5b1", lw=1.4, ls=(0, (2, 1.5)))
-            panel.set_yticks(range(len(suites)), suites)
+            panel.set_yticks(range(len(suites)), list(map(text, suites)))
             panel.set_ylim(len(suites) - 0.5, -0.5)
             panel.set_xlim(left=min(0.0, panel.get_xlim()[0]))
-            panel.set_title(task)
+            panel.set_title(text(task))
             panel.set_xlabel(label)
         legend(figure, palette, **{"random policy": {"ls": ":", "lw": 1.4}})
         return figure

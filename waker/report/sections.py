@@ -16,6 +16,7 @@ from waker.evaluation.ranking import primary_metric, rank_correlation
 from waker.evaluation.sources import pooled, shared, sources_of
 from waker.evaluation.steps import Steps, choose_steps
 from waker.evaluation.summary import ALL, GROUP, seeds_told, summarise, task_order
+from waker.names import printable
 from waker.report import captions
 from waker.report.blocks import Picture, Section, summary_table
 from waker.report.curves import (
@@ -54,7 +55,7 @@ def domain_sections(runs: Sequence[RunData], prefix: str = "") -> list[Section]:
     if not prefix:
         return sections
     return [
-        Section(**{**vars(s), "anchor": f"{prefix}-{s.anchor}", "title": f"{prefix}: {s.title.lower()}"})
+        Section(**{**vars(s), "anchor": f"{prefix}-{s.anchor}", "title": f"{printable(prefix)}: {s.title.lower()}"})
         for s in sections
     ]
 
@@ -236,7 +237,9 @@ def _film(runs: Sequence[RunData]) -> Section | None:
             shown.setdefault(f"{run.sampler} ({run.explorer})", run)
     if not shown:
         return None
-    figures = [Picture.of(film_strip(run.film), captions.FILM, run.label, kind="png") for run in shown.values()]
+    figures = [
+        Picture.of(film_strip(run.film), captions.FILM, printable(run.label), kind="png") for run in shown.values()
+    ]
     return Section("futures", "Imagined futures", captions.FILM_LEAD, figures=figures)
 
 

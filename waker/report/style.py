@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -17,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from waker.curriculum.labels import sampler_name
+from waker.names import printable
 
 INK, GREY, LIGHT = "#1f2933", "#7b8794", "#e4e7eb"
 _KNOWN = {
@@ -49,6 +51,7 @@ _RC: Any = {
     "grid.color": LIGHT,
     "grid.linewidth": 0.7,
     "text.color": INK,
+    "text.parse_math": False,  # names are shown as they are: two dollars make no formula
     "xtick.color": "#52606d",
     "ytick.color": "#52606d",
     "xtick.labelsize": 8,
@@ -95,9 +98,16 @@ def legend(figure: Figure, entries: dict[str, str], **extra: Any) -> None:
     """A legend of colours above all panels; ``extra`` holds further (handle, label) pairs."""
     from matplotlib.lines import Line2D
 
-    handles: list[Any] = [Line2D([], [], color=colour, lw=2.4, label=name) for name, colour in entries.items()]
+    handles: list[Any] = [Line2D([], [], color=colour, lw=2.4, label=text(name)) for name, colour in entries.items()]
     handles += [Line2D([], [], color=GREY, label=label, **look) for label, look in extra.items()]
-    figure.legend(handles=handles, loc="outside upper left", ncols=min(len(handles), 6), borderpad=0.2)
+    # Labels apart from the handles: a handle whose own label begins with "_" would be left out.
+    figure.legend(
+        handles,
+        [label if not (label := str(handle.get_label())).startswith("_") else f" {label}" for handle in handles],
+        loc="outside upper left",
+        ncols=min(len(handles), 6),
+        borderpad=0.2,
+    )
 
 
 def steps_axis(axes: Axes, label: str = "agent steps") -> None:
@@ -105,6 +115,11 @@ def steps_axis(axes: Axes, label: str = "agent steps") -> None:
     axes.set_xlabel(label)
     axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5, integer=True))
     axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda x, _: f"{x / 1000:g} k" if x >= 1000 else f"{x:g}"))
+
+
+def text(name: str) -> str:
+    """A name in a figure: one short line of characters that can be drawn."""
+    return printable(name, 48)
 
 
 def number(value: float) -> str:
@@ -121,7 +136,9 @@ def number(value: float) -> str:
 def data_uri(figure: Figure, kind: str = "svg") -> str:
     """The figure as a ``data:`` URI: no page needs another file. Photographs (``png``) are drawn at twice the size."""
     buffer = io.BytesIO()
-    with style():
+    with style(), warnings.catch_warnings():
+        # Names may be in any script; what the font lacks is drawn as a box.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         if kind == "svg":
             figure.savefig(buffer, format="svg", metadata={"Date": None})
         else:

@@ -14,7 +14,7 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from waker.report.data import stands_for
-from waker.report.style import colours, grid, legend, number, style
+from waker.report.style import colours, grid, legend, number, style, text
 
 _MOST_VALUES = 50
 """A parameter with more values than this is cut into bins: its space is continuous, or as good as."""
@@ -105,7 +105,7 @@ def _lines(rows: pd.DataFrame, axes: Axes2D, label: str, percent: bool) -> Figur
                 panel.plot(thin.index, _scaled(thin, percent), color=palette[group], lw=0.7, alpha=0.45)
         mean = means(of_group, [column])
         panel.plot(mean.index, _scaled(mean, percent), color=palette[group], lw=2, marker="o", ms=4)
-    panel.set_xlabel(axes.horizontal)
+    panel.set_xlabel(text(axes.horizontal))
     panel.set_ylabel(f"{label} (%)" if percent else label)
     panel.set_ylim(bottom=min(0.0, panel.get_ylim()[0]))
     legend(figure, palette)
@@ -152,13 +152,13 @@ def _heat_maps(rows: pd.DataFrame, axes: Axes2D, label: str, percent: bool, from
             table = means(chosen, [vertical, horizontal]).unstack()
             values = table.reindex(index=ys, columns=xs).to_numpy(float)
             image = panel.imshow(values, origin="lower", aspect="auto", cmap=MAP_COLOURS, vmin=low, vmax=high)
-            where = ", ".join(f"{n} = {combination[f'theta_{n}']:g}" for n in axes.rest)
-            panel.set_title("\n".join(filter(None, [group if i == 0 else "", where])), fontsize=8.5)
+            where = ", ".join(f"{text(n)} = {combination[f'theta_{n}']:g}" for n in axes.rest)
+            panel.set_title("\n".join(filter(None, [text(group) if i == 0 else "", where])), fontsize=8.5)
             _ticks(panel, xs, ys)
             if column == 0:
-                panel.set_ylabel(axes.vertical)
+                panel.set_ylabel(text(axes.vertical))
             if row == total - 1:
-                panel.set_xlabel(axes.horizontal)
+                panel.set_xlabel(text(axes.horizontal))
             if len(xs) * len(ys) <= _WRITTEN_CELLS:
                 _write(panel, values, low, high, percent)
             shown.append(panel)
@@ -190,5 +190,5 @@ def _write(panel: Axes, values: np.ndarray, low: float, high: float, percent: bo
             panel.text(column, row, "·", ha="center", va="center", fontsize=7.5, color="#b0b8c1")
             continue
         dark = high > low and (value - low) / (high - low) > 0.55
-        text = f"{100 * value:.3g}" if percent else number(value)
-        panel.text(column, row, text, ha="center", va="center", fontsize=7.5, color="white" if dark else "#1f2933")
+        written = f"{100 * value:.3g}" if percent else number(value)
+        panel.text(column, row, written, ha="center", va="center", fontsize=7.5, color="white" if dark else "#1f2933")

@@ -1,0 +1,225 @@
+"""Every command in the README, in ``docs/`` and in ``results/README.md`` is run here, or what it costs is left out.
+
+Commands are taken from shell blocks and from code within sentences. Those of seconds are run, trainings in the smallest
+form; of the dear ones everything up to the work is: their own parser reads their options. A command that nobody here
+knows fails a test.
+"""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import pytest
+
+from tests import dispatch_count, reference_step
+from tests.tiny import RUN
+from waker.cli import VERBS, main
+from waker.commands.adapt import AdaptArgs
+from waker.commands.arguments import parse
+from waker.commands.bench import BenchArgs
+from waker.commands.quickstart import plan
+from waker.commands.settings import parse_settings
+from waker.sealed import read_yaml, write_yaml
+from waker_envs import registry
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "results" / "README.md"]
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+_SPAN = re.compile(r"`([^`\n]+)`")
+_ASSIGNMENT = re.compile(r"[A-Z_]+=\S*")
+HANDED_TO_THE_SHELL = (".", "cd", "export", "pip", "apt-get")
+"""What is no business of ours: that the shell can read it is all that is looked at."""
+EXAMPLES = {
+    "ID": "GridHazards",
+    "SIZE": "laptop-grid",
+    "NAME": "dr",
+    "FOLDER": "build",
+    "FILE": "tests/reference/step_discrete.npz",
+}
+"""What stands for the words that readers put their own for; ``RUN`` is a finished run."""
+SMALLEST = {
+    "adapt": ["--updates", "1"],
+    "evaluate": ["--episodes", "1", "--suite-episodes", "1", "--model-episodes", "1"],
+}
+"""Options that make a verb's work small."""
+DEAR = ("TerrainWalker", "TerrainHopper", "CleanUp", "CarCleanUp", "Combined")
+"""Families that need a renderer for their films."""
+
+
+def shell_lines(text: str) -> Iterator[str]:
+    """The commands of shell blocks, without comments."""
+    for language, block in _FENCE.findall(text):
+        if language in ("bash", "sh", "shell", "console"):
+            for line in block.replace("\\\n", " ").splitlines():
+                yield from re.split(r"\s*(?:&&|;)\s*", line.split(" #")[0].strip())
+
+
+def commands_of(page: Path) -> list[str]:
+    """All commands of a page, each once."""
+    text = page.read_text(encoding="utf-8")
+    prose = _FENCE.sub("", text)
+    spans = [part for span in _SPAN.findall(prose) for part in re.split(r"\s*&&\s*", span) if is_command(part)]
+    return list(dict.fromkeys(command for command in (*shell_lines(text), *spans) if command))
+
+
+def words_of(command: str) -> list[str]:
+    """The words behind assignments of variables."""
+    words = shlex.split(command)
+    while words and _ASSIGNMENT.fullmatch(words[0]):
+        words.pop(0)
+    return words
+
+
+def is_command(span: str) -> bool:
+    """Whether code within a sentence is a command: not a name, an option, a file or a setting."""
+    try:
+        words = words_of(span)
+    except ValueError:  # a lone quote
+        return False
+    if words and words[0].endswith(".sh"):
+        return True
+    return len(words) > 1 and (words[0] in RUNNERS or words[0] in HANDED_TO_THE_SHELL[1:])
+
+
+@pytest.fixture(scope="module")
+def place(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with what the pages speak of: runs of two seeds, a file of tasks, the plug-in's family."""
+    folder = tmp_path_factory.mktemp("place")
+    shutil.copytree(finished, folder / "runs")
+    shutil.copytree(folder / "runs" / RUN, folder / "runs" / RUN.with_name("seed-1"))
+    shutil.rmtree(folder / "runs" / RUN)
+    config = folder / "runs" / RUN.with_name("seed-1") / "config.yaml"
+    record = read_yaml(config)
+    write_yaml(config, {**record, "config": {**record["config"], "seed": 1}})
+    (folder / "tasks.py").write_text(example("# tasks.py\n"), encoding="utf-8")
+    before = dict(registry._registered)
+    corridor = runpy.run_path(str(ROOT / "tests" / "plugin_example" / "corridor_example.py"))["Corridor"]
+    taken = "example/Corridor-v0" in gym.registry
+    if not taken:
+        registry.register_family("example/Corridor-v0", corridor)
+    yield folder
+    if not taken:
+        del gym.registry["example/Corridor-v0"]
+        registry._registered.clear()
+        registry._registered.update(before)
+
+
+def example(beginning: str) -> str:
+    """A Python block of the README."""
+    blocks = _FENCE.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    return next(block for language, block in blocks if language == "python" and block.startswith(beginning))
+
+
+def filled_in(words: list[str]) -> list[str]:
+    """The words with examples for what a reader would put there."""
+    run = f"runs/{RUN.with_name('seed-1')}"
+    plain = [word.strip("[]").removesuffix("…") for word in words]
+    return [run if word == "RUN" else EXAMPLES.get(word, word) for word in plain if word]
+
+
+def run_waker(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    verb, *rest = filled_in(words[1:]) or [""]
+    assert verb in VERBS, f"unknown verb in {shlex.join(words)}"
+    if "--help" in rest:
+        assert main([verb, *rest]) == 0
+    elif verb == "quickstart":
+        assert plan(rest).trainings
+    elif verb == "train":
+        settings = parse_settings(rest, "train")
+        assert settings.config.env
+        if "--device" not in rest:  # the smallest form: later options count
+            assert main(["train", *rest, "--preset", "tiny", "--runs", f"trained-{abs(hash(tuple(rest)))}"]) == 0
+    elif verb == "bench":
+        parse(BenchArgs, [*rest, "numbers.json"] if rest[-1:] == ["--json"] else rest, verb="bench")
+    elif verb == "envs" and rest[:1] == ["show"] and rest[1] in DEAR:
+        monkeypatch.setattr("waker.commands.envs.show", lambda args, given: f"{args} {given}")
+        assert main(["envs", *rest]) == 0
+    elif verb == "adapt" and "--compile" in rest:  # a compiler would take minutes
+        assert parse(AdaptArgs, rest, verb="adapt").compile == "compile"
+    else:
+        assert main([verb, *rest, *SMALLEST.get(verb, [])]) == 0
+
+
+def run_python(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert words[1] == "-m", f"{shlex.join(words)}: only modules are run"
+    module, rest = words[2], filled_in(words[3:])
+    if module == "waker":
+        run_waker(["waker", *rest], monkeypatch)
+        return
+    monkeypatch.chdir(ROOT)
+    if module == "tests.reference_step":
+        if "--compile" in rest:  # minutes: the way there, but for the compiler
+            compare = reference_step.compare
+            monkeypatch.setattr(reference_step, "compare", lambda path, backend=None: compare(path))
+        files = [str(path) for word in rest for path in ([word] if word[0] == "-" else ROOT.glob(word))]
+        assert reference_step.main(files) == 0
+    elif module == "tests.dispatch_count":
+        monkeypatch.setattr(dispatch_count, "CASES", dict(list(dispatch_count.CASES.items())[:1]))
+        dispatch_count.main()
+    else:
+        assert module.startswith("experiments."), f"unknown module {module}"
+        monkeypatch.setattr(sys, "argv", [module, *rest, "--help"])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_module(module, run_name="__main__")
+        assert ended.value.code == 0
+
+
+def run_make(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    done = subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+RUNNERS: dict[str, Callable[[list[str], pytest.MonkeyPatch], Any]] = {
+    "waker": run_waker,
+    "python": run_python,
+    "python3": run_python,
+    "make": run_make,
+}
+COMMANDS = [(page, command) for page in PAGES for command in commands_of(page)]
+
+
+@pytest.mark.parametrize(("page", "command"), COMMANDS, ids=[f"{p.relative_to(ROOT)}: {c}" for p, c in COMMANDS])
+def test_a_documented_command(page: Path, command: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    words = words_of(command)
+    if words[0].endswith(".sh"):
+        script = next(path for path in (ROOT / words[0], ROOT / "scripts" / words[0]) if path.is_file())
+        subprocess.run(["bash", "-n", str(script)], check=True)
+    elif words[0] in HANDED_TO_THE_SHELL:
+        subprocess.run(["bash", "-n", "-c", command], check=True)
+    else:
+        assert words[0] in RUNNERS, f"{page.name}: nobody here knows the command {words[0]!r}"
+        RUNNERS[words[0]](words, monkeypatch)
+
+
+def test_commands_are_found() -> None:
+    """Of every kind and in every page: a pattern that finds nothing would pass everything."""
+    found = {str(page.relative_to(ROOT)): commands_of(page) for page in PAGES}
+    assert all(found.values())
+    readme = found["README.md"]
+    assert {"make demo", "waker train --sampler waker-m --seed 1", "waker compare runs/gridhazards"} <= set(readme)
+    assert "python -m tests.reference_step tests/reference/*.npz" in readme
+    assert sum(command.startswith("waker train") for command in readme) >= 3
+    assert {words_of(command)[0] for commands in found.values() for command in commands} >= {"waker", "make", "python"}
+
+
+def test_a_command_that_nobody_knows_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "Run `waker trian --seed 1` or\n\n```bash\ntrain.py --all  # fast\nmake nothing && waker envs\n```\n"
+    )
+    assert commands_of(page) == ["train.py --all", "make nothing", "waker envs", "waker trian --seed 1"]
+    assert "train.py" not in RUNNERS
+    with pytest.raises(AssertionError, match="unknown verb"):
+        run_waker(["waker", "trian", "--seed", "1"], monkeypatch)
+    with pytest.raises(AssertionError, match="No rule"):
+        run_make(["make", "nothing"], monkeypatch)
