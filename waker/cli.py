@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from waker.errors import Ended, UserError, too_large, unknown
-from waker.startup import guard, leave
+from waker.startup import follow, guard, leave
 
 BLEMISHED = 3
 """The exit code of a command that did what was asked but for something that failed: told, and left out."""
@@ -157,6 +157,7 @@ def run() -> None:
     """The console script: :func:`main`, then exit with its code."""
     guard()
     try:
+        follow()
         code = main()
     except KeyboardInterrupt:  # between two lines of main itself
         code = _say("stopped", 128 + signal.SIGINT)

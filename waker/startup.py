@@ -11,6 +11,8 @@ import signal
 import sys
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+FOLLOWS = "WAKER_FOLLOWS"
+"""Environment variable: the process number of the one that this process ends with."""
 _IMPORTING = "<frozen importlib._bootstrap>"
 _exit = os._exit
 
@@ -25,6 +27,38 @@ def leave(code: int) -> None:
     """From here on a signal ends the process at once, with ``code``: all is done, and the interpreter clears up."""
     for number in SIGNALS:
         signal.signal(number, lambda *_: _exit(code))
+
+
+def follow() -> None:
+    """End with the process that :data:`FOLLOWS` names, at once and whatever ended it.
+
+    What a training has saved is whole at any time, so it is killed, as its parent was: the folder is free at once.
+    """
+    named = os.environ.pop(FOLLOWS, "")
+    if not named.isdecimal():
+        return
+    parent = int(named)
+    import ctypes
+
+    try:
+        asked = ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0) == 0  # PR_SET_PDEATHSIG, on Linux alone
+    except (OSError, AttributeError):
+        asked = False
+    if os.getppid() != parent:  # it ended before it could be asked for
+        os.kill(os.getpid(), signal.SIGKILL)
+    if not asked:
+        import threading
+
+        threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+
+
+def _follow(parent):  # type: ignore[no-untyped-def]
+    """Where the system does not tell of a parent's end: look."""
+    import time
+
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _stop(number, frame):  # type: ignore[no-untyped-def]

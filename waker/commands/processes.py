@@ -15,6 +15,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from waker.progress import EVERY_VARIABLE
+from waker.startup import FOLLOWS
+
 # One thread a process: with two busy cores a second thread only costs (small matrices). glibc is told to keep its
 # memory: page faults of freed and re-taken blocks are a good part of a learner's time.
 ONE_CORE = {
@@ -70,7 +73,7 @@ def _rows(newest: Mapping[str, str]) -> Table:
 
 
 def side_by_side(commands: Mapping[str, Sequence[str]], console: Console | None = None) -> dict[str, int]:
-    """Run commands at the same time, one thread each, and show how they get on.
+    """Run commands at the same time, one thread each, and show how they get on. They end when this process is killed.
 
     On a terminal one row a command shows its newest line; elsewhere every line is printed behind the command's name.
 
@@ -83,6 +86,7 @@ def side_by_side(commands: Mapping[str, Sequence[str]], console: Console | None 
     """
     console = console or Console()
     lines: queue.Queue[tuple[str, str | None]] = queue.Queue()
+    shown = {EVERY_VARIABLE: "1"} if console.is_terminal else {}
     children = {
         name: subprocess.Popen(
             command,
@@ -90,7 +94,7 @@ def side_by_side(commands: Mapping[str, Sequence[str]], console: Console | None 
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, **ONE_CORE},
+            env={**os.environ, **ONE_CORE, **shown, FOLLOWS: str(os.getpid())},
             # A group of its own: Ctrl-C reaches it once, through _Signals, and not a second time from the terminal.
             process_group=0,
         )

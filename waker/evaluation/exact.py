@@ -32,7 +32,7 @@ class Exact:
     def __init__(self, spec: EnvSpec) -> None:
         self._spec = spec
         self._calls: dict[str, int] = {}
-        self._failures: dict[str, tuple[int, str]] = {}  # how many, and the first
+        self._failures: dict[str, tuple[int, str]] = {}  # how many there were, and the first
 
     def optimal_return(self, env: Any, task: str, episode: Episode) -> float:
         """The best expected return; NaN where the family cannot say."""
@@ -65,13 +65,17 @@ class Exact:
 
     def tell(self) -> None:
         """Warn of what failed, one line a method."""
-        for method, (count, first) in self._failures.items():
-            warnings.warn(
-                f"{self._spec.env_id}: {method} failed at {count:,} of {self._calls[method]:,} calls, whose numbers "
-                f"are left out; the first was {first}",
-                Failed,
-                stacklevel=2,
-            )
+        for line in self.failures:
+            warnings.warn(line, Failed, stacklevel=2)
+
+    @property
+    def failures(self) -> list[str]:
+        """What failed, one line a method."""
+        return [
+            f"{self._spec.env_id}: {method} failed at {count:,} of {self._calls[method]:,} calls, whose numbers are "
+            f"left out; the first was {first}"
+            for method, (count, first) in self._failures.items()
+        ]
 
     def state_dict(self) -> dict[str, Any]:
         """What has been counted."""
@@ -120,7 +124,7 @@ def _distributions(spec: EnvSpec, given: Any, steps: int) -> dict[str, NDArray[n
     """The last of ``steps`` distributions of each key, flat.
 
     Raises:
-        BrokenPromise: another shape, a key that is not there, or no distribution.
+        BrokenPromise: another shape, or no distribution. Keys that are not categorical are left alone.
     """
     if not isinstance(given, Mapping):
         raise BrokenPromise(f"it returned a {type(given).__name__} instead of a mapping from observation key to arrays")
@@ -129,7 +133,7 @@ def _distributions(spec: EnvSpec, given: Any, steps: int) -> dict[str, NDArray[n
     for name, rows in given.items():
         key = keys.get(name)
         if key is None or key.kind != "categorical":
-            raise BrokenPromise(f"it predicts {name!r}, which is no categorical key of the observation")
+            continue
         size = int(np.prod(key.classes, dtype=float))
         if size > LARGEST_JOINT:
             continue
