@@ -49,7 +49,7 @@ def reason_of(error: BaseException) -> str:
     """What an exception says, in one line, even if it cannot say it."""
     name = type(error).__name__
     try:
-        text = " ".join(str(error).split())
+        text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(str(error).split()))
     except BaseException:  # noqa: BLE001 — the exception is foreign code, too
         return f"{name}, whose message cannot be shown"
     if len(text) > _LONGEST:
