@@ -62,7 +62,10 @@ def test_a_signal_during_an_import_is_one_line(module: str, number: signal.Signa
 
 def test_signals_at_any_time_of_the_start_are_one_line(tmp_path: Path) -> None:
     """From when Python has begun our first module on; before that it is Python's own start that ends."""
-    code = "print('ready', flush=True); " + COMMAND
+    code = (
+        "from waker.startup import guard; guard(); print('ready', flush=True)\n"
+        "import sys; sys.argv[0] = 'waker'; from waker.cli import run; run()"
+    )
     for n in range(8):
         command = [sys.executable, "-c", code, "envs", "GridHazards"]
         process = subprocess.Popen(

@@ -6,11 +6,11 @@ is lost in one of the interpreter's own callbacks. At any other time it is raise
 removed.
 """
 
+import _signal  # type: ignore[import-not-found]  # what `signal` wraps: that imports enum, and takes its time
 import os
-import signal
 import sys
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (int(_signal.SIGINT), int(_signal.SIGTERM))
 FOLLOWS = "WAKER_FOLLOWS"
 """Environment variable: the process number of the one that this process ends with."""
 _IMPORTING = "<frozen importlib._bootstrap>"
@@ -20,13 +20,13 @@ _exit = os._exit
 def guard() -> None:
     """Take over Ctrl-C and SIGTERM. Only in the main thread, of which signals are."""
     for number in SIGNALS:
-        signal.signal(number, _stop)
+        _signal.signal(number, _stop)
 
 
 def leave(code: int) -> None:
     """From here on a signal ends the process at once, with ``code``: all is done, and the interpreter clears up."""
     for number in SIGNALS:
-        signal.signal(number, lambda *_: _exit(code))
+        _signal.signal(number, lambda *_: _exit(code))
 
 
 def follow() -> None:
@@ -41,11 +41,11 @@ def follow() -> None:
     import ctypes
 
     try:
-        asked = ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0) == 0  # PR_SET_PDEATHSIG, on Linux alone
+        asked = ctypes.CDLL(None).prctl(1, _signal.SIGKILL, 0, 0, 0) == 0  # PR_SET_PDEATHSIG, on Linux alone
     except (OSError, AttributeError):
         asked = False
     if os.getppid() != parent:  # it ended before it could be asked for
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), _signal.SIGKILL)
     if not asked:
         import threading
 
@@ -58,7 +58,7 @@ def _follow(parent):  # type: ignore[no-untyped-def]
 
     while os.getppid() == parent:
         time.sleep(0.2)
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), _signal.SIGKILL)
 
 
 def _stop(number, frame):  # type: ignore[no-untyped-def]
