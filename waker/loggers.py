@@ -331,6 +331,6 @@ def make_sink(names: Sequence[str], folder: Path, run: str, config: Mapping[str,
     if "tensorboard" in names:
         sinks["tensorboard"] = TensorBoardSink(folder / "tensorboard")
     if "wandb" in names:
-        with foreign("wandb.init", failed, (OSError,)):
+        with foreign("wandb.init", failed, (OSError, UserError)):
             sinks["wandb"] = WandbSink(folder, run, config)
     return MultiSink(sinks)
