@@ -6,6 +6,8 @@ import functools
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -34,6 +36,7 @@ from waker.slots import EnvironmentFailed, Slot
 from waker.spaces import spec_of
 from waker.tables import read_rows
 from waker_envs import registry
+from waker_envs.api import BoxThetaSpace, FiniteThetaSpace, Parameter, ThetaError
 from waker_envs.foreign import Failed, Stop, Told, foreign, leniently
 from waker_envs.testing import HardTheta
 
@@ -370,6 +373,20 @@ def test_a_run_whose_sampler_exits_is_no_success(tmp_path: Path, monkeypatch: py
         dummies.run(tmp_path, dummies.config("theirs"))
 
 
+@pytest.mark.parametrize("way", ["exit-0", "error", "unspeakable"])
+def test_a_user_s_dr_sampler_is_guarded(way: str) -> None:
+    def fails(rng: np.random.Generator, n: int) -> Any:
+        raise WAYS[way]()
+
+    one = [Parameter("x", "a thing")]
+    with pytest.raises(ThetaError, match=r"sampler\(rng, 3\) of the θ space failed") as caught:
+        BoxThetaSpace(one, [0.0], [1.0], sampler=fails).sample(np.random.default_rng(0), 3)
+    assert TOLD[way] in str(caught.value)
+    flat = BoxThetaSpace(one, [0.0], [1.0], sampler=lambda rng, n: rng.uniform(size=n))
+    with pytest.raises(ThetaError, match=r"θ of shape \(3,\) instead of \(3, 1\)"):
+        flat.sample(np.random.default_rng(0), 3)
+
+
 # Where nobody expects foreign code ---------------------------------------------------------------------------------
 
 
@@ -385,3 +402,51 @@ def test_nothing_ends_the_command_without_a_word(
     monkeypatch.setattr(envs, "listing", fails)
     assert main(["envs"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+class _OddSpace(FiniteThetaSpace):
+    """Breaks in a place that nobody guards."""
+
+    def index(self, theta: Any) -> int:
+        raise KeyError("odd")
+
+
+def test_an_error_of_foreign_code_that_nobody_guards_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = _OddSpace.__new__(_OddSpace)
+    odd.__dict__.update(HardTheta().theta_space.__dict__)
+    monkeypatch.setattr(Misbehaves, "theta_space", property(lambda self: odd, lambda self, value: None), raising=False)
+    assert main(_train("Misbehaves", tmp_path)) == 2
+    _, told = _lines(capsys)
+    assert len(told) == 1
+    assert told[0].startswith("waker: stopped by an error in ")
+    assert told[0].endswith(": KeyError: 'odd'")
+
+
+def test_an_error_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    from waker.commands import envs
+
+    monkeypatch.setattr(envs, "listing", {}.popitem)
+    monkeypatch.setattr("waker_envs.registry.foreign_packages", lambda: {"theirs"})
+    with pytest.raises(KeyError):
+        main(["envs"])
+
+
+@pytest.mark.parametrize("code", [0, 7])
+def test_os_exit_is_told_and_no_success(code: int) -> None:
+    program = (
+        "import os, sys\n"
+        "from waker.startup import watch_exit\n"
+        "from waker_envs.foreign import foreign\n"
+        "watch_exit()\n"
+        "if os.fork() == 0: os._exit(0)\n"  # its own business
+        "assert os.wait()[1] == 0\n"
+        f"with foreign('step 3 of x', RuntimeError): os._exit({code})"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == (code or 2)
+    assert done.stderr == (
+        f"waker: some code ended the program (os._exit({code})) in step 3 of x; the same command goes on from what was "
+        "saved\n"
+    )

@@ -29,6 +29,24 @@ def leave(code: int) -> None:
         _signal.signal(number, lambda *_: _exit(code))
 
 
+def watch_exit() -> None:
+    """From here on ``os._exit`` does not end this process without a word, nor with the exit code of a success.
+
+    No exception tells of it, so it is replaced; processes that were forked from this one end as they ask for.
+    """
+    ours = os.getpid()
+
+    def exits(code: int) -> None:
+        if os.getpid() == ours:
+            calls = getattr(sys.modules.get("waker_envs.foreign"), "calls", None)
+            where = f" in {calls.newest.what}" if calls is not None and calls.newest is not None else ""
+            tell(f"some code ended the program (os._exit({code})){where}; the same command goes on from what was saved")
+            code = code or 2
+        _exit(code)
+
+    os._exit = exits  # type: ignore[assignment]
+
+
 def follow() -> None:
     """End with the process that :data:`FOLLOWS` names, at once and whatever ended it.
 
