@@ -96,7 +96,7 @@ def _guarded(argv: Sequence[str]) -> int:
 
     before = Stop.raised
     try:
-        with foreign("waker", _stray, (Exception, KeyboardInterrupt)):
+        with foreign("", _stray, (Exception, KeyboardInterrupt)):  # without a name, as nobody waits for all of it
             return _told(argv)
     except KeyboardInterrupt as error:
         if not by_signal(error):

@@ -76,7 +76,7 @@ class foreign:
     """A block that calls foreign code. May be entered again and again, which costs a fraction of a microsecond.
 
     Args:
-        what: what is called, or a function that says it: asked when it takes long.
+        what: what is called, or a function that says it: asked when it takes long; empty = that is nobody's concern.
         failed: makes the error to raise from what the code raised.
         passing: exceptions that are raised as they are.
     """
