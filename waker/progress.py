@@ -100,13 +100,11 @@ class Progress:
                 parts.append(f"{_clock(max(0, self.updates - updates) * seconds / (updates - old_updates))} left")
             elif step > old_step:
                 parts.append(f"{_clock((self.total - step) * seconds / (step - old_step))} left")
-        needed = len(parts)
         known = [k for k in SHOWN if k in self._metrics] or [k for k in self._metrics if "loss" in k][: len(SHOWN)]
-        parts += [f"{k.replace('_', ' ')} {self._metrics[k]:.3g}" for k in known]
-        if theta:
-            parts.append(f"θ: {theta}")
-        while width is not None and len(parts) > needed and len(" · ".join(parts)) > width:
-            parts.pop(-2 if theta and len(parts) > needed + 1 else -1)
+        more = [f"{k.replace('_', ' ')} {self._metrics[k]:.3g}" for k in known] + ([f"θ: {theta}"] if theta else [])
+        if width is not None:
+            more = _fitting(more, width - len(" · ".join(parts)))
+        parts += more
         over = 0 if width is None else len(" · ".join(parts)) - width
         if over > 0:
             keep = max(2, (len(self.label) - over - 1) // 2)
@@ -126,6 +124,16 @@ class Progress:
         if self._display is not None:
             self._display.stop()
             self._display = None
+
+
+def _fitting(parts: list[str], room: int) -> list[str]:
+    """Those that fit, in their order: the first has precedence, then the last, then the others."""
+    chosen: set[int] = set()
+    for at in [0, len(parts) - 1, *range(1, len(parts) - 1)][: len(parts)]:
+        if at not in chosen and len(parts[at]) + 3 <= room:
+            chosen.add(at)
+            room -= len(parts[at]) + 3
+    return [parts[at] for at in sorted(chosen)]
 
 
 def _seconds() -> float:
