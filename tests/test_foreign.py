@@ -382,9 +382,6 @@ def test_a_user_s_dr_sampler_is_guarded(way: str) -> None:
     with pytest.raises(ThetaError, match=r"sampler\(rng, 3\) of the θ space failed") as caught:
         BoxThetaSpace(one, [0.0], [1.0], sampler=fails).sample(np.random.default_rng(0), 3)
     assert TOLD[way] in str(caught.value)
-    flat = BoxThetaSpace(one, [0.0], [1.0], sampler=lambda rng, n: rng.uniform(size=n))
-    with pytest.raises(ThetaError, match=r"θ of shape \(3,\) instead of \(3, 1\)"):
-        flat.sample(np.random.default_rng(0), 3)
 
 
 # Where nobody expects foreign code ---------------------------------------------------------------------------------

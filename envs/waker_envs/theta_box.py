@@ -81,9 +81,8 @@ class BoxThetaSpace(ThetaSpace):
             call = f"sampler(rng, {n}) of the θ space"
             with foreign(call, lambda error: ThetaError(f"{call} failed: {reason_of(error)}")):
                 drawn = np.asarray(self._sampler(rng, n), np.float64)
-            if drawn.shape != (n, self.dim):
-                raise ThetaError(f"{call} returned θ of shape {drawn.shape} instead of ({n}, {self.dim})")
-            return within(self.low, self.high, drawn)  # one that draws in float32 may step over a bound by a rounding
+            # One that draws in float32 may step over a bound by a rounding.
+            return within(self.low, self.high, drawn) if drawn.shape == (n, self.dim) else drawn
         return rng.uniform(self.low, self.high, size=(n, self.dim))
 
     def index(self, theta: ArrayLike) -> int:

@@ -115,7 +115,6 @@ def description(env_id: str) -> str:
         UnknownEnvError: no such environment.
     """
     import waker_envs
-    from waker_envs.wrapped import WrappedFamily
 
     env_id = waker_envs.resolve_id(env_id)
     env = construct(env_id, {})
@@ -133,6 +132,8 @@ def _described(env_id: str) -> foreign:
 
 
 def _description(env_id: str, env: ParametricEnv) -> str:
+    from waker_envs.wrapped import WrappedFamily
+
     space = env.theta_space
     family = env.family if isinstance(env, WrappedFamily) else env
     lines = [env_id, "", inspect.getdoc(type(family)) or "", "", space.describe()]
