@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
@@ -20,6 +23,7 @@ from waker.behaviour.adaptation import TaskAdapter
 from waker.cli import main
 from waker.commands.adapt import chosen_tasks
 from waker.compiled import whole
+from waker.evaluation.pieces import Piece
 from waker.loop import Outcome
 from waker.progress import Progress
 from waker.relabel import load_task
@@ -186,6 +190,47 @@ def test_the_command_and_its_evaluation(folder: Path, capsys: pytest.CaptureFixt
     assert new["return"].between(0, new["length"]).all()
     assert new["optimal_return"].isna().all()
     assert set(rows.loc[rows["policy"] == "learned", "task"]) == {"green", "blue", "red", "top_row"}
+
+
+def test_a_task_that_fails_in_an_evaluation_costs_the_run_s_own_rows_nothing(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = f"{folder.parent / 'tasks.py'}:top_row"
+    assert main(["adapt", str(folder), "--task-module", source, "--updates", "2"]) == 0
+    (folder.parent / "tasks.py").write_text(TASK.replace("    return", "    raise SystemExit(0)\n    return"))
+    capsys.readouterr()
+    told = refused(["evaluate", str(folder), "--task-module", source, "--episodes", "9"], capsys)
+    assert "top_row failed: it called for the end of the program (SystemExit: 0)" in told
+    rows = read_rows(folder / "evaluation.parquet")
+    chosen = rows[(rows["policy"] == "learned") & (rows["suite"] == "dr")]
+    assert chosen.groupby("task").size().to_dict() == {"green": 9, "blue": 9, "red": 9}
+
+
+def test_a_stopped_evaluation_goes_on_with_adapted_policies_too(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = f"{folder.parent / 'tasks.py'}:top_row"
+    assert main(["adapt", str(folder), "--task-module", source, "--updates", "2"]) == 0
+    other = folder.with_name("other")
+    shutil.copytree(folder, other)
+    assert main(["evaluate", str(other), "--task-module", source]) == 0
+    ticks, codes = [0], []
+    tick = Piece.tick
+
+    def interrupted(self: Piece, *args: Any, **options: Any) -> None:
+        ticks[0] += 1
+        if ticks[0] == 20 or (len(codes) == 1 and self.name.startswith("top_row")):
+            os.kill(os.getpid(), signal.SIGTERM)
+        tick(self, *args, **options)
+
+    monkeypatch.setattr(Piece, "tick", interrupted)
+    while not codes or codes[-1]:
+        codes.append(main(["evaluate", str(folder), "--task-module", source]))
+        assert len(codes) < 4
+    assert codes == [143, 143, 0]
+    assert capsys.readouterr().out.count("the evaluation goes on with") == 2
+    one, two = (read_rows(path / "evaluation.parquet") for path in (folder, other))
+    pd.testing.assert_frame_equal(one, two, check_exact=True)
 
 
 def test_new_tasks_may_be_chosen_by_name(folder: Path) -> None:

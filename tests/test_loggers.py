@@ -462,6 +462,48 @@ def test_progress_draws_plain_lines_at_its_own_pace(monkeypatch: pytest.MonkeyPa
     assert progress.line(1, 1, "").split(" · ")[-2:] == ["model loss 1.23e+04", "kl loss 2"]
 
 
+def plain_lines(monkeypatch: pytest.MonkeyPatch, label: str, total: int, seconds: float, theta: str) -> list[str]:
+    """What a run of 100 updates prints where there is no terminal, a fifth of its time being prefill."""
+    clock = 1000.0
+    monkeypatch.setattr("waker.progress.time.monotonic", lambda: clock)
+    out = io.StringIO()
+    progress = Progress(label, total, Console(file=out, width=40), updates=100)
+    progress.metrics({"model_loss": 1234.5, "kl_loss": 2.0, "ensemble_loss": 3.0, "credit": 4.0})
+    for i in range(1001):
+        clock = 1000.0 + seconds * i / 1000
+        progress.update(total * i // 1000, max(0, (i - 200) // 8), lambda: theta, "explore")
+    return out.getvalue().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "most"),
+    [(4.0, 1), (100.0, 12), (7200.0, 132)],  # at once; each tenth; every minute and each tenth
+)
+def test_where_no_terminal_is_a_line_comes_a_minute_or_at_each_tenth(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, most: int
+) -> None:
+    lines = plain_lines(monkeypatch, "gridhazards/waker-m/plan2explore/seed-0", 2_000_000, seconds, "size=3, slip=0.25")
+    assert 0.8 * most <= len(lines) <= most
+    assert max(map(len, lines)) <= 120
+    if seconds > 50:
+        assert all(any(f"{n}0 updates" in line for line in lines) for n in range(1, 10))
+
+
+@pytest.mark.parametrize("label", ["run", "x" * 80, "a/long/name, " + ", ".join(f"task{k}" for k in range(30))])
+def test_a_plain_line_is_short_whatever_it_has_to_say(monkeypatch: pytest.MonkeyPatch, label: str) -> None:
+    theta = ", ".join(f"parameter{k}={k / 7:g}" for k in range(20))
+    lines = plain_lines(monkeypatch, label, 2_000_000, 600.0, theta)
+    assert max(map(len, lines)) <= 120
+    assert all("explore step" in line and "updates" in line for line in lines)
+
+
+def test_whoever_shows_the_newest_line_asks_for_more_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAKER_PROGRESS_SECONDS", "2")
+    assert len(plain_lines(monkeypatch, "run", 1_000, 100.0, "")) > 45
+    monkeypatch.setenv("WAKER_PROGRESS_SECONDS", "often")
+    assert len(plain_lines(monkeypatch, "run", 1_000, 100.0, "")) < 13
+
+
 def test_progress_on_a_terminal_keeps_notes_and_clears_its_line() -> None:
     out = io.StringIO()
     progress = Progress("run", 100, Console(file=out, force_terminal=True, width=120))

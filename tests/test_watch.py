@@ -94,3 +94,13 @@ def test_many_short_calls_are_not_told(told: queue.Queue[str]) -> None:
             with guard:
                 pause.wait(0.01)
     assert told.empty()
+
+
+def test_a_call_without_a_name_is_not_told_once_it_is_alone_again(told: queue.Queue[str]) -> None:
+    """The whole command is one, and a quickstart spends hours in it, waiting for its trainings."""
+    pause = threading.Event()
+    with watch.watched(told.put), foreign("", functools.partial(RuntimeError)):
+        with foreign("something short", functools.partial(RuntimeError)):
+            pause.wait(0.01)
+        pause.wait(0.5)
+    assert told.empty()

@@ -28,6 +28,7 @@ from waker.errors import UserError
 from waker.evaluation import records
 from waker.evaluation.model_error import measured_ids
 from waker.evaluation.pieces import FOLDER, Pieces, subject_of
+from waker.evaluation.rehearsal import rehearse
 from waker.evaluation.sources import RANDOM_ONLY, Source
 from waker.files import saving
 from waker.learner import Learner, Player
@@ -256,6 +257,7 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
     used, changes = arithmetic.settle(config, recorded_arithmetic(folder) if known else None)
     if not known:
         check_buildable(config, family)
+        rehearse(family.make, family.spec, family.space, config.evaluation)
     progress = progress or Progress(RunFolder(folder, config).name, config.train.steps)
     for change in [*recovered, *changes]:
         progress.note(change)

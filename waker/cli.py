@@ -17,7 +17,7 @@ from typing import NamedTuple
 from waker.errors import Ended, UserError, too_large, unknown
 from waker.names import printable
 from waker.output import degrade_output
-from waker.startup import guard, leave
+from waker.startup import follow, guard, leave, watch_exit
 
 BLEMISHED = 3
 """The exit code of a command that did what was asked but for something that failed: told, and left out."""
@@ -99,7 +99,7 @@ def _guarded(argv: Sequence[str]) -> int:
 
     before = Stop.raised
     try:
-        with foreign("waker", _stray, (Exception, KeyboardInterrupt)):
+        with foreign("", _stray, (Exception, KeyboardInterrupt)):  # without a name, as nobody waits for all of it
             return _told(argv)
     except KeyboardInterrupt as error:
         if not by_signal(error):
@@ -111,18 +111,34 @@ def _guarded(argv: Sequence[str]) -> int:
         # The reader of our output has gone (`waker envs | head`): nothing to say, and nobody to say it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-            raise
-        where = f": {error.filename}" if error.filename else ""
-        return _say(f"{_line(error.strerror)}{where}; what was saved before is whole", 1)
     except Exception as error:
         if Stop.raised != before:
             return _say("stopped", 128 + signal.SIGINT)  # some code has made another error of it
-        told = too_large(error)
-        if told is None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            where = f": {error.filename}" if error.filename else ""
+            return _say(f"{_line(error.strerror)}{where}; what was saved before is whole", 1)
+        if (told := too_large(error)) is not None:
+            return _say(f"{told}; what was saved before is whole")
+        if not _in_foreign_code(error):
             raise
-        return _say(f"{told}; what was saved before is whole")
+        return _say(_stray(error))
+
+
+def _in_foreign_code(error: BaseException) -> bool:
+    """Whether an error comes from a package that brought environments or samplers, through a call nobody guarded."""
+    from importlib.metadata import entry_points
+
+    from waker_envs.registry import foreign_packages
+
+    packages = foreign_packages() | {
+        point.value.split(":")[0].split(".")[0] for point in entry_points(group="waker.curricula")
+    }
+    frame = error.__traceback__
+    while frame is not None:
+        if str(frame.tb_frame.f_globals.get("__name__", "")).partition(".")[0] in packages:
+            return True
+        frame = frame.tb_next
+    return False
 
 
 def _told(argv: Sequence[str]) -> int:
@@ -141,14 +157,14 @@ def _told(argv: Sequence[str]) -> int:
 
 
 def _stray(error: BaseException) -> UserError:
-    """What would end the process from a place where no foreign code is expected, a ``SystemExit`` above all."""
+    """What would end the process from a place where nobody expects it, a ``SystemExit`` above all."""
     from waker_envs.foreign import reason_of
 
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
     where = f" in {frame.tb_frame.f_code.co_filename}, line {frame.tb_lineno}" if frame is not None else ""
-    return UserError(f"nothing is done: {reason_of(error)}{where}")
+    return UserError(f"stopped by an error{where}: {reason_of(error)}")
 
 
 def _say(message: object, code: int = 2) -> int:
@@ -159,7 +175,9 @@ def _say(message: object, code: int = 2) -> int:
 def run() -> None:
     """The console script: :func:`main`, then exit with its code."""
     guard()
+    watch_exit()
     try:
+        follow()
         code = main()
     except KeyboardInterrupt:  # between two lines of main itself
         code = _say("stopped", 128 + signal.SIGINT)

@@ -111,7 +111,8 @@ def saving(what: str, hint: str = "") -> Iterator[None]:
         yield
     except OSError as error:
         reason = "no space left" if error.errno in NO_SPACE else (error.strerror or str(error))
-        where = f" ({error.filename})" if error.filename else ""
+        named = error.filename2 or error.filename  # of a rename, where to: the other one is an unfinished file
+        where = f" ({named})" if named else ""
         raise SaveFailed(f"cannot save {what}: {reason}{where}{hint}") from error
 
 

@@ -13,7 +13,8 @@ import os
 import re
 import uuid
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +25,7 @@ from waker.errors import UserError
 from waker.files import Damaged, saving, write_text
 from waker.metrics_file import JsonlSink, Metrics, read_metrics
 from waker.names import printable
+from waker_envs.foreign import foreign, leniently, reason_of
 
 METRICS_FILE = "metrics.jsonl"
 _WANDB_LONGEST = 128
@@ -273,20 +275,28 @@ class TensorBoardSink:
 
 
 class MultiSink:
-    """Several sinks as one."""
+    """Several sinks as one. One of somebody else's that fails is told and left out from then on: the run goes on."""
 
     def __init__(self, sinks: Mapping[str, Sink]) -> None:
         self.sinks = dict(sinks)
 
     def write(self, row: Metrics) -> None:
-        for sink in self.sinks.values():
-            sink.write(row)
+        for name, sink in [*self.sinks.items()]:
+            with self._guarded(name):
+                sink.write(row)
 
     def sync(self) -> dict[str, Any]:
-        return {name: sink.sync() for name, sink in self.sinks.items()}
+        states = {}
+        for name, sink in [*self.sinks.items()]:
+            with self._guarded(name):
+                states[name] = sink.sync()
+        return states
 
     def restore(self, state: Mapping[str, Any]) -> str:
-        told = [sink.restore(state.get(name, {})) for name, sink in self.sinks.items()]
+        told = []
+        for name, sink in [*self.sinks.items()]:
+            with self._guarded(name):
+                told.append(sink.restore(state.get(name, {})))
         return "; ".join(filter(None, told))
 
     @property
@@ -297,8 +307,21 @@ class MultiSink:
         return sink
 
     def close(self) -> None:
-        for sink in self.sinks.values():
-            sink.close()
+        for name, sink in [*self.sinks.items()]:
+            with self._guarded(name):
+                sink.close()
+
+    @contextmanager
+    def _guarded(self, name: str) -> Iterator[None]:
+        if isinstance(self.sinks[name], JsonlSink):  # ours, and what fails there must end the run
+            yield
+            return
+        done = False
+        with leniently(f"sink {name!r} gets no more metrics"):
+            yield
+            done = True
+        if not done:
+            del self.sinks[name]
 
 
 def check_sinks(names: Sequence[str]) -> None:
@@ -323,10 +346,18 @@ def make_sink(names: Sequence[str], folder: Path, run: str, config: Mapping[str,
         folder: the run folder.
         run: the run's name.
         config: the resolved configuration.
+
+    Raises:
+        UserError: one cannot be started.
     """
+
+    def failed(error: BaseException) -> UserError:
+        return UserError(f"sink 'wandb' cannot be started: {reason_of(error)}; leave it out, or set WANDB_MODE=offline")
+
     sinks: dict[str, Sink] = {"jsonl": JsonlSink(folder / METRICS_FILE)}  # first: others read it
     if "tensorboard" in names:
         sinks["tensorboard"] = TensorBoardSink(folder / "tensorboard")
     if "wandb" in names:
-        sinks["wandb"] = WandbSink(folder, run, config)
+        with foreign("wandb.init", failed, (OSError, UserError)):
+            sinks["wandb"] = WandbSink(folder, run, config)
     return MultiSink(sinks)

@@ -358,7 +358,7 @@ class Session:
         self.progress.metrics(means)
 
     def _show(self, phase: str) -> None:
-        theta = self.collector.theta
+        theta = self.collector.theta if self.exploring else ()  # nobody plays while policies are adapted
         self.progress.update(
             self.step, self.updates + self.adapted, lambda: self.parts.space.format(theta) if len(theta) else "", phase
         )

@@ -56,8 +56,9 @@ def _watch(over: threading.Event, tell: Callable[[str], None]) -> None:
                 what = call.what
             except Exception:  # noqa: BLE001 — it has just gone on to something else
                 continue
-            tell(f"waiting for {what}, for {now - since:.0f} s now; Ctrl-C twice stops at once")
             due *= 2
+            if what:
+                tell(f"waiting for {what}, for {now - since:.0f} s now; Ctrl-C twice stops at once")
 
 
 def _under_way() -> tuple[foreign | None, int]:

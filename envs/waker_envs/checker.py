@@ -16,8 +16,9 @@ import numpy as np
 from waker_envs import registry
 from waker_envs.api import FiniteThetaSpace, ParametricEnv, Theta, ThetaSpace
 from waker_envs.checked import check_names
+from waker_envs.exact_checker import check_exact
+from waker_envs.foreign import reason_of
 from waker_envs.played import EnvCheckError, Episode, check_handed_out, play
-from waker_envs.predictions import prediction_fault
 from waker_envs.wrapped import WrappedFamily, as_family
 
 __all__ = ["EnvCheckError", "check_parametric_env"]
@@ -51,7 +52,7 @@ def check_parametric_env(env: str | ParametricEnv | Callable[..., ParametricEnv]
     _check_outside_refused(first)
     _check_task(make, first, thetas[-1])
     _check_suites(make, first)
-    _check_exact(first, thetas)
+    check_exact(first, thetas, _SEED)
 
 
 def _factory(env: Any) -> tuple[Callable[..., ParametricEnv], ParametricEnv]:
@@ -274,7 +275,15 @@ def _check_task(make: Callable[..., ParametricEnv], first: ParametricEnv, theta:
 
 def _check_suites(make: Callable[..., ParametricEnv], first: ParametricEnv) -> None:
     for name, suite in first.theta_space.suites.items():
-        env = make(**suite.env_kwargs)
+        if not len(suite.thetas):
+            raise EnvCheckError(f"suite {name!r} has no θ, so nothing of it can be evaluated; fill it or leave it out")
+        try:
+            env = make(**suite.env_kwargs)
+        except Exception as error:
+            raise EnvCheckError(
+                f"suite {name!r} cannot be made with {dict(suite.env_kwargs)}: {reason_of(error)}; name arguments that "
+                "__init__ takes"
+            ) from error
         if env.observation_space != first.observation_space or env.action_space != first.action_space:
             raise EnvCheckError(
                 f"suite {name!r} has other spaces than the training environment, so no policy can be evaluated on it; "
@@ -290,19 +299,3 @@ def _check_suites(make: Callable[..., ParametricEnv], first: ParametricEnv) -> N
                     f"suite {name!r}: θ = ({first.theta_space.format(theta)}) does not reset and step: "
                     f"{type(error).__name__}: {error}; accept the θ of all suites in begin()"
                 ) from error
-
-
-def _check_exact(env: ParametricEnv, thetas: list[Theta]) -> None:
-    """The optional methods, where they are there."""
-    exact: Any = env
-    for theta in thetas if hasattr(env, "optimal_return") else []:
-        for task in env.tasks:
-            value = exact.optimal_return(theta, task, _SEED)
-            if not np.isfinite(value):
-                raise EnvCheckError(
-                    f"optimal_return(θ, {task!r}, seed) is {value} for θ = ({env.theta_space.format(theta)}); return a "
-                    "finite number, or leave the method out"
-                )
-    for theta in thetas if hasattr(env, "predict") else []:
-        if fault := prediction_fault(env, theta, _SEED):
-            raise EnvCheckError(f"θ = ({env.theta_space.format(theta)}): {fault}")

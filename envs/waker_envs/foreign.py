@@ -49,7 +49,7 @@ def reason_of(error: BaseException) -> str:
     """What an exception says, in one line, even if it cannot say it."""
     name = type(error).__name__
     try:
-        text = " ".join(str(error).split())
+        text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(str(error).split()))
     except BaseException:  # noqa: BLE001 — the exception is foreign code, too
         return f"{name}, whose message cannot be shown"
     if len(text) > _LONGEST:
@@ -76,7 +76,7 @@ class foreign:
     """A block that calls foreign code. May be entered again and again, which costs a fraction of a microsecond.
 
     Args:
-        what: what is called, or a function that says it: asked when it takes long.
+        what: what is called, or a function that says it: asked when it takes long; empty = that is nobody's concern.
         failed: makes the error to raise from what the code raised.
         passing: exceptions that are raised as they are.
     """

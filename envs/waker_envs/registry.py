@@ -76,6 +76,14 @@ def registered_ids() -> tuple[str, ...]:
     return tuple(_registered)
 
 
+def foreign_packages() -> set[str]:
+    """The top-level packages of families and entry points that are not ours."""
+    entries = [gym.registry[env_id].entry_point for env_id in _registered if env_id not in BUILT_IN]
+    modules = [str(entry) if isinstance(entry, str) else getattr(entry, "__module__", "") for entry in entries]
+    modules += [point.value for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)]
+    return {module.partition(":")[0].partition(".")[0] for module in modules} - {"", "waker_envs"}
+
+
 def resolve_id(name: str) -> str:
     """The id ``name`` means: itself, also if only gymnasium knows it, or ``waker/<name>-v0`` for a short name.
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from waker_envs.checked import as_numbers, shown
+from waker_envs.foreign import foreign, reason_of
 from waker_envs.theta import Parameter, Suite, ThetaSpace, checked_suites, describe_suites
 from waker_envs.theta_numbers import (
     Theta,
@@ -77,7 +78,9 @@ class BoxThetaSpace(ThetaSpace):
 
     def sample(self, rng: np.random.Generator, n: int) -> NDArray[np.float64]:
         if self._sampler is not None:
-            drawn = np.asarray(self._sampler(rng, n), np.float64)
+            call = f"sampler(rng, {n}) of the θ space"
+            with foreign(call, lambda error: ThetaError(f"{call} failed: {reason_of(error)}")):
+                drawn = np.asarray(self._sampler(rng, n), np.float64)
             # One that draws in float32 may step over a bound by a rounding.
             return within(self.low, self.high, drawn) if drawn.shape == (n, self.dim) else drawn
         return rng.uniform(self.low, self.high, size=(n, self.dim))

@@ -18,6 +18,7 @@ from waker import arithmetic
 from waker.assembly import Family, parts_of, use_threads
 from waker.bench.configs import Workload
 from waker.bench.parts import Span, Stopwatch, clock_for, replaced
+from waker.constructors import close, made
 from waker.progress import Progress
 from waker.rundir import RunFolder
 from waker.session import Session
@@ -46,7 +47,7 @@ def measure_environment(workload: Workload, seconds: float = 2.0) -> dict[str, f
     """
     family = Family.of(workload.config)
     rng = np.random.default_rng(0)
-    slot = Slot(family.make(), family.spec)
+    slot = Slot(made(family.make, family.spec.env_id), family.spec)
 
     def reset() -> None:
         slot.reset(family.space.sample(rng, 1)[0], -1, int(rng.integers(2**31)))
@@ -62,7 +63,7 @@ def measure_environment(workload: Workload, seconds: float = 2.0) -> dict[str, f
                 episodes += 1
                 reset()
     finally:
-        slot.env.close()
+        close(slot.env, family.spec.env_id)
     return {"steps_per_second": steps / took, "steps": float(steps), "episodes": float(episodes)}
 
 

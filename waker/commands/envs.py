@@ -12,12 +12,13 @@ import tyro
 
 from waker.commands.arguments import parse
 from waker.commands.constructor_arguments import Scalar, constructor_arguments
-from waker.constructors import construct
+from waker.constructors import close, construct
 from waker.errors import UserError
 from waker.names import path_part, printable
+from waker_envs.foreign import foreign, reason_of
 
 if TYPE_CHECKING:
-    pass
+    from waker_envs.api import ParametricEnv
 
 
 @dataclass(frozen=True)
@@ -74,18 +75,21 @@ def show(args: ShowArgs, given: Mapping[str, Scalar]) -> str:
         raise UserError(f"--steps {args.steps} must be at least 1")
     env_id = waker_envs.resolve_id(args.env)
     env = construct(args.env, {**given, "render_mode": "rgb_array"})
+
+    def failed(error: BaseException) -> UserError:
+        again = f"reset(seed={args.seed}, options={{'theta': {list(args.theta) or None}}})"
+        return UserError(f"{env_id} cannot be shown: {reason_of(error)}; reproduce it with {again} and random actions")
+
     try:
-        pictures, theta = film(env, args.theta or None, args.seed, args.steps)
-    except waker_envs.ThetaError:
-        raise
-    except Exception as error:  # somebody else's code, or no renderer
-        raise UserError(f"{env_id} cannot be shown: {' '.join(str(error).split()) or type(error).__name__}") from error
+        with foreign(f"{env_id}, a film", failed, (waker_envs.ThetaError,)):  # or there is no renderer
+            pictures, theta = film(env, args.theta or None, args.seed, args.steps)
+            rate, shown = env.metadata["render_fps"], env.theta_space.format(theta)
     finally:
-        env.close()
+        close(env, env_id)
     path = args.out or Path(f"{path_part(env_id.split('/')[-1])}.gif")
     with saving(f"the film {path}"), atomic(path) as file:
-        write_gif(file, pictures, env.metadata["render_fps"])
-    return f"{path}: {len(pictures)} pictures of θ = ({env.theta_space.format(theta)}), seed {args.seed}"
+        write_gif(file, pictures, rate)
+    return f"{path}: {len(pictures)} pictures of θ = ({shown}), seed {args.seed}"
 
 
 def listing() -> str:
@@ -96,11 +100,14 @@ def listing() -> str:
     for env_id in waker_envs.registered_ids():
         try:
             env = construct(env_id, {})
-            space = env.theta_space
-            many = "continuous θ" if space.size is None else f"{space.size} θ"
-            rows.append((env_id, f"{many} ({', '.join(space.names)})", f"tasks: {', '.join(env.tasks)}"))
-            env.close()
-        except Exception as error:  # noqa: BLE001 — a broken plug-in must not hide the others
+            try:
+                with _described(env_id):
+                    space = env.theta_space
+                    many = "continuous θ" if space.size is None else f"{space.size} θ"
+                    rows.append((env_id, f"{many} ({', '.join(space.names)})", f"tasks: {', '.join(env.tasks)}"))
+            finally:
+                close(env, env_id)
+        except UserError as error:  # a broken plug-in must not hide the others
             rows.append((env_id, "", " ".join(str(error).split())))
     widths = [max(len(row[i]) for row in rows) for i in range(2)]
     return "\n".join(printable(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}") for a, b, c in rows)
@@ -113,10 +120,25 @@ def description(env_id: str) -> str:
         UnknownEnvError: no such environment.
     """
     import waker_envs
-    from waker_envs.wrapped import WrappedFamily
 
     env_id = waker_envs.resolve_id(env_id)
     env = construct(env_id, {})
+    try:
+        with _described(env_id):
+            return _description(env_id, env)
+    finally:
+        close(env, env_id)
+
+
+def _described(env_id: str) -> foreign:
+    return foreign(
+        f"{env_id}, its description", lambda error: UserError(f"{env_id} cannot be described: {reason_of(error)}")
+    )
+
+
+def _description(env_id: str, env: ParametricEnv) -> str:
+    from waker_envs.wrapped import WrappedFamily
+
     space = env.theta_space
     family = env.family if isinstance(env, WrappedFamily) else env
     lines = [env_id, "", inspect.getdoc(type(family)) or "", "", space.describe()]
@@ -132,7 +154,6 @@ def description(env_id: str) -> str:
         f"action: {env.action_space}",
         f"exact: {', '.join(exact) or 'nothing'}",
     ]
-    env.close()
     return "\n".join(lines)
 
 
@@ -142,12 +163,28 @@ def point(env_id: str, theta: Sequence[float], seed: int) -> str:
     Raises:
         UnknownEnvError: no such environment.
         ThetaError: θ is outside the space; the message names the nearest.
+        UserError: the environment fails there.
     """
+    import waker_envs
+
+    env = construct(env_id, {})
+
+    def failed(error: BaseException) -> UserError:
+        again = f"reset(seed={seed}, options={{'theta': {list(theta)}}})"
+        return UserError(f"{env_id} failed: {reason_of(error)}; reproduce it with {again}")
+
+    try:
+        with foreign(f"{env_id}, an episode", failed, (waker_envs.ThetaError,)):
+            return _point(env, theta, seed)
+    finally:
+        close(env, env_id)
+
+
+def _point(env: ParametricEnv, theta: Sequence[float], seed: int) -> str:
     import numpy as np
 
     import waker_envs
 
-    env = construct(env_id, {})
     space = env.theta_space
     _, info = env.reset(seed=seed, options={"theta": np.asarray(theta)})
     at = space.index(info["theta"])
@@ -160,7 +197,6 @@ def point(env_id: str, theta: Sequence[float], seed: int) -> str:
     if optimal is not None:
         worth = ", ".join(f"{task} {optimal(info['theta'], task, seed):.2f}" for task in env.tasks)
         lines.append(f"best expected return of episode seed {seed}: {worth}")
-    env.close()
     return "\n".join(lines)
 
 

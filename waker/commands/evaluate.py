@@ -18,7 +18,9 @@ from waker.names import printable
 if TYPE_CHECKING:
     from waker.assembly import LoadedRun
     from waker.evaluation.pieces import Piece, Pieces
+    from waker.evaluation.records import Measurement
     from waker.relabel import TaskFunction
+    from waker.rundir import RunFolder
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,6 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
     """
     from waker.assembly import evaluation_pieces, load_run, task_player
     from waker.evaluation import records
-    from waker.files import saving
     from waker.interrupts import Interrupted, Paused, StopSignals
     from waker.memory_needs import check_fits, evaluation
     from waker.reference import held_out_sources
@@ -173,20 +174,31 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
                     pieces=pieces,
                     sources=sources,
                 )
-                extra = adapted_rows(loaded, config, functions, player is not None, note, pieces)
+                try:
+                    extra = adapted_rows(loaded, config, functions, player is not None, note, pieces)
+                except UserError:  # a task's function, say: what the run itself is worth has been measured
+                    _save(run, found)
+                    raise
             except Paused:
                 assert stop.number is not None
                 note("stopped, and what was measured is kept; the same command goes on from here")
                 raise Interrupted(stop.number) from None
             rows = [*found.evaluation, *({**loaded.identity, **row} for row in extra)]
             found = dataclasses.replace(found, evaluation=rows)
-            run.check_there()
-            with saving(f"the evaluation of {folder}"):
-                records.save(folder, found)
+            _save(run, found)
             pieces.finish()
     if player is None and not extra:
         note("it has no task policies yet (`waker adapt`): only the world model was measured")
     return sum(row["policy"] != "random" for row in found.evaluation)
+
+
+def _save(run: RunFolder, found: Measurement) -> None:
+    from waker.evaluation import records
+    from waker.files import saving
+
+    run.check_there()
+    with saving(f"the evaluation of {run.path}"):
+        records.save(run.path, found)
 
 
 def _note(folder: Path, text: str) -> None:

@@ -17,6 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from waker.names import printable
+from waker.progress import EVERY_VARIABLE
+from waker.startup import FOLLOWS
 
 # One thread a process: with two busy cores a second thread only costs (small matrices). glibc is told to keep its
 # memory: page faults of freed and re-taken blocks are a good part of a learner's time.
@@ -73,7 +75,7 @@ def _rows(newest: Mapping[str, str]) -> Table:
 
 
 def side_by_side(commands: Mapping[str, Sequence[str]], console: Console | None = None) -> dict[str, int]:
-    """Run commands at the same time, one thread each, and show how they get on.
+    """Run commands at the same time, one thread each, and show how they get on. They end when this process is killed.
 
     On a terminal one row a command shows its newest line; elsewhere every line is printed behind the command's name.
 
@@ -86,6 +88,7 @@ def side_by_side(commands: Mapping[str, Sequence[str]], console: Console | None 
     """
     console = console or Console()
     lines: queue.Queue[tuple[str, str | None]] = queue.Queue()
+    shown = {EVERY_VARIABLE: "1"} if console.is_terminal else {}
     children = {
         name: subprocess.Popen(
             command,
@@ -95,7 +98,7 @@ def side_by_side(commands: Mapping[str, Sequence[str]], console: Console | None 
             # Between the two of us, whatever this process's own output can show.
             encoding="utf-8",
             errors="replace",
-            env={**os.environ, **ONE_CORE, "PYTHONIOENCODING": "utf-8"},
+            env={**os.environ, **ONE_CORE, **shown, "PYTHONIOENCODING": "utf-8", FOLLOWS: str(os.getpid())},
             # A group of its own: Ctrl-C reaches it once, through _Signals, and not a second time from the terminal.
             process_group=0,
         )

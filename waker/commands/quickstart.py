@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from waker.cli import BLEMISHED
 from waker.commands.settings import parse_settings
 from waker.errors import UserError, unknown
 from waker.names import printable
@@ -99,7 +100,7 @@ def command(argv: list[str]) -> int:
     codes = side_by_side(
         {name: [sys.executable, "-m", "waker", "train", *args] for name, args in todo.trainings.items()}, console
     )
-    bad = {name: code for name, code in codes.items() if code}
+    bad = {name: code for name, code in codes.items() if code not in (0, BLEMISHED)}
     if bad:
         name, code = next(iter(bad.items()))
         print(
@@ -114,4 +115,4 @@ def command(argv: list[str]) -> int:
     show(todo.folders, console, csv=todo.report.with_name("comparison.csv"), only=HEADLINES)
     page = write_report(todo.folders, todo.report)
     console.print(Text(printable(f"Report: {page} ({(time.monotonic() - began) / 60:.1f} minutes in all)")))
-    return 0
+    return max(codes.values())

@@ -30,7 +30,7 @@ class Exact:
     def __init__(self, spec: EnvSpec) -> None:
         self._spec = spec
         self._calls: dict[str, int] = {}
-        self._failures: dict[str, tuple[int, str]] = {}  # how many, and the first
+        self._failures: dict[str, tuple[int, str]] = {}  # how many there were, and the first
 
     def optimal_return(self, env: Any, task: str, episode: Episode) -> float:
         """The best expected return; NaN where the family cannot say."""
@@ -67,13 +67,17 @@ class Exact:
 
     def tell(self) -> None:
         """Warn of what failed, one line a method."""
-        for method, (count, first) in self._failures.items():
-            warnings.warn(
-                f"{self._spec.env_id}: {method} failed at {count:,} of {self._calls[method]:,} calls, whose numbers "
-                f"are left out; the first was {first}",
-                Failed,
-                stacklevel=2,
-            )
+        for line in self.failures:
+            warnings.warn(line, Failed, stacklevel=2)
+
+    @property
+    def failures(self) -> list[str]:
+        """What failed, one line a method."""
+        return [
+            f"{self._spec.env_id}: {method} failed at {count:,} of {self._calls[method]:,} calls, whose numbers are "
+            f"left out; the first was {first}"
+            for method, (count, first) in self._failures.items()
+        ]
 
     def state_dict(self) -> dict[str, Any]:
         """What has been counted."""
@@ -122,7 +126,7 @@ def _distributions(spec: EnvSpec, given: Any, steps: int) -> dict[str, NDArray[n
     """The last of ``steps`` distributions of each key, flat where it is a joint.
 
     Raises:
-        BrokenPromise: another shape, a key that is not there, or no distribution.
+        BrokenPromise: another shape, or no distribution. Keys that are not categorical are left alone.
     """
     if not isinstance(given, Mapping):
         raise BrokenPromise(f"it returned a {type(given).__name__} instead of a mapping from observation key to arrays")
@@ -131,7 +135,7 @@ def _distributions(spec: EnvSpec, given: Any, steps: int) -> dict[str, NDArray[n
     for name, rows in given.items():
         key = keys.get(name)
         if key is None or key.kind != "categorical":
-            raise BrokenPromise(f"it predicts {name!r}, which is no categorical key of the observation")
+            continue
         array, shape = np.asarray(rows, np.float64), prediction_shape(key.classes)
         if array.shape[:1] != (steps,) or array[-1].size != np.prod(shape):
             raise BrokenPromise(f"its {name!r} has shape {array.shape} instead of {(steps, *shape)}")

@@ -7,6 +7,7 @@ seed) pairs: differences between them are not differences of luck.
 
 from __future__ import annotations
 
+import warnings
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from waker.config import EvalConfig
 from waker.names import DR, suite_name, theta_column
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
+from waker_envs.foreign import Failed
 
 DR_SUITE = DR
 """The name of the domain-randomisation suite in rows."""
@@ -98,6 +100,9 @@ def plan_episodes(space: ThetaSpace, config: EvalConfig, seed: int, group: int |
         n, name = config.suite_episodes, suite_name(name)
         rng = stream(seed, name)
         points = suite.thetas
+        if not len(points):
+            warnings.warn(f"suite {name!r} is left out: it has no θ", Failed, stacklevel=2)
+            continue
         chosen = points[systematic(np.full(len(points), 1 / len(points)), n, float(rng.uniform()))]
         seeds = episode_seeds(rng, n)
         plan += [Episode(name, t, space.index(t), s, suite.env_kwargs) for t, s in zip(chosen, seeds, strict=True)]

@@ -1,0 +1,41 @@
+"""The checker's part for what a family knows exactly: ``optimal_return`` and ``predict``. Called by the checker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from waker_envs.api import ParametricEnv, Theta
+from waker_envs.foreign import reason_of
+from waker_envs.played import EnvCheckError
+from waker_envs.predictions import prediction_fault
+
+
+def check_exact(env: ParametricEnv, thetas: list[Theta], seed: int) -> None:
+    """The optional methods, where they are there.
+
+    Raises:
+        EnvCheckError: one raises, or returns what it must not.
+    """
+    exact: Any = env
+    for theta in thetas if hasattr(env, "optimal_return") else []:
+        for task in env.tasks:
+            value = _answer(f"optimal_return(θ, {task!r}, seed)", exact.optimal_return, theta, task, seed)
+            if np.asarray(value).dtype.kind not in "fiu" or np.size(value) != 1 or not np.isfinite(value).all():
+                raise EnvCheckError(
+                    f"optimal_return(θ, {task!r}, seed) is {value} for θ = ({env.theta_space.format(theta)}); return a "
+                    "finite number, or leave the method out"
+                )
+    for theta in thetas if hasattr(env, "predict") else []:
+        if fault := _answer("predict(…)", prediction_fault, env, theta, seed):
+            raise EnvCheckError(f"θ = ({env.theta_space.format(theta)}): {fault}")
+
+
+def _answer(call: str, method: Callable[..., Any], *args: Any) -> Any:
+    """What an optional method returns."""
+    try:
+        return method(*args)
+    except Exception as error:
+        raise EnvCheckError(f"{call} raises {reason_of(error)}; mend it, or leave the method out") from error
