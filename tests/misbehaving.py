@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -59,7 +60,8 @@ class Misbehaves(HardTheta):
     """Raises in one place.
 
     Args:
-        where: "init", "reset", "step", "close", "render", "attribute" or "optimal"; "suite": a suite's constructors.
+        where: "init", "reset", "step", "close", "render", "attribute" or "optimal"; "suite": a suite's constructors;
+            "chdir": it raises nothing, and its constructor changes the working directory.
         way: what, a key of :data:`WAYS`.
         after: calls of that place that go well.
     """
@@ -76,6 +78,8 @@ class Misbehaves(HardTheta):
         self.where, self.way, self.after, self.calls = where, way, after, 0
         if where == "suite":
             self.theta_space.suites = {"broken": Suite(np.array([[1.0]]), {"where": "init", "way": way})}
+        if where == "chdir":
+            os.chdir(os.sep)
         self._fail("init")
 
     def _fail(self, where: str) -> None:

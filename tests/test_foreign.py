@@ -187,6 +187,19 @@ def test_a_run_whose_environment_cannot_be_closed_is_whole(tmp_path: Path, capsy
     assert len(read_rows(_folder(tmp_path) / "evaluation.parquet")) == 2 * 2 * (6 + 2)
 
 
+def test_an_environment_that_changes_the_working_directory_does_not_move_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = [*_train("Misbehaves", Path()), "--env-kwargs", "where=chdir"]
+    assert main(command) == 0, capsys.readouterr().err
+    here = _folder(tmp_path)
+    for verb in (["adapt", "--updates", "2"], ["evaluate"]):
+        monkeypatch.chdir(tmp_path)
+        assert main([*verb[:1], str(here.relative_to(tmp_path)), *verb[1:]]) == 0, capsys.readouterr().err
+    assert (here / "adapted").is_dir()
+
+
 # What an evaluation can do without ---------------------------------------------------------------------------------
 
 

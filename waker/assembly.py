@@ -248,8 +248,9 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
     checked_device(config.device)
     check_sinks(config.sinks)
     use_threads(config.device)
+    given = run_folder(runs, config)
+    folder = given.absolute()  # now: an environment may change the working directory
     family = Family.of(config)
-    folder = run_folder(runs, config)
     memory_needs.check_run(config, family.spec, family.space, folder)
     recovered: list[str] = []
     recover_settings(folder, recovered.append)
@@ -279,7 +280,7 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
             write_json(run.path / records.SPACE_FILE, described, indent=1)
         evaluate = evaluator(config, family, run.path, progress.note, sources)
         parts = parts_of(config, family, evaluate, compiling.costs)
-        return train(parts, run, progress), run.path
+        return train(parts, run, progress), given
 
 
 def recorded_arithmetic(folder: Path) -> Mapping[str, Any]:

@@ -88,14 +88,15 @@ def command(argv: list[str]) -> int:
 
     keep_freed_memory()
     tell_unless_done()
-    config = read_config(args.run)
-    known = tuple(map(task_name, read_record(args.run).get("tasks", ())))
+    folder = args.run.absolute()  # now: an environment may change the working directory
+    config = read_config(folder)
+    known = tuple(map(task_name, read_record(folder).get("tasks", ())))
     tasks = chosen_tasks(args.tasks, args.task_module, known)
     updates = args.updates or config.train.adapt_updates or DEFAULT_UPDATES
     names = ", ".join(printable(name_of(task)) for task in tasks)
-    progress = Progress(f"{RunFolder(args.run, config).name}, {names}", updates)
-    with RunFolder(args.run, config).locked():
-        loaded = load_run(args.run, progress.note, args.device, settle=False)
+    progress = Progress(f"{RunFolder(folder, config).name}, {names}", updates)
+    with RunFolder(folder, config).locked():
+        loaded = load_run(folder, progress.note, args.device, settle=False)
         used = arithmetic_of(loaded, tasks, progress.note)
         compiling = compiling_of(loaded, tasks, updates, args.compile, progress.note)
         adaptation = Adaptation(loaded, tasks, progress, compiling, used)

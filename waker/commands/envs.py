@@ -74,6 +74,7 @@ def show(args: ShowArgs, given: Mapping[str, Scalar]) -> str:
     if args.steps < 1:
         raise UserError(f"--steps {args.steps} must be at least 1")
     env_id = waker_envs.resolve_id(args.env)
+    path = (args.out or Path(f"{path_part(env_id.split('/')[-1])}.gif")).absolute()  # now: it may change the directory
     env = construct(args.env, {**given, "render_mode": "rgb_array"})
 
     def failed(error: BaseException) -> UserError:
@@ -86,7 +87,6 @@ def show(args: ShowArgs, given: Mapping[str, Scalar]) -> str:
             rate, shown = env.metadata["render_fps"], env.theta_space.format(theta)
     finally:
         close(env, env_id)
-    path = args.out or Path(f"{path_part(env_id.split('/')[-1])}.gif")
     with saving(f"the film {path}"), atomic(path) as file:
         write_gif(file, pictures, rate)
     return f"{path}: {len(pictures)} pictures of θ = ({shown}), seed {args.seed}"

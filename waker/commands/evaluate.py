@@ -214,7 +214,7 @@ def command(argv: list[str]) -> int:
         value = getattr(args, name)
         if value is not None and value < 1:
             raise UserError(f"--{name.replace('_', '-')} {value} must be at least 1")
-    folders = run_folders(args.runs)
+    folders = [folder.absolute() for folder in run_folders(args.runs)]  # now: an environment may change the directory
     from waker.host_memory import keep_freed_memory
     from waker.mkl_dispatch import tell_unless_done
 
