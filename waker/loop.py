@@ -66,7 +66,7 @@ def train(parts: Parts, run: RunFolder, progress: Progress | None = None) -> Out
             progress.note(f"replay: {room}; checkpoints keep the same steps once more, compressed")
             c = run.config
             if (label := sampler_label(c.curriculum.sampler, asdict(c.explorer))) != c.curriculum.sampler:
-                progress.note(f"{label}: a variant of the published sampler (explorer.credit, explorer.credit_steps)")
+                progress.note(f"{label}: a variant; published: --explorer.credit imagined --explorer.credit-steps 0")
             if run.config.device.startswith("cpu") and (told := _LOWERED.get(run.config.train.precision)):
                 progress.note(told)
             _run(session, stop)
