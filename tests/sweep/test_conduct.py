@@ -20,7 +20,7 @@ from waker.sweep.launchers import Local
 RECORD = "config: {env: waker/GridHazards-v0, seed: 0}\n"
 FINISHES = "import pathlib, sys; p = pathlib.Path(sys.argv[1]); p.mkdir(parents=True, exist_ok=True)\n"
 FINISHES += f"(p / 'config.yaml').write_text({RECORD!r})"
-FAILS = "import sys; print('starting'); print('it is broken'); sys.exit(3)"
+FAILS = "import sys; print('starting'); print('it is broken'); sys.exit(5)"
 WAITS = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\nprint('up', flush=True)\n"
 WAITS += "time.sleep(60)"
 
@@ -42,9 +42,16 @@ def test_a_run_that_fails_stops_nobody_and_is_named_with_its_last_line(tmp_path:
     todo = [work(tmp_path, "a", FINISHES), work(tmp_path, "b", FAILS), work(tmp_path, "c", FINISHES)]
     outcome = Conductor(todo, Local(), 1, told.append).conduct()
     assert outcome.done == ["a", "c"]
-    assert outcome.failed == {"b": "exit code 3: it is broken"}
+    assert outcome.failed == {"b": "exit code 5: it is broken"}
     assert told[-1].startswith("2 of 3 runs done, 1 failed, 0 running · 100% of the work")
     assert (tmp_path / "rows" / "a" / "config.yaml").read_text() == RECORD
+
+
+def test_a_run_that_left_something_out_is_done_and_told(tmp_path: Path) -> None:
+    told: list[str] = []
+    code = FINISHES + "\nprint('no film strip'); sys.exit(3)"
+    assert Conductor([work(tmp_path, "a", code)], Local(), 1, told.append).conduct().done == ["a"]
+    assert told[0] == "a is done but for something that was left out: no film strip"
 
 
 def test_a_run_without_rows_to_keep_is_a_failed_one(tmp_path: Path) -> None:

@@ -80,3 +80,15 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, text: str, said: str)
 def test_no_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no study file"):
         read_study(tmp_path / "nothing.yaml")
+
+
+def test_the_paper_s_own_study_is_well_formed() -> None:
+    """Every run of it has settings that can be had, and no two are the same."""
+    cells = read_study(Path(__file__).parents[2] / "experiments" / "paper.yaml")
+    assert len(cells) == 5 * 6 * 2 * 5
+    settings = [parse_settings(cell.arguments, "train").config for cell in cells[:60]]
+    assert {config.env for config in settings} == {
+        f"waker/{name}-v0" for name in ("TerrainWalker", "TerrainHopper", "CleanUp", "CarCleanUp", "Combined")
+    }
+    assert {config.model.kl_scale for config in settings if "CleanUp" in config.env} == {3.0}
+    assert {config.train.prefill for config in settings if config.curriculum.sampler == "hardest-oracle"} == {500}

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from waker.cli import BLEMISHED
 from waker.errors import UserError
 from waker.sweep.launchers import Job, Launcher
 from waker.sweep.rows import keep, share_done
@@ -120,7 +121,9 @@ class Conductor:
 
     def _ended(self, work: Work, job: Job) -> None:
         code = job.code()
-        if code == 0:
+        if code in (0, BLEMISHED):
+            if code:
+                self._tell(f"{work.name} is done but for something that was left out: {last_line(work.log)}")
             try:
                 keep(work.run, work.rows)
             except UserError as error:

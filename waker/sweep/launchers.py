@@ -16,10 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
+from waker.children import environment_of_child
 from waker.errors import UserError
-
-ONE_CORE = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-"""With several processes a second thread in each only costs."""
 
 
 class Job(Protocol):
@@ -49,7 +47,7 @@ class Local:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **ONE_CORE},
+                env=environment_of_child(),
                 # A group of its own: Ctrl-C reaches it once, from the sweep, and not a second time from the terminal.
                 process_group=0,
             )

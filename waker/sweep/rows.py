@@ -16,7 +16,7 @@ from typing import Any
 from waker.errors import UserError
 from waker.files import TEMPORARY, reading, saving, sync_folder
 from waker.rundir import SPACE_FILE, difference, plain, read_config
-from waker.tables import read_rows
+from waker.tables import read_rows, write_rows
 
 TABLES = ("evaluation", "model_error", "curriculum")
 """Tables that answers are computed from; training episodes and pictures stay in the run's folder."""
@@ -53,7 +53,7 @@ def keep(run: Path, rows: Path) -> None:
             with reading(run / f"{table}.parquet"):
                 frame = read_rows(run / f"{table}.parquet")
             if len(frame):
-                frame.to_parquet(half / f"{table}.parquet", index=False, compression="zstd")
+                write_rows(half / f"{table}.parquet", frame.to_dict("records"))
         if (run / SPACE_FILE).is_file():
             shutil.copyfile(run / SPACE_FILE, half / SPACE_FILE)
         shutil.copyfile(run / _CONFIG, half / _CONFIG)
