@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from waker.children import environment_of_child
 from waker.cli import BLEMISHED
-from waker.startup import FOLLOWS
 
 
 def train_all(jobs: dict[str, Sequence[str]], workers: int, logs: Path) -> None:
@@ -30,8 +29,7 @@ def train_all(jobs: dict[str, Sequence[str]], workers: int, logs: Path) -> None:
             name = waiting.pop(0)
             log = (logs / f"{name}.log").open("w")
             command = [sys.executable, "-m", "waker", "train", *jobs[name]]
-            environment = {**os.environ, "OMP_NUM_THREADS": "1", FOLLOWS: str(os.getpid())}
-            running[name] = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+            running[name] = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment_of_child())
             print(f"started {name}; {len(waiting)} waiting", flush=True)
         time.sleep(1.0)
         for name, process in list(running.items()):

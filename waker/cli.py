@@ -33,6 +33,9 @@ class Verb(NamedTuple):
 VERBS: dict[str, Verb] = {
     "quickstart": Verb("WAKER-M and DR side by side on GridHazards: table and report", "waker quickstart"),
     "train": Verb("explore, learn a world model, choose environments, imagine policies", "waker train --preset laptop"),
+    "sweep": Verb(
+        "all runs of a study file: made, gone on with, and their rows kept", "waker sweep study.yaml --jobs 2"
+    ),
     "adapt": Verb("train policies for (new) tasks from a run's model and replay alone", "waker adapt RUN"),
     "evaluate": Verb("measure task policies and the world model of finished runs", "waker evaluate RUN"),
     "compare": Verb("one table of several runs, by sampler and task", "waker compare runs/gridhazards"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import signal
 import subprocess
@@ -16,20 +15,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from waker.children import environment_of_child
 from waker.names import printable
 from waker.progress import EVERY_VARIABLE
-from waker.startup import FOLLOWS
 
-# One thread a process: with two busy cores a second thread only costs (small matrices). glibc is told to keep its
-# memory: page faults of freed and re-taken blocks are a good part of a learner's time.
-ONE_CORE = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "PYTHONUNBUFFERED": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 34),
-    "MALLOC_TOP_PAD_": str(64 << 20),
-}
 _KEPT = 20
 """Last lines of a command that are shown when it fails."""
 
@@ -98,7 +87,7 @@ def side_by_side(commands: Mapping[str, Sequence[str]], console: Console | None 
             # Between the two of us, whatever this process's own output can show.
             encoding="utf-8",
             errors="replace",
-            env={**os.environ, **ONE_CORE, **shown, "PYTHONIOENCODING": "utf-8", FOLLOWS: str(os.getpid())},
+            env={**environment_of_child(), **shown, "PYTHONIOENCODING": "utf-8"},
             # A group of its own: Ctrl-C reaches it once, through _Signals, and not a second time from the terminal.
             process_group=0,
         )

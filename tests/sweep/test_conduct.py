@@ -1,0 +1,120 @@
+"""Conducting a study with short commands in the place of trainings: order, failures, forecasts and signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from waker.sweep import conduct
+from waker.sweep.conduct import Conductor, Outcome, Work
+from waker.sweep.launchers import Local
+
+RECORD = "config: {env: waker/GridHazards-v0, seed: 0}\n"
+FINISHES = "import pathlib, sys; p = pathlib.Path(sys.argv[1]); p.mkdir(parents=True, exist_ok=True)\n"
+FINISHES += f"(p / 'config.yaml').write_text({RECORD!r})"
+FAILS = "import sys; print('starting'); print('it is broken'); sys.exit(5)"
+WAITS = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\nprint('up', flush=True)\n"
+WAITS += "time.sleep(60)"
+
+
+def work(folder: Path, name: str, code: str, updates: float = 10.0) -> Work:
+    run = folder / name
+    return Work(
+        name, [sys.executable, "-c", code, str(run)], run, folder / "rows" / name, folder / f"{name}.log", updates
+    )
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conduct, "_LOOK_EVERY", 0.01)
+
+
+def test_a_run_that_fails_stops_nobody_and_is_named_with_its_last_line(tmp_path: Path) -> None:
+    told: list[str] = []
+    todo = [work(tmp_path, "a", FINISHES), work(tmp_path, "b", FAILS), work(tmp_path, "c", FINISHES)]
+    outcome = Conductor(todo, Local(), 1, told.append).conduct()
+    assert outcome.done == ["a", "c"]
+    assert outcome.failed == {"b": "exit code 5: it is broken"}
+    assert told[-1].startswith("2 of 3 runs done, 1 failed, 0 running · 100% of the work")
+    assert (tmp_path / "rows" / "a" / "config.yaml").read_text() == RECORD
+
+
+def test_a_run_that_left_something_out_is_done_and_told(tmp_path: Path) -> None:
+    told: list[str] = []
+    code = FINISHES + "\nprint('no film strip'); sys.exit(3)"
+    assert Conductor([work(tmp_path, "a", code)], Local(), 1, told.append).conduct().done == ["a"]
+    assert told[0] == "a is done but for something that was left out: no film strip"
+
+
+def test_a_run_without_rows_to_keep_is_a_failed_one(tmp_path: Path) -> None:
+    outcome = Conductor([work(tmp_path, "a", "pass")], Local(), 1, print).conduct()
+    assert outcome.done == []
+    assert "cannot save rows" in outcome.failed["a"]
+
+
+def test_no_more_runs_at_a_time_than_asked_for(tmp_path: Path) -> None:
+    count = "import os, sys, time, pathlib\nf = pathlib.Path(sys.argv[1]).parent / 'running'; f.mkdir(exist_ok=True)\n"
+    count += "me = f / str(os.getpid()); me.touch(); n = len(list(f.iterdir())); time.sleep(0.3); me.unlink()\n"
+    count += FINISHES + "\n(p / 'count').write_text(str(n))"
+    todo = [work(tmp_path, str(i), count) for i in range(5)]
+    assert len(Conductor(todo, Local(), 2, print).conduct().done) == 5
+    seen = [int((tmp_path / str(i) / "count").read_text()) for i in range(5)]
+    assert max(seen) == 2
+
+
+def test_the_forecast_counts_the_updates_that_runs_have_made(tmp_path: Path) -> None:
+    half = tmp_path / "a"
+    half.mkdir()
+    rows = [json.dumps({"step": i, "updates": i, "filler": "x" * 90}) for i in range(1, 16)] * 100
+    (half / "metrics.jsonl").write_text("\n".join(rows) + "\n" + '{"torn')
+    conductor = Conductor([work(tmp_path, "a", FINISHES, 30), work(tmp_path, "b", FINISHES, 10)], Local(), 1, print)
+    assert conductor.standing() == "0 of 2 runs done, 0 running · 38% of the work"
+
+
+def test_the_folder_of_a_run_is_given_up_once_its_rows_are_kept(tmp_path: Path) -> None:
+    gone: list[Path] = []
+    Conductor([work(tmp_path, "a", FINISHES), work(tmp_path, "b", FAILS)], Local(), 2, print, gone.append).conduct()
+    assert gone == [tmp_path / "a"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_reaches_every_run_and_starts_no_other(tmp_path: Path, number: int) -> None:
+    todo = [work(tmp_path, name, WAITS.replace("SIGTERM", signal.Signals(number).name)) for name in "abc"]
+
+    def interrupt() -> None:
+        while not all((tmp_path / f"{n}.log").exists() and b"up" in (tmp_path / f"{n}.log").read_bytes() for n in "ab"):
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    outcome = Conductor(todo, Local(), 2, print).conduct()
+    assert outcome == Outcome([], {}, number)
+    assert not (tmp_path / "c.log").exists()
+
+
+def test_an_error_of_the_conductor_leaves_no_run_behind(tmp_path: Path) -> None:
+    def fail(line: str) -> None:
+        raise OSError(line)
+
+    pids = "import os, pathlib, sys; pathlib.Path(sys.argv[1] + '.pid').write_text(str(os.getpid()))\n"
+    todo = [work(tmp_path, "a", pids + WAITS), work(tmp_path, "b", FAILS)]
+    with pytest.raises(OSError, match="failed"):
+        Conductor(todo, Local(), 2, fail).conduct()
+    for _ in range(500):
+        if not (tmp_path / "a.pid").exists() or not _alive(int((tmp_path / "a.pid").read_text())):
+            return
+        time.sleep(0.02)
+    pytest.fail("a run outlived its study")
+
+
+def _alive(pid: int) -> bool:
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
+    return bool(state) and not state.startswith("Z")

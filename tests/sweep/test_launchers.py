@@ -1,0 +1,70 @@
+"""The launchers really launch: processes here, Ray on this machine, and submitit's local executor."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from waker.errors import UserError
+from waker.sweep import launchers
+from waker.sweep.launchers import Job, Launcher, Local, Ray, Slurm
+
+SAYS = [sys.executable, "-c", "import os, sys; print('threads', os.environ['OMP_NUM_THREADS']); sys.exit(5)"]
+WAITS = [sys.executable, "-c", "print('up', flush=True); import time; time.sleep(120)"]
+
+
+def ended(job: Job, patience: float = 120.0) -> int:
+    until = time.monotonic() + patience
+    while (code := job.code()) is None:
+        assert time.monotonic() < until, "the job has not ended"
+        time.sleep(0.05)
+    return code
+
+
+@pytest.fixture(params=["local", "ray", "slurm"])
+def launcher(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Launcher]:
+    if request.param == "ray":
+        ray = pytest.importorskip("ray")
+        yield Ray(1)
+        ray.shutdown()
+    elif request.param == "slurm":
+        pytest.importorskip("submitit")
+        yield Slurm(tmp_path / "queue", minutes=5, cluster="local")
+    else:
+        yield Local()
+
+
+def test_a_command_runs_on_one_thread_its_code_comes_back_and_its_output_is_kept(
+    launcher: Launcher, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    log.write_text("before\n")
+    assert ended(launcher.start(SAYS, log)) == 5
+    assert log.read_text() == "before\nthreads 1\n"
+
+
+def test_a_command_that_is_stopped_ends_with_another_code_than_zero(launcher: Launcher, tmp_path: Path) -> None:
+    job = launcher.start(WAITS, tmp_path / "log")
+    while not (tmp_path / "log").exists() or not (tmp_path / "log").read_text():
+        assert job.code() is None
+        time.sleep(0.05)
+    job.stop(signal.SIGKILL)
+    assert ended(job) != 0
+
+
+def test_a_package_that_is_missing_is_named_with_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ray", "submitit"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(UserError, match=r"needs ray: pip install 'waker\[ray\]'"):
+        Ray()
+    with pytest.raises(UserError, match=r"needs submitit: pip install 'waker\[slurm\]'"):
+        Slurm(Path("nowhere"))
+
+
+def test_the_command_of_a_worker_gives_its_own_code(tmp_path: Path) -> None:
+    assert launchers.run_command(SAYS, str(tmp_path / "log")) == 5

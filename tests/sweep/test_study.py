@@ -1,0 +1,94 @@
+"""Study files: which runs they name, and what is wrong with the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from waker.commands.settings import parse_settings
+from waker.errors import UserError
+from waker.sweep.study import read_study
+
+SMALL = """
+preset: tiny
+settings: {train.steps: 900}
+domains: {GridHazards: , GridCleanUp: {train.steps: 700, env_kwargs: {length: 30}}}
+samplers: [dr, waker-m]
+seeds: [0-1, 5]
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "study.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_every_combination_is_one_run_and_seeds_come_one_after_another(tmp_path: Path) -> None:
+    cells = read_study(written(tmp_path, SMALL))
+    assert [(c.seed, c.domain, c.sampler) for c in cells] == [
+        (seed, domain, sampler)
+        for seed in (0, 1, 5)
+        for domain in ("GridHazards", "GridCleanUp")
+        for sampler in ("dr", "waker-m")
+    ]
+    assert {c.explorer for c in cells} == {"plan2explore"}
+
+
+def test_a_domain_goes_before_the_study_and_a_variant_before_a_domain(tmp_path: Path) -> None:
+    text = SMALL + "variants: {plain: , short: {train.steps: 500, model.symlog: false, explorer.units: [7, 9]}}\n"
+    cells = read_study(written(tmp_path, text))
+    steps = {(c.variant, c.domain): parse_settings(c.arguments, "train").config.train.steps for c in cells}
+    assert steps == {
+        ("plain", "GridHazards"): 900,
+        ("plain", "GridCleanUp"): 700,
+        ("short", "GridHazards"): 500,
+        ("short", "GridCleanUp"): 500,
+    }
+    last = parse_settings(cells[-1].arguments, "train").config
+    assert (last.model.symlog, last.explorer.units, last.env_kwargs) == (False, (7, 9), {"length": 30})
+    assert (last.seed, last.curriculum.sampler, last.env) == (5, "waker-m", "waker/GridCleanUp-v0")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("domains: [GridHazards]\nsamplers: [dr]\n", "a study needs seeds"),
+        ("domain: [GridHazards]\n", "unknown key 'domain'; did you mean 'domains'?"),
+        ("[1, 2]", "a study is a mapping"),
+        ("domains: [GridHazards]\nsamplers: dr\nseeds: 0\n", "samplers must be a list of names, not 'dr'"),
+        ("domains: [GridHazards]\nsamplers: [dr, dr]\nseeds: 0\n", "samplers names 'dr' twice"),
+        ("domains: [GridHazards]\nsamplers: [dr]\nseeds: many\n", "whole numbers or ranges such as 0-9, not 'many'"),
+        ("domains: [GridHazards]\nsamplers: [dr]\nseeds: 5-2\n", "the range of seeds 5-2 is empty"),
+        ("domains: [GridHazards]\nsamplers: [dr]\nseeds: [0-3, 2]\n", "seed 2 is named twice"),
+        ("domains: {GridHazards: 3}\nsamplers: [dr]\nseeds: 0\n", "domains: GridHazards must be settings"),
+        (SMALL + "settings: {seed: 1}\n", "settings gives seed: that is chosen by seeds"),
+        (SMALL + "variants: {a/b: }\n", "a variant's name is a folder's"),
+        (SMALL + "variants: {..: }\n", "a variant's name is a folder's"),
+        ("domains: {GridHazards: {curriculum.sampler: dr}}\nsamplers: [dr]\nseeds: 0\n", "chosen by samplers"),
+        ("samplers: [dr\n", "cannot be read"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(UserError, match="study.yaml") as error:
+        read_study(written(tmp_path, text))
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_no_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no study file"):
+        read_study(tmp_path / "nothing.yaml")
+
+
+def test_the_paper_s_own_study_is_well_formed() -> None:
+    """Every run of it has settings that can be had, and no two are the same."""
+    cells = read_study(Path(__file__).parents[2] / "experiments" / "paper.yaml")
+    assert len(cells) == 5 * 6 * 2 * 5
+    settings = [parse_settings(cell.arguments, "train").config for cell in cells[:60]]
+    assert {config.env for config in settings} == {
+        f"waker/{name}-v0" for name in ("TerrainWalker", "TerrainHopper", "CleanUp", "CarCleanUp", "Combined")
+    }
+    assert {config.model.kl_scale for config in settings if "CleanUp" in config.env} == {3.0}
+    assert {config.train.prefill for config in settings if config.curriculum.sampler == "hardest-oracle"} == {500}

@@ -1,0 +1,169 @@
+"""Where the runs of a study are computed: here, on a Ray cluster, or in jobs of Slurm.
+
+A launcher is given a command and a file for its output, and hands back a :class:`Job`. The command is ``waker train``,
+which goes on where it was stopped; so a job that was lost is simply given again. Ray and submitit are optional packages
+(``pip install 'waker[ray]'``, ``'waker[slurm]'``), imported only where they are asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+from waker.children import environment_of_child
+from waker.errors import UserError
+
+
+class Job(Protocol):
+    """One command under way."""
+
+    def code(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs or waits for its turn."""
+
+    def stop(self, number: int) -> None:
+        """Pass a signal on: SIGTERM and SIGINT let a run save, SIGKILL ends it."""
+
+
+class Launcher(Protocol):
+    """Starts commands."""
+
+    def start(self, command: Sequence[str], log: Path) -> Job:
+        """Start a command whose output is appended to ``log``."""
+
+
+class Local:
+    """Processes of this machine."""
+
+    def start(self, command: Sequence[str], log: Path) -> Job:
+        with log.open("ab") as output:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment_of_child(),
+                # A group of its own: Ctrl-C reaches it once, from the sweep, and not a second time from the terminal.
+                process_group=0,
+            )
+        return _Child(child)
+
+
+class _Child:
+    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+        self._child = child
+
+    def code(self) -> int | None:
+        return self._child.poll()
+
+    def stop(self, number: int) -> None:
+        if self._child.poll() is None:
+            self._child.send_signal(number)
+
+
+def run_command(command: Sequence[str], log: str) -> int:
+    """Run a command to its end, on whatever machine this is called; signals are passed on to it.
+
+    Returns:
+        Its exit code.
+    """
+    job = Local().start(command, Path(log))
+    assert isinstance(job, _Child)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            signal.signal(number, lambda received, frame: job.stop(received))
+        except ValueError:  # not in the main thread of a worker: then nobody sends signals to it
+            break
+    return job._child.wait()
+
+
+class Ray:
+    """Tasks of a Ray cluster, one CPU each; of this machine where no cluster is given by ``RAY_ADDRESS``."""
+
+    def __init__(self, cpus: int | None = None) -> None:
+        self._ray = _needed("ray", "ray")
+        if not self._ray.is_initialized():
+            here = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": cpus, "include_dashboard": False}
+            self._ray.init(log_to_driver=False, **here)
+        self._task = self._ray.remote(num_cpus=1, max_retries=0)(run_command)
+
+    def start(self, command: Sequence[str], log: Path) -> Job:
+        return _RayJob(self._ray, self._task.remote(list(command), str(log.resolve())))
+
+
+class _RayJob:
+    def __init__(self, ray: ModuleType, reference: Any) -> None:
+        self._ray, self._reference = ray, reference
+        self._stopped = 0
+
+    def code(self) -> int | None:
+        done, _ = self._ray.wait([self._reference], timeout=0)
+        if not done:
+            return None
+        try:
+            return int(self._ray.get(self._reference))
+        except self._ray.exceptions.RayError:  # cancelled, or its worker is lost
+            return -(self._stopped or signal.SIGKILL)
+
+    def stop(self, number: int) -> None:
+        self._stopped = number
+        self._ray.cancel(self._reference, force=number == signal.SIGKILL)
+
+
+class Slurm:
+    """Jobs of a Slurm cluster through submitit; files of the queue go to ``folder``.
+
+    Args:
+        partition, minutes, memory_gb, gpus: of one job.
+        cluster: "slurm", or "local" for processes of this machine through the same machinery.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        partition: str | None = None,
+        minutes: int = 720,
+        memory_gb: int = 8,
+        gpus: int = 0,
+        cluster: str = "slurm",
+    ) -> None:
+        submitit = _needed("submitit", "slurm")
+        self._executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
+        self._executor.update_parameters(
+            timeout_min=minutes, mem_gb=memory_gb, cpus_per_task=1, gpus_per_node=gpus, name="waker"
+        )
+        if partition:
+            self._executor.update_parameters(slurm_partition=partition)
+
+    def start(self, command: Sequence[str], log: Path) -> Job:
+        return _SlurmJob(self._executor.submit(run_command, list(command), str(log.resolve())))
+
+
+class _SlurmJob:
+    def __init__(self, job: Any) -> None:
+        self._job = job
+        self._stopped = 0
+
+    def code(self) -> int | None:
+        if not self._job.done():
+            return None
+        try:
+            return int(self._job.result())
+        except Exception:  # noqa: BLE001 - cancelled, timed out, lost: submitit has a kind of error for each
+            return -(self._stopped or signal.SIGKILL)
+
+    def stop(self, number: int) -> None:
+        self._stopped = number
+        self._job.cancel()
+
+
+def _needed(package: str, extra: str) -> ModuleType:
+    try:
+        return importlib.import_module(package)
+    except ImportError:
+        raise UserError(f"the launcher needs {package}: pip install 'waker[{extra}]'") from None

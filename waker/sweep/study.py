@@ -1,0 +1,180 @@
+"""A study file: which runs a comparison is made of.
+
+.. code-block:: yaml
+
+    preset: laptop                  # what `waker train` starts from; default laptop
+    settings: {train.steps: 40000}  # options of `waker train`, for every run
+    domains:                        # environment → settings of its own
+      GridHazards:
+      GridCleanUp: {train.steps: 100000, model.optimizer.anneal: 4600}
+    samplers: [dr, waker-m]
+    explorers: [plan2explore, random]   # default plan2explore
+    seeds: 0-9                      # or a list, or several ranges: [0-4, 10]
+    variants:                       # optional: name → settings; every run once for each
+      small:
+      wide: {model.hidden: 256}
+
+A run's settings are those of the study, then of its domain, then of its variant; ``preset`` may stand among them. The
+runs of one seed share their weights' first values, episodes and evaluation, whatever the sampler: they are pairs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from waker.errors import UserError, unknown
+from waker.files import reading
+
+_KEYS = ("preset", "settings", "domains", "samplers", "explorers", "seeds", "variants")
+_NEEDED = ("domains", "samplers", "seeds")
+_CHOSEN = {"env": "domains", "sampler": "samplers", "curriculum.sampler": "samplers", "seed": "seeds", "runs": "--runs"}
+_CHOSEN |= {"explorer": "explorers", "explorer.name": "explorers"}
+"""Settings that a study gives elsewhere."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a study.
+
+    Attributes:
+        variant: its name; empty where the study has none.
+        domain, sampler, explorer, seed: what the run is of.
+        arguments: of ``waker train``, but for ``--runs``.
+    """
+
+    variant: str
+    domain: str
+    sampler: str
+    explorer: str
+    seed: int
+    arguments: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """``[variant · ]GridHazards · waker-m · plan2explore · seed 0``."""
+        parts = [self.variant] if self.variant else []
+        return " · ".join([*parts, self.domain, self.sampler, self.explorer, f"seed {self.seed}"])
+
+
+def read_study(path: Path) -> list[Cell]:
+    """The runs of a study, seed by seed: a study that is cut short has whole pairs.
+
+    Raises:
+        UserError: a file that is not one; the message says what is wrong and where.
+    """
+    if not path.is_file():
+        raise UserError(f"no study file {path}")
+    with reading(path):
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        return _cells(data)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _cells(data: object) -> list[Cell]:
+    if not isinstance(data, Mapping):
+        raise UserError("a study is a mapping with domains, samplers and seeds")
+    for key in data:
+        if key not in _KEYS:
+            raise unknown("key", str(key), _KEYS)
+    for key in _NEEDED:
+        if data.get(key) in (None, [], {}):
+            raise UserError(f"a study needs {key}")
+    domains, variants = _named(data, "domains"), _named(data, "variants") or {"": {}}
+    samplers, explorers = _names(data, "samplers"), _names(data, "explorers") or ["plan2explore"]
+    shared = _settings(data.get("settings"), "settings")
+    if "preset" in data:
+        shared = {"preset": data["preset"], **shared}
+    cells = []
+    for seed, variant, domain, explorer, sampler in itertools.product(
+        _seeds(data["seeds"]), variants, domains, explorers, samplers
+    ):
+        settings = {**shared, **domains[domain], **variants[variant]}
+        chosen = {"env": domain, "sampler": sampler, "explorer": explorer, "seed": seed}
+        cells.append(Cell(variant, domain, sampler, explorer, seed, tuple(_words({**settings, **chosen}))))
+    return cells
+
+
+def _named(data: Mapping[str, Any], key: str) -> dict[str, dict[str, Any]]:
+    """Name → settings; a plain list of names has none."""
+    given = data.get(key) or {}
+    if isinstance(given, str) or not isinstance(given, Mapping | Sequence):
+        raise UserError(f"{key} are names, or a mapping from names to settings; not {given!r}")
+    if not isinstance(given, Mapping):
+        given = dict.fromkeys(_names(data, key))
+    named = {str(name): _settings(settings, f"{key}: {name}") for name, settings in given.items()}
+    if key == "variants":
+        for name in named:
+            if not re.fullmatch(r"[\w.-]*\w[\w.-]*", name):
+                raise UserError(f"a variant's name is a folder's: letters, digits, '-', '_' and '.', not {name!r}")
+    return named
+
+
+def _names(data: Mapping[str, Any], key: str) -> list[str]:
+    given = data.get(key) or []
+    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+        raise UserError(f"{key} must be a list of names, not {given!r}")
+    if len(set(given)) < len(given):
+        raise UserError(f"{key} names {next(n for n in given if given.count(n) > 1)!r} twice")
+    return given
+
+
+def _settings(given: object, where: str) -> dict[str, Any]:
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise UserError(f"{where} must be settings with their values, not {given!r}")
+    settings = {str(key): value for key, value in given.items()}
+    for key in settings:
+        if (key := key.replace("_", "-")) in _CHOSEN:
+            raise UserError(f"{where} gives {key}: that is chosen by {_CHOSEN[key]}")
+    return settings
+
+
+def _seeds(given: object) -> list[int]:
+    """``0-9``, 3, or a list of both."""
+    seeds: list[int] = []
+    for item in given if isinstance(given, list) else [given]:
+        if isinstance(item, bool) or not re.fullmatch(r"\d+(\s*-\s*\d+)?", str(item)):
+            raise UserError(f"seeds must be whole numbers or ranges such as 0-9, not {item!r}")
+        first, *last = map(int, str(item).split("-"))
+        if last and last[0] < first:
+            raise UserError(f"the range of seeds {item} is empty")
+        seeds += range(first, (last[0] if last else first) + 1)
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"seed {next(s for s in seeds if seeds.count(s) > 1)} is named twice")
+    return seeds
+
+
+def _words(settings: Mapping[str, Any]) -> list[str]:
+    """Settings as options of the command line: ``train.task_policies: after`` → ``--train.task-policies after``."""
+    words = []
+    for key, value in settings.items():
+        name = "--" + key.replace("_", "-")
+        if isinstance(value, Mapping):
+            words += [name, *(f"{k}={_text(v)}" for k, v in value.items())]
+        elif isinstance(value, bool):
+            words.append(name if value else "--no-" + name[2:] if "." not in name else _negated(name))
+        elif isinstance(value, list):
+            words += [name, *map(_text, value)]
+        else:
+            words += [name, _text(value)]
+    return words
+
+
+def _negated(name: str) -> str:
+    """``--model.symlog`` → ``--model.no-symlog``."""
+    section, _, last = name.rpartition(".")
+    return f"{section}.no-{last}"
+
+
+def _text(value: object) -> str:
+    return {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)
