@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from waker.children import environment_of_child
-from waker.cli import BLEMISHED
+from waker.errors import BLEMISHED
 
 
 def train_all(jobs: dict[str, Sequence[str]], workers: int, logs: Path) -> None:

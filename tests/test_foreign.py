@@ -21,11 +21,11 @@ from tests import dummies
 from tests.misbehaving import TOLD, WAYS, Endless, Exactly, Misbehaves
 from tests.tiny import TINY
 from waker.behaviour.player import RandomPlayer
-from waker.cli import BLEMISHED, main
+from waker.cli import main
 from waker.config import CurriculumConfig, EvalConfig
 from waker.curriculum import make_curriculum
 from waker.curriculum import registry as curricula
-from waker.errors import UserError
+from waker.errors import BLEMISHED, UserError
 from waker.evaluation.plan import plan_episodes
 from waker.evaluation.rollouts import evaluate
 from waker.evaluation.trajectories import collect

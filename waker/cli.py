@@ -14,13 +14,10 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from waker.errors import Ended, UserError, too_large, unknown
+from waker.errors import BLEMISHED, Ended, UserError, too_large, unknown
 from waker.names import printable
 from waker.output import degrade_output
 from waker.startup import follow, guard, leave, watch_exit
-
-BLEMISHED = 3
-"""The exit code of a command that did what was asked but for something that failed: told, and left out."""
 
 
 class Verb(NamedTuple):

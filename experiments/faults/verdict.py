@@ -6,7 +6,7 @@ import re
 import signal
 
 from experiments.faults.warm import Ended
-from waker.cli import BLEMISHED
+from waker.errors import BLEMISHED
 
 DONE = {
     "train": r"^Finished: |finished before, at step",

@@ -11,9 +11,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from waker.cli import BLEMISHED
 from waker.commands.settings import parse_settings
-from waker.errors import UserError, unknown
+from waker.errors import BLEMISHED, UserError, unknown
 from waker.names import printable
 
 SAMPLERS = ("waker-m", "dr")

@@ -12,8 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from waker.cli import BLEMISHED
-from waker.errors import UserError
+from waker.errors import BLEMISHED, UserError
 from waker.sweep.launchers import Job, Launcher
 from waker.sweep.rows import keep, share_done
 
