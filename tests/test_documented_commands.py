@@ -131,6 +131,8 @@ def run_waker(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert verb in VERBS, f"unknown verb in {shlex.join(words)}"
     if "--help" in rest:
         assert main([verb, *rest]) == 0
+    elif not rest and verb in ("adapt", "evaluate"):  # its name alone, in a sentence
+        assert main([verb, "--help"]) == 0
     elif verb == "quickstart":
         assert plan(rest).trainings
     elif verb == "train":

@@ -38,7 +38,7 @@ def test_who_finds_the_folder_held_writes_nothing(tmp_path: Path) -> None:
     finally:
         holder.communicate()
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1] == f"waker: another process is working in runs/{RUN}"
+    assert done.stderr.splitlines()[-1] == f"waker: another process is working in {folder}"
     assert [p.name for p in folder.iterdir()] == [".lock"]
 
 

@@ -20,6 +20,10 @@ LINE = {"complexity": (0.0, 1.0, 2.0, 3.0, 4.0)}
 TASKS = ("green", "blue", "red")
 
 
+HELD_OUT = {"source": "random", "held_out": "uniform random actions", "exact_keys": "agent, cells"}
+"""What the model's errors were measured on."""
+
+
 def points(values: dict[str, Sequence[float]]) -> NDArray[np.float64]:
     """All combinations, (M, D)."""
     return np.array(list(itertools.product(*values.values())))
@@ -75,7 +79,8 @@ def write_run(
             curriculum.append({**at, **row, **share})
             metrics = ("one_step_tv", "open_loop_tv_10") if exact else ("observation_nll_1", "observation_nll_10")
             for k, metric in enumerate((*metrics, "latent_kl_1")):
-                errors.append({**at, **row, "metric": metric, "value": float(true[i] * (1 + k)), "episodes": 4})
+                value = {"metric": metric, "value": float(true[i] * (1 + k)), "episodes": 4}
+                errors.append({**at, **row, **HELD_OUT, **value})
     write_rows(folder / "curriculum.parquet", curriculum)
     write_rows(folder / "model_error.parquet", errors)
     at = {**identity, "step": steps, "updates": steps // 12}

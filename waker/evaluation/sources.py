@@ -11,16 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from waker.behaviour.player import RandomPlayer
 from waker.evaluation.plan import Episode, stream
-from waker.learner import Player
 from waker.spaces import EnvSpec
 from waker_envs.api import ThetaSpace
+
+if TYPE_CHECKING:
+    from waker.learner import Player
 
 RANDOM = "random"
 RUN = ["domain", "sampler", "explorer", "seed"]
@@ -50,6 +52,8 @@ class Source:
 
     def actor(self, spec: EnvSpec, seed: int) -> Player:
         """The player, at its beginning."""
+        from waker.behaviour.player import RandomPlayer  # imports torch, which readers of rows do without
+
         return self.player or RandomPlayer(spec.action, stream(seed, self.purpose("held-out actions")))
 
     def purpose(self, of: str) -> str:
