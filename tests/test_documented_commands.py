@@ -42,6 +42,7 @@ EXAMPLES = {
     "ID": "GridHazards",
     "SIZE": "laptop-grid",
     "NAME": "dr",
+    "STUDY.yaml": "study.yaml",
     "FOLDER": "build",
     "FILE": "tests/reference/step_discrete.npz",
 }
@@ -135,6 +136,9 @@ def run_waker(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         assert main([verb, "--help"]) == 0
     elif verb == "quickstart":
         assert plan(rest).trainings
+    elif verb == "sweep":
+        Path("study.yaml").write_text("domains: [GridHazards]\nsamplers: [dr]\nseeds: 0\n")
+        assert main(["sweep", *rest, "--dry"]) == 0
     elif verb == "train":
         settings = parse_settings(rest, "train")
         assert settings.config.env

@@ -83,10 +83,11 @@ def test_no_file_is_said(tmp_path: Path) -> None:
 
 
 def test_the_paper_s_own_study_is_well_formed() -> None:
-    """Every run of it has settings that can be had, and no two are the same."""
+    """Its runs have settings that can be had, those of their domain and sampler."""
     cells = read_study(Path(__file__).parents[2] / "experiments" / "paper.yaml")
     assert len(cells) == 5 * 6 * 2 * 5
-    settings = [parse_settings(cell.arguments, "train").config for cell in cells[:60]]
+    some = [c for c in cells if (c.seed, c.explorer) == (0, "random") and c.sampler in ("waker-m", "hardest-oracle")]
+    settings = [parse_settings(cell.arguments, "train").config for cell in some]
     assert {config.env for config in settings} == {
         f"waker/{name}-v0" for name in ("TerrainWalker", "TerrainHopper", "CleanUp", "CarCleanUp", "Combined")
     }
