@@ -275,6 +275,13 @@ class OneRewardArray(Good):
         return (*rest, info | {"task_rewards": self.paid})
 
 
+class TakesOurKey(Good):
+    def advance(self, action: Any) -> Transition:
+        step = super().advance(action)
+        step.info = {"task_rewards": [9.0, 9.0], "theta": [9.0]}
+        return step
+
+
 class ChangesItsTheta(Good):
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         found = super().reset(seed=seed, options=options)
@@ -392,6 +399,7 @@ BROKEN: list[tuple[Callable[..., Any], str, str]] = [
     (OneArray, "observation of reset|observation of step 1 is overwritten", "return a copy"),
     (OneOfTwoArrays, "is overwritten later", "return a copy"),
     (OneRewardArray, r"info\['task_rewards'\] of step 1 is overwritten", "return a copy"),
+    (TakesOurKey, r"advance\(\) puts 'theta' into", "call it something else"),
     (ChangesItsTheta, r"θ given to reset\(\) is changed|ignores options", "copy|start the episode"),
     (DrawsThetaFromTheEpisode, "draws θ = .* plays another episode", "another generator"),
     (OptimumNotFinite, "optimal_return.*inf", "leave the method out"),

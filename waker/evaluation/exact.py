@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waker.evaluation.plan import Episode
-from waker.slots import BrokenPromise, reason_of
-from waker.spaces import EnvSpec
+from waker.slots import reason_of
+from waker.spaces import BrokenPromise, EnvSpec
 from waker_envs.foreign import Failed, foreign
 from waker_envs.predictions import is_joint, prediction_shape
 
