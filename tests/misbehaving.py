@@ -126,6 +126,28 @@ class Endless(HardTheta):
         return step
 
 
+class Forks(HardTheta):
+    """Each of its episodes forks at its third step; the child leaves the call in one way, a key of :data:`WAYS`.
+
+    Args:
+        way: "return": the child goes on as if it were its parent.
+    """
+
+    def __init__(self, task: str | None = None, render_mode: str | None = None, way: str = "exit-0") -> None:
+        super().__init__(task, render_mode)
+        self.way = way
+
+    def advance(self, action: Any) -> Transition:
+        if self._t == 2:
+            child = os.fork()
+            if child == 0 and self.way != "return":
+                raise WAYS[self.way]()
+            if child:
+                os.waitpid(child, 0)
+        return super().advance(action)
+
+
+register_family("waker/test-Forks-v0", Forks)
 register_family("waker/test-Misbehaves-v0", Misbehaves)
 register_family("waker/test-Exactly-v0", Exactly)
 register_family("waker/test-Endless-v0", Endless)

@@ -200,6 +200,42 @@ def test_an_environment_that_changes_the_working_directory_does_not_move_the_run
     assert (here / "adapted").is_dir()
 
 
+@pytest.mark.parametrize("way", ["exit-0", "exit-text", "error", "return"])
+def test_a_process_that_an_environment_forks_never_becomes_a_second_training(way: str, tmp_path: Path) -> None:
+    arguments = [*_train("Forks", tmp_path), "--env-kwargs", f"way={way}"]
+    program = f"import tests.misbehaving, sys; from waker.cli import main; sys.exit(main({arguments!r}))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Finished: ") == 1
+    told = [line for line in done.stderr.splitlines() if "a process that was forked in step 3 of " in line]
+    assert bool(told) == (way != "exit-0")
+    folder = _folder(tmp_path)
+    assert main(["evaluate", str(folder)]) == 0
+    assert len(read_rows(folder / "evaluation.parquet")) == 2 * 2 * (6 + 2)
+
+
+@pytest.mark.parametrize(("raised", "code"), [("SystemExit(0)", 0), ("SystemExit(7)", 7), ("ValueError()", 1)])
+def test_a_forked_process_ends_with_the_code_that_it_asked_for(raised: str, code: int) -> None:
+    program = (
+        "import os\n"
+        "from waker_envs.foreign import foreign\n"
+        "with foreign('x', RuntimeError):\n"
+        "    child = os.fork()\n"
+        f"    if child == 0: raise {raised}\n"
+        "    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == "
+        f"{code}\n"
+        "if child == 0: print('came back')\n"
+        "with foreign('y', RuntimeError):\n"  # a child that was forked elsewhere calls foreign code as any process
+        "    pass\n"
+        "if os.fork() == 0:\n"
+        "    with foreign('z', RuntimeError): pass\n"
+        "    os._exit(0)\n"
+        "assert os.wait()[1] == 0\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
 # What an evaluation can do without ---------------------------------------------------------------------------------
 
 
