@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import tests.misbehaving  # noqa: F401 — registers its environments
 from tests import dummies
 from tests.misbehaving import TOLD, WAYS, Endless, Exactly, Misbehaves
 from tests.tiny import TINY
 from waker.behaviour.player import RandomPlayer
+from waker.checkpoint import pack, unpack
 from waker.cli import main
 from waker.config import CurriculumConfig, EvalConfig
 from waker.curriculum import make_curriculum
@@ -331,15 +333,32 @@ def test_a_plug_in_that_fails_in_its_import_is_left_out(
     assert TOLD[way] in str(caught[0].message)
 
 
+def _table(**columns: Any) -> dict[str, Any]:
+    ids = np.arange(5)
+    whole = {"theta_id": ids, "theta_complexity": ids / 1.0, "probability": np.full(5, 0.2), "estimate": ids * np.nan}
+    return {name: column for name, column in (whole | columns).items() if column is not None}
+
+
+WHOLE: dict[str, Any] = {
+    "sample": np.zeros((2, 1)),
+    "probabilities": np.full(5, 0.2),
+    "estimates": np.full(5, np.nan),
+    "table": _table(),
+    "state_dict": {},
+}
+
+
 class _Sampler:
-    """Fails in one method."""
+    """Fails in one method, or returns something else from it."""
 
     def __init__(self, where: str, result: Any) -> None:
         self.where, self.result = where, result
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(*args: Any, **named: Any) -> Any:
-            if name == self.where and isinstance(self.result, BaseException):
+            if name != self.where:
+                return WHOLE.get(name)
+            if isinstance(self.result, BaseException):
                 raise self.result
             return self.result
 
@@ -360,9 +379,67 @@ CALLS: dict[str, tuple[Any, ...]] = {
 
 @pytest.mark.parametrize("method", CALLS)
 def test_a_sampler_of_somebody_else_s_is_guarded(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = make_foreign(lambda *args: _Sampler(method, SystemExit(0)), monkeypatch)
+    theirs = _Sampler("", None)
+    made = make_foreign(lambda *args: theirs, monkeypatch)
+    theirs.where, theirs.result = method, SystemExit(0)
     with pytest.raises(UserError, match=rf"sampler 'theirs' failed in {method}\(.*SystemExit: 0"):
         getattr(made, method)(*CALLS[method])
+
+
+@pytest.mark.parametrize(
+    ("method", "result", "told"),
+    [
+        ("table", None, "failed in table.*NoneType"),
+        ("table", _table(theta_id=None), "no column 'theta_id'"),
+        ("table", _table(theta_complexity=None), "no column 'theta_complexity'"),
+        ("table", _table(estimate=None), "no column 'estimate'"),
+        ("table", _table(extra=np.zeros(4)), r"column 'extra' of shape \(4,\)"),
+        ("table", _table(theta_id=np.arange(5)[::-1]), r"theta_id \[4, 3, 2, 1, 0\]"),
+        ("table", _table(probability=[None] * 5), "column 'probability' of dtype object"),
+        ("probabilities", None, "gave in probabilities.*None"),
+        ("probabilities", np.full(4, 0.25), r"shape \(4,\)"),
+        ("probabilities", np.full(5, 0.3), "sum to 1.5"),
+        ("probabilities", np.array([2.0, -1, 0, 0, 0]), "from -1 to 2"),
+        ("probabilities", np.full(5, np.nan), "nan"),
+        ("estimates", np.zeros((5, 1)), r"shape \(5, 1\)"),
+        ("state_dict", None, "a NoneType"),
+        ("state_dict", {"rng": np.random.default_rng(0)}, r"a Generator under \['rng'\]"),
+        ("state_dict", {"a": {"seen": {1, 2}}}, r"a set under \['a'\]\['seen'\]"),
+        ("state_dict", {"names": np.array(["a"])}, "an array of <U1 under"),
+        ("state_dict", {"ids": [np.array([None])]}, "an array of object under"),
+        ("state_dict", {(1, 2): 3}, r"a key \(1, 2\)"),
+    ],
+)
+def test_what_a_sampler_must_not_return_is_told_before_training(
+    method: str, result: Any, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match=f"sampler 'theirs' .*{told}") as caught:
+        make_foreign(lambda *args: _Sampler(method, result), monkeypatch)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("method", "result"), [("table", {}), ("table", _table(more=["a"] * 5))])
+def test_what_a_sampler_may_return(method: str, result: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make_foreign(lambda *args: _Sampler(method, result), monkeypatch)
+    assert made.table().keys() == result.keys()
+
+
+def test_what_a_sampler_s_state_may_hold_comes_back_from_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = {
+        "a": np.uint32([1]),
+        "b": [1, "x", None, 2.5, True, (2**100,)],
+        "c": {7: torch.ones(2)},
+        "d": np.float32(3),
+    }
+    made = make_foreign(lambda *args: _Sampler("state_dict", state), monkeypatch)
+    torch.save(pack(made.state_dict()), tmp_path / "state.pt")
+    found = unpack(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert found["b"] == state["b"]
+    assert found["a"].dtype == np.uint32
+    assert found["c"][7].tolist() == [1.0, 1.0]
+    assert found["d"] == 3
 
 
 def make_foreign(factory: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -381,7 +458,7 @@ def test_a_sampler_that_cannot_be_made_or_gives_no_theta_is_told(monkeypatch: py
         (np.zeros((2, 3)), r"shape \(2, 3\)"),
         ([[np.nan], [1]], "not finite"),
     ):
-        made = make_foreign(lambda *args, result=result: _Sampler("", result), monkeypatch)
+        made = make_foreign(lambda *args, result=result: _Sampler("sample", result), monkeypatch)
         with pytest.raises(UserError, match=f"sampler 'theirs' .*{told}"):
             made.sample(2)
 
