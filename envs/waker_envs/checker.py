@@ -14,7 +14,7 @@ import gymnasium as gym
 import numpy as np
 
 from waker_envs import registry
-from waker_envs.api import FiniteThetaSpace, ParametricEnv, Theta, ThetaSpace
+from waker_envs.api import FiniteThetaSpace, ParametricEnv, Theta, ThetaError, ThetaSpace
 from waker_envs.checked import check_names
 from waker_envs.exact_checker import check_exact
 from waker_envs.foreign import reason_of
@@ -41,8 +41,11 @@ def check_parametric_env(env: str | ParametricEnv | Callable[..., ParametricEnv]
     make, first = _factory(env)
     _check_attributes(first)
     _check_actions(first)
-    thetas = _probes(first.theta_space)
-    _check_distribution(first.theta_space)
+    try:
+        thetas = _probes(first.theta_space)
+        _check_distribution(first.theta_space)
+    except ThetaError as error:  # a box looks itself at what its sampler draws
+        raise EnvCheckError(str(error)) from error
     episodes = [play(first, theta, _SEED) for theta in thetas]
     _check_foreign_tasks(first, thetas, episodes)
     _check_episode_fixed(make, first, thetas, episodes)

@@ -182,6 +182,32 @@ def test_the_bounds_of_a_box_are_in_it_in_float32() -> None:
     assert not space.contains((np.nan, 0.0))
 
 
+def own_draws(result: Any) -> Any:
+    def drawn_by_me(rng: np.random.Generator, n: int) -> Any:
+        return result
+
+    return drawn_by_me
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        (np.zeros(3), r"must return shape \(3, 1\).*got shape \(3,\)"),
+        (np.zeros((2, 1)), r"got shape \(2, 1\)"),
+        (None, "got None"),
+        ([["a"]] * 3, "got "),
+        ([[0.05], [0.2], [0.0]], r"leaves the space: it drew \(a=0.2\)"),
+        ([[0.05], [np.nan], [0.0]], r"it drew \(a=nan\)"),
+        ([[np.inf]] * 3, r"it drew \(a=inf\)"),
+    ],
+)
+def test_what_a_sampler_draws_outside_the_box_is_told_with_its_name(result: Any, told: str) -> None:
+    space = BoxThetaSpace([Parameter("a", "")], [0.0], [0.1], sampler=own_draws(result))
+    with pytest.raises(ThetaError, match=rf"sampler\(rng, 3\) of the θ space, .*drawn_by_me, .*{told}") as caught:
+        space.sample(np.random.default_rng(0), 3)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_sampler_in_float32_stays_in_the_box() -> None:
     space = BoxThetaSpace([Parameter("a", "")], [0.0], [0.1], sampler=lambda rng, n: np.full((n, 1), np.float32(0.1)))
     assert float(np.float32(0.1)) > 0.1
