@@ -117,6 +117,16 @@ class Exactly(Misbehaves):
         return {"none": None, "text": "much", "many": np.ones(3), "inf": np.inf}.get(self.where, 20.0)
 
 
+class NotExactly(HardTheta):
+    """With exact methods that say that there are none, as a base class's do."""
+
+    def optimal_return(self, theta: Any, task: str, seed: int) -> float:
+        raise NotImplementedError
+
+    def predict(self, theta: Any, seed: int, observation: Any, actions: Any) -> dict[str, Any]:
+        raise NotImplementedError("no exact model")
+
+
 class Endless(HardTheta):
     """Its episodes do not end."""
 
@@ -150,4 +160,5 @@ class Forks(HardTheta):
 register_family("waker/test-Forks-v0", Forks)
 register_family("waker/test-Misbehaves-v0", Misbehaves)
 register_family("waker/test-Exactly-v0", Exactly)
+register_family("waker/test-NotExactly-v0", NotExactly)
 register_family("waker/test-Endless-v0", Endless)

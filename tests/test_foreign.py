@@ -39,6 +39,7 @@ from waker.spaces import spec_of
 from waker.tables import read_rows
 from waker_envs import registry
 from waker_envs.api import BoxThetaSpace, FiniteThetaSpace, Parameter, ThetaError
+from waker_envs.checker import check_parametric_env
 from waker_envs.foreign import Failed, Stop, Told, foreign, leniently
 from waker_envs.testing import HardTheta
 
@@ -264,6 +265,16 @@ def test_an_optimum_that_fails_now_and_then_is_there_at_other_times() -> None:
         rows = evaluate(player, make, SPEC, SPACE, FEW, 0, SPEC.tasks, slots=1)
     assert [row["optimal_return"] for row in rows[:3]] == [20.0] * 3
     assert np.isnan([row["optimal_return"] for row in rows[3:]]).all()
+
+
+def test_exact_methods_that_are_not_implemented_are_absent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(_train("NotExactly", tmp_path)) == 0
+    _, told = _lines(capsys)
+    assert told == []
+    assert read_rows(_folder(tmp_path) / "evaluation.parquet")["optimal_return"].isna().all()
+    assert main(["envs", "waker/test-NotExactly-v0", "--theta", "2"]) == 0
+    assert "best expected return" not in capsys.readouterr().out
+    check_parametric_env("waker/test-NotExactly-v0")
 
 
 def test_a_suite_that_cannot_be_made_is_told_before_training(

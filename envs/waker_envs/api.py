@@ -92,7 +92,8 @@ class ParametricEnv(gym.Env[Any, Any]):
         observation_weights: how much each key of a Dict observation counts in a world model's
             reconstruction loss; keys not named count 1. A hint for learners, nothing more.
 
-    Optional, present only where they can be computed exactly (look for them with ``hasattr``):
+    Optional, present only where they can be computed exactly (look for them with ``hasattr``; one that raises
+    ``NotImplementedError`` counts as absent):
         ``optimal_return(theta, task, seed) -> float``: the best expected undiscounted return of the episode
         that (seed, θ) fixes.
         ``predict(theta, seed, observation, actions) -> dict[str, NDArray]``: the exact distribution of what will be
