@@ -120,14 +120,14 @@ class BoxThetaSpace(ThetaSpace):
         return found if ((found >= self.low) & (found <= self.high)).all() else None
 
     def neighbours(self, theta: ArrayLike) -> NDArray[np.float64]:
-        origin = np.asarray(theta, np.float64)
+        origin = self._given(theta).astype(np.float64)
         edits = np.vstack([np.diag(s * self._step * (self.high - self.low)) for s in (-1, 1)])  # (2D, D)
         moved = np.clip(origin + edits, self.low, self.high)
         return moved[(moved != origin).any(1)]
 
     def nearest(self, theta: ArrayLike) -> Theta:
         """θ clipped to the box."""
-        return np.clip(np.asarray(theta, np.float64), self.low, self.high)
+        return np.clip(self._given(theta).astype(np.float64), self.low, self.high)
 
     def describe(self) -> str:
         lines = [f"a continuous box of {self.dim} parameters"]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -182,6 +183,73 @@ def test_the_bounds_of_a_box_are_in_it_in_float32() -> None:
         assert space.resolve(rounded).tolist() == np.clip(rounded.astype(float), space.low, space.high).tolist()
     assert not space.contains((0.7001 - 0.001, 0.0))
     assert not space.contains((np.nan, 0.0))
+
+
+SPACES = {
+    "finite": FiniteThetaSpace(PARAMETERS, [[0.0, 1.0], [2.0, 0.5]]),
+    "box": BoxThetaSpace(PARAMETERS, [0, 0], [2, 1]),
+}
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+@pytest.mark.parametrize(
+    "given",
+    [
+        torch.tensor([2.0, 0.5]),
+        torch.tensor([2.0, 0.5], dtype=torch.bfloat16),
+        torch.tensor([2.0, 0.5], dtype=torch.float16, requires_grad=True),
+        torch.tensor([2.0, 0.5], dtype=torch.bfloat16, requires_grad=True),
+        [torch.tensor(2.0, requires_grad=True), 0.5],
+    ],
+    ids=str,
+)
+def test_a_tensor_of_any_kind_is_numbers(given: Any, space: FiniteThetaSpace | BoxThetaSpace) -> None:
+    assert space.resolve(given).tolist() == [2.0, 0.5]
+    assert space.contains(given)
+    assert space.index(given) == (1 if space.size else -1)
+    assert space.nearest(given).tolist() == [2.0, 0.5]
+    assert space.format(given) == "a=2, b=0.5"
+    assert space.neighbours(given).shape[1] == 2
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        "ab",
+        b"ab",
+        {},
+        {"a": 2.0, "b": 0.5},
+        [],
+        2.0,
+        [2.0],
+        [2.0, 0.5, 1.0],
+        [[2.0, 0.5]],
+        [2.0, None],
+        ["2", "0.5"],
+        [2.0, [0.5]],
+        [2j, 0.5],
+        [2.0, np.nan],
+        [np.inf, 0.5],
+        [2**80, 0.5],
+        object(),
+        {2.0, 0.5},
+        torch.ones(3),
+        torch.ones(2, dtype=torch.complex64),
+        torch.ones(2, device="meta"),
+    ],
+)
+def test_what_is_no_theta_is_refused_in_one_line_everywhere(
+    given: Any, space: FiniteThetaSpace | BoxThetaSpace
+) -> None:
+    assert not space.contains(given)
+    assert space.index(given) == -1
+    assert space.meant(given) is None
+    for method in (space.resolve, space.nearest, space.neighbours):
+        with pytest.raises(ThetaError) as caught:
+            method(given)
+        assert "\n" not in str(caught.value)
 
 
 def own_draws(result: Any) -> Any:
