@@ -140,15 +140,15 @@ class Forks(HardTheta):
     """Each of its episodes forks at its third step; the child leaves the call in one way, a key of :data:`WAYS`.
 
     Args:
-        way: "return": the child goes on as if it were its parent.
+        way: "return": the child goes on as if it were its parent; empty: there is none.
     """
 
-    def __init__(self, task: str | None = None, render_mode: str | None = None, way: str = "exit-0") -> None:
+    def __init__(self, task: str | None = None, render_mode: str | None = None, way: str = "") -> None:
         super().__init__(task, render_mode)
         self.way = way
 
     def advance(self, action: Any) -> Transition:
-        if self._t == 2:
+        if self.way and self._t == 2:
             child = os.fork()
             if child == 0 and self.way != "return":
                 raise WAYS[self.way]()
