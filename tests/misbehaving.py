@@ -117,6 +117,16 @@ class Exactly(Misbehaves):
         return {"none": None, "text": "much", "many": np.ones(3), "inf": np.inf}.get(self.where, 20.0)
 
 
+class NotExactly(HardTheta):
+    """With exact methods that say that there are none, as a base class's do."""
+
+    def optimal_return(self, theta: Any, task: str, seed: int) -> float:
+        raise NotImplementedError
+
+    def predict(self, theta: Any, seed: int, observation: Any, actions: Any) -> dict[str, Any]:
+        raise NotImplementedError("no exact model")
+
+
 class Endless(HardTheta):
     """Its episodes do not end."""
 
@@ -126,6 +136,29 @@ class Endless(HardTheta):
         return step
 
 
+class Forks(HardTheta):
+    """Each of its episodes forks at its third step; the child leaves the call in one way, a key of :data:`WAYS`.
+
+    Args:
+        way: "return": the child goes on as if it were its parent; empty: there is none.
+    """
+
+    def __init__(self, task: str | None = None, render_mode: str | None = None, way: str = "") -> None:
+        super().__init__(task, render_mode)
+        self.way = way
+
+    def advance(self, action: Any) -> Transition:
+        if self.way and self._t == 2:
+            child = os.fork()
+            if child == 0 and self.way != "return":
+                raise WAYS[self.way]()
+            if child:
+                os.waitpid(child, 0)
+        return super().advance(action)
+
+
+register_family("waker/test-Forks-v0", Forks)
 register_family("waker/test-Misbehaves-v0", Misbehaves)
 register_family("waker/test-Exactly-v0", Exactly)
+register_family("waker/test-NotExactly-v0", NotExactly)
 register_family("waker/test-Endless-v0", Endless)

@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import tests.misbehaving  # noqa: F401 — registers its environments
 from tests import dummies
 from tests.misbehaving import TOLD, WAYS, Endless, Exactly, Misbehaves
 from tests.tiny import TINY
 from waker.behaviour.player import RandomPlayer
+from waker.checkpoint import pack, unpack
 from waker.cli import main
 from waker.config import CurriculumConfig, EvalConfig
 from waker.curriculum import make_curriculum
@@ -37,6 +39,7 @@ from waker.spaces import spec_of
 from waker.tables import read_rows
 from waker_envs import registry
 from waker_envs.api import BoxThetaSpace, FiniteThetaSpace, Parameter, ThetaError
+from waker_envs.checker import check_parametric_env
 from waker_envs.foreign import Failed, Stop, Told, foreign, leniently
 from waker_envs.testing import HardTheta
 
@@ -200,6 +203,42 @@ def test_an_environment_that_changes_the_working_directory_does_not_move_the_run
     assert (here / "adapted").is_dir()
 
 
+@pytest.mark.parametrize("way", ["exit-0", "exit-text", "error", "return"])
+def test_a_process_that_an_environment_forks_never_becomes_a_second_training(way: str, tmp_path: Path) -> None:
+    arguments = [*_train("Forks", tmp_path), "--env-kwargs", f"way={way}"]
+    program = f"import tests.misbehaving, sys; from waker.cli import main; sys.exit(main({arguments!r}))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Finished: ") == 1
+    told = [line for line in done.stderr.splitlines() if "a process that was forked in step 3 of " in line]
+    assert bool(told) == (way != "exit-0")
+    folder = _folder(tmp_path)
+    assert main(["evaluate", str(folder)]) == 0
+    assert len(read_rows(folder / "evaluation.parquet")) == 2 * 2 * (6 + 2)
+
+
+@pytest.mark.parametrize(("raised", "code"), [("SystemExit(0)", 0), ("SystemExit(7)", 7), ("ValueError()", 1)])
+def test_a_forked_process_ends_with_the_code_that_it_asked_for(raised: str, code: int) -> None:
+    program = (
+        "import os\n"
+        "from waker_envs.foreign import foreign\n"
+        "with foreign('x', RuntimeError):\n"
+        "    child = os.fork()\n"
+        f"    if child == 0: raise {raised}\n"
+        "    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == "
+        f"{code}\n"
+        "if child == 0: print('came back')\n"
+        "with foreign('y', RuntimeError):\n"  # a child that was forked elsewhere calls foreign code as any process
+        "    pass\n"
+        "if os.fork() == 0:\n"
+        "    with foreign('z', RuntimeError): pass\n"
+        "    os._exit(0)\n"
+        "assert os.wait()[1] == 0\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
 # What an evaluation can do without ---------------------------------------------------------------------------------
 
 
@@ -226,6 +265,16 @@ def test_an_optimum_that_fails_now_and_then_is_there_at_other_times() -> None:
         rows = evaluate(player, make, SPEC, SPACE, FEW, 0, SPEC.tasks, slots=1)
     assert [row["optimal_return"] for row in rows[:3]] == [20.0] * 3
     assert np.isnan([row["optimal_return"] for row in rows[3:]]).all()
+
+
+def test_exact_methods_that_are_not_implemented_are_absent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(_train("NotExactly", tmp_path)) == 0
+    _, told = _lines(capsys)
+    assert told == []
+    assert read_rows(_folder(tmp_path) / "evaluation.parquet")["optimal_return"].isna().all()
+    assert main(["envs", "waker/test-NotExactly-v0", "--theta", "2"]) == 0
+    assert "best expected return" not in capsys.readouterr().out
+    check_parametric_env("waker/test-NotExactly-v0")
 
 
 def test_a_suite_that_cannot_be_made_is_told_before_training(
@@ -295,15 +344,32 @@ def test_a_plug_in_that_fails_in_its_import_is_left_out(
     assert TOLD[way] in str(caught[0].message)
 
 
+def _table(**columns: Any) -> dict[str, Any]:
+    ids = np.arange(5)
+    whole = {"theta_id": ids, "theta_complexity": ids / 1.0, "probability": np.full(5, 0.2), "estimate": ids * np.nan}
+    return {name: column for name, column in (whole | columns).items() if column is not None}
+
+
+WHOLE: dict[str, Any] = {
+    "sample": np.zeros((2, 1)),
+    "probabilities": np.full(5, 0.2),
+    "estimates": np.full(5, np.nan),
+    "table": _table(),
+    "state_dict": {},
+}
+
+
 class _Sampler:
-    """Fails in one method."""
+    """Fails in one method, or returns something else from it."""
 
     def __init__(self, where: str, result: Any) -> None:
         self.where, self.result = where, result
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(*args: Any, **named: Any) -> Any:
-            if name == self.where and isinstance(self.result, BaseException):
+            if name != self.where:
+                return WHOLE.get(name)
+            if isinstance(self.result, BaseException):
                 raise self.result
             return self.result
 
@@ -324,9 +390,67 @@ CALLS: dict[str, tuple[Any, ...]] = {
 
 @pytest.mark.parametrize("method", CALLS)
 def test_a_sampler_of_somebody_else_s_is_guarded(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = make_foreign(lambda *args: _Sampler(method, SystemExit(0)), monkeypatch)
+    theirs = _Sampler("", None)
+    made = make_foreign(lambda *args: theirs, monkeypatch)
+    theirs.where, theirs.result = method, SystemExit(0)
     with pytest.raises(UserError, match=rf"sampler 'theirs' failed in {method}\(.*SystemExit: 0"):
         getattr(made, method)(*CALLS[method])
+
+
+@pytest.mark.parametrize(
+    ("method", "result", "told"),
+    [
+        ("table", None, "failed in table.*NoneType"),
+        ("table", _table(theta_id=None), "no column 'theta_id'"),
+        ("table", _table(theta_complexity=None), "no column 'theta_complexity'"),
+        ("table", _table(estimate=None), "no column 'estimate'"),
+        ("table", _table(extra=np.zeros(4)), r"column 'extra' of shape \(4,\)"),
+        ("table", _table(theta_id=np.arange(5)[::-1]), r"theta_id \[4, 3, 2, 1, 0\]"),
+        ("table", _table(probability=[None] * 5), "column 'probability' of dtype object"),
+        ("probabilities", None, "gave in probabilities.*None"),
+        ("probabilities", np.full(4, 0.25), r"shape \(4,\)"),
+        ("probabilities", np.full(5, 0.3), "sum to 1.5"),
+        ("probabilities", np.array([2.0, -1, 0, 0, 0]), "from -1 to 2"),
+        ("probabilities", np.full(5, np.nan), "nan"),
+        ("estimates", np.zeros((5, 1)), r"shape \(5, 1\)"),
+        ("state_dict", None, "a NoneType"),
+        ("state_dict", {"rng": np.random.default_rng(0)}, r"a Generator under \['rng'\]"),
+        ("state_dict", {"a": {"seen": {1, 2}}}, r"a set under \['a'\]\['seen'\]"),
+        ("state_dict", {"names": np.array(["a"])}, "an array of <U1 under"),
+        ("state_dict", {"ids": [np.array([None])]}, "an array of object under"),
+        ("state_dict", {(1, 2): 3}, r"a key \(1, 2\)"),
+    ],
+)
+def test_what_a_sampler_must_not_return_is_told_before_training(
+    method: str, result: Any, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match=f"sampler 'theirs' .*{told}") as caught:
+        make_foreign(lambda *args: _Sampler(method, result), monkeypatch)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("method", "result"), [("table", {}), ("table", _table(more=["a"] * 5))])
+def test_what_a_sampler_may_return(method: str, result: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make_foreign(lambda *args: _Sampler(method, result), monkeypatch)
+    assert made.table().keys() == result.keys()
+
+
+def test_what_a_sampler_s_state_may_hold_comes_back_from_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = {
+        "a": np.uint32([1]),
+        "b": [1, "x", None, 2.5, True, (2**100,)],
+        "c": {7: torch.ones(2)},
+        "d": np.float32(3),
+    }
+    made = make_foreign(lambda *args: _Sampler("state_dict", state), monkeypatch)
+    torch.save(pack(made.state_dict()), tmp_path / "state.pt")
+    found = unpack(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert found["b"] == state["b"]
+    assert found["a"].dtype == np.uint32
+    assert found["c"][7].tolist() == [1.0, 1.0]
+    assert found["d"] == 3
 
 
 def make_foreign(factory: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -345,7 +469,7 @@ def test_a_sampler_that_cannot_be_made_or_gives_no_theta_is_told(monkeypatch: py
         (np.zeros((2, 3)), r"shape \(2, 3\)"),
         ([[np.nan], [1]], "not finite"),
     ):
-        made = make_foreign(lambda *args, result=result: _Sampler("", result), monkeypatch)
+        made = make_foreign(lambda *args, result=result: _Sampler("sample", result), monkeypatch)
         with pytest.raises(UserError, match=f"sampler 'theirs' .*{told}"):
             made.sample(2)
 

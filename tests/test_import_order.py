@@ -24,9 +24,9 @@ FILES = {
     "corridor_example.py": CORRIDOR.read_text(encoding="utf-8")
     + "\n\nfrom waker_envs import register_family\n\nregister_family('example/Corridor-v0', Corridor)\n",
     # A function that registers, in a module of which the family is in another.
-    "helper.py": "from waker_envs.testing import HardTheta\n\n\nclass Line(HardTheta):\n    pass\n",
-    "registering.py": "import helper\nimport waker_envs\n\n\ndef register():\n"
-    "    waker_envs.register_family('by/Function-v0', helper.Line)\n",
+    "lines.py": "from waker_envs.testing import HardTheta\n\n\nclass Line(HardTheta):\n    pass\n",
+    "registering.py": "import lines\nimport waker_envs\n\n\ndef register():\n"
+    "    waker_envs.register_family('by/Function-v0', lines.Line)\n",
     # A package whose parts need what it defines itself.
     "pack/__init__.py": "from waker_envs import ParametricEnv\n\nX = 1\nfrom pack.envs import Corridor\n",
     "pack/envs.py": "from pack import X\nfrom waker_envs.testing import HardTheta\n\n\n"
@@ -56,7 +56,7 @@ def run(code: str, site: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, cwd=site, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("first", ["corridor_example", "registering", "helper", "pack", "pack.envs", *OWN])
+@pytest.mark.parametrize("first", ["corridor_example", "registering", "lines", "pack", "pack.envs", *OWN])
 def test_whatever_is_imported_first_all_families_are_there(first: str, site: Path) -> None:
     done = run(
         f"import {first}, waker_envs\n"

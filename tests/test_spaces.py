@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from waker.errors import UserError
-from waker.spaces import ActionSpec, ObservationKey, spec_of
+from waker.spaces import ActionSpec, BrokenPromise, ObservationKey, completion_of, spec_of
 
 
 class Shell(gym.Env[Any, Any]):
@@ -234,3 +234,36 @@ def test_each_integer_takes_an_equal_share() -> None:
     spec = spec_of(Shell(FLOATS, spaces.Box(-2, 2, (1,), np.int64))).action
     drawn = [int(spec.to_env(v)[0]) for v in spec.random(np.random.default_rng(0), 5_000)]
     assert np.abs(np.bincount(np.array(drawn) + 2, minlength=5) / 5_000 - 0.2).max() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (0.5, [0.5, 0.5]),
+        ([0, 1], [0, 1]),
+        ({"run": 1.0}, [np.nan, 1]),
+        (np.float32([1 + 2e-7, np.nan]), [1, np.nan]),
+        (None, [np.nan, np.nan]),
+    ],
+)
+def test_completion_that_is_a_share_or_none(given: Any, expected: list[float]) -> None:
+    np.testing.assert_allclose(completion_of({"completion": given}, ("walk", "run")), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (1.5, "of 'walk' is 1.5, outside"),
+        ([0.5, -0.1], "of 'run' is -0.1, outside"),
+        ({"run": np.inf}, "of 'run' is inf, outside"),
+        (-np.inf, "is -inf"),
+        ([0.1, 0.2, 0.3], "one for each of the 2 tasks"),
+        ("half", "'half' where one number"),
+        ({"run": [0.1, 0.2]}, "where one number"),
+    ],
+)
+def test_completion_that_is_no_share_is_a_broken_promise(given: Any, told: str) -> None:
+    with pytest.raises(BrokenPromise, match=r"info\['completion'\]") as caught:
+        completion_of({"completion": given}, ("walk", "run"))
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waker.errors import UserError
-from waker.spaces import EnvSpec, ObservationKey, completion_of
+from waker.spaces import BrokenPromise, EnvSpec, ObservationKey, completion_of
 from waker_envs.foreign import Told, foreign
 from waker_envs.foreign import reason_of as foreign_reason
 
@@ -170,10 +170,6 @@ def tell_cut(spec: EnvSpec, seed: int, theta: NDArray[np.float64]) -> None:
         Told,
         stacklevel=2,
     )
-
-
-class BrokenPromise(Exception):
-    """What an environment returned is not what it promised."""
 
 
 def reason_of(error: BaseException) -> str:

@@ -16,11 +16,17 @@ from numpy.typing import NDArray
 
 from waker.errors import UserError
 from waker.names import key_name, printable, task_name
-from waker_envs.checked import check_names
+from waker_envs.checked import check_names, shown
 
 Kind = Literal["image", "vector", "categorical"]
 LONGEST = 5_000
 """Steps after which an episode is taken to have no end; our environment checker takes the same."""
+_ROUNDING = 1e-6
+"""What float32 may put a share beyond 1."""
+
+
+class BrokenPromise(Exception):
+    """What an environment returned is not what it promised."""
 
 
 @dataclass(frozen=True)
@@ -240,8 +246,22 @@ def completion_of(info: Mapping[str, Any], tasks: tuple[str, ...]) -> NDArray[np
 
     ``info["completion"]`` may be one number, the same for every task, or one a task, as an array or by name: a
     reward-free episode is scored for all of them.
+
+    Raises:
+        BrokenPromise: no number or one a task, or a number outside [0, 1] by more than a rounding.
     """
     given = info.get("completion", np.nan)
-    if isinstance(given, Mapping):
-        return np.array([given.get(task, np.nan) for task in tasks], np.float64)
-    return np.broadcast_to(np.asarray(given, np.float64), (len(tasks),)).copy()
+    try:
+        if isinstance(given, Mapping):
+            values = np.array([given.get(task, np.nan) for task in tasks], np.float64)
+        else:
+            values = np.broadcast_to(np.asarray(given, np.float64), (len(tasks),)).copy()
+    except (ValueError, TypeError, RuntimeError) as error:  # another shape, or no numbers
+        raise BrokenPromise(
+            f"info['completion'] is {shown(given)} where one number in [0, 1], or one for each of the {len(tasks)} "
+            "tasks, may be"
+        ) from error
+    if "completion" in info and (outside := (values < -_ROUNDING) | (values > 1.0 + _ROUNDING)).any():
+        k = int(outside.argmax())  # a comparison with NaN, which stands for none, is false
+        raise BrokenPromise(f"info['completion'] of {tasks[k]!r} is {values[k]:g}, outside [0, 1]")
+    return values

@@ -60,7 +60,8 @@ class Transition:
         terminated: a true end of the episode: nothing can be earned after it.
         truncated: the time limit; the world would go on.
         info: extra keys for ``info``; the evaluation knows ``completion``, shape (K,): how far each task is
-            done, in [0, 1], or a mapping from task to that number where only some tasks have one.
+            done, in [0, 1], or a mapping from task to that number where only some tasks have one. The keys ``theta``
+            and ``task_rewards`` are :meth:`ParametricEnv.step`'s own: an author's value under them is left out.
     """
 
     observation: Any
@@ -91,7 +92,8 @@ class ParametricEnv(gym.Env[Any, Any]):
         observation_weights: how much each key of a Dict observation counts in a world model's
             reconstruction loss; keys not named count 1. A hint for learners, nothing more.
 
-    Optional, present only where they can be computed exactly (look for them with ``hasattr``):
+    Optional, present only where they can be computed exactly (look for them with ``hasattr``; one that raises
+    ``NotImplementedError`` counts as absent):
         ``optimal_return(theta, task, seed) -> float``: the best expected undiscounted return of the episode
         that (seed, θ) fixes.
         ``predict(theta, seed, observation, actions) -> dict[str, NDArray]``: the exact distribution of what will be
@@ -153,7 +155,7 @@ class ParametricEnv(gym.Env[Any, Any]):
         self._over = bool(t.terminated or t.truncated)
         rewards = np.array(t.task_rewards, np.float32)
         reward = 0.0 if self.task is None else float(rewards[self.tasks.index(self.task)])
-        info = {"theta": self.theta.copy(), "task_rewards": rewards, **(detached(t.info) if t.info else t.info)}
+        info = {**(detached(t.info) if t.info else t.info), "theta": self.theta.copy(), "task_rewards": rewards}
         return detached(t.observation), reward, bool(t.terminated), bool(t.truncated), info
 
     def picture(self) -> NDArray[np.uint8]:

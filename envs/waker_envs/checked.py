@@ -19,12 +19,31 @@ def shown(value: Any) -> str:
 
 
 def raw_numbers(value: Any) -> NDArray[Any] | None:
-    """``value`` as an array of its own type; None where it holds anything but real numbers, or is ragged."""
+    """``value`` as an array of its own type; None where it holds anything but real numbers, or is ragged.
+
+    A tensor of torch counts whatever its device and its gradient; of a type that numpy has not, bfloat16, as float32.
+    """
     try:
         array = np.asarray(value)
-    except (ValueError, TypeError, RuntimeError):  # ragged; or a tensor on another device, or with a gradient
-        return None
+    except (ValueError, TypeError, RuntimeError):  # ragged; or a tensor that numpy cannot read
+        try:
+            array = np.asarray(_readable(value))
+        except (ValueError, TypeError, RuntimeError):
+            return None
     return array if array.dtype.kind in "biuf" else None
+
+
+def _readable(value: Any) -> Any:
+    """``value`` with every tensor in it as an array. It is known by its methods, as this package goes without torch."""
+    if isinstance(value, list | tuple):
+        return [_readable(entry) for entry in value]
+    if not (hasattr(value, "detach") and hasattr(value, "cpu")):
+        return value
+    value = value.detach().cpu()
+    try:
+        return np.asarray(value)
+    except TypeError:
+        return np.asarray(value.float())
 
 
 def as_numbers(value: Any) -> NDArray[np.float64] | None:

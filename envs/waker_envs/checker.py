@@ -14,7 +14,7 @@ import gymnasium as gym
 import numpy as np
 
 from waker_envs import registry
-from waker_envs.api import FiniteThetaSpace, ParametricEnv, Theta, ThetaSpace
+from waker_envs.api import FiniteThetaSpace, ParametricEnv, Theta, ThetaError, ThetaSpace
 from waker_envs.checked import check_names
 from waker_envs.exact_checker import check_exact
 from waker_envs.foreign import reason_of
@@ -41,12 +41,16 @@ def check_parametric_env(env: str | ParametricEnv | Callable[..., ParametricEnv]
     make, first = _factory(env)
     _check_attributes(first)
     _check_actions(first)
-    thetas = _probes(first.theta_space)
-    _check_distribution(first.theta_space)
+    try:
+        thetas = _probes(first.theta_space)
+        _check_distribution(first.theta_space)
+    except ThetaError as error:  # a box looks itself at what its sampler draws
+        raise EnvCheckError(str(error)) from error
     episodes = [play(first, theta, _SEED) for theta in thetas]
     _check_foreign_tasks(first, thetas, episodes)
     _check_episode_fixed(make, first, thetas, episodes)
     _check_drawn_theta(first)
+    _check_own_keys(first, thetas[0])
     check_handed_out(first, thetas[0], _SEED)
     _check_theta_matters(first, thetas, episodes)
     _check_outside_refused(first)
@@ -186,6 +190,18 @@ def _check_drawn_theta(env: ParametricEnv) -> None:
                 "reset(seed, options) with that θ, so (seed, info['theta']) does not name it; draw θ from another "
                 "generator than the episode's (ParametricEnv.reset does)"
             )
+
+
+def _check_own_keys(env: ParametricEnv, theta: Theta) -> None:
+    """``advance`` must leave alone what step itself puts into ``info``."""
+    env.reset(seed=_SEED, options={"theta": theta})
+    env.action_space.seed(_SEED)
+    info = env.advance(env.action_space.sample()).info
+    if taken := [key for key in ("theta", "task_rewards") if key in info]:
+        raise EnvCheckError(
+            f"advance() puts {taken[0]!r} into the Transition's info, where step() puts its own and drops yours; call "
+            "it something else"
+        )
 
 
 def _check_foreign_tasks(env: ParametricEnv, thetas: list[Theta], episodes: list[Episode]) -> None:

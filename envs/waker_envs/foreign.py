@@ -5,17 +5,23 @@ Whatever such code raises becomes one error that says what was called and how to
 user's own Ctrl-C or SIGTERM raises goes through as it is. While such a call runs, :data:`calls` says which one it is,
 for whoever watches over it.
 
+Foreign code may fork. The copy of this process that it makes is its own business, and must not come back: it would go
+on as a second training in the same folder. Where it does, by an exception (``sys.exit``) or without one, it ends there.
+
 Every call of foreign code is inside of :class:`foreign`, or of :func:`leniently` where the rest can go on without it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import ClassVar
+from typing import ClassVar, NoReturn
 
 _LONGEST = 500
 """Characters of somebody else's message that are told."""
@@ -60,16 +66,27 @@ def reason_of(error: BaseException) -> str:
 
 
 class _Calls:
-    """The foreign call under way in this process: which one, and the how manieth it is."""
+    """The foreign call under way in this process: which one, and the how manieth it is.
 
-    __slots__ = ("newest", "number")
+    Attributes:
+        process: how many forks lie between this process and the one that was started as a program.
+    """
+
+    __slots__ = ("newest", "number", "process")
 
     def __init__(self) -> None:
         self.newest: foreign | None = None
         self.number = 0
+        self.process = 0
+
+    def in_child(self) -> None:
+        """This process is a copy of the one that has made the calls under way."""
+        self.process += 1
 
 
 calls = _Calls()
+if hasattr(os, "register_at_fork"):  # cheaper than to ask for the process's id at every call
+    os.register_at_fork(after_in_child=calls.in_child)
 
 
 class foreign:
@@ -81,7 +98,7 @@ class foreign:
         passing: exceptions that are raised as they are.
     """
 
-    __slots__ = ("_before", "_failed", "_passing", "_stops", "_what")
+    __slots__ = ("_before", "_failed", "_passing", "_process", "_stops", "_what")
 
     def __init__(
         self,
@@ -92,6 +109,7 @@ class foreign:
         self._what, self._failed, self._passing = what, failed, passing
         self._before: foreign | None = None
         self._stops = 0
+        self._process = 0
 
     @property
     def what(self) -> str:
@@ -100,12 +118,15 @@ class foreign:
 
     def __enter__(self) -> None:
         self._before, self._stops = calls.newest, Stop.raised
+        self._process = calls.process
         calls.newest = self
         calls.number += 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if calls.process != self._process:
+            _end(self, error)
         calls.newest = self._before
         if error is None:
             return
@@ -115,6 +136,20 @@ class foreign:
         if isinstance(error, self._passing) or by_signal(error):
             return
         raise self._failed(error) from error
+
+
+def _end(call: foreign, error: BaseException | None) -> NoReturn:
+    """End a process that a foreign call has forked, at the end of that call; nothing of the parent's is touched.
+
+    With the exit code that it asked for; what it raised otherwise, or that it came back, is told in one line.
+    """
+    if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
+        os._exit((error.code or 0) & 0xFF)
+    said = "it came back from the call, as if it were its parent" if error is None else reason_of(error)
+    with contextlib.suppress(OSError, ValueError):
+        what = " ".join(call.what.split())
+        print(f"waker: a process that was forked in {what or 'foreign code'} was ended: {said}", file=sys.stderr)
+    os._exit(1)
 
 
 def by_signal(error: BaseException) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from waker_envs.checked import as_numbers, check_names, shown
+from waker_envs.checked import as_numbers, check_names, checked_numbers, raw_numbers, shown
 from waker_envs.theta_numbers import Theta, ThetaError, alike, checked_points, digits
 
 __all__ = ["Parameter", "Suite", "Theta", "ThetaError", "ThetaSpace"]
@@ -126,16 +126,28 @@ class ThetaSpace(ABC):
             theta: finite numbers (D,).
 
         Raises:
-            ThetaError: outside of both; the message names the nearest.
+            ThetaError: outside of both; the message names the nearest. Or they are not D finite numbers.
         """
+        theta = self._given(theta)
         found = self.meant(theta)
         of_suites = np.concatenate([s.thetas for s in self.suites.values()] or [np.zeros((0, self.dim))])
         same = alike(of_suites, theta)
-        if len(same) and (found is None or (of_suites[same[0]] == np.asarray(theta)).all()):
+        if len(same) and (found is None or (of_suites[same[0]] == theta).all()):
             return of_suites[same[0]].copy()
         if found is None:
             raise ThetaError(self._refusal(theta))
         return found
+
+    def _given(self, theta: ArrayLike) -> NDArray[Any]:
+        """D finite numbers in their own precision.
+
+        Raises:
+            ThetaError: they are not.
+        """
+        checked_numbers("θ", theta, self.dim, f" for ({', '.join(self.names)})", ThetaError)
+        given = raw_numbers(theta)
+        assert given is not None, "it has been looked at"
+        return given
 
     def _refusal(self, theta: ArrayLike) -> str:
         near, said = self.nearest(theta), self.format(theta)
@@ -147,8 +159,15 @@ class ThetaSpace(ABC):
         return f"θ = ({said}) is outside the space; the nearest is ({nearest})"
 
     def format(self, theta: ArrayLike) -> str:
-        """``size=4, hazards=0.2`` for logs and plots."""
-        return ", ".join(f"{n}={v:g}" for n, v in zip(self.names, np.asarray(theta, float), strict=True))
+        """``size=4, hazards=0.2`` for logs and plots.
+
+        Raises:
+            ThetaError: not D numbers; they need not be finite.
+        """
+        array = as_numbers(theta)
+        if array is None or array.shape != (self.dim,):
+            raise ThetaError(f"θ must be {self.dim} numbers ({', '.join(self.names)}), got {shown(theta)}")
+        return ", ".join(f"{n}={v:g}" for n, v in zip(self.names, array, strict=True))
 
 
 def checked_suites(given: Mapping[str, ArrayLike | Suite] | None, dim: int) -> dict[str, Suite]:

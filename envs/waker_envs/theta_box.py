@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,7 +26,7 @@ class BoxThetaSpace(ThetaSpace):
 
     Args:
         low, high: shape (D,), finite, low < high.
-        sampler: ``(rng, n) -> (n, D)``; its draws must lie in the box.
+        sampler: ``(rng, n) -> (n, D)``; its draws must lie in the box, or :meth:`sample` raises ``ThetaError``.
         step: the size of one edit as a share of each range, in (0, 1], for :meth:`neighbours`.
         hard, hardest: in the box; see :class:`ThetaSpace`.
 
@@ -80,10 +81,30 @@ class BoxThetaSpace(ThetaSpace):
         if self._sampler is not None:
             call = f"sampler(rng, {n}) of the θ space"
             with foreign(call, lambda error: ThetaError(f"{call} failed: {reason_of(error)}")):
-                drawn = np.asarray(self._sampler(rng, n), np.float64)
-            # One that draws in float32 may step over a bound by a rounding.
-            return within(self.low, self.high, drawn) if drawn.shape == (n, self.dim) else drawn
+                drawn = self._sampler(rng, n)
+            return self._checked_draws(as_numbers(drawn), drawn, n)
         return rng.uniform(self.low, self.high, size=(n, self.dim))
+
+    def _checked_draws(self, drawn: NDArray[np.float64] | None, given: Any, n: int) -> NDArray[np.float64]:
+        """What the user's sampler gave for n θ, (n, D).
+
+        Raises:
+            ThetaError: no numbers, another shape, or outside the box.
+        """
+        sampler = self._sampler
+        where = f"{getattr(sampler, '__module__', '')}.{getattr(sampler, '__qualname__', type(sampler).__qualname__)}"
+        call = f"sampler(rng, {n}) of the θ space, {where.lstrip('.')},"
+        if drawn is None or drawn.shape != (n, self.dim):
+            gave = shown(given) if drawn is None else f"shape {drawn.shape}"
+            raise ThetaError(f"{call} must return shape ({n}, {self.dim}), a column for each parameter, got {gave}")
+        drawn = within(self.low, self.high, drawn)  # one that draws in float32 may step over a bound by a rounding
+        inside = ((drawn >= self.low) & (drawn <= self.high)).all(1)  # NaN is not
+        if not inside.all():
+            raise ThetaError(
+                f"{call} leaves the space: it drew ({self.format(drawn[~inside][0])}); clip the sampler or widen the "
+                "bounds"
+            )
+        return drawn
 
     def index(self, theta: ArrayLike) -> int:
         return -1
@@ -99,14 +120,14 @@ class BoxThetaSpace(ThetaSpace):
         return found if ((found >= self.low) & (found <= self.high)).all() else None
 
     def neighbours(self, theta: ArrayLike) -> NDArray[np.float64]:
-        origin = np.asarray(theta, np.float64)
+        origin = self._given(theta).astype(np.float64)
         edits = np.vstack([np.diag(s * self._step * (self.high - self.low)) for s in (-1, 1)])  # (2D, D)
         moved = np.clip(origin + edits, self.low, self.high)
         return moved[(moved != origin).any(1)]
 
     def nearest(self, theta: ArrayLike) -> Theta:
         """θ clipped to the box."""
-        return np.clip(np.asarray(theta, np.float64), self.low, self.high)
+        return np.clip(self._given(theta).astype(np.float64), self.low, self.high)
 
     def describe(self) -> str:
         lines = [f"a continuous box of {self.dim} parameters"]

@@ -150,7 +150,7 @@ class FiniteThetaSpace(ThetaSpace):
     def nearest(self, theta: ArrayLike) -> Theta:
         """The point closest to θ, each coordinate scaled by its range."""
         scale = np.ptp(self.points, axis=0)
-        distance = (abs(self.points - np.asarray(theta, np.float64)) / np.where(scale > 0, scale, 1)).sum(1)
+        distance = (abs(self.points - self._given(theta).astype(np.float64)) / np.where(scale > 0, scale, 1)).sum(1)
         return self.points[int(np.argmin(distance))].copy()
 
     def describe(self) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, RecordEpisodeStatistics, TimeLimit
 
 from waker_envs.api import ParametricEnv, Theta, Transition
+from waker_envs.copies import detached
 
 _IDLE = (OrderEnforcing, PassiveEnvChecker)
 """Wrappers that change nothing: a :class:`ParametricEnv` keeps order itself."""
@@ -41,6 +42,8 @@ def _of_family(name: str) -> Any:
 class WrappedFamily(ParametricEnv):
     """Steps and resets through wrappers; all else is the family's own.
 
+    What the wrappers return is copied: they may reuse their arrays, as a family may.
+
     ``optimal_return`` is left out, as a time limit or another reward changes the optimum; ``predict`` is there where
     the wrappers leave observations alone.
 
@@ -63,12 +66,13 @@ class WrappedFamily(ParametricEnv):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """See the base."""
-        return self.wrapped.reset(seed=seed, options=options)
+        observation, info = self.wrapped.reset(seed=seed, options=options)
+        return detached(observation), detached(info)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """See the base."""
         observation, reward, terminated, truncated, info = self.wrapped.step(action)
-        return observation, float(reward), bool(terminated), bool(truncated), info
+        return detached(observation), float(reward), bool(terminated), bool(truncated), detached(info)
 
     def begin(self, theta: Theta) -> Any:
         """For a combined family, which has set ``np_random``."""

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from waker_envs import ParametricEnv, ThetaError, UnknownTaskError
+from waker_envs.api import Transition
 from waker_envs.testing import HardTheta
 
 
@@ -45,6 +46,22 @@ def test_what_is_handed_out_can_be_changed_without_harm() -> None:
     info["theta"][:] = 99
     *_, info = env.step(np.zeros(1))
     assert info["theta"].tolist() == [2]
+
+
+def test_an_author_s_info_does_not_take_the_place_of_ours() -> None:
+    class Taken(HardTheta):
+        def advance(self, action: object) -> Transition:
+            step = super().advance(action)
+            step.info = {"theta": "mine", "task_rewards": [9.0], "more": 1}
+            return step
+
+    env = Taken()
+    env.reset(seed=0, options={"theta": [2]})
+    *_, info = env.step(np.zeros(1))
+    assert info["theta"].tolist() == [2.0]
+    assert info["task_rewards"].shape == (2,)
+    assert info["task_rewards"].dtype == np.float32
+    assert info["more"] == 1
 
 
 def test_theta_outside_is_refused_with_the_nearest_in_one_line() -> None:

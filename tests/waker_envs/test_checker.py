@@ -275,6 +275,13 @@ class OneRewardArray(Good):
         return (*rest, info | {"task_rewards": self.paid})
 
 
+class TakesOurKey(Good):
+    def advance(self, action: Any) -> Transition:
+        step = super().advance(action)
+        step.info = {"task_rewards": [9.0, 9.0], "theta": [9.0]}
+        return step
+
+
 class ChangesItsTheta(Good):
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         found = super().reset(seed=seed, options=options)
@@ -385,13 +392,14 @@ BROKEN: list[tuple[Callable[..., Any], str, str]] = [
     (NeverEnds, "no end after", "truncated=True at a time limit"),
     (AcceptsAnyTheta, "outside the space", "raise ThetaError"),
     (SamplerLeavesSpace, "leaves the space", "clip the sampler"),
-    (SamplerOfWrongShape, r"must return shape \(500, 1\)", "a column for each parameter"),
+    (SamplerOfWrongShape, r"must return shape \(\d+, 1\)", "a column for each parameter"),
     (SamplerWithItsOwnChance, "other θ for the same generator", "only from the rng"),
     (SuiteDoesNotStart, "suite 'fast'.*does not reset", "accept the θ of all suites"),
     (SuiteHasOtherSpaces, "suite 'scaled' has other spaces", "size the spaces"),
     (OneArray, "observation of reset|observation of step 1 is overwritten", "return a copy"),
     (OneOfTwoArrays, "is overwritten later", "return a copy"),
     (OneRewardArray, r"info\['task_rewards'\] of step 1 is overwritten", "return a copy"),
+    (TakesOurKey, r"advance\(\) puts 'theta' into", "call it something else"),
     (ChangesItsTheta, r"θ given to reset\(\) is changed|ignores options", "copy|start the episode"),
     (DrawsThetaFromTheEpisode, "draws θ = .* plays another episode", "another generator"),
     (OptimumNotFinite, "optimal_return.*inf", "leave the method out"),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -180,6 +183,99 @@ def test_the_bounds_of_a_box_are_in_it_in_float32() -> None:
         assert space.resolve(rounded).tolist() == np.clip(rounded.astype(float), space.low, space.high).tolist()
     assert not space.contains((0.7001 - 0.001, 0.0))
     assert not space.contains((np.nan, 0.0))
+
+
+SPACES = {
+    "finite": FiniteThetaSpace(PARAMETERS, [[0.0, 1.0], [2.0, 0.5]]),
+    "box": BoxThetaSpace(PARAMETERS, [0, 0], [2, 1]),
+}
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+@pytest.mark.parametrize(
+    "given",
+    [
+        torch.tensor([2.0, 0.5]),
+        torch.tensor([2.0, 0.5], dtype=torch.bfloat16),
+        torch.tensor([2.0, 0.5], dtype=torch.float16, requires_grad=True),
+        torch.tensor([2.0, 0.5], dtype=torch.bfloat16, requires_grad=True),
+        [torch.tensor(2.0, requires_grad=True), 0.5],
+    ],
+    ids=str,
+)
+def test_a_tensor_of_any_kind_is_numbers(given: Any, space: FiniteThetaSpace | BoxThetaSpace) -> None:
+    assert space.resolve(given).tolist() == [2.0, 0.5]
+    assert space.contains(given)
+    assert space.index(given) == (1 if space.size else -1)
+    assert space.nearest(given).tolist() == [2.0, 0.5]
+    assert space.format(given) == "a=2, b=0.5"
+    assert space.neighbours(given).shape[1] == 2
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        "ab",
+        b"ab",
+        {},
+        {"a": 2.0, "b": 0.5},
+        [],
+        2.0,
+        [2.0],
+        [2.0, 0.5, 1.0],
+        [[2.0, 0.5]],
+        [2.0, None],
+        ["2", "0.5"],
+        [2.0, [0.5]],
+        [2j, 0.5],
+        [2.0, np.nan],
+        [np.inf, 0.5],
+        [2**80, 0.5],
+        object(),
+        {2.0, 0.5},
+        torch.ones(3),
+        torch.ones(2, dtype=torch.complex64),
+        torch.ones(2, device="meta"),
+    ],
+)
+def test_what_is_no_theta_is_refused_in_one_line_everywhere(
+    given: Any, space: FiniteThetaSpace | BoxThetaSpace
+) -> None:
+    assert not space.contains(given)
+    assert space.index(given) == -1
+    assert space.meant(given) is None
+    for method in (space.resolve, space.nearest, space.neighbours):
+        with pytest.raises(ThetaError) as caught:
+            method(given)
+        assert "\n" not in str(caught.value)
+
+
+def own_draws(result: Any) -> Any:
+    def drawn_by_me(rng: np.random.Generator, n: int) -> Any:
+        return result
+
+    return drawn_by_me
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        (np.zeros(3), r"must return shape \(3, 1\).*got shape \(3,\)"),
+        (np.zeros((2, 1)), r"got shape \(2, 1\)"),
+        (None, "got None"),
+        ([["a"]] * 3, "got "),
+        ([[0.05], [0.2], [0.0]], r"leaves the space: it drew \(a=0.2\)"),
+        ([[0.05], [np.nan], [0.0]], r"it drew \(a=nan\)"),
+        ([[np.inf]] * 3, r"it drew \(a=inf\)"),
+    ],
+)
+def test_what_a_sampler_draws_outside_the_box_is_told_with_its_name(result: Any, told: str) -> None:
+    space = BoxThetaSpace([Parameter("a", "")], [0.0], [0.1], sampler=own_draws(result))
+    with pytest.raises(ThetaError, match=rf"sampler\(rng, 3\) of the θ space, .*drawn_by_me, .*{told}") as caught:
+        space.sample(np.random.default_rng(0), 3)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_sampler_in_float32_stays_in_the_box() -> None:

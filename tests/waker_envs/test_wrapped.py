@@ -49,6 +49,13 @@ class Fresh(FirstOnly):
         return super().observation(observation).copy()
 
 
+class InDoubles(FirstOnly):
+    """In a precision that its space has not."""
+
+    def observation(self, observation: Any) -> Any:
+        return super().observation(observation).astype(np.float64)
+
+
 def wrapped_exact(**kwargs: Any) -> gym.Env[Any, Any]:
     return Fresh(Exact(**kwargs))
 
@@ -133,8 +140,20 @@ def test_it_is_a_family_to_everything_else(env_id: str) -> None:
 
 
 def test_the_checker_looks_through_the_wrappers() -> None:
-    with pytest.raises(EnvCheckError, match="overwritten later"):
-        check_parametric_env("wrapped/Reusing-v0")
+    with pytest.raises(EnvCheckError, match="dtype is float64 where the space has float32"):
+        check_parametric_env(lambda **kwargs: InDoubles(Exact(**kwargs)))
+
+
+def test_an_array_that_a_wrapper_uses_again_is_not_handed_out() -> None:
+    check_parametric_env("wrapped/Reusing-v0")
+    env = waker_envs.make("wrapped/Reusing-v0")
+    first, _ = env.reset(seed=0, options={"theta": [2]})
+    kept = first.copy()
+    second = env.step(np.ones(1, np.float32))[0]
+    moved = second.copy()
+    env.step(-np.ones(1, np.float32))
+    assert first.tolist() == kept.tolist()
+    assert second.tolist() == moved.tolist() != kept.tolist()
 
 
 @pytest.mark.parametrize(

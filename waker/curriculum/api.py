@@ -47,10 +47,18 @@ class Curriculum(Protocol):
         """The running error estimate e(θ), shape (M,), NaN where unknown; None for a continuous space."""
 
     def table(self) -> Columns:
-        """One row a θ for logs and plots; no columns for a continuous space."""
+        """One row a θ for logs and plots; no columns for a continuous space.
+
+        Columns, each of shape (M,): ``theta_id``, the integers 0 … M−1 in this order; ``theta_<name>`` for each
+        parameter; ``probability`` and ``estimate``, NaN where unknown. Ours have ``score``, ``episodes`` and
+        ``credits``, too; others may be added.
+        """
 
     def state_dict(self) -> State:
-        """Everything needed to continue identically, the random generator included."""
+        """Everything needed to continue identically, the random generator included (as text: its integers are long).
+
+        Checkpoints are read without running code: they hold numpy arrays of numbers, and JSON's scalars.
+        """
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore :meth:`state_dict`'s value.

@@ -14,14 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waker.evaluation.plan import Episode
-from waker.slots import BrokenPromise, reason_of
-from waker.spaces import EnvSpec
+from waker.slots import reason_of
+from waker.spaces import BrokenPromise, EnvSpec
 from waker_envs.foreign import Failed, foreign
 from waker_envs.predictions import is_joint, prediction_shape
 
 
 class Exact:
     """Calls of a family's exact methods. One that raises, or returns what it must not, is counted and told in the end.
+
+    ``NotImplementedError`` is no failure: the method is not there, or not for this θ.
 
     Args:
         spec: of the family.
@@ -92,10 +94,15 @@ class Exact:
         self._calls[method] = self._calls.get(method, 0) + 1
 
     def _asked(self, method: str, call: str, ask: Callable[[], Any]) -> Any:
+        before = self._calls.get(method)
         try:
             with foreign(f"{self._spec.env_id}, {call}", _NoAnswer):
                 return ask()
         except _NoAnswer as failure:
+            if isinstance(failure.error, NotImplementedError):  # how an author says that there is none
+                self._calls = {k: n for k, n in self._calls.items() if k != method}
+                self._calls |= {} if before is None else {method: before}
+                return None
             self._calls.setdefault(method, 1)  # to look whether there is such a method may fail, too
             count, first = self._failures.get(method, (0, f"{call}: {reason_of(failure.error)}"))
             self._failures[method] = (count + 1, first)

@@ -77,5 +77,5 @@ def _played(env: Any, spec: EnvSpec, episode: Episode) -> tuple[Any, Any]:
         after, _, _, _, info = env.step(spec.action.to_env(action))
         checked_observation(spec, after)
         checked_rewards(spec, info)
-        completion_of(info, spec.tasks)
+        completion_of(info, spec.task_labels)
     return observation, action
