@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
-from rich.console import Console
 from rich.text import Text
 
 from waker.commands.arguments import parse
+from waker.console import Console
 from waker.curriculum.labels import called
 from waker.errors import UserError, unknown
 from waker.files import atomic, saving
