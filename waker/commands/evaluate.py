@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 class EvaluateArgs:
     """Play the task policies over domain randomisation and every suite, and measure the world model's error for each θ.
 
-    Policies that `waker adapt` trained are measured too. Rows of the same checkpoint are replaced.
+    Policies that `waker adapt` trained are measured too. Rows of the same checkpoint are replaced;
+    those of policies that are left out stay.
     """
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
@@ -90,13 +92,14 @@ def adapted_rows(
     measured: set[str] = set(family.spec.tasks) if owned else set()
     for folder, record in reversed(adapted_sets(loaded.run.path)):
         if record["model"]["updates"] != loaded.identity["updates"]:
-            note(f"{folder.name} was trained on an earlier model; `waker adapt` it again to measure it")
+            _left_out(loaded, f"{folder.name} was trained on an earlier model; `waker adapt` it again to measure it")
             continue
         if record.get("replay_lost"):
             note(f"{folder.name} was trained without some ticks of the replay, which were damaged")
         missing = [name for name in record["functions"] if name not in functions]
         for name in missing:
-            note(f"task {name!r} needs --task-module {record['functions'][name]['source']}; left out")
+            source = record["functions"][name]["source"]
+            _left_out(loaded, f"task {name!r} needs --task-module {source}; left out")
         tasks = [name for name in record["tasks"] if name not in missing]
         adapter = load_adapted(loaded, folder, record["tasks"], note)
         if adapter is None or not tasks:
@@ -112,6 +115,13 @@ def adapted_rows(
             rows.append({**row, "policy": "adapted" if row["task"] in measured else "learned"})
         measured |= set(tasks)
     return rows
+
+
+def _left_out(loaded: LoadedRun, what: str) -> None:
+    """Tell what is not measured; the command's exit code says so as well."""
+    from waker_envs.foreign import Failed
+
+    warnings.warn(f"{loaded.run.path}: {what}", Failed, stacklevel=3)
 
 
 def _with_piece(play: Callable[..., list[dict[str, Any]]]) -> Callable[[Piece], list[dict[str, Any]]]:
