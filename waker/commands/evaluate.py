@@ -15,6 +15,7 @@ import tyro
 from waker.commands.arguments import parse
 from waker.errors import UserError
 from waker.names import printable
+from waker.run_search import DEPTH, below
 
 if TYPE_CHECKING:
     from waker.assembly import LoadedRun
@@ -52,7 +53,7 @@ class EvaluateArgs:
 
 
 def run_folders(paths: Sequence[Path]) -> list[Path]:
-    """Every run folder in or under ``paths``.
+    """Every run folder in or under ``paths`` (:func:`waker.run_search.below`).
 
     Raises:
         UserError: a path that holds none.
@@ -62,12 +63,15 @@ def run_folders(paths: Sequence[Path]) -> list[Path]:
         if not path.is_dir():
             inside = sorted(p.name for p in path.parent.iterdir() if p.is_dir()) if path.parent.is_dir() else []
             raise UserError(f"no folder {path}" + (f"; {path.parent} holds {', '.join(inside[:8])}" if inside else ""))
-        here = [path] if (path / "config.yaml").is_file() else sorted(p.parent for p in path.rglob("config.yaml"))
-        here = [p for p in here if p == path or "wandb" not in p.relative_to(path).parts]
+        here = [path] if _is_run(path) else below(path, _is_run)
         if not here:
-            raise UserError(f"{path} holds no run (no config.yaml in it or below it)")
+            raise UserError(f"{path} holds no run (no config.yaml in it or at most {DEPTH} levels below it)")
         found.update(dict.fromkeys(here))
     return list(found)
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "config.yaml").is_file()
 
 
 def adapted_rows(
@@ -230,6 +234,11 @@ def command(argv: list[str]) -> int:
 
     keep_freed_memory()
     tell_unless_done()
+    if any(
+        folder not in folders for folder in map(Path.absolute, args.runs)
+    ):  # what is below is told before it changes
+        for number, folder in enumerate(folders, 1):
+            _note(folder, f"run {number} of {len(folders)}")
     for folder in folders:
         _note(folder, "evaluating …")
         played = evaluate_run(folder, args, functools.partial(_note, folder))
