@@ -175,7 +175,8 @@ def show(
     numbers = pd.concat([found.numbers for found in compared.values()], ignore_index=True)
     summary, better = summarise(numbers), improvements(numbers, baseline)
     if summary.empty:
-        raise UserError("nothing to compare: the runs have no evaluation rows yet; run `waker evaluate` first")
+        lost = "".join(f"; {run.folder}: {line}" for run in runs for line in run.lost)
+        raise UserError(f"nothing to compare: the runs have no evaluation rows; run `waker evaluate` first{lost}")
     for domain, rows in summary.groupby("domain", sort=False):
         console.print(Text(printable(domain), style="bold"))
         console.print(comparison(rows, only))
