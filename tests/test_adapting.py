@@ -23,6 +23,7 @@ from waker.behaviour.adaptation import TaskAdapter
 from waker.cli import main
 from waker.commands.adapt import chosen_tasks
 from waker.compiled import whole
+from waker.errors import BLEMISHED
 from waker.evaluation.pieces import Piece
 from waker.loop import Outcome
 from waker.progress import Progress
@@ -180,8 +181,8 @@ def test_the_policies_are_loaded_as_they_were(folder: Path) -> None:
 def test_the_command_and_its_evaluation(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = f"{folder.parent / 'tasks.py'}:top_row"
     assert main(["adapt", str(folder), "--task-module", source, "--updates", "2"]) == 0
-    assert main(["evaluate", str(folder)]) == 0
-    assert "task 'top_row' needs --task-module" in capsys.readouterr().out
+    assert main(["evaluate", str(folder)]) == BLEMISHED
+    assert "task 'top_row' needs --task-module" in capsys.readouterr().err
     assert "top_row" not in set(read_rows(folder / "evaluation.parquet")["task"])
     assert main(["evaluate", str(folder), "--task-module", source]) == 0
     rows = read_rows(folder / "evaluation.parquet")
@@ -190,6 +191,13 @@ def test_the_command_and_its_evaluation(folder: Path, capsys: pytest.CaptureFixt
     assert new["return"].between(0, new["length"]).all()
     assert new["optimal_return"].isna().all()
     assert set(rows.loc[rows["policy"] == "learned", "task"]) == {"green", "blue", "red", "top_row"}
+    # What is left out afterwards was measured, and stays as it was.
+    assert main(["evaluate", str(folder), "--episodes", "2"]) == BLEMISHED
+    after = read_rows(folder / "evaluation.parquet")
+    kept = after[after["task"] == "top_row"].reset_index(drop=True)
+    assert kept.equals(new.reset_index(drop=True))
+    green = after[(after["task"] == "green") & (after["policy"] == "learned") & (after["suite"] == "dr")]
+    assert len(green) == 2
 
 
 def test_a_task_that_fails_in_an_evaluation_costs_the_run_s_own_rows_nothing(

@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 
 import waker_envs.testing  # noqa: F401 — registers the environments that fail on purpose
+from tests.report.synthetic import write_run
 from tests.tiny import RUN, refused, waker
 from waker.cli import VERBS, main
 from waker.report.data import load_runs
@@ -276,9 +277,11 @@ def test_a_mistake_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [["envs"], ["compare", "runs"]], ids=["plain", "tables"])
+def test_a_reader_that_goes_away_is_no_error(words: list[str], tmp_path: Path) -> None:
+    write_run(tmp_path / "runs")
     with subprocess.Popen(
-        [sys.executable, "-m", "waker", "envs"],
+        [sys.executable, "-m", "waker", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=tmp_path,

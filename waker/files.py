@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import itertools
 import os
+import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,9 +84,18 @@ def sync_folder(folder: Path) -> None:
 def atomic(path: Path) -> Iterator[BinaryIO]:
     """A binary file that appears under ``path`` only when the block ends well, whole and on the disk.
 
+    A link is followed and stays. What is there and is no file (a device, a pipe) is never replaced: the content goes
+    into it when the block ends well.
+
     Raises:
         OSError: it could not be written; ``path`` is as it was before.
     """
+    if _is_special(path):
+        content = io.BytesIO()
+        yield content
+        _pour(content, path)
+        return
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
     temporary = path.with_name(_temporary(path.name))
     try:
         with open(temporary, "wb") as file:
@@ -96,6 +107,32 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _is_special(path: Path) -> bool:
+    """Whether ``path`` is a device, a pipe or a socket, or a link to one."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # nothing yet, or it cannot be looked at: making it will tell
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _pour(content: io.BytesIO, path: Path) -> None:
+    """Write into what is there.
+
+    Raises:
+        OSError: it takes no writing, or nobody reads it.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)  # else a pipe without a reader waits on
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        raise OSError(errno.ENXIO, "nobody reads from this pipe, or it is a socket", str(path)) from error
+    os.set_blocking(descriptor, True)
+    with open(descriptor, "wb") as file:
+        file.write(content.getbuffer())
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,7 +1,8 @@
 """Manifests: what a checkpoint consists of, which files beside it belong to it, and the settings of its run.
 
 ``checkpoints/step-<step>-<updates>/manifest.json`` holds ``format``, ``step``, ``updates``; ``bytes`` and ``sha256`` of
-``state.pt``; ``replay`` (its chunks); ``tables`` (rows and generation of each); and ``record``, the content of
+``state.pt``; ``replay`` (its chunks); ``tables`` (rows and generation of each); ``metrics``, the bytes of
+``metrics.jsonl``; ``files``, what an evaluation had written beside the tables; and ``record``, the content of
 ``config.yaml``, which is written anew from there where it is lost. Read without torch, by reports as well.
 """
 

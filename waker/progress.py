@@ -10,10 +10,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from waker.console import Console
 from waker.names import printable
 
 _WINDOW_S = 60.0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from waker.files import Damaged, saving
+from waker.lost_files import counted, gone_from
 from waker.manifest import readable_manifests
 from waker.metrics_file import lost_of
 from waker.tables import Table, last_row, lost_parts, read_rows
@@ -50,7 +51,7 @@ def restore_logs(
         note(_UNCHECKED)
     dropped = {}
     for name, table in tables.items():
-        rows, generation = _counted(logs["tables"].get(name, 0))
+        rows, generation = counted(logs["tables"].get(name, 0))
         with saving(f"what is whole of {table.folder}"):
             for told in table.mend(rows, generation):
                 note(told)
@@ -73,12 +74,13 @@ def mend_tables(path: Path, note: Callable[[str], None]) -> None:
     counts = _newest_counts(path)
     for name in TABLES:
         with saving(f"what is whole of {path / name}.parquet"):
-            for told in Table(path / f"{name}.parquet").mend(*_counted(counts.get(name, 0))):
+            for told in Table(path / f"{name}.parquet").mend(*counted(counts.get(name, 0))):
                 note(told)
 
 
 def saved_rows(file: Path) -> pd.DataFrame:
-    """A table's rows, those that the newest checkpoint counted all among them.
+    """A table's rows, those that the newest checkpoint counted all among them; of a table without any part, none
+    (:mod:`waker.lost_files` tells it).
 
     Args:
         file: ``<run>/<name>.parquet``.
@@ -87,18 +89,19 @@ def saved_rows(file: Path) -> pd.DataFrame:
         Damaged: a part is damaged or missing.
     """
     rows = read_rows(file)
-    counted, generation = _counted(_newest_counts(file.parent).get(file.stem, 0))
+    least, generation = counted(_newest_counts(file.parent).get(file.stem, 0))
     written, end = last_row(file)
-    if generation == written and end < counted:
+    if generation == written and 0 < end < least:
         raise Damaged(
-            f"{file} is damaged: a part of its rows {end} to {counted} is missing; `waker evaluate` of the run, or its "
+            f"{file} is damaged: a part of its rows {end} to {least} is missing; `waker evaluate` of the run, or its "
             "own `waker train` command, goes on without"
         )
     return rows
 
 
 def lost_in(path: Path, record: Mapping[str, Any]) -> tuple[str, ...]:
-    """What a run lost to damage, one line each: rows set aside, and parts of the replay that it went on without.
+    """What a run lost to damage, one line each: rows set aside, parts of the replay that it went on without, and files
+    that were there when its newest checkpoint was saved.
 
     Args:
         path: the run folder.
@@ -108,14 +111,9 @@ def lost_in(path: Path, record: Mapping[str, Any]) -> tuple[str, ...]:
     if (aside := lost_of(path / "metrics.jsonl")).exists():
         lost.append(f"rows of metrics.jsonl are lost (damaged; as it was it is {aside.name})")
     lost += [f"from step {entry['step']:,} on {entry['what']}" for entry in record.get("lost") or ()]
-    return tuple(lost)
+    return (*lost, *gone_from(path))
 
 
 def _newest_counts(path: Path) -> Mapping[str, Any]:
     """Rows and generation of each table as the newest readable checkpoint has them."""
     return next((m["tables"] for m in readable_manifests(path / "checkpoints") if "tables" in m), {})
-
-
-def _counted(count: Any) -> tuple[int, int | None]:
-    """Rows and generation; checkpoints of earlier versions know no generation."""
-    return (count["rows"], count["generation"]) if isinstance(count, dict) else (count, None)

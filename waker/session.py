@@ -29,6 +29,7 @@ from waker.files import saving, write_text
 from waker.interrupts import Paused
 from waker.learner import Learner
 from waker.loggers import Means, NotFinite, make_sink
+from waker.lost_files import BESIDE
 from waker.manifest import CheckpointCorrupt
 from waker.progress import Progress
 from waker.replay import Replay, record_fields
@@ -221,8 +222,10 @@ class Session:
         with saving(f"the run at step {self.step:,}", hint=self._intact):
             replay = self.store.save()
             counts = {n: {"rows": table.save(), "generation": table.generation} for n, table in self.tables.items()}
-            state = self.state() | {"replay": replay, "logs": {"tables": counts, "sinks": self.sink.sync()}}
-            beside = {"tables": counts, "record": self._record}
+            sinks = self.sink.sync()
+            state = self.state() | {"replay": replay, "logs": {"tables": counts, "sinks": sinks}}
+            files = [name for name in BESIDE if (self.run.path / name).exists()]
+            beside = {"tables": counts, "metrics": sinks["jsonl"]["bytes"], "files": files, "record": self._record}
             path = self.checkpoints.save(state, self.step, self.updates + self.adapted, replay, beside)
             self._prune()
         return path

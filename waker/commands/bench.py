@@ -175,11 +175,10 @@ def command(argv: list[str]) -> int:
     """Run ``waker bench``; 1 if a stored figure moved."""
     args = parse(BenchArgs, argv, verb="bench")
     _checked(args)
-    from rich.console import Console
-
     from waker.assembly import checked_device
     from waker.bench.measure import machine_of
     from waker.bench.store import Baseline, machine_key, save_json
+    from waker.console import Console
     from waker.host_memory import keep_freed_memory
     from waker.mkl_dispatch import tell_unless_done
 

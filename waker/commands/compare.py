@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
-from rich.console import Console
 from rich.text import Text
 
 from waker.commands.arguments import parse
+from waker.console import Console
 from waker.curriculum.labels import called
 from waker.errors import UserError, unknown
 from waker.files import atomic, saving
@@ -175,7 +175,8 @@ def show(
     numbers = pd.concat([found.numbers for found in compared.values()], ignore_index=True)
     summary, better = summarise(numbers), improvements(numbers, baseline)
     if summary.empty:
-        raise UserError("nothing to compare: the runs have no evaluation rows yet; run `waker evaluate` first")
+        lost = "".join(f"; {run.folder}: {line}" for run in runs for line in run.lost)
+        raise UserError(f"nothing to compare: the runs have no evaluation rows; run `waker evaluate` first{lost}")
     for domain, rows in summary.groupby("domain", sort=False):
         console.print(Text(printable(domain), style="bold"))
         console.print(comparison(rows, only))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import tyro
 from waker.commands.arguments import parse
 from waker.errors import UserError
 from waker.names import printable
+from waker.run_search import DEPTH, below
 
 if TYPE_CHECKING:
     from waker.assembly import LoadedRun
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
 class EvaluateArgs:
     """Play the task policies over domain randomisation and every suite, and measure the world model's error for each θ.
 
-    Policies that `waker adapt` trained are measured too. Rows of the same checkpoint are replaced.
+    Policies that `waker adapt` trained are measured too. Rows of the same checkpoint are replaced;
+    those of policies that are left out stay.
     """
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
@@ -50,7 +53,7 @@ class EvaluateArgs:
 
 
 def run_folders(paths: Sequence[Path]) -> list[Path]:
-    """Every run folder in or under ``paths``.
+    """Every run folder in or under ``paths`` (:func:`waker.run_search.below`).
 
     Raises:
         UserError: a path that holds none.
@@ -60,12 +63,15 @@ def run_folders(paths: Sequence[Path]) -> list[Path]:
         if not path.is_dir():
             inside = sorted(p.name for p in path.parent.iterdir() if p.is_dir()) if path.parent.is_dir() else []
             raise UserError(f"no folder {path}" + (f"; {path.parent} holds {', '.join(inside[:8])}" if inside else ""))
-        here = [path] if (path / "config.yaml").is_file() else sorted(p.parent for p in path.rglob("config.yaml"))
-        here = [p for p in here if p == path or "wandb" not in p.relative_to(path).parts]
+        here = [path] if _is_run(path) else below(path, _is_run)
         if not here:
-            raise UserError(f"{path} holds no run (no config.yaml in it or below it)")
+            raise UserError(f"{path} holds no run (no config.yaml in it or at most {DEPTH} levels below it)")
         found.update(dict.fromkeys(here))
     return list(found)
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "config.yaml").is_file()
 
 
 def adapted_rows(
@@ -90,13 +96,14 @@ def adapted_rows(
     measured: set[str] = set(family.spec.tasks) if owned else set()
     for folder, record in reversed(adapted_sets(loaded.run.path)):
         if record["model"]["updates"] != loaded.identity["updates"]:
-            note(f"{folder.name} was trained on an earlier model; `waker adapt` it again to measure it")
+            _left_out(loaded, f"{folder.name} was trained on an earlier model; `waker adapt` it again to measure it")
             continue
         if record.get("replay_lost"):
             note(f"{folder.name} was trained without some ticks of the replay, which were damaged")
         missing = [name for name in record["functions"] if name not in functions]
         for name in missing:
-            note(f"task {name!r} needs --task-module {record['functions'][name]['source']}; left out")
+            source = record["functions"][name]["source"]
+            _left_out(loaded, f"task {name!r} needs --task-module {source}; left out")
         tasks = [name for name in record["tasks"] if name not in missing]
         adapter = load_adapted(loaded, folder, record["tasks"], note)
         if adapter is None or not tasks:
@@ -112,6 +119,13 @@ def adapted_rows(
             rows.append({**row, "policy": "adapted" if row["task"] in measured else "learned"})
         measured |= set(tasks)
     return rows
+
+
+def _left_out(loaded: LoadedRun, what: str) -> None:
+    """Tell what is not measured; the command's exit code says so as well."""
+    from waker_envs.foreign import Failed
+
+    warnings.warn(f"{loaded.run.path}: {what}", Failed, stacklevel=3)
 
 
 def _with_piece(play: Callable[..., list[dict[str, Any]]]) -> Callable[[Piece], list[dict[str, Any]]]:
@@ -220,6 +234,11 @@ def command(argv: list[str]) -> int:
 
     keep_freed_memory()
     tell_unless_done()
+    if any(
+        folder not in folders for folder in map(Path.absolute, args.runs)
+    ):  # what is below is told before it changes
+        for number, folder in enumerate(folders, 1):
+            _note(folder, f"run {number} of {len(folders)}")
     for folder in folders:
         _note(folder, "evaluating …")
         played = evaluate_run(folder, args, functools.partial(_note, folder))

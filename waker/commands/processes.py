@@ -10,12 +10,12 @@ import threading
 from collections.abc import Mapping, Sequence
 from types import FrameType
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from waker.children import environment_of_child
+from waker.console import Console
 from waker.names import printable
 from waker.progress import EVERY_VARIABLE
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
 from waker.commands.settings import parse_settings
+from waker.console import Console
 from waker.errors import BLEMISHED, UserError, unknown
 from waker.names import printable
 

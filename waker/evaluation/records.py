@@ -1,7 +1,7 @@
 """One evaluation of one agent, measured and saved: what the loop's evaluation block and ``waker evaluate`` call.
 
 ``measure`` returns rows with the run's columns in front; ``save`` merges them into the run folder, where rows of a step
-measured again replace the older ones.
+measured again replace the older ones: what was not measured again stays.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -164,7 +166,7 @@ def _film(
 
 def save(folder: Path, measurement: Measurement) -> None:
     """Merge a measurement into the run folder: ``evaluation.parquet``, ``model_error.parquet``, ``filmstrip.npz`` and
-    ``theta_space.json``. Rows of the same step are replaced.
+    ``theta_space.json``. Rows of the same step are replaced; of episodes, those of the tasks and policies measured.
 
     Raises:
         OSError: something could not be written.
@@ -174,8 +176,17 @@ def save(folder: Path, measurement: Measurement) -> None:
             continue
         path = folder / f"{name}.parquet"
         before = read_rows(path)
-        kept = [] if before.empty else before[before["step"] != rows[0]["step"]].to_dict("records")
+        kept = [] if before.empty else before[~_measured_again(before, rows)].to_dict("records")
         write_rows(path, [*kept, *rows])
     if measurement.film:
         write_arrays(folder / FILM_FILE, measurement.film)
     write_json(folder / SPACE_FILE, measurement.space, indent=1)
+
+
+def _measured_again(before: pd.DataFrame, rows: Sequence[Row]) -> NDArray[np.bool_]:
+    """Which rows ``rows`` replace: those of their step and, where they are of tasks, of their tasks and policies."""
+    again = np.asarray(before["step"] == rows[0]["step"])
+    if not {"task", "policy"} <= set(before.columns) & set(rows[0]):
+        return again
+    measured = {(row["task"], row["policy"]) for row in rows}
+    return again & np.array([pair in measured for pair in zip(before["task"], before["policy"], strict=True)], bool)

@@ -18,12 +18,16 @@ from numpy.typing import NDArray
 from waker.curriculum.labels import CREDITED, sampler_label
 from waker.errors import UserError
 from waker.files import reading
+from waker.manifest import checkpoint_paths
 from waker.metrics_file import read_metrics
 from waker.names import theta_column
+from waker.run_search import DEPTH, below
 from waker.rundir import FILM_FILE, SPACE_FILE
 from waker.salvage import lost_in, saved_rows
 from waker.sealed import read_arrays, read_json, read_yaml
 
+_ALWAYS = ("names", "hard_ids")
+"""What every ``theta_space.json`` has, whatever version wrote it."""
 _OF_GROUPS = ("names", "points", "suites", "suite_groups", "group_names")
 """What ``theta_space.json`` has beside ``groups``."""
 
@@ -73,6 +77,8 @@ class RunData:
 def load_runs(folders: Sequence[Path | str]) -> list[RunData]:
     """Every run folder in or under ``folders``, sorted by domain, sampler, explorer and seed.
 
+    Which ones are found: :func:`waker.run_search.below`.
+
     Raises:
         UserError: a folder that does not exist or holds no run.
     """
@@ -80,9 +86,11 @@ def load_runs(folders: Sequence[Path | str]) -> list[RunData]:
     for given in map(Path, folders):
         if not given.is_dir():
             raise UserError(f"no run folder {given}{_nearby(given)}")
-        inside = [given] if _is_run(given) else _runs_below(given)
+        inside = [given] if _is_run(given) else below(given, _is_run)
         if not inside:
-            raise UserError(f"{given} holds no run: expected config.yaml or metrics.jsonl in it or below it")
+            raise UserError(
+                f"{given} holds no run: expected config.yaml or metrics.jsonl in it or at most {DEPTH} levels below it"
+            )
         found.update(dict.fromkeys(p.resolve() for p in inside))
     runs = [load_run(p) for p in found]
     return sorted(runs, key=lambda r: (r.domain, r.sampler, r.explorer, r.seed))
@@ -117,6 +125,8 @@ def load_run(folder: Path) -> RunData:
     described: dict[str, Any] = {}
     if space.exists():
         described = read_json(space)
+        if lacking := [key for key in _ALWAYS if not isinstance(described.get(key), list)]:
+            raise UserError(f"{space} is damaged: it lacks {' and '.join(lacking)}; `waker evaluate` writes it anew")
         if described.get("groups") and (missing := sorted(set(_OF_GROUPS) - set(described))):
             raise UserError(f"{space} cannot be read: it has groups and lacks {', '.join(missing)}")
     with reading(folder / "config.yaml"):
@@ -256,17 +266,9 @@ def latest(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["step"] == rows.groupby(keys)["step"].transform("max")]
 
 
-def _runs_below(folder: Path) -> list[Path]:
-    """Every run folder below; not what a run keeps in itself (adapted policies, a logger's files)."""
-    found: list[Path] = []
-    for path in sorted(p for p in folder.rglob("*") if p.is_dir() and _is_run(p)):  # a folder before what is in it
-        if not any(run in path.parents for run in found):
-            found.append(path)
-    return found
-
-
 def _is_run(folder: Path) -> bool:
-    return (folder / "config.yaml").exists() or (folder / "metrics.jsonl").exists()
+    files = ("config.yaml", "metrics.jsonl")
+    return any((folder / name).exists() for name in files) or bool(checkpoint_paths(folder / "checkpoints"))
 
 
 def _nearby(path: Path) -> str:
