@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from waker.evaluation.ranking import primary_metric, rank_correlation
-from waker.evaluation.sources import RUN, by_source, sources_of
-from waker.evaluation.steps import At, choose_steps
+from waker.evaluation.sources import by_source, sources_of
+from waker.evaluation.steps import RUN, At, choose_steps
 from waker.evaluation.summary import ALL
 
 

@@ -29,7 +29,7 @@ Shapes: M θ, N units of a θ at most, K tasks, C cells.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -46,12 +46,14 @@ _DRAWS_AT_ONCE = 2_000_000
 class Sample(NamedTuple):
     """Rows by θ, unit and task: sums and counts of rows, both (M, N, K), and how many units each θ has (M,).
 
-    Units are in ascending order; a θ's places beyond its own units have count 0.
+    Units are in ascending order; a θ's places beyond its own units have count 0. Rows may be weighted, then sums and
+    counts are. ``strata`` (M, N) number the units' samples, whose shares in a θ's mean are fixed (None = one sample).
     """
 
     sums: Floats
     counts: Floats
     units: NDArray[np.int64]
+    strata: NDArray[np.int64] | None = None
 
 
 class Bracket(NamedTuple):
@@ -73,7 +75,15 @@ class Bracket(NamedTuple):
     cells: Floats
 
 
-def arrange(theta: ArrayLike, unit: ArrayLike, value: ArrayLike, task: ArrayLike | None = None) -> Sample:
+def arrange(
+    theta: ArrayLike,
+    unit: ArrayLike,
+    value: ArrayLike,
+    task: ArrayLike | None = None,
+    *,
+    weight: ArrayLike | None = None,
+    stratum: ArrayLike | None = None,
+) -> Sample:
     """Rows, shape (n,) each, as a :class:`Sample`; rows of the same θ, unit and task are added up.
 
     Args:
@@ -81,6 +91,8 @@ def arrange(theta: ArrayLike, unit: ArrayLike, value: ArrayLike, task: ArrayLike
         unit: a number of the unit; only its order and equality inside a θ matter.
         value: what is averaged.
         task: number of the task, from 0; None = one.
+        weight: how many rows the row counts as; None = 1.
+        stratum: a number of the sample that the row's unit was drawn for; None = one sample.
     """
     ids, values = np.asarray(theta, np.int64), np.asarray(value, np.float64)
     tasks = np.zeros(len(ids), np.int64) if task is None else np.asarray(task, np.int64)
@@ -90,9 +102,14 @@ def arrange(theta: ArrayLike, unit: ArrayLike, value: ArrayLike, task: ArrayLike
     shape = (len(units), int(units.max()), int(tasks.max()) + 1)
     sums, counts = np.zeros(shape), np.zeros(shape)
     place = (ids, rank[at.reshape(-1)], tasks)
-    np.add.at(sums, place, values)
-    np.add.at(counts, place, 1.0)
-    return Sample(sums, counts, units)
+    weights = np.ones(len(ids)) if weight is None else np.asarray(weight, np.float64)
+    np.add.at(sums, place, weights * values)
+    np.add.at(counts, place, weights)
+    if stratum is None:
+        return Sample(sums, counts, units)
+    strata = np.zeros(shape[:2], np.int64)
+    strata[place[:2]] = np.asarray(stratum, np.int64)
+    return Sample(sums, counts, units, strata)
 
 
 def largest(means: Floats) -> Floats:
@@ -204,20 +221,38 @@ def _halves(sample: Sample, rule_of: Callable[[NDArray[np.bool_]], Rule]) -> tup
 
 
 def _jackknife_bias(sample: Sample, valid: NDArray[np.bool_], rule: Rule, plug_in: float) -> float:
-    """Σ over θ of (n − 1)·(mean over its units of the estimate without the unit − the estimate)."""
+    """Σ over samples of (n − 1)·(mean over its units of the estimate without the unit − the estimate).
+
+    A sample is one stratum of one θ. The rest of a stratum takes the place of the unit that is left out, so that each
+    stratum keeps its share in the θ's mean.
+    """
     counts, sums = sample.counts.sum(1), sample.sums.sum(1)
     means = np.divide(sums, counts, out=np.zeros(sums.shape), where=counts > 0)
     bias = 0.0
-    for theta in np.flatnonzero(sample.units >= 2):
-        n = int(sample.units[theta])
-        rest = counts[theta] - sample.counts[theta, :n]
+    for theta, own in _samples(sample):
+        n = len(own)
+        unit_sums, unit_counts = sample.sums[theta, own], sample.counts[theta, own]  # (n, K)
+        of_sums, of_counts = unit_sums.sum(0), unit_counts.sum(0)
+        rest = of_counts - unit_counts
+        scale = of_counts / np.where(rest > 0, rest, 1.0)
+        changes = (of_sums - unit_sums) * scale - of_sums
         # A cell with one unit alone cannot do without it: it stays as it is.
-        without = np.where(rest > 0, (sums[theta] - sample.sums[theta, :n]) / np.maximum(rest, 1.0), means[theta])
+        without = np.where(rest > 0, means[theta] + changes / np.maximum(counts[theta], 1e-300), means[theta])
         changed = np.repeat(means[None], n, 0)
         changed[:, theta] = without
         cells = changed[:, valid]
         bias += (n - 1) * float((rule(cells) * cells).sum(1).mean() - plug_in)
     return bias
+
+
+def _samples(sample: Sample) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Of each θ and stratum with two units or more: the θ, and the places of the units."""
+    for theta in np.flatnonzero(sample.units >= 2):
+        places = np.arange(sample.units[theta])
+        strata = np.zeros(len(places), np.int64) if sample.strata is None else sample.strata[theta, : len(places)]
+        for stratum in np.unique(strata):
+            if (strata == stratum).sum() >= 2:
+                yield int(theta), places[strata == stratum]
 
 
 def _estimates(sample: Sample, weights: Floats) -> tuple[Floats, Floats]:
