@@ -23,6 +23,7 @@ from waker.evaluation.summary import (
 )
 
 EMPTY = pd.DataFrame()
+CVAR = ("cvar_0.1_theta", "cvar_0.1_theta_plug_in")
 
 
 def run(sampler: str = "dr", seed: int = 0, step: int = 100) -> dict[str, Any]:
@@ -99,6 +100,16 @@ def test_completion_appears_only_where_it_is_reported(numbers: pd.DataFrame) -> 
     assert "completion" not in set(numbers["quantity"])
     rows = [{**run(), **episode("a", 0, 1.0, n, completion=n / 4)} for n in range(5)]
     assert value(run_numbers(pd.DataFrame(rows), EMPTY, EMPTY), "a", "completion") == pytest.approx(0.5)
+
+
+def test_what_is_worst_is_never_better_than_the_mean() -> None:
+    """By halves either θ seems the worse one; over all units both are alike."""
+    earned = {0: (10, 1, 10, 1), 1: (1, 10, 1, 10)}
+    rows = [{**run(), **episode("a", i, v, n)} for i, values in earned.items() for n, v in enumerate(values)]
+    found = run_numbers(pd.DataFrame(rows), EMPTY, EMPTY)
+    mean, worst, plug_in = (value(found, "a", q) for q in ("mean_return", *CVAR))
+    assert plug_in <= worst <= mean == 5.5
+    assert value(found, "a", "worst_regret") >= value(found, "a", "mean_regret")
 
 
 def test_theta_outside_a_finite_space_has_no_cvar_over_theta() -> None:

@@ -12,10 +12,11 @@ For the first two every estimate errs to a known side, so a bracket is given:
 - *plug-in*, the maximum of the means: pessimistic, it takes bad luck for hardness;
 - *split*, chosen on one half of the units and scored on the other, both ways: optimistic, a wrong choice is milder;
 - *corrected*, between them: the jackknife over units (Arvesen 1969 for several samples), held inside the bracket
-  because ties make it jump. For cells that are all alike it takes off half of the plug-in's bias, for one clearly worst
-  cell there is none to take off. With two units a θ (two halves of a measurement) a jackknife is mostly noise; there it
-  is √(plug-in · split) of the halves, centred on the mean over cells: exact in expectation where cells' means and noise
-  are Gaussian, since then E plug-in ∝ √(τ² + s²) and E split ∝ τ²/√(τ² + s²).
+  because ties make it jump, and never milder than the mean over cells, for no worst is. For cells that are all alike it
+  takes off a third of the plug-in's bias, for one clearly worst cell there is none to take off. With two units a θ (two
+  halves of a measurement) a jackknife is mostly noise; there it is √(plug-in · split) of the halves, centred on the
+  mean over cells: exact in expectation where cells' means and noise are Gaussian, since then E plug-in ∝ √(τ² + s²) and
+  E split ∝ τ²/√(τ² + s²).
 
 The interval is simultaneous over cells and holds M with at least its confidence. A percentile bootstrap of a maximum
 does not: with all cells alike it holds M in about 0 % of samples, and must not be used. Of strongly skewed outcomes the
@@ -62,7 +63,7 @@ class Bracket(NamedTuple):
     Attributes:
         plug_in: pessimistic.
         split: optimistic; NaN where no θ has two units.
-        corrected: between them; NaN with ``split``.
+        corrected: between them and no milder than the mean over cells by their rows; NaN with ``split``.
         low, high: limits of the simultaneous interval; NaN where a θ has one unit only.
         cells: weights (M, K) of the cells that all units together take for the worst.
     """
@@ -193,7 +194,9 @@ def _bracket(sample: Sample, rule_of: Callable[[NDArray[np.bool_]], Rule], boots
         corrected = geometric(by_half, split, centre)
     else:
         corrected = plug_in - _jackknife_bias(sample, valid, rule, plug_in)
-    corrected = max(min(corrected, plug_in), min(split, plug_in))
+    share = sample.counts.sum(1)[valid]
+    whole = float(share @ means / share.sum())  # the worst of several is no milder than their mean
+    corrected = min(max(corrected, split, whole), plug_in)
     return Bracket(plug_in, split, corrected, low, high, weights)
 
 
