@@ -179,7 +179,7 @@ def shown(rows: pd.DataFrame, quantity: str) -> Shown | None:
 
 
 def best(summary: pd.DataFrame, quantity: str, task: str) -> tuple[str, ...] | None:
-    """The (domain, sampler, explorer) whose mean is best, where there is a choice at one step and a better and a worse."""
+    """The (domain, sampler, explorer) whose mean is best, where there is a choice at one step and one is better."""
     rows = summary[(summary["quantity"] == quantity) & (summary["task"] == task)].dropna(subset=["mean"])
     if len(rows) < 2 or quantity in NEUTRAL or rows["mean"].nunique() == 1:
         return None
