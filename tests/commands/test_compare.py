@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -80,6 +81,19 @@ def test_other_task_sets_and_settings_are_told(tmp_path: Path, capsys: pytest.Ca
     assert "the runs differ in env" in told
     ours = numbers[(numbers["sampler"] == "dr") & (numbers["quantity"] == "mean_return")].set_index("task")["mean"]
     assert ours["all"] == pytest.approx((ours["green"] + ours["blue"]) / 2)
+
+
+def test_settings_of_a_run_left_out_are_not_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path, "dr", 0)
+    other = write_run(tmp_path, "waker-m", 0)
+    config = other / "config.yaml"
+    config.write_text(config.read_text().replace("waker/gridhazards-v0", "waker/other-v0"))
+    for table in ("evaluation", "model_error"):
+        shutil.rmtree(other / f"{table}.parquet")
+    compared(tmp_path)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "waker-m seed 0: not measured yet, left out" in told
+    assert "the runs differ in" not in told
 
 
 def test_seeds_are_told_for_each_sampler_where_they_differ(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

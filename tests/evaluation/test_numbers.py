@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 
 from waker.errors import UserError
-from waker.evaluation.numbers import ALL, Comparison, compare_runs
+from waker.evaluation.numbers import ALL, Comparison, compare_runs, error_sample
+from waker.evaluation.sources import pooled
 from waker.evaluation.steps import choose_steps
 from waker.evaluation.summary import summarise
+from waker.evaluation.worst import _jackknife_bias, largest
 
 EMPTY = pd.DataFrame()
 
@@ -207,6 +209,31 @@ def test_model_errors_are_compared_by_a_metric_that_all_runs_have() -> None:
     other = compare_runs(EMPTY, pd.DataFrame(errors(run(), [0.1]) + errors(run("x"), [0.1], "mse_1")), EMPTY)
     assert other.numbers.empty
     assert "no metric" in other.notes[0]
+
+
+def of_sources(values: dict[str, list[float]], theta: int = 0) -> list[dict[str, Any]]:
+    each = [(source, n, v) for source, of_source in values.items() for n, v in enumerate(of_source)]
+    rows = errors(run(), [v for _, _, v in each], theta_x=float(theta))
+    where = {"held_out": "h", "exact_keys": "k", "theta_id": theta}
+    return [{**r, **where, "source": s, "episode_seed": n} for r, (s, n, _) in zip(rows, each, strict=True)]
+
+
+def test_a_model_error_has_one_value_whatever_each_source_s_episodes() -> None:
+    rows = pd.DataFrame(of_sources({"random": [0.1] * 8, "tasks": [0.5] * 2}))
+    found = compare_runs(EMPTY, rows, EMPTY)
+    (of_theta,) = pooled(rows)["value"]
+    assert of_theta == pytest.approx(0.3)
+    for part in ("worst_model_error", "worst_model_error_plug_in", "worst_model_error_split", "mean_model_error"):
+        assert value(found, part) == pytest.approx(of_theta), part
+
+
+def test_a_source_of_few_episodes_keeps_its_share_when_one_is_left_out() -> None:
+    """The mean of one θ has no bias of choice, so a jackknife finds none, however few episodes a source has."""
+    rows = pd.DataFrame(of_sources({"random": [0.5, 0.4, 0.6, 0.5, 0.7], "tasks": [0.0, 0.1, 0.2]}))
+    sample = error_sample(rows)
+    plug_in = float(sample.sums.sum() / sample.counts.sum())
+    assert plug_in == pytest.approx((0.54 + 0.1) / 2)
+    assert _jackknife_bias(sample, np.ones((1, 1), bool), largest, plug_in) == pytest.approx(0.0, abs=1e-12)
 
 
 def test_model_errors_of_single_episodes_bracket_the_worst_theta() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from waker.commands.tables import comparison
 from waker.evaluation.metrics import student_interval
 from waker.evaluation.ranking import primary_metric, rank_correlation
 from waker.evaluation.summary import (
@@ -23,6 +24,7 @@ from waker.evaluation.summary import (
 )
 
 EMPTY = pd.DataFrame()
+CVAR = ("cvar_0.1_theta", "cvar_0.1_theta_plug_in")
 
 
 def run(sampler: str = "dr", seed: int = 0, step: int = 100) -> dict[str, Any]:
@@ -101,6 +103,16 @@ def test_completion_appears_only_where_it_is_reported(numbers: pd.DataFrame) -> 
     assert value(run_numbers(pd.DataFrame(rows), EMPTY, EMPTY), "a", "completion") == pytest.approx(0.5)
 
 
+def test_what_is_worst_is_never_better_than_the_mean() -> None:
+    """By halves either θ seems the worse one; over all units both are alike."""
+    earned = {0: (10, 1, 10, 1), 1: (1, 10, 1, 10)}
+    rows = [{**run(), **episode("a", i, v, n)} for i, values in earned.items() for n, v in enumerate(values)]
+    found = run_numbers(pd.DataFrame(rows), EMPTY, EMPTY)
+    mean, worst, plug_in = (value(found, "a", q) for q in ("mean_return", *CVAR))
+    assert plug_in <= worst <= mean == 5.5
+    assert value(found, "a", "worst_regret") >= value(found, "a", "mean_regret")
+
+
 def test_theta_outside_a_finite_space_has_no_cvar_over_theta() -> None:
     rows = [{**run(), **episode("a", -1, 1.0, n)} for n in range(3)]
     assert np.isnan(value(run_numbers(pd.DataFrame(rows), EMPTY, EMPTY), "a", "cvar_0.1_theta"))
@@ -147,6 +159,41 @@ def test_a_worst_case_is_shown_once_with_its_bracket() -> None:
     assert 1.25 <= float(told.value) <= 3.0
     assert told.interval == ""
     assert [q for q in quantities(summary) if q.startswith("worst_regret")] == ["worst_regret"]
+
+
+def test_the_optimistic_estimate_stands_first_for_returns_too() -> None:
+    earned = {0: (1, 10, 10, 7), 1: (10, 3, 8, 7)}
+    rows = [{**run(), **episode("a", i, v, n)} for i, values in earned.items() for n, v in enumerate(values)]
+    summary = compare(pd.DataFrame(rows), EMPTY, EMPTY)
+    for quantity, bracket in (("worst_regret", "1.25 … 3.00"), ("cvar_0.1_theta", "8.75 … 7.00")):
+        told = shown(summary[summary["task"] == "a"], quantity)
+        assert told is not None
+        assert told.bracket.partition(" [")[0] == bracket
+
+
+def captioned(numbers: pd.DataFrame) -> str:
+    return str(comparison(summarise(numbers)).caption)
+
+
+def test_the_caption_explains_what_is_printed_and_nothing_else(numbers: pd.DataFrame) -> None:
+    assert "optimistic … pessimistic" in captioned(numbers)
+    assert "(plug-in): " in captioned(numbers)
+    errors_alone = numbers[numbers["quantity"].str.contains("model_error")]
+    assert "optimistic …" not in captioned(errors_alone)
+    assert "(plug-in): " in captioned(errors_alone)
+    means = numbers[numbers["quantity"] == "mean_return"]
+    assert captioned(means) == "one seed"
+
+
+def test_no_run_is_best_beside_one_of_another_step() -> None:
+    def played(sampler: str, earned: float, step: int) -> dict[str, Any]:
+        return {**run(sampler, step=step), **episode("a", 0, earned, 0)}
+
+    apart = compare(pd.DataFrame([played("dr", 1.0, 320), played("waker-m", 2.0, 160)]), EMPTY, EMPTY)
+    assert set(apart["sampler"]) == {"dr @ 320", "waker-m @ 160"}
+    assert best(apart, "mean_return", "a") is None
+    alike = compare(pd.DataFrame([played("dr", 1.0, 320), played("waker-m", 2.0, 320)]), EMPTY, EMPTY)
+    assert best(alike, "mean_return", "a") == ("d", "waker-m", "p2e")
 
 
 def test_a_worst_case_of_which_the_plug_in_alone_is_known_says_so(numbers: pd.DataFrame) -> None:

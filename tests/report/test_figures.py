@@ -52,6 +52,17 @@ def test_error_curves_show_mean_and_worst_theta() -> None:
     assert [line.get_ydata().tolist() for line in lines] == [[0.3, 0.3], [0.5, 0.5]]
 
 
+def test_dots_at_the_edge_of_error_curves_are_not_cut() -> None:
+    rows = [
+        {"group": g, "seed": 0, "step": 1, "theta_id": i, "metric": "one_step_tv", "value": v}
+        for g in ("dr", "waker-m")
+        for i, v in enumerate((0.1, 0.5))
+    ]
+    lines = error_curves(pd.DataFrame(rows)).axes[0].lines
+    assert [line.get_marker() for line in lines] == ["o"] * 4
+    assert not any(line.get_clip_on() for line in lines)
+
+
 def test_rank_curves_show_their_ceiling_where_it_is_known() -> None:
     rows = [
         {"group": "dr", "seed": 0, "step": s, "metric": m, "spearman": 0.5, "ceiling": c, "theta": 9}

@@ -128,6 +128,16 @@ def test_one_parameter_two_parameters_and_several_domains(tmp_path: Path) -> Non
     assert "Regret" not in text  # no optimum was given
 
 
+def test_a_run_s_steps_are_its_own_and_not_those_of_its_last_log(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        metrics = write_run(tmp_path, "dr", seed, LINE) / "metrics.jsonl"
+        lines = metrics.read_text().splitlines(keepends=True)
+        metrics.write_text("".join(lines[: -8 * (seed + 1)]))
+    text = text_of(render(load_runs([tmp_path])))
+    assert re.search(r"agent steps\s+20 000\s", text)
+    assert "to 18 000" not in text
+
+
 def test_names_are_escaped(grid: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()

@@ -11,7 +11,7 @@ import dataclasses
 import io
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar, get_type_hints
 
 import tyro
@@ -72,7 +72,15 @@ def _first_lines(box: str) -> str:
     return message or " ".join(box.split()) or "cannot read the arguments"
 
 
-def parse(cls: type[T], argv: Sequence[str], *, verb: str, default: T | None = None, inline: Sequence[str] = ()) -> T:
+def parse(
+    cls: type[T],
+    argv: Sequence[str],
+    *,
+    verb: str,
+    default: T | None = None,
+    inline: Sequence[str] = (),
+    also: Iterable[str] = (),
+) -> T:
     """Parse a verb's arguments.
 
     Args:
@@ -81,6 +89,7 @@ def parse(cls: type[T], argv: Sequence[str], *, verb: str, default: T | None = N
         verb: for the usage line and the messages.
         default: where the defaults come from (a preset); None = the dataclass's own.
         inline: see :func:`flags`.
+        also: options that the verb takes beside the dataclass's, to be named where one is misspelt.
 
     Raises:
         UserError: an option that does not exist or a value that does not fit.
@@ -102,7 +111,7 @@ def parse(cls: type[T], argv: Sequence[str], *, verb: str, default: T | None = N
         raise UserError(f"{_first_lines(caught.getvalue())} (see waker {verb} --help)")
     for word in left:
         if word.startswith("-"):
-            raise unknown("option", word.split("=")[0], [*flags(cls, inline), "--help"])
+            raise unknown("option", word.split("=")[0], [*flags(cls, inline), *also, "--help"])
     if left:
         raise UserError(f"unexpected argument {left[0]!r} (see waker {verb} --help)")
     return value

@@ -19,7 +19,7 @@ from waker.names import printable
 
 if TYPE_CHECKING:
     from waker.evaluation.numbers import Comparison
-    from waker.evaluation.steps import At
+    from waker.evaluation.steps import At, Steps
     from waker.report.data import RunData
 
 
@@ -101,7 +101,7 @@ def numbers_of(runs: Sequence[RunData], at: At = "common") -> dict[str, Comparis
     """
     import pandas as pd
 
-    from waker.evaluation.errors_compared import compared_errors, error_numbers
+    from waker.evaluation.errors_compared import compared_steps, error_numbers
     from waker.evaluation.numbers import compare_runs
     from waker.evaluation.sources import shared
     from waker.report.data import by_domain, hard_ids, stack
@@ -112,11 +112,20 @@ def numbers_of(runs: Sequence[RunData], at: At = "common") -> dict[str, Comparis
         evaluation, episodes = stack(here, "evaluation"), stack(here, "episodes")
         errors, told = shared(stack(here, "model_error"))
         compared = compare_runs(evaluation, errors, episodes, hard_ids(here), at=at)
-        at_step = compared_errors(evaluation, errors, episodes, at)
+        at_steps = compared_steps(evaluation, errors, episodes, at)
+        at_step = at_steps.cut(errors, "model_error")
         parts = [compared.numbers, error_numbers(stack(here, "curriculum"), at_step)]
         numbers = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
-        found[domain] = compared._replace(numbers=numbers, notes=(*compared.notes, *told, *differing(here)))
+        found[domain] = compared._replace(
+            numbers=numbers, notes=(*compared.notes, *told, *differing(_compared(here, at_steps)))
+        )
     return found
+
+
+def _compared(runs: Sequence[RunData], steps: Steps) -> list[RunData]:
+    """The runs that were not left out; all of them where rows have no steps."""
+    kept = [run for run in runs if (run.domain, run.sampler, run.explorer, run.seed) in steps.at]
+    return kept or list(runs)
 
 
 def differing(runs: Sequence[RunData]) -> list[str]:

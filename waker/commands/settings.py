@@ -80,7 +80,8 @@ def parse_settings(argv: Sequence[str], verb: str) -> TrainArgs:
     base = presets.preset(preset, waker_envs.resolve_id(env) if env else None, _option(argv, "--curriculum.sampler"))
     # The preset's constructor arguments are put back below: tyro would turn a filled dict into one option a key.
     default = TrainArgs(preset=preset, config=dataclasses.replace(base, env_kwargs={}))
-    args = parse(TrainArgs, argv, verb=verb, default=default, inline=("config",))
+    short = [*SHORT] if verb == "train" else [*(SHORT.keys() - {"--sampler"}), "--samplers"]
+    args = parse(TrainArgs, argv, verb=verb, default=default, inline=("config",), also=short)
     config = dataclasses.replace(args.config, env_kwargs={**base.env_kwargs, **given})
     return dataclasses.replace(args, config=checked(config))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from waker.evaluation.summary import ALL, best, quantities, seeds_told, shown, task_order, title
+from waker.evaluation.summary import ALL, PLUG_IN, Shown, best, quantities, seeds_told, shown, task_order, title
 from waker.names import printable
 
 if TYPE_CHECKING:
@@ -34,33 +34,40 @@ def comparison(summary: pd.DataFrame, only: Sequence[str] | None = None) -> Tabl
         only: quantities to show, over all tasks together; None = all of them for each task.
     """
     explorers = summary["explorer"].nunique() > 1
-    table = Table(caption=_caption(summary))
+    table = Table()
     if only is None:
         table.add_column("task")
     table.add_column("")
     columns = list(dict.fromkeys(zip(summary["domain"], summary["sampler"], summary["explorer"], strict=True)))
     for _, sampler, explorer in columns:
         table.add_column(_text(f"{sampler} ({explorer})" if explorers else sampler), justify="right")
+    printed: list[Shown] = []
     for task in task_order(summary) if only is None else [ALL]:
         rows = summary[summary["task"] == task]
         wanted = [q for q in quantities(rows) if only is None or q in only]
         for at, quantity in enumerate(wanted):
             winner = best(summary, quantity, task)
-            cells = [_cell(rows, quantity, column, column == winner) for column in columns]
+            told = [_told(rows, quantity, column) for column in columns]
+            printed += [one for one in told if one is not None]
+            cells = [_cell(one, column == winner) for one, column in zip(told, columns, strict=True)]
             lead = [] if only is not None else [_text("" if at else "all tasks" if task == ALL else printable(task))]
             table.add_row(*lead, _text(title(quantity)), *cells)
         table.add_section()
+    table.caption = _caption(summary, printed)
     return table
 
 
-def _caption(summary: pd.DataFrame) -> str:
-    """How many seeds, and what the intervals and brackets are."""
+def _caption(summary: pd.DataFrame, printed: Sequence[Shown]) -> str:
+    """How many seeds, and what the intervals and brackets are, of which some are printed."""
     over = {str(kind) for kind in summary["interval"]}
     lines = ["one seed" if summary["seeds"].max() == 1 else f"mean over seeds ({seeds_told(summary)})"]
     lines += ["[Student's 95 % interval over seeds]"] if "seeds" in over else []
-    if summary["quantity"].str.endswith("_plug_in").any():
+    brackets = [one.bracket for one in printed if one.bracket]
+    if any("…" in bracket for bracket in brackets):
         told = "below a worst case: its optimistic … pessimistic estimate"
-        lines.append(told + (" [95 % interval over the run's episodes]" if "episodes" in over else ""))
+        lines.append(told + (" [95 % interval over the run's episodes]" if any("[" in b for b in brackets) else ""))
+    if any(one.value.endswith(PLUG_IN) for one in printed):
+        lines.append(f"{PLUG_IN}: the pessimistic estimate, all that is known from one value a θ")
     return "; ".join(lines)
 
 
@@ -93,10 +100,13 @@ def _text(name: str) -> Text:
     return Text(printable(name) if name else "")
 
 
-def _cell(rows: pd.DataFrame, quantity: str, column: tuple[str, str, str], wins: bool) -> Text:
+def _told(rows: pd.DataFrame, quantity: str, column: tuple[str, str, str]) -> Shown | None:
     domain, sampler, explorer = column
     found = rows[(rows["domain"] == domain) & (rows["sampler"] == sampler) & (rows["explorer"] == explorer)]
-    told = shown(found, quantity)
+    return shown(found, quantity)
+
+
+def _cell(told: Shown | None, wins: bool) -> Text:
     if told is None:
         return Text("–")
     text = f"{told.value} {told.interval}".strip()

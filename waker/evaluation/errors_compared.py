@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from waker.evaluation.ranking import primary_metric, rank_correlation
-from waker.evaluation.sources import RUN, by_source, sources_of
-from waker.evaluation.steps import At, choose_steps
+from waker.evaluation.sources import by_source, sources_of
+from waker.evaluation.steps import RUN, At, Steps, choose_steps
 from waker.evaluation.summary import ALL
 
 
@@ -19,8 +19,15 @@ def compared_errors(
     evaluation: pd.DataFrame, model_error: pd.DataFrame, episodes: pd.DataFrame, at: At = "common"
 ) -> pd.DataFrame:
     """The model errors at the steps at which :func:`waker.evaluation.numbers.compare_runs` compares these runs."""
+    return compared_steps(evaluation, model_error, episodes, at).cut(model_error, "model_error")
+
+
+def compared_steps(
+    evaluation: pd.DataFrame, model_error: pd.DataFrame, episodes: pd.DataFrame, at: At = "common"
+) -> Steps:
+    """The steps at which :func:`waker.evaluation.numbers.compare_runs` compares these runs."""
     learned = evaluation[evaluation["policy"] == "learned"] if "policy" in evaluation else evaluation
-    return choose_steps(learned, model_error, episodes, at).cut(model_error, "model_error")
+    return choose_steps(learned, model_error, episodes, at)
 
 
 def error_numbers(curriculum: pd.DataFrame, model_error: pd.DataFrame) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from waker.evaluation.metrics import Floats, cvar
 from waker.evaluation.plan import DR_SUITE
 from waker.evaluation.ranking import primary_metric
 from waker.evaluation.regret import EXACT, fraction_of_optimum, known_values, mean_regret, worst_regret
+from waker.evaluation.sources import known, source_weights
 from waker.evaluation.steps import RUN, At, choose_steps
 from waker.evaluation.worst import Bracket, Sample, arrange, cvar_of, worst_of
 from waker.names import ALL as ALL  # means of means over tasks, and the worst of all pairs of task and θ
@@ -252,11 +253,17 @@ def _units(rows: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
 
 
 def error_sample(rows: pd.DataFrame) -> Sample:
-    """Model errors of one run, step and metric by θ; rows of single episodes are units, a row of a whole θ is one."""
+    """Model errors of one run, step and metric by θ; rows of single episodes are units, a row of a whole θ is one.
+
+    Each source counts alike in a θ's mean, as in :func:`waker.evaluation.sources.pooled`.
+    """
     coordinates = [c for c in rows if str(c).startswith("theta_")]
+    # By source first: then either half of a θ's units has as many of each.
+    units, rows = _units(rows, ["source", "episode_seed"]), known(rows)
     # Another family's coordinates are missing in these rows, and missing equals missing.
     theta = rows.groupby(coordinates, dropna=False, sort=True).ngroup().to_numpy()
-    return arrange(theta, _units(rows, ["episode_seed", "source"]), rows["value"].to_numpy(float))
+    weights, strata = source_weights(rows, coordinates), pd.factorize(rows["source"])[0]
+    return arrange(theta, units, rows["value"].to_numpy(float), weight=weights, stratum=strata)
 
 
 def _errors(errors: pd.DataFrame) -> tuple[list[dict[str, Any]], list[str]]:

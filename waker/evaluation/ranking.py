@@ -13,9 +13,7 @@ import pandas as pd
 from waker.evaluation.metrics import spearman
 from waker.evaluation.reliability import by_episode, ceiling
 from waker.evaluation.sources import known, pooled
-
-RUN = ("domain", "sampler", "explorer", "seed")
-"""Columns that tell runs apart, where rows of several runs come together."""
+from waker.evaluation.steps import RUN
 
 
 def primary_metric(metrics: list[str] | np.ndarray) -> str | None:

@@ -32,33 +32,14 @@ EXACT = "exact_value"
 """Column of V(π, θ, task, seed), where it can be computed; NaN where it cannot."""
 
 
-class WorstRegret(NamedTuple):
-    """The condition of the largest mean regret.
-
-    Attributes:
-        value: its mean regret, in units of return.
-        theta_id: its θ's id; −1 for a θ outside the space.
-        theta: its coordinates by name, where the rows have them.
-        task: its task, where the rows name one.
-    """
-
-    value: float
-    theta_id: int
-    theta: dict[str, float]
-    task: str | None = None
-
-
 class _Table(NamedTuple):
     """The columns used, restricted to rows with an optimum; n rows."""
 
     earned: Floats  # (n,)
     optimal: Floats  # (n,)
-    theta: Floats  # (n, 1 + D) theta_id and the coordinates
-    names: tuple[str, ...]  # D
     group: NDArray[np.int64]  # (n,) number of the row's θ
     unit: NDArray[np.int64]  # (n,) number of the row's episode seed, or of the row
     task: NDArray[np.int64]  # (n,) number of the row's task, 0 where rows name none
-    tasks: tuple[str, ...]
 
     @property
     def regret(self) -> Floats:
@@ -93,16 +74,13 @@ def _table(rows: Rows) -> _Table:
     _, group = np.unique(np.nan_to_num(theta, nan=np.inf), axis=0, return_inverse=True)
     seeds = columns.get("episode_seed", [None])
     _, unit = np.unique(np.arange(len(kept)) if None in seeds else np.array(seeds), return_inverse=True)
-    tasks, task = np.unique(np.array(columns.get("task", [""] * len(kept)), str)[kept], return_inverse=True)
+    _, task = np.unique(np.array(columns.get("task", [""] * len(kept)), str)[kept], return_inverse=True)
     return _Table(
         known_values(columns["return"], columns.get(EXACT))[kept],
         optimal[kept],
-        theta,
-        tuple(n.removeprefix("theta_") for n in names),
         group,
         unit[kept],
         task,
-        tuple(map(str, tasks)) if "task" in columns else (),
     )
 
 
@@ -124,28 +102,6 @@ def mean_regret(rows: Rows) -> float:
     return float(_table(rows).regret.mean())
 
 
-def worst_theta_regret(rows: Rows) -> WorstRegret:
-    """The plug-in: the condition whose rows have the largest mean regret, and that mean.
-
-    Chosen and scored on the same rows, so pessimistic: biased upwards by noise, the more conditions and the fewer rows
-    of each, the more. :func:`worst_regret` brackets it.
-    """
-    table = _table(rows)
-    if np.isnan(table.regret).any():
-        place = int(np.isnan(table.regret).argmax())
-        return _worst(table, int(table.group[place]), int(table.task[place]), float("nan"))
-    found = worst_of(table.sample, np.random.default_rng(0), repetitions=0)
-    group, task = np.unravel_index(int(found.cells.argmax()), found.cells.shape)
-    return _worst(table, int(group), int(task), found.plug_in)
-
-
-def _worst(table: _Table, group: int, task: int, value: float) -> WorstRegret:
-    point = table.theta[np.flatnonzero(table.group == group)[0]]
-    coordinates = zip(table.names, point[1:], strict=True)
-    named = {n: float(v) for n, v in coordinates if not np.isnan(v)}
-    return WorstRegret(value, int(point[0]), named, table.tasks[task] if table.tasks else None)
-
-
 def fraction_of_optimum(rows: Rows) -> float:
     """Σ earned / Σ optimal_return over rows; NaN where the optima sum to 0."""
     table = _table(rows)
@@ -165,21 +121,3 @@ def worst_regret(rows: Rows, *, seed: int = 0, confidence: float = 0.95) -> Brac
         confidence: of the interval.
     """
     return worst_of(_table(rows).sample, np.random.default_rng(seed), confidence=confidence)
-
-
-def cross_fit_worst_regret(rows: Rows) -> float:
-    """The split estimate: the worst condition is chosen on half of the episode seeds and scored on the other.
-
-    Each θ's episode seeds, in ascending order, go alternately to two halves, with all tasks; the condition with the
-    largest mean regret on one half is scored by its mean on the other; the answer is the mean of both ways. In
-    expectation never above the true worst regret (optimistic): a wrong choice can only be milder. θ with one seed have
-    no second half and are left out.
-
-    Raises:
-        UserError: no θ has two episode seeds.
-    """
-    table = _table(rows)
-    found = worst_of(table.sample, np.random.default_rng(0), repetitions=0)
-    if np.isnan(found.split) and not np.isnan(table.regret).any():
-        raise UserError("cross-fit regret needs at least two episode seeds for some θ")
-    return found.split

@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from waker.evaluation.plan import Episode, stream
+from waker.evaluation.steps import RUN
 from waker.spaces import EnvSpec
 from waker_envs.api import ThetaSpace
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from waker.learner import Player
 
 RANDOM = "random"
-RUN = ["domain", "sampler", "explorer", "seed"]
 IDENTITY = ["source", "held_out", "exact_keys"]
 """Columns that say what a row was measured on, and which keys its total variation sees."""
 UNKNOWN = "not recorded"
@@ -102,8 +102,31 @@ def _means(rows: pd.DataFrame, by_source: bool) -> pd.DataFrame:
     rows = known(rows)
     keys = [c for c in (*RUN, "run", "group", "step", "updates", *theta, "metric") if c in rows]
     # By θ's coordinates as well: those outside a finite space share the id −1. One domain's rows lack those of others.
-    means = rows.groupby([*keys, "source"], sort=False, dropna=False)["value"].mean().reset_index()
-    return means if by_source else means.groupby(keys, sort=False, dropna=False)["value"].mean().reset_index()
+    if by_source:
+        return rows.groupby([*keys, "source"], sort=False, dropna=False)["value"].mean().reset_index()
+    weight = source_weights(rows, keys)
+    sums = rows.assign(value=weight * rows["value"], weight=weight).groupby(keys, sort=False, dropna=False)
+    return (sums["value"].sum(min_count=1) / sums["weight"].sum()).rename("value").reset_index()
+
+
+def source_weights(rows: pd.DataFrame, keys: Sequence[str]) -> NDArray[np.float64]:
+    """How much each row counts in the mean of its group, (n,), so that each source counts alike whatever its rows.
+
+    Args:
+        rows: ``source`` (see :func:`known`), ``value`` and the keys.
+        keys: columns whose equal values make a group; missing equals missing.
+
+    Returns:
+        Rows of the group / (sources · rows of the source): 1 where all sources have as many. A row without a value is
+        not counted as one.
+    """
+    valued = rows["value"].notna()
+    counted = rows.loc[:, [*keys, "source"]].assign(valued=valued, of_source=rows["source"].where(valued))
+    groups = counted.groupby(list(keys), sort=False, dropna=False)
+    own = counted.groupby([*keys, "source"], sort=False, dropna=False)["valued"].transform("sum")
+    total, sources = groups["valued"].transform("sum"), groups["of_source"].transform("nunique")
+    share = total / (sources * own).where(lambda rows_of: rows_of > 0, 1)
+    return share.to_numpy(np.float64)
 
 
 def known(rows: pd.DataFrame) -> pd.DataFrame:

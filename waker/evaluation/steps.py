@@ -26,7 +26,7 @@ Run: TypeAlias = tuple[str, str, str, int]
 At: TypeAlias = Literal["common", "last"] | int
 """The last step that all runs share, each run's own last, or a step."""
 MEASURED = ("evaluation", "model_error")
-
+_APART = " @ "
 
 _NEARLY = 1e-3
 """Steps that differ by so small a share are one mark, however many slots there were."""
@@ -54,7 +54,7 @@ class Steps:
 
     def sampler(self, run: Run) -> str:
         """The sampler's name in the comparison."""
-        return f"{run[1]} @ {self.apart[run]}" if run in self.apart else run[1]
+        return f"{run[1]}{_APART}{self.apart[run]}" if run in self.apart else run[1]
 
     def cut(self, rows: pd.DataFrame, table: str) -> pd.DataFrame:
         """The rows that count: of measured tables those at the step, of others those up to it."""
@@ -73,6 +73,12 @@ class Steps:
                 part = part.assign(sampler=self.sampler(run))
             parts.append(part)
         return pd.concat(parts) if parts else rows.iloc[:0]
+
+
+def step_told(sampler: str) -> int | None:
+    """The step in a sampler's name in a comparison, where runs are kept apart by it (:meth:`Steps.sampler`)."""
+    _, found, step = sampler.rpartition(_APART)
+    return int(step) if found and step.isascii() and step.isdigit() else None
 
 
 def run_key(values: Sequence[Any]) -> Run:

@@ -17,6 +17,7 @@ from waker.evaluation.numbers import ALL as ALL
 from waker.evaluation.numbers import BRACKETED, LIMITS, PARTS
 from waker.evaluation.numbers import run_numbers as run_numbers
 from waker.evaluation.steps import GROUP as GROUP
+from waker.evaluation.steps import step_told
 from waker.names import printable
 
 TITLES = {
@@ -47,6 +48,8 @@ SHARES = {"fraction_of_optimum", "completion", "hard_share", "exact_share"}
 """Quantities shown in per cent."""
 _WITHIN = {"completion", "hard_share", "exact_share"}
 """Those that cannot leave [0, 1], nor can their intervals."""
+PLUG_IN = "(plug-in)"
+"""Stands behind a worst case of which the pessimistic estimate alone is known."""
 _HIDDEN = {f"{quantity}_{part}" for quantity in BRACKETED for part in PARTS}
 
 
@@ -138,7 +141,8 @@ class Shown(NamedTuple):
     Attributes:
         value: the number, with what it is where it is not the usual one.
         interval: over seeds, ``[2.95, 3.27]``, or empty.
-        bracket: ``3.1 … 8.0``, the two estimates, and of one seed the interval over its episodes; or empty.
+        bracket: ``3.1 … 8.0``, the optimistic and the pessimistic estimate, and of one seed the interval over its
+            episodes; or empty.
     """
 
     value: str
@@ -166,8 +170,8 @@ def shown(rows: pd.DataFrame, quantity: str) -> Shown | None:
         return Shown(value, interval, "")
     worst, mild = (float(by_quantity["mean"].get(f"{quantity}_{end}", np.nan)) for end in ("plug_in", "split"))
     if np.isnan(row["mean"]) and not np.isnan(worst):
-        return Shown(f"{cell(quantity, worst)} (plug-in)", interval, "")
-    ends = sorted((mild, worst))
+        return Shown(f"{cell(quantity, worst)} {PLUG_IN}", interval, "")
+    ends = sorted((mild, worst), reverse=quantity not in LOWER_IS_BETTER)  # the better end first
     bracket = "" if np.isnan(mild) else " … ".join(_digits(quantity, end, row["mean"]) for end in ends)
     if row["interval"] == "episodes":
         return Shown(value, "", f"{bracket} {interval}")
@@ -175,9 +179,11 @@ def shown(rows: pd.DataFrame, quantity: str) -> Shown | None:
 
 
 def best(summary: pd.DataFrame, quantity: str, task: str) -> tuple[str, ...] | None:
-    """The (domain, sampler, explorer) whose mean is best, where there is a choice and a better and a worse."""
+    """The (domain, sampler, explorer) whose mean is best, where there is a choice at one step and one is better."""
     rows = summary[(summary["quantity"] == quantity) & (summary["task"] == task)].dropna(subset=["mean"])
     if len(rows) < 2 or quantity in NEUTRAL or rows["mean"].nunique() == 1:
+        return None
+    if rows["sampler"].map(step_told).nunique(dropna=False) > 1:  # measured at other steps: nothing to choose between
         return None
     at = rows["mean"].idxmin() if quantity in LOWER_IS_BETTER else rows["mean"].idxmax()
     return tuple(rows.loc[at, GROUP])

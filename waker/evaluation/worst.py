@@ -12,10 +12,11 @@ For the first two every estimate errs to a known side, so a bracket is given:
 - *plug-in*, the maximum of the means: pessimistic, it takes bad luck for hardness;
 - *split*, chosen on one half of the units and scored on the other, both ways: optimistic, a wrong choice is milder;
 - *corrected*, between them: the jackknife over units (Arvesen 1969 for several samples), held inside the bracket
-  because ties make it jump. For cells that are all alike it takes off half of the plug-in's bias, for one clearly worst
-  cell there is none to take off. With two units a θ (two halves of a measurement) a jackknife is mostly noise; there it
-  is √(plug-in · split) of the halves, centred on the mean over cells: exact in expectation where cells' means and noise
-  are Gaussian, since then E plug-in ∝ √(τ² + s²) and E split ∝ τ²/√(τ² + s²).
+  because ties make it jump, and never milder than the mean over cells, for no worst is. For cells that are all alike it
+  takes off a third of the plug-in's bias, for one clearly worst cell there is none to take off. With two units a θ (two
+  halves of a measurement) a jackknife is mostly noise; there it is √(plug-in · split) of the halves, centred on the
+  mean over cells: exact in expectation where cells' means and noise are Gaussian, since then E plug-in ∝ √(τ² + s²) and
+  E split ∝ τ²/√(τ² + s²).
 
 The interval is simultaneous over cells and holds M with at least its confidence. A percentile bootstrap of a maximum
 does not: with all cells alike it holds M in about 0 % of samples, and must not be used. Of strongly skewed outcomes the
@@ -29,7 +30,7 @@ Shapes: M θ, N units of a θ at most, K tasks, C cells.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -46,12 +47,14 @@ _DRAWS_AT_ONCE = 2_000_000
 class Sample(NamedTuple):
     """Rows by θ, unit and task: sums and counts of rows, both (M, N, K), and how many units each θ has (M,).
 
-    Units are in ascending order; a θ's places beyond its own units have count 0.
+    Units are in ascending order; a θ's places beyond its own units have count 0. Rows may be weighted, then sums and
+    counts are. ``strata`` (M, N) number the units' samples, whose shares in a θ's mean are fixed (None = one sample).
     """
 
     sums: Floats
     counts: Floats
     units: NDArray[np.int64]
+    strata: NDArray[np.int64] | None = None
 
 
 class Bracket(NamedTuple):
@@ -60,7 +63,7 @@ class Bracket(NamedTuple):
     Attributes:
         plug_in: pessimistic.
         split: optimistic; NaN where no θ has two units.
-        corrected: between them; NaN with ``split``.
+        corrected: between them and no milder than the mean over cells by their rows; NaN with ``split``.
         low, high: limits of the simultaneous interval; NaN where a θ has one unit only.
         cells: weights (M, K) of the cells that all units together take for the worst.
     """
@@ -73,7 +76,15 @@ class Bracket(NamedTuple):
     cells: Floats
 
 
-def arrange(theta: ArrayLike, unit: ArrayLike, value: ArrayLike, task: ArrayLike | None = None) -> Sample:
+def arrange(
+    theta: ArrayLike,
+    unit: ArrayLike,
+    value: ArrayLike,
+    task: ArrayLike | None = None,
+    *,
+    weight: ArrayLike | None = None,
+    stratum: ArrayLike | None = None,
+) -> Sample:
     """Rows, shape (n,) each, as a :class:`Sample`; rows of the same θ, unit and task are added up.
 
     Args:
@@ -81,6 +92,8 @@ def arrange(theta: ArrayLike, unit: ArrayLike, value: ArrayLike, task: ArrayLike
         unit: a number of the unit; only its order and equality inside a θ matter.
         value: what is averaged.
         task: number of the task, from 0; None = one.
+        weight: how many rows the row counts as; None = 1.
+        stratum: a number of the sample that the row's unit was drawn for; None = one sample.
     """
     ids, values = np.asarray(theta, np.int64), np.asarray(value, np.float64)
     tasks = np.zeros(len(ids), np.int64) if task is None else np.asarray(task, np.int64)
@@ -90,9 +103,14 @@ def arrange(theta: ArrayLike, unit: ArrayLike, value: ArrayLike, task: ArrayLike
     shape = (len(units), int(units.max()), int(tasks.max()) + 1)
     sums, counts = np.zeros(shape), np.zeros(shape)
     place = (ids, rank[at.reshape(-1)], tasks)
-    np.add.at(sums, place, values)
-    np.add.at(counts, place, 1.0)
-    return Sample(sums, counts, units)
+    weights = np.ones(len(ids)) if weight is None else np.asarray(weight, np.float64)
+    np.add.at(sums, place, weights * values)
+    np.add.at(counts, place, weights)
+    if stratum is None:
+        return Sample(sums, counts, units)
+    strata = np.zeros(shape[:2], np.int64)
+    strata[place[:2]] = np.asarray(stratum, np.int64)
+    return Sample(sums, counts, units, strata)
 
 
 def largest(means: Floats) -> Floats:
@@ -176,7 +194,9 @@ def _bracket(sample: Sample, rule_of: Callable[[NDArray[np.bool_]], Rule], boots
         corrected = geometric(by_half, split, centre)
     else:
         corrected = plug_in - _jackknife_bias(sample, valid, rule, plug_in)
-    corrected = max(min(corrected, plug_in), min(split, plug_in))
+    share = sample.counts.sum(1)[valid]
+    whole = float(share @ means / share.sum())  # the worst of several is no milder than their mean
+    corrected = min(max(corrected, split, whole), plug_in)
     return Bracket(plug_in, split, corrected, low, high, weights)
 
 
@@ -204,20 +224,38 @@ def _halves(sample: Sample, rule_of: Callable[[NDArray[np.bool_]], Rule]) -> tup
 
 
 def _jackknife_bias(sample: Sample, valid: NDArray[np.bool_], rule: Rule, plug_in: float) -> float:
-    """Σ over θ of (n − 1)·(mean over its units of the estimate without the unit − the estimate)."""
+    """Σ over samples of (n − 1)·(mean over its units of the estimate without the unit − the estimate).
+
+    A sample is one stratum of one θ. The rest of a stratum takes the place of the unit that is left out, so that each
+    stratum keeps its share in the θ's mean.
+    """
     counts, sums = sample.counts.sum(1), sample.sums.sum(1)
     means = np.divide(sums, counts, out=np.zeros(sums.shape), where=counts > 0)
     bias = 0.0
-    for theta in np.flatnonzero(sample.units >= 2):
-        n = int(sample.units[theta])
-        rest = counts[theta] - sample.counts[theta, :n]
+    for theta, own in _samples(sample):
+        n = len(own)
+        unit_sums, unit_counts = sample.sums[theta, own], sample.counts[theta, own]  # (n, K)
+        of_sums, of_counts = unit_sums.sum(0), unit_counts.sum(0)
+        rest = of_counts - unit_counts
+        scale = of_counts / np.where(rest > 0, rest, 1.0)
+        changes = (of_sums - unit_sums) * scale - of_sums
         # A cell with one unit alone cannot do without it: it stays as it is.
-        without = np.where(rest > 0, (sums[theta] - sample.sums[theta, :n]) / np.maximum(rest, 1.0), means[theta])
+        without = np.where(rest > 0, means[theta] + changes / np.maximum(counts[theta], 1e-300), means[theta])
         changed = np.repeat(means[None], n, 0)
         changed[:, theta] = without
         cells = changed[:, valid]
         bias += (n - 1) * float((rule(cells) * cells).sum(1).mean() - plug_in)
     return bias
+
+
+def _samples(sample: Sample) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Of each θ and stratum with two units or more: the θ, and the places of the units."""
+    for theta in np.flatnonzero(sample.units >= 2):
+        places = np.arange(sample.units[theta])
+        strata = np.zeros(len(places), np.int64) if sample.strata is None else sample.strata[theta, : len(places)]
+        for stratum in np.unique(strata):
+            if (strata == stratum).sum() >= 2:
+                yield int(theta), places[strata == stratum]
 
 
 def _estimates(sample: Sample, weights: Floats) -> tuple[Floats, Floats]:

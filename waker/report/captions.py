@@ -17,9 +17,9 @@ SUMMARY = (
     "Bold: the best mean of a row (where intervals overlap, the runs do not show a difference). CVaR 0.1 over "
     "episodes is the mean return of the worst 10 % of episodes, hard θ and bad luck together; over θ, the mean "
     "expected return of the worst 10 % of θ; a worst θ, the largest expected value of any. What is worst must be "
-    "chosen among noisy means, so two estimates in italics bracket it: chosen and scored on the same episodes, which "
-    "takes bad luck for hardness (pessimistic), and chosen on one half of the episodes and scored on the other "
-    "(optimistic); the number above them is corrected by the jackknife over episodes. “(plug-in)”: only the "
+    "chosen among noisy means, so two estimates in italics bracket it: chosen on one half of the episodes and "
+    "scored on the other (optimistic, the first), and chosen and scored on the same episodes, which takes bad luck for "
+    "hardness (pessimistic); the number above them is corrected by the jackknife over episodes. “(plug-in)”: only the "
     "pessimistic one is known. ↓ lower is better."
 )
 SUMMARY_REGRET = " Regret is against the exact optimum."

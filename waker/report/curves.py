@@ -153,10 +153,12 @@ def _draw(
             weight: dict[str, Any] = (
                 {"lw": 0.8, "alpha": 0.4, "ms": 2.5} if several else {"lw": 1.6, "alpha": 1.0, "ms": 3.5}
             )
-            panel.plot(one[over], one[column], look, marker=marker, color=colour, **weight)
+            # Dots may lie on the panel's edge, which would cut them in half.
+            panel.plot(one[over], one[column], look, marker=marker, color=colour, clip_on=not marker, **weight)
         if several:
             steps, mean = _mean_line(seeds, column, over)
-            panel.plot(steps, mean, look, marker="o" if len(steps) == 1 else "", color=colour, lw=2, ms=4)
+            marker = "o" if len(steps) == 1 else ""
+            panel.plot(steps, mean, look, marker=marker, color=colour, lw=2, ms=4, clip_on=not marker)
 
 
 def _mean_line(seeds: Sequence[pd.DataFrame], column: str, over: str) -> tuple[np.ndarray, np.ndarray]:

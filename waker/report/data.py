@@ -198,6 +198,16 @@ def hard_ids(runs: Sequence[RunData]) -> list[int]:
     return next((list(r.space["hard_ids"]) for r in runs if r.space.get("hard_ids")), [])
 
 
+def last_step(run: RunData) -> int | None:
+    """The last agent step that any of the run's rows tells: metrics are logged now and then, not at the end.
+
+    None where no row has one.
+    """
+    tables = (run.metrics, run.curriculum, run.evaluation, run.model_error, run.episodes)
+    steps = [int(rows["step"].max()) for rows in tables if "step" in rows and rows["step"].notna().any()]
+    return max(steps, default=None)
+
+
 def settings_of(run: RunData) -> dict[str, Any]:
     """The run's settings by dotted name; empty if it has none."""
     settings = run.config.get("config", run.config)

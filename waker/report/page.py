@@ -15,7 +15,7 @@ from waker.errors import UserError
 from waker.files import atomic
 from waker.names import printable
 from waker.report.blocks import Cell, HtmlTable
-from waker.report.data import RunData, by_domain, load_runs, settings_of
+from waker.report.data import RunData, by_domain, last_step, load_runs, settings_of
 from waker.report.sections import domain_sections
 from waker.report.style import colours
 
@@ -60,7 +60,7 @@ def render(runs: Sequence[RunData]) -> str:
         loader=jinja2.FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
     )
     blocks = environment.get_template("blocks.html").module
-    steps = [int(r.metrics["step"].max()) for r in runs if "step" in r.metrics]
+    steps = [step for step in map(last_step, runs) if step is not None]
     versions: dict[str, str] = next((r.config["versions"] for r in runs if r.config.get("versions")), {})
     facts = [
         ("runs", len(runs)),
@@ -109,12 +109,12 @@ def _runs_table(runs: Sequence[RunData]) -> HtmlTable:
     rows = []
     for run, flat in zip(runs, flats, strict=True):
         differing = "; ".join(f"{k} = {flat[k]}" for k in keys if k in flat)
-        steps = run.metrics["step"].max() if "step" in run.metrics else None
+        steps = last_step(run)
         updates = run.metrics["updates"].max() if "updates" in run.metrics else None
         rows.append(
             [
                 Cell(printable(run.label), colour=palette[run.sampler]),
-                Cell("–" if steps is None else f"{int(steps):,}".replace(",", " ")),
+                Cell("–" if steps is None else f"{steps:,}".replace(",", " ")),
                 Cell("–" if updates is None else f"{int(updates):,}".replace(",", " ")),
                 Cell(str(len(run.episodes)) if not run.episodes.empty else "–"),
                 Cell((run.config.get("git") or "–")[:10]),
