@@ -28,6 +28,7 @@ from waker.commands.arguments import parse
 from waker.commands.bench import BenchArgs
 from waker.commands.quickstart import plan
 from waker.commands.settings import parse_settings
+from waker.errors import BLEMISHED
 from waker.sealed import read_yaml, write_yaml
 from waker_envs import registry
 
@@ -152,7 +153,8 @@ def run_waker(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     elif verb == "adapt" and "--compile" in rest:  # a compiler would take minutes
         assert parse(AdaptArgs, rest, verb="adapt").compile == "compile"
     else:
-        assert main([verb, *rest, *SMALLEST.get(verb, [])]) == 0
+        # 3: policies for a task of the reader's own are left out where its function is not given, and that is told.
+        assert main([verb, *rest, *SMALLEST.get(verb, [])]) in ((0, BLEMISHED) if verb == "evaluate" else (0,))
 
 
 def run_python(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,13 @@ def folder(finished: Path, tmp_path: Path) -> Path:
 
 
 def told(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
-    """What compare and the report say, whether they do their work or refuse."""
+    """What compare says, whether it does its work or refuses, and what a report has to say of the run."""
+    main(["compare", str(folder)])
+    return "".join(capsys.readouterr()), " ".join(load_run(folder).lost)
+
+
+def told_on_the_page(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
+    """What compare and a report really say; a page takes seconds to draw."""
     main(["compare", str(folder)])
     compared = "".join(capsys.readouterr())
     page = folder.parent / "page.html"
@@ -71,7 +77,7 @@ def test_metrics_with_their_sums(folder: Path, capsys: pytest.CaptureFixture[str
 def test_settings_and_metrics_at_once_leave_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("config.yaml", "metrics.jsonl"):
         (folder / name).unlink()
-    for said in told(folder.parent, capsys):
+    for said in told_on_the_page(folder.parent, capsys):
         assert "ost: config.yaml" in said and "ost: all rows of metrics.jsonl" in said
 
 

@@ -76,7 +76,8 @@ def test_signals_at_any_time_of_the_start_are_one_line(tmp_path: Path) -> None:
         time.sleep(0.05 + 0.1 * n)
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=60)
-        assert (process.returncode, error) in ((130, "waker: stopped\n"), (0, ""), (130, ""))
+        # −SIGINT: all was done, and the interpreter's own end had put the system's handler back.
+        assert (process.returncode, error) in ((130, "waker: stopped\n"), (0, ""), (130, ""), (-signal.SIGINT, ""))
 
 
 SLOW = """
