@@ -123,8 +123,8 @@ def _write(path: Path, records: Mapping[str, NDArray[Any]]) -> None:
 
 def _read(path: Path, chunk: Chunk, replay: Replay) -> dict[str, NDArray[Any]]:
     try:
-        if path.stat().st_size != chunk["bytes"]:
-            raise CheckpointCorrupt(f"{path.name} has {path.stat().st_size} bytes instead of {chunk['bytes']}")
+        if (size := path.stat().st_size) != chunk["bytes"]:
+            raise CheckpointCorrupt(f"{path.name} is damaged (it has {size} bytes instead of {chunk['bytes']})")
         # Before a reader of archives meets it: damaged headers make those raise almost anything.
         if chunk.get("sha256", found := sha256(path)) != found:
             raise CheckpointCorrupt(f"{path.name} is damaged (its SHA-256 is another)")

@@ -106,7 +106,7 @@ def run_case(case: int, seed: int, base: Path, work: Path) -> dict[str, Any]:
     undamaged = json.loads((base / f"undamaged-{name}.json").read_text())
     detail = told(ended)
     if found == "done":
-        found, detail = _compared(name, ended, cwd, undamaged)
+        found, detail = _compared(name, ended, cwd, undamaged, path.relative_to(cwd / RUN))
     row = {
         "kind": f"{name}: {'truncation' if how.startswith('cut') else 'bit flip'} of {kind}",
         "command": f"{how} of {path.relative_to(cwd)}; {command_line(argv)}",
@@ -119,10 +119,19 @@ def run_case(case: int, seed: int, base: Path, work: Path) -> dict[str, Any]:
     return row
 
 
-def _compared(name: str, ended: warm.Ended, cwd: Path, undamaged: dict[str, Any]) -> tuple[str, str]:
-    """Verdict and detail of a verb that says it is done."""
+def tells_of(line: str, file: Path) -> bool:
+    """Whether a line tells of damage to a file of a run folder: it has a word for damage, and names the file.
+
+    The folder of a table or of a checkpoint is name enough, and so is the file that a file of checksums stands beside.
+    """
+    names = {*file.parts, file.stem} - {"checkpoints", "replay", "adapted", "state", "manifest"}
+    return bool(DAMAGE.search(line)) and any(name in line for name in names)
+
+
+def _compared(name: str, ended: warm.Ended, cwd: Path, undamaged: dict[str, Any], file: Path) -> tuple[str, str]:
+    """Verdict and detail of a verb that says it is done, with ``file`` of the run folder harmed."""
     lines = [line for line in text_of(ended.out + ended.err, cwd) if line not in undamaged["lines"]]
-    said = [line for line in lines if DAMAGE.search(line)]
+    said = [line for line in lines if tells_of(line, file)]
     try:
         changed = differences(undamaged["result"], result_of(name, ended, cwd))
     except RuntimeError as error:

@@ -14,6 +14,7 @@ import pytest
 
 from experiments.faults import command_lines, misbehaving
 from experiments.faults.damage import files_by_kind, flip_bit, kind_of, truncate
+from experiments.faults.damaged_runs import tells_of
 from experiments.faults.options import every_option, hostile
 from experiments.faults.rows import Rows, command_line, summary
 from experiments.faults.verdict import told, verdict
@@ -168,3 +169,19 @@ def test_a_slice_of_each_part_finds_no_fault(tmp_path: Path) -> None:
         assert list(found) == numbers
         assert set(found.values()) <= {"done", "refused", "stopped", "the same", "told"}
     assert "| kills | 1 | 0 | the same 1 |" in (tmp_path / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("line", "file", "tells"),
+    [
+        ("going on without ticks 0 to 4: ticks-0-4.npz is damaged (it has 3 bytes)", "replay/ticks-0-4.npz", True),
+        ("step-12-3 is not usable (…); trying the one before", "checkpoints/step-12-3/state.pt", True),
+        ("metrics.jsonl is damaged (line 3)", "metrics.sums", True),
+        ("rows of evaluation.parquet are lost", "evaluation.parquet/part-0-5.parquet", True),
+        ("task 'corner' is left out", "evaluation.parquet/part-0-5.parquet", False),
+        ("going on with config.yaml", "config.yaml", False),
+        ("theta_space.json is damaged", "config.yaml", False),
+    ],
+)
+def test_damage_is_told_only_by_a_line_that_names_the_file(line: str, file: str, tells: bool) -> None:
+    assert tells_of(line, Path(file)) is tells
