@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 import torch._inductor.config  # reads CXX at its import, once: tests that name another compiler must not be the first
 
 from waker.model import products
+from waker_envs.foreign import Stop
 
 torch.set_num_threads(1)
 
@@ -48,3 +50,15 @@ def float64() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(before)
+
+
+@pytest.fixture
+def signals_are_ours() -> Iterator[None]:
+    """As in the command line: only what its handlers raise is a signal."""
+
+    def handler(number: int, frame: object) -> None:
+        raise Stop(number)
+
+    before = signal.signal(signal.SIGINT, handler)
+    yield
+    signal.signal(signal.SIGINT, before)

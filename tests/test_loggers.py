@@ -1,21 +1,16 @@
-"""Metric means, sinks, tables and the progress line."""
+"""Metric means, and the sinks that rows of metrics go to."""
 
 from __future__ import annotations
 
-import errno
-import io
 import json
 import os
 import struct
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 import torch
 import wandb
-from rich.console import Console
 
 from tests.damage import cut, flip
 from waker.checkpoint import pack, unpack
@@ -23,8 +18,6 @@ from waker.errors import UserError
 from waker.files import Damaged
 from waker.loggers import Means, MultiSink, NotFinite, TensorBoardSink, WandbSink, make_sink, wandb_id, wandb_mode
 from waker.metrics_file import JsonlSink
-from waker.progress import Progress
-from waker.tables import Table, read_rows, write_rows
 
 
 def test_means_are_means_since_the_last_row() -> None:
@@ -275,241 +268,3 @@ def test_json_lines_are_always_written(tmp_path: Path) -> None:
     assert list(sink.sync()) == ["jsonl"]
     sink.close()
     assert len(read(tmp_path / "metrics.jsonl")) == 1
-
-
-def test_tables_keep_order_types_and_missing_values(tmp_path: Path) -> None:
-    table = Table(tmp_path / "episodes.parquet")
-    table.append(
-        [{"task": "a", "return": 1, "completion": None}, {"task": "b", "return": 2, "completion": float("nan")}]
-    )
-    assert table.save() == 2
-    table.append([{"task": "c", "return": 3, "completion": 0.5}])
-    assert table.save() == 3
-    assert table.save() == 3
-    frame = read_rows(tmp_path / "episodes.parquet")
-    assert frame["task"].tolist() == ["a", "b", "c"]
-    assert frame["return"].dtype == np.int64
-    assert frame["completion"].isna().tolist() == [True, True, False]
-    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "episodes.parquet"), frame)
-
-
-def test_tables_take_arrays_as_they_take_rows(tmp_path: Path) -> None:
-    rows, arrays = Table(tmp_path / "rows"), Table(tmp_path / "arrays")
-    for step in (1, 2):
-        shared = {"run": "r", "step": step}
-        values = {"theta_id": np.arange(3), "value": np.array([0.5, np.nan, step])}
-        arrays.append(values, shared)
-        rows.append([{k: v[i].item() for k, v in values.items()} for i in range(3)], shared)
-        for table in (rows, arrays):
-            table.append([{"run": "r", "step": 7, "theta_id": 9, "value": 1.0}])
-            table.append([])
-            table.append({})
-    assert rows.save() == arrays.save() == 8
-    pd.testing.assert_frame_equal(read_rows(tmp_path / "rows"), read_rows(tmp_path / "arrays"))
-    for table in (rows, arrays):
-        table.append({"theta_id": np.arange(2), "value": np.ones(2)}, {"run": "r", "step": 9})
-        table.append({"theta_id": np.arange(2), "value": np.ones(2)}, {"run": "r", "step": 8})
-        table.forget(9)
-        assert table.save() == 10
-
-
-def test_waiting_rows_take_a_bounded_memory_and_a_resume_removes_what_was_written_early(tmp_path: Path) -> None:
-    table = Table(tmp_path / "t")
-    column = np.zeros(100_000)
-    table.append({"row": column}, {"step": 0})
-    kept = table.save()
-    for step in range(1, 20):
-        table.append({"row": column}, {"step": step})
-        assert table._waiting <= 2 << 20
-    assert len(read_rows(tmp_path / "t")) > kept
-    again = Table(tmp_path / "t")
-    assert again.restore(kept, 0) == 0
-    assert len(read_rows(tmp_path / "t")) == kept
-
-
-def test_tables_are_cut_back_to_a_checkpoint(tmp_path: Path) -> None:
-    folder = tmp_path / "t.parquet"
-    table = Table(folder)
-    counts = []
-    for part in range(3):
-        table.append([{"row": 2 * part}, {"row": 2 * part + 1}])
-        counts.append(table.save())
-    (folder / ".tmp-part-0000000006-0000000008.parquet").write_bytes(b"torn")
-    again = Table(folder)
-    assert again.restore(counts[1], 0) == 0
-    again.append([{"row": 40}])
-    again.save()
-    assert read_rows(folder)["row"].tolist() == [0, 1, 2, 3, 40]
-    assert not list(folder.glob(".tmp-*"))
-
-
-def test_rows_that_wait_survive_a_save_that_fails(tmp_path: Path) -> None:
-    (tmp_path / "t").write_text("in the way")
-    table = Table(tmp_path / "t")
-    table.append([{"row": 1}])
-    with pytest.raises(OSError):
-        table.save()
-    (tmp_path / "t").unlink()
-    table.save()
-    assert read_rows(tmp_path / "t")["row"].tolist() == [1]
-
-
-def test_written_rows_replace_a_table(tmp_path: Path) -> None:
-    folder = tmp_path / "evaluation.parquet"
-    pd.DataFrame({"a": [1]}).to_parquet(folder)
-    assert read_rows(folder)["a"].tolist() == [1]
-    for values in ([1, 2, 3], [4]):
-        write_rows(folder, [{"a": v} for v in values])
-        assert read_rows(folder)["a"].tolist() == values
-    write_rows(folder, [])
-    assert read_rows(folder).empty
-    assert read_rows(tmp_path / "absent").empty
-
-
-def test_a_full_disk_keeps_the_table_that_was_to_be_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, single = tmp_path / "t.parquet", tmp_path / "f.parquet"
-    write_rows(folder, [{"a": v} for v in range(10)])
-    pd.DataFrame({"a": range(10)}).to_parquet(single)
-
-    def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", full)
-    for path in (folder, single):
-        with pytest.raises(OSError):
-            write_rows(path, [{"a": 1}])
-        assert read_rows(path)["a"].tolist() == list(range(10))
-
-
-def test_a_kill_while_a_table_is_replaced_neither_loses_nor_doubles_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "t.parquet"
-    table = Table(folder)
-    for value in range(3):
-        table.append([{"a": value}])
-        table.save()
-
-    class Killed(BaseException):
-        pass
-
-    unlink, left = Path.unlink, 1
-
-    def kill(path: Path, missing_ok: bool = False) -> None:
-        nonlocal left
-        if not left:
-            raise Killed
-        left -= 1
-        unlink(path, missing_ok)
-
-    monkeypatch.setattr(Path, "unlink", kill)
-    with pytest.raises(Killed):
-        write_rows(folder, [{"a": 7}, {"a": 8}])
-    monkeypatch.undo()
-    assert len(list(folder.glob("part-*"))) == 3
-    assert read_rows(folder)["a"].tolist() == [7, 8]
-    write_rows(folder, [{"a": 9}])
-    assert read_rows(folder)["a"].tolist() == pd.read_parquet(folder)["a"].tolist() == [9]
-
-
-def test_a_table_written_anew_is_cut_by_step_and_goes_on(tmp_path: Path) -> None:
-    folder = tmp_path / "t.parquet"
-    write_rows(folder, [{"step": step} for step in (10, 10, 20, 20, 30)])
-    write_rows(folder, [{"step": step} for step in (10, 20, 20, 30)])  # one of a checkpoint's five rows is gone
-    table = Table(folder)
-    assert table.restore(3, 20) == 1
-    table.append([{"step": 20}, {"step": 40}])
-    assert table.save() == 5
-    table.append([{"step": 20}])
-    table.forget(20)
-    assert table.save() == 2
-    assert read_rows(folder)["step"].tolist() == pd.read_parquet(folder)["step"].tolist() == [10, 40]
-    again = Table(folder)
-    assert again.restore(2, 40) == 0
-    again.append([{"step": 50}])
-    again.save()
-    assert read_rows(folder)["step"].tolist() == [10, 40, 50]
-
-
-def test_progress_draws_plain_lines_at_its_own_pace(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = 100.0
-    monkeypatch.setattr("waker.progress.time.monotonic", lambda: clock)
-    out = io.StringIO()
-    progress = Progress("run", 10_000, Console(file=out, width=40), every=10)
-    asked = 0
-
-    def theta() -> str:
-        nonlocal asked
-        asked += 1
-        return "size=4, slip=[x]"
-
-    progress.start()
-    for i in range(31):
-        clock = 100.0 + i
-        progress.update(100 * i, 10 * i, theta, "explore")
-        if i == 5:
-            progress.metrics({"loss/model": 0.125, "other": 1.0})
-    progress.note("saved")
-    progress.close()
-    lines = out.getvalue().splitlines()
-    assert len(lines) == 5
-    assert asked == 4
-    assert lines[3] == (
-        "run · explore step 3,000/10,000 · 300 updates · 10.0/s · 1:10 left · loss/model 0.125 · θ: size=4, slip=[x]"
-    )
-    assert lines[4] == "run · saved"
-    progress.metrics({"policy_loss": 1.0, "kl_loss": 2.0, "model_loss": 12345.0})
-    assert progress.line(1, 1, "").split(" · ")[-2:] == ["model loss 1.23e+04", "kl loss 2"]
-
-
-def plain_lines(monkeypatch: pytest.MonkeyPatch, label: str, total: int, seconds: float, theta: str) -> list[str]:
-    """What a run of 100 updates prints where there is no terminal, a fifth of its time being prefill."""
-    clock = 1000.0
-    monkeypatch.setattr("waker.progress.time.monotonic", lambda: clock)
-    out = io.StringIO()
-    progress = Progress(label, total, Console(file=out, width=40), updates=100)
-    progress.metrics({"model_loss": 1234.5, "kl_loss": 2.0, "ensemble_loss": 3.0, "credit": 4.0})
-    for i in range(1001):
-        clock = 1000.0 + seconds * i / 1000
-        progress.update(total * i // 1000, max(0, (i - 200) // 8), lambda: theta, "explore")
-    return out.getvalue().splitlines()
-
-
-@pytest.mark.parametrize(
-    ("seconds", "most"),
-    [(4.0, 1), (100.0, 12), (7200.0, 132)],  # at once; each tenth; every minute and each tenth
-)
-def test_where_no_terminal_is_a_line_comes_a_minute_or_at_each_tenth(
-    monkeypatch: pytest.MonkeyPatch, seconds: float, most: int
-) -> None:
-    lines = plain_lines(monkeypatch, "gridhazards/waker-m/plan2explore/seed-0", 2_000_000, seconds, "size=3, slip=0.25")
-    assert 0.8 * most <= len(lines) <= most
-    assert max(map(len, lines)) <= 120
-    if seconds > 50:
-        assert all(any(f"{n}0 updates" in line for line in lines) for n in range(1, 10))
-
-
-@pytest.mark.parametrize("label", ["run", "x" * 80, "a/long/name, " + ", ".join(f"task{k}" for k in range(30))])
-def test_a_plain_line_is_short_whatever_it_has_to_say(monkeypatch: pytest.MonkeyPatch, label: str) -> None:
-    theta = ", ".join(f"parameter{k}={k / 7:g}" for k in range(20))
-    lines = plain_lines(monkeypatch, label, 2_000_000, 600.0, theta)
-    assert max(map(len, lines)) <= 120
-    assert all("explore step" in line and "updates" in line for line in lines)
-
-
-def test_whoever_shows_the_newest_line_asks_for_more_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WAKER_PROGRESS_SECONDS", "2")
-    assert len(plain_lines(monkeypatch, "run", 1_000, 100.0, "")) > 45
-    monkeypatch.setenv("WAKER_PROGRESS_SECONDS", "often")
-    assert len(plain_lines(monkeypatch, "run", 1_000, 100.0, "")) < 13
-
-
-def test_progress_on_a_terminal_keeps_notes_and_clears_its_line() -> None:
-    out = io.StringIO()
-    progress = Progress("run", 100, Console(file=out, force_terminal=True, width=120))
-    progress.start()
-    progress.update(50, 5, lambda: "")
-    progress.note("saved")
-    progress.close()
-    assert "step 50/100" in out.getvalue()
-    assert "run · saved" in out.getvalue()

@@ -1,7 +1,9 @@
-"""Tables on damaged disks: rows that are read are those that were written, and what is lost is said."""
+"""Tables: rows come back in order, are cut back and replaced; damage to them is told and costs no other row."""
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -130,3 +132,157 @@ def test_parts_that_were_removed_are_missed(folder: Path) -> None:
         part.unlink()
     folder.rmdir()
     assert table.gone() == folder
+
+
+def test_tables_keep_order_types_and_missing_values(tmp_path: Path) -> None:
+    table = Table(tmp_path / "episodes.parquet")
+    table.append(
+        [{"task": "a", "return": 1, "completion": None}, {"task": "b", "return": 2, "completion": float("nan")}]
+    )
+    assert table.save() == 2
+    table.append([{"task": "c", "return": 3, "completion": 0.5}])
+    assert table.save() == 3
+    assert table.save() == 3
+    frame = read_rows(tmp_path / "episodes.parquet")
+    assert frame["task"].tolist() == ["a", "b", "c"]
+    assert frame["return"].dtype == np.int64
+    assert frame["completion"].isna().tolist() == [True, True, False]
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "episodes.parquet"), frame)
+
+
+def test_tables_take_arrays_as_they_take_rows(tmp_path: Path) -> None:
+    rows, arrays = Table(tmp_path / "rows"), Table(tmp_path / "arrays")
+    for step in (1, 2):
+        shared = {"run": "r", "step": step}
+        values = {"theta_id": np.arange(3), "value": np.array([0.5, np.nan, step])}
+        arrays.append(values, shared)
+        rows.append([{k: v[i].item() for k, v in values.items()} for i in range(3)], shared)
+        for table in (rows, arrays):
+            table.append([{"run": "r", "step": 7, "theta_id": 9, "value": 1.0}])
+            table.append([])
+            table.append({})
+    assert rows.save() == arrays.save() == 8
+    pd.testing.assert_frame_equal(read_rows(tmp_path / "rows"), read_rows(tmp_path / "arrays"))
+    for table in (rows, arrays):
+        table.append({"theta_id": np.arange(2), "value": np.ones(2)}, {"run": "r", "step": 9})
+        table.append({"theta_id": np.arange(2), "value": np.ones(2)}, {"run": "r", "step": 8})
+        table.forget(9)
+        assert table.save() == 10
+
+
+def test_waiting_rows_take_a_bounded_memory_and_a_resume_removes_what_was_written_early(tmp_path: Path) -> None:
+    table = Table(tmp_path / "t")
+    column = np.zeros(100_000)
+    table.append({"row": column}, {"step": 0})
+    kept = table.save()
+    for step in range(1, 20):
+        table.append({"row": column}, {"step": step})
+        assert table._waiting <= 2 << 20
+    assert len(read_rows(tmp_path / "t")) > kept
+    again = Table(tmp_path / "t")
+    assert again.restore(kept, 0) == 0
+    assert len(read_rows(tmp_path / "t")) == kept
+
+
+def test_tables_are_cut_back_to_a_checkpoint(tmp_path: Path) -> None:
+    folder = tmp_path / "t.parquet"
+    table = Table(folder)
+    counts = []
+    for part in range(3):
+        table.append([{"row": 2 * part}, {"row": 2 * part + 1}])
+        counts.append(table.save())
+    (folder / ".tmp-part-0000000006-0000000008.parquet").write_bytes(b"torn")
+    again = Table(folder)
+    assert again.restore(counts[1], 0) == 0
+    again.append([{"row": 40}])
+    again.save()
+    assert read_rows(folder)["row"].tolist() == [0, 1, 2, 3, 40]
+    assert not list(folder.glob(".tmp-*"))
+
+
+def test_rows_that_wait_survive_a_save_that_fails(tmp_path: Path) -> None:
+    (tmp_path / "t").write_text("in the way")
+    table = Table(tmp_path / "t")
+    table.append([{"row": 1}])
+    with pytest.raises(OSError):
+        table.save()
+    (tmp_path / "t").unlink()
+    table.save()
+    assert read_rows(tmp_path / "t")["row"].tolist() == [1]
+
+
+def test_written_rows_replace_a_table(tmp_path: Path) -> None:
+    folder = tmp_path / "evaluation.parquet"
+    pd.DataFrame({"a": [1]}).to_parquet(folder)
+    assert read_rows(folder)["a"].tolist() == [1]
+    for values in ([1, 2, 3], [4]):
+        write_rows(folder, [{"a": v} for v in values])
+        assert read_rows(folder)["a"].tolist() == values
+    write_rows(folder, [])
+    assert read_rows(folder).empty
+    assert read_rows(tmp_path / "absent").empty
+
+
+def test_a_full_disk_keeps_the_table_that_was_to_be_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, single = tmp_path / "t.parquet", tmp_path / "f.parquet"
+    write_rows(folder, [{"a": v} for v in range(10)])
+    pd.DataFrame({"a": range(10)}).to_parquet(single)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    for path in (folder, single):
+        with pytest.raises(OSError):
+            write_rows(path, [{"a": 1}])
+        assert read_rows(path)["a"].tolist() == list(range(10))
+
+
+def test_a_kill_while_a_table_is_replaced_neither_loses_nor_doubles_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "t.parquet"
+    table = Table(folder)
+    for value in range(3):
+        table.append([{"a": value}])
+        table.save()
+
+    class Killed(BaseException):
+        pass
+
+    unlink, left = Path.unlink, 1
+
+    def kill(path: Path, missing_ok: bool = False) -> None:
+        nonlocal left
+        if not left:
+            raise Killed
+        left -= 1
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", kill)
+    with pytest.raises(Killed):
+        write_rows(folder, [{"a": 7}, {"a": 8}])
+    monkeypatch.undo()
+    assert len(list(folder.glob("part-*"))) == 3
+    assert read_rows(folder)["a"].tolist() == [7, 8]
+    write_rows(folder, [{"a": 9}])
+    assert read_rows(folder)["a"].tolist() == pd.read_parquet(folder)["a"].tolist() == [9]
+
+
+def test_a_table_written_anew_is_cut_by_step_and_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "t.parquet"
+    write_rows(folder, [{"step": step} for step in (10, 10, 20, 20, 30)])
+    write_rows(folder, [{"step": step} for step in (10, 20, 20, 30)])  # one of a checkpoint's five rows is gone
+    table = Table(folder)
+    assert table.restore(3, 20) == 1
+    table.append([{"step": 20}, {"step": 40}])
+    assert table.save() == 5
+    table.append([{"step": 20}])
+    table.forget(20)
+    assert table.save() == 2
+    assert read_rows(folder)["step"].tolist() == pd.read_parquet(folder)["step"].tolist() == [10, 40]
+    again = Table(folder)
+    assert again.restore(2, 40) == 0
+    again.append([{"step": 50}])
+    again.save()
+    assert read_rows(folder)["step"].tolist() == [10, 40, 50]

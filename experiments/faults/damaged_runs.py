@@ -21,7 +21,7 @@ import numpy as np
 from experiments.faults import finished, warm
 from experiments.faults.damage import files_by_kind, flip_bit, truncate
 from experiments.faults.finished import AFTER, RUN, TASK
-from experiments.faults.outcome import TABLES, differences, outcome, text_of
+from experiments.faults.outcome import TABLES, changes, differences, outcome, text_of
 from experiments.faults.rows import command_line
 from experiments.faults.verdict import GOOD, told, verdict
 
@@ -132,10 +132,7 @@ def _compared(name: str, ended: warm.Ended, cwd: Path, undamaged: dict[str, Any]
     """Verdict and detail of a verb that says it is done, with ``file`` of the run folder harmed."""
     lines = [line for line in text_of(ended.out + ended.err, cwd) if line not in undamaged["lines"]]
     said = [line for line in lines if tells_of(line, file)]
-    try:
-        changed = differences(undamaged["result"], result_of(name, ended, cwd))
-    except RuntimeError as error:
-        changed = [f"result cannot be read: {str(error).strip().splitlines()[-1]}"]
+    changed = changes(undamaged["result"], lambda: result_of(name, ended, cwd))
     if said:
         return "told", said[0][:300]
     if not changed:

@@ -17,7 +17,7 @@ import numpy as np
 
 from experiments.faults import finished, warm
 from experiments.faults.finished import RUN, TASK, TINY
-from experiments.faults.outcome import differences, outcome
+from experiments.faults.outcome import changes, outcome
 from experiments.faults.rows import command_line
 from experiments.faults.verdict import told, verdict
 
@@ -94,10 +94,7 @@ def run_case(case: int, seed: int, base: Path, work: Path) -> dict[str, Any]:
         if fault:
             break
     if not fault:
-        try:
-            changed = differences(whole["outcome"], warm.call(outcome, cwd / CONFIGURATIONS[name][1]))
-        except RuntimeError as error:
-            changed = [f"result cannot be read: {str(error).strip().splitlines()[-1]}"]
+        changed = changes(whole["outcome"], lambda: warm.call(outcome, cwd / CONFIGURATIONS[name][1]))
         fault, detail = ("different" if changed else ""), ", ".join(changed)
     shutil.rmtree(work / f"kills-{case}", ignore_errors=True)
     return {

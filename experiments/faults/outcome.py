@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,14 @@ def outcome(folder: Path, wanted: Collection[str] | None = None) -> dict[str, st
 def differences(one: Mapping[str, str], two: Mapping[str, str]) -> list[str]:
     """Names of what differs between two outcomes."""
     return [name for name in sorted({*one, *two}) if one.get(name) != two.get(name)]
+
+
+def changes(one: Mapping[str, str], read: Callable[[], Mapping[str, str]]) -> list[str]:
+    """What differs between an outcome and the one that is to be read, that it cannot be read among it."""
+    try:
+        return differences(one, read())
+    except RuntimeError as error:
+        return [f"result cannot be read: {str(error).strip().splitlines()[-1]}"]
 
 
 def text_of(out: str, folder: Path) -> list[str]:
