@@ -30,6 +30,27 @@ def _tiles(n_slips: int, tile: int) -> TileSet:
     return TileSet([*floors, Wall(), Lava(), Goal("green"), Goal("blue"), Goal("red")], tile)
 
 
+def _rooms(size: float, density: float, slips: Sequence[float]) -> NDArray[np.float64]:
+    """The θ of one size and density, one for each slip."""
+    return np.array([(size, density, slip) for slip in slips])
+
+
+def _layout_counts(n_layouts: int | Sequence[int] | None, sizes: Sequence[int]) -> dict[int, int] | None:
+    """The number of layouts of each size; None where every episode has a fresh one.
+
+    Raises:
+        ValueError: no counts of at least 1, or not one for each size.
+    """
+    if n_layouts is None:
+        return None
+    each = sorted({int(size) for size in sizes})
+    if not isinstance(n_layouts, Sequence) or isinstance(n_layouts, str):
+        return dict.fromkeys(each, checked_count("n_layouts, if not None for fresh layouts,", n_layouts))
+    if len(n_layouts) != len(each):
+        raise ValueError(f"n_layouts {list(n_layouts)} must have one number for each of the sizes {each}")
+    return {s: checked_count(f"n_layouts for size {s}", n) for s, n in zip(each, n_layouts, strict=True)}
+
+
 class GridHazards(ParametricEnv):
     """
     ## Description
@@ -69,8 +90,9 @@ class GridHazards(ParametricEnv):
     DR is uniform over all combinations. `hardest` is the largest value of each; `hard` are the rooms of the largest
     size with hazards of which density or slip is at its largest: the longest ways, with most to lose on them.
 
-    Suites: `fresh` (all θ, with a layout never seen in training every episode) and `denser` (the largest size
-    with hazard density 0.3, each slip).
+    Suites. Harder: `fresh` (all θ, with a layout never seen in training every episode) and `denser` (the largest size
+    with hazard density 0.3, each slip). Different, but not harder: `emptier` (the largest size with half the smallest
+    positive density) and `oblong` (the θ of the largest size in rooms with two columns less).
 
     ## Starting state
 
@@ -93,7 +115,9 @@ class GridHazards(ParametricEnv):
         sizes: room sizes, each ≥ 3.
         densities: hazard densities, each in [0, 1), with room for the tiles.
         slips: slip probabilities, each in [0, 1]; at most four.
-        n_layouts: layouts for each (size, hazards); None = a fresh one every episode.
+        n_layouts: layouts for each (size, hazards): one number, or one for each size, smallest first; None = a fresh
+            one every episode.
+        shape: "square", or "oblong": two columns less, at least three.
         render_mode: None or "rgb_array".
 
     Raises:
@@ -113,7 +137,8 @@ class GridHazards(ParametricEnv):
         sizes: Sequence[int] = (3, 4, 5),
         densities: Sequence[float] = (0.0, 0.1, 0.2),
         slips: Sequence[float] = (0.0, 0.1),
-        n_layouts: int | None = 2,
+        n_layouts: int | Sequence[int] | None = 2,
+        shape: Literal["square", "oblong"] = "square",
     ) -> None:
         super().__init__(task, render_mode)
         check_choice("obs", obs, ("symbolic", "pixels"))
@@ -123,12 +148,12 @@ class GridHazards(ParametricEnv):
             raise ValueError(f"densities must be numbers of at least 0, got {list(densities)}")
         if not 1 <= len(slips) <= len(_FLOOR_COLOURS) or min(slips) < 0 or max(slips) > 1:
             raise ValueError(f"slips must be one to {len(_FLOOR_COLOURS)} probabilities, got {list(slips)}")
-        if n_layouts is not None:
-            checked_count("n_layouts, if not None for fresh layouts,", n_layouts)
+        check_choice("shape", shape, ("square", "oblong"))
+        self._oblong = shape == "oblong"
         for size, density in itertools.product(sizes, densities):
-            check_room(int(size), density)
+            check_room(*self._sides(size), density)
         self.obs_kind = obs
-        self.n_layouts = n_layouts
+        self._layouts = _layout_counts(n_layouts, sizes)
         self.frame = int(max(sizes))
         self.slips = tuple(sorted(float(s) for s in set(slips)))
         self.theta_space = self._space(sizes, densities)
@@ -146,7 +171,14 @@ class GridHazards(ParametricEnv):
         points = np.array(list(itertools.product(sorted(set(sizes)), sorted(set(densities)), self.slips)), float)
         top = points.max(0)
         hard = points[(points[:, 0] == top[0]) & (points[:, 1] > 0) & (points[:, 1:] == top[1:]).any(1)]
-        denser = [(top[0], 0.3, slip) for slip in self.slips]
+        positive = [density for density in densities if density > 0]
+        suites = {
+            "fresh": Suite(points, {"n_layouts": None}),
+            "denser": Suite(_rooms(top[0], 0.3, self.slips)),
+            "oblong": Suite(points[points[:, 0] == top[0]], {"shape": "oblong"}),
+        }
+        if positive:
+            suites["emptier"] = Suite(_rooms(top[0], min(positive) / 2, self.slips))
         return FiniteThetaSpace(
             [
                 Parameter("size", "side of the room", "cells"),
@@ -156,7 +188,7 @@ class GridHazards(ParametricEnv):
             points,
             hard=hard if len(hard) else None,
             hardest=top,
-            suites={"fresh": Suite(points, {"n_layouts": None}), "denser": Suite(np.array(denser))},
+            suites=suites,
         )
 
     @property
@@ -192,13 +224,18 @@ class GridHazards(ParametricEnv):
 
     def _draw(self, theta: Theta, rng: np.random.Generator) -> tuple[Layout, int, int]:
         """The layout and start cell of an episode: the first draws from its generator."""
-        index = int(rng.integers(_FIRST_FRESH, 1 << 62) if self.n_layouts is None else rng.integers(self.n_layouts))
-        layout = make_layout(self.frame, int(theta[0]), self._hazards(theta), index)
+        size = int(theta[0])
+        index = int(rng.integers(_FIRST_FRESH, 1 << 62) if self._layouts is None else rng.integers(self._layouts[size]))
+        layout = make_layout(self.frame, *self._sides(size), self._hazards(theta), index)
         return layout, layout.starts[int(rng.integers(len(layout.starts)))], index
 
-    @staticmethod
-    def _hazards(theta: Theta) -> int:
-        return hazard_count(int(theta[0]), float(theta[1]))
+    def _sides(self, size: float) -> tuple[int, int]:
+        """Rows and columns of a room."""
+        return int(size), max(3, int(size) - 2) if self._oblong else int(size)
+
+    def _hazards(self, theta: Theta) -> int:
+        rows, columns = self._sides(theta[0])
+        return hazard_count(rows * columns, float(theta[1]))
 
     @staticmethod
     def _episode_length(theta: Theta) -> int:
@@ -248,7 +285,8 @@ class GridHazards(ParametricEnv):
         _, _, index = self._episode(checked, seed)
         tile, length = TILES[self.tasks.index(task)], self._episode_length(checked)
         slip = self.slips[self._slip_level(checked)]
-        return action_values(self.frame, int(checked[0]), self._hazards(checked), index, slip, tile, length)
+        sides, hazards = self._sides(checked[0]), self._hazards(checked)
+        return action_values(self.frame, *sides, hazards, index, slip, tile, length)
 
     def optimal_policy(self, theta: ArrayLike, task: str, seed: int) -> NDArray[np.int64]:
         """An optimal action for each number of steps made and each cell, shape (4 · size, n²)."""

@@ -15,7 +15,7 @@ from waker_envs.grids.layouts import HAZARD, N_ACTIONS, Layout, make_layout
 
 @lru_cache(maxsize=1024)
 def action_values(
-    frame: int, size: int, hazards: int, index: int, slip: float, tile: int, length: int
+    frame: int, rows: int, columns: int, hazards: int, index: int, slip: float, tile: int, length: int
 ) -> NDArray[np.float64]:
     """Q[t, a, s]: the best expected sum of rewards from step t on, after action a in cell s.
 
@@ -25,7 +25,7 @@ def action_values(
     Returns:
         Shape (length, 5, frame²), read-only; meaningless for wall and hazard cells, where no step is taken.
     """
-    layout = make_layout(frame, size, hazards, index)
+    layout = make_layout(frame, rows, columns, hazards, index)
     alive = (layout.kinds != HAZARD).astype(np.float64)
     earned = (layout.kinds == tile).astype(np.float64)
     moves = np.asarray(layout.moves)  # (5, n²)
