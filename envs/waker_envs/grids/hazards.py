@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from waker_envs.api import FiniteThetaSpace, Parameter, ParametricEnv, Suite, Theta, Transition, UnknownTaskError
 from waker_envs.checked import check_choice, checked_count, checked_index
 from waker_envs.grids.hazards_exact import action_values, forward
-from waker_envs.grids.layouts import HAZARD, N_ACTIONS, TILES, WALL, Layout, check_room, hazard_count, make_layout
+from waker_envs.grids.layouts import HAZARD, N_ACTIONS, TILES, WALL, Layout, check_room, fits, hazard_count, make_layout
 from waker_envs.grids.pictures import PIXELS, Picture, TileSet, framed
 from waker_envs.predictions import certain
 
@@ -35,20 +35,42 @@ def _rooms(size: float, density: float, slips: Sequence[float]) -> NDArray[np.fl
     return np.array([(size, density, slip) for slip in slips])
 
 
-def _layout_counts(n_layouts: int | Sequence[int] | None, sizes: Sequence[int]) -> dict[int, int] | None:
-    """The number of layouts of each size; None where every episode has a fresh one.
+def _sides(size: float, oblong: bool) -> tuple[int, int]:
+    """Rows and columns of a room."""
+    return int(size), max(3, int(size) - 2) if oblong else int(size)
+
+
+Layouts = int | Sequence[int] | Sequence[Sequence[int]]
+"""Numbers of layouts: one for all, one for each size, or for each size one for each density."""
+
+
+def _layout_counts(
+    n_layouts: Layouts | None, sizes: Sequence[int], densities: Sequence[float]
+) -> dict[int, list[int]] | None:
+    """By size the number of layouts of each density, least first; None where every episode has a fresh one.
 
     Raises:
-        ValueError: no counts of at least 1, or not one for each size.
+        ValueError: no counts of at least 1, or not one for each.
     """
     if n_layouts is None:
         return None
-    each = sorted({int(size) for size in sizes})
-    if not isinstance(n_layouts, Sequence) or isinstance(n_layouts, str):
-        return dict.fromkeys(each, checked_count("n_layouts, if not None for fresh layouts,", n_layouts))
-    if len(n_layouts) != len(each):
-        raise ValueError(f"n_layouts {list(n_layouts)} must have one number for each of the sizes {each}")
-    return {s: checked_count(f"n_layouts for size {s}", n) for s, n in zip(each, n_layouts, strict=True)}
+    rows = zip(sizes, _one_each("size", sizes, n_layouts), strict=True)
+    name = "n_layouts, if not None for fresh layouts,"
+    return {s: [checked_count(name, n) for n in _one_each("density", densities, here)] for s, here in rows}
+
+
+def _nearest(values: Sequence[float], value: float) -> int:
+    """The place of the nearest of ``values``."""
+    return int(np.argmin([abs(known - value) for known in values]))
+
+
+def _one_each(what: str, of: Sequence[float], given: Any) -> Sequence[Any]:
+    """``given`` for each, or one for each where it is a sequence."""
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        return [given] * len(of)
+    if len(given) != len(of):
+        raise ValueError(f"n_layouts {list(given)} must have one entry for each {what}, {list(of)}")
+    return given
 
 
 class GridHazards(ParametricEnv):
@@ -115,8 +137,8 @@ class GridHazards(ParametricEnv):
         sizes: room sizes, each ≥ 3.
         densities: hazard densities, each in [0, 1), with room for the tiles.
         slips: slip probabilities, each in [0, 1]; at most four.
-        n_layouts: layouts for each (size, hazards): one number, or one for each size, smallest first; None = a fresh
-            one every episode.
+        n_layouts: layouts for each (size, hazards): one number, or one for each size, smallest first, or for each size
+            one for each density; None = a fresh one every episode.
         shape: "square", or "oblong": two columns less, at least three.
         render_mode: None or "rgb_array".
 
@@ -137,7 +159,7 @@ class GridHazards(ParametricEnv):
         sizes: Sequence[int] = (3, 4, 5),
         densities: Sequence[float] = (0.0, 0.1, 0.2),
         slips: Sequence[float] = (0.0, 0.1),
-        n_layouts: int | Sequence[int] | None = 2,
+        n_layouts: Layouts | None = 2,
         shape: Literal["square", "oblong"] = "square",
     ) -> None:
         super().__init__(task, render_mode)
@@ -151,9 +173,10 @@ class GridHazards(ParametricEnv):
         check_choice("shape", shape, ("square", "oblong"))
         self._oblong = shape == "oblong"
         for size, density in itertools.product(sizes, densities):
-            check_room(*self._sides(size), density)
+            check_room(*_sides(size, self._oblong), density)
         self.obs_kind = obs
-        self._layouts = _layout_counts(n_layouts, sizes)
+        self.densities = tuple(sorted(set(densities)))
+        self._layouts = _layout_counts(n_layouts, sorted({int(size) for size in sizes}), self.densities)
         self.frame = int(max(sizes))
         self.slips = tuple(sorted(float(s) for s in set(slips)))
         self.theta_space = self._space(sizes, densities)
@@ -171,14 +194,15 @@ class GridHazards(ParametricEnv):
         points = np.array(list(itertools.product(sorted(set(sizes)), sorted(set(densities)), self.slips)), float)
         top = points.max(0)
         hard = points[(points[:, 0] == top[0]) & (points[:, 1] > 0) & (points[:, 1:] == top[1:]).any(1)]
-        positive = [density for density in densities if density > 0]
         suites = {
             "fresh": Suite(points, {"n_layouts": None}),
             "denser": Suite(_rooms(top[0], 0.3, self.slips)),
-            "oblong": Suite(points[points[:, 0] == top[0]], {"shape": "oblong"}),
         }
-        if positive:
+        if positive := [density for density in densities if density > 0]:
             suites["emptier"] = Suite(_rooms(top[0], min(positive) / 2, self.slips))
+        oblong = _sides(top[0], oblong=True)
+        if oblong != _sides(top[0], oblong=False) and fits(*oblong, top[1]):
+            suites["oblong"] = Suite(points[points[:, 0] == top[0]], {"shape": "oblong"})
         return FiniteThetaSpace(
             [
                 Parameter("size", "side of the room", "cells"),
@@ -225,16 +249,15 @@ class GridHazards(ParametricEnv):
     def _draw(self, theta: Theta, rng: np.random.Generator) -> tuple[Layout, int, int]:
         """The layout and start cell of an episode: the first draws from its generator."""
         size = int(theta[0])
-        index = int(rng.integers(_FIRST_FRESH, 1 << 62) if self._layouts is None else rng.integers(self._layouts[size]))
-        layout = make_layout(self.frame, *self._sides(size), self._hazards(theta), index)
+        if self._layouts is None:
+            index = int(rng.integers(_FIRST_FRESH, 1 << 62))
+        else:
+            index = int(rng.integers(self._layouts[size][_nearest(self.densities, theta[1])]))
+        layout = make_layout(self.frame, *_sides(size, self._oblong), self._hazards(theta), index)
         return layout, layout.starts[int(rng.integers(len(layout.starts)))], index
 
-    def _sides(self, size: float) -> tuple[int, int]:
-        """Rows and columns of a room."""
-        return int(size), max(3, int(size) - 2) if self._oblong else int(size)
-
     def _hazards(self, theta: Theta) -> int:
-        rows, columns = self._sides(theta[0])
+        rows, columns = _sides(theta[0], self._oblong)
         return hazard_count(rows * columns, float(theta[1]))
 
     @staticmethod
@@ -242,7 +265,7 @@ class GridHazards(ParametricEnv):
         return 4 * int(theta[0])
 
     def _slip_level(self, theta: Theta) -> int:
-        return int(np.argmin([abs(slip - theta[2]) for slip in self.slips]))
+        return _nearest(self.slips, theta[2])
 
     def _classes(self, layout: Layout, level: int) -> NDArray[np.int64]:
         """Observed classes, shape (n²,): a floor class for the slip level, then the other kinds."""
@@ -285,7 +308,7 @@ class GridHazards(ParametricEnv):
         _, _, index = self._episode(checked, seed)
         tile, length = TILES[self.tasks.index(task)], self._episode_length(checked)
         slip = self.slips[self._slip_level(checked)]
-        sides, hazards = self._sides(checked[0]), self._hazards(checked)
+        sides, hazards = _sides(checked[0], self._oblong), self._hazards(checked)
         return action_values(self.frame, *sides, hazards, index, slip, tile, length)
 
     def optimal_policy(self, theta: ArrayLike, task: str, seed: int) -> NDArray[np.int64]:

@@ -42,6 +42,12 @@ def hazard_count(cells: int, density: float) -> int:
     return max(int(density * cells + 0.5), int(density > 0))
 
 
+def fits(rows: int, columns: int, density: float) -> bool:
+    """Whether three tiles and a start have a place beside the hazards."""
+    cells = rows * columns
+    return hazard_count(cells, density) <= cells - len(TILES) - 1
+
+
 def check_room(rows: int, columns: int, density: float) -> None:
     """Refuse a room too full for three tiles and a start.
 
@@ -50,7 +56,7 @@ def check_room(rows: int, columns: int, density: float) -> None:
     """
     cells = rows * columns
     most = cells - len(TILES) - 1
-    if hazard_count(cells, density) > most:
+    if not fits(rows, columns, density):
         raise ValueError(
             f"hazard density {density:g} leaves no room for three tiles and a start in a room of {rows} × {columns} "
             f"cells; at most {most / cells:.2f} fits"
