@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.evaluation.line import CELLS, LENGTH, SLIPS, Line, LineModel, line_moves
-from waker.evaluation import planned
+from waker.evaluation import learned_table, planned
 from waker.evaluation.learned_table import PlannedModel, learned_tables
 from waker.evaluation.pieces import Piece, Pieces
 from waker.evaluation.plan import Episode, plan_episodes
@@ -104,6 +104,14 @@ def test_rooms_of_several_sizes_are_asked_about_side_by_side() -> None:
     np.testing.assert_allclose(part.move, line_moves()[0][:, [0, 1, 4]][:, :, [0, 1, 4]], atol=1e-6)
 
 
+def test_a_room_that_is_too_large_to_be_asked_about_at_once_is_asked_about_in_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = rows_of(LineModel(line_moves()))
+    monkeypatch.setattr(learned_table, "DRAWS", 2 * 64 * 2)  # two states at a time
+    assert repr(rows_of(LineModel(line_moves()))) == repr(whole)
+
+
 def test_episodes_that_differ_in_their_start_share_a_room() -> None:
     model = LineModel(line_moves())
     rows_of(model)
@@ -162,7 +170,7 @@ def hazards() -> tuple[WorldModel, Any, Any, list[Episode]]:
 
 
 def test_an_evaluation_that_was_stopped_ends_with_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planned, "_DRAWS", 1200)
+    monkeypatch.setattr(planned, "DRAWS", 1200)
     model, make, env, episodes = hazards()
     plan = functools.partial(planned_rows, model, make, spec_of(env), env.theta_space, episodes, 4)
     whole = plan()

@@ -1,6 +1,7 @@
 """What a world model believes of small rooms, asked state by state: its dynamics and rewards as a table.
 
-Called by :mod:`waker.evaluation.planned`. N states of several rooms side by side, A actions, K tasks, n latent samples.
+Called by :mod:`waker.evaluation.planned`. N states of several rooms side by side, n of them at once, A
+actions, K tasks.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from waker.evaluation.open_loop import Model
 from waker.model.rssm import State
 from waker.spaces import ObservationKey
 from waker_envs.tabular import Floats
+
+DRAWS = 16384
+"""Latent samples decoded at once: enough to fill the matrix units, small enough for any memory."""
 
 States = Mapping[str, NDArray[Any]]
 """A room's states as observations by key, each (S, ...)."""
@@ -63,28 +67,32 @@ def learned_tables(
         keys: of the observation; rooms differ in no key that is not categorical.
         rooms: the states of each.
         actions: A.
-        samples: n, of the prior after each pair.
+        samples: of the prior after each pair.
     """
-    sizes = [len(next(iter(room.values()))) for room in rooms]
-    feature = _outcomes(model, _filtered(model, rooms, actions, device), actions, samples)  # (N A n F)
-    decoded = model.decoder(feature)
-    chances = {
-        key.name: model.decoder.layout(key.name).log_probabilities(decoded[key.name])  # (N A n V widest)
-        for key in keys
-        if key.kind == "categorical" and any(_varying(room[key.name]).size for room in rooms)
-    }
-    goes_on = model.continue_probability(feature)
-    reward = model.rewards.predict(feature.flatten(0, 2).unsqueeze(0))  # (K, N·A·n)
-    reward = reward.unflatten(1, (-1, actions, samples)).mean(3)
-    tables, first = [], 0
-    for size, room in zip(sizes, rooms, strict=True):
-        rows = slice(first, first + size)
-        arrive = _arrival(room, {name: chance[rows] for name, chance in chances.items()})  # (S, A, n, S)
-        move = (arrive * goes_on[rows].unsqueeze(-1)).mean(2).transpose(0, 1)
-        own = reward[:, rows].transpose(1, 2)  # k s a -> k a s
-        tables.append(LearnedTable(move.cpu().double().numpy(), own.cpu().double().numpy()))
-        first += size
-    return tables
+    edges = np.concatenate([[0], np.cumsum([len(next(iter(room.values()))) for room in rooms])]).tolist()
+    varying = [key.name for key in keys if any(_varying(room[key.name]).size for room in rooms)]
+    state = _filtered(model, rooms, actions, device)
+    moves: list[list[Tensor]] = [[] for _ in rooms]
+    rewards: list[Tensor] = []
+    at_once = max(1, DRAWS // (actions * samples))
+    for first in range(0, edges[-1], at_once):
+        last = min(first + at_once, edges[-1])
+        part = State(state.stoch[first:last], state.deter[first:last])
+        feature = _outcomes(model, part, actions, samples)  # (n A samples F)
+        decoded, goes_on = model.decoder(feature), model.continue_probability(feature)
+        chances = {name: model.decoder.layout(name).log_probabilities(decoded[name]) for name in varying}
+        earned = model.rewards.predict(feature.flatten(0, 2).unsqueeze(0)).unflatten(1, (-1, actions, samples))
+        rewards.append(earned.mean(3))  # k n a samples -> k n a
+        for room, move, begin, end in zip(rooms, moves, edges[:-1], edges[1:], strict=True):
+            rows = slice(max(begin, first) - first, max(min(end, last) - first, 0))
+            if rows.start < rows.stop:
+                arrive = _arrival(room, {name: chance[rows] for name, chance in chances.items()})
+                move.append((arrive * goes_on[rows].unsqueeze(-1)).mean(2))  # s a samples s' -> s a s'
+    reward = torch.cat(rewards, 1).transpose(1, 2).cpu().double().numpy()  # k n a -> k a n
+    return [
+        LearnedTable(torch.cat(move).transpose(0, 1).cpu().double().numpy(), reward[:, :, begin:end])
+        for move, begin, end in zip(moves, edges[:-1], edges[1:], strict=True)
+    ]
 
 
 def _filtered(model: PlannedModel, rooms: Sequence[States], actions: int, device: torch.device | str) -> State:
@@ -97,7 +105,7 @@ def _filtered(model: PlannedModel, rooms: Sequence[States], actions: int, device
 
 
 def _outcomes(model: PlannedModel, state: State, actions: int, samples: int) -> Tensor:
-    """Features drawn from the prior after each action in each state, (N, A, n, F)."""
+    """Features drawn from the prior after each action in each state, (n, A, samples, F)."""
     n = len(state.deter)
     action = torch.eye(actions, device=state.deter.device).expand(n, -1, -1).flatten(0, 1)  # (n a) A
     before = State(state.stoch.repeat_interleave(actions, 0), state.deter.repeat_interleave(actions, 0))

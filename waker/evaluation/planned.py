@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from waker.constructors import close
 from waker.evaluation.exact import Exact
-from waker.evaluation.learned_table import PlannedModel, States, learned_tables
+from waker.evaluation.learned_table import DRAWS, PlannedModel, States, learned_tables
 from waker.evaluation.pieces import Piece, Pieces
 from waker.evaluation.plan import Episode, stream, theta_columns
 from waker.evaluation.regret import EXACT
@@ -32,9 +32,6 @@ from waker.names import PLANNED
 from waker.spaces import EnvSpec
 from waker_envs.api import ThetaSpace
 from waker_envs.tabular import Floats, TabularMDP, action_values, by_key, policy_values
-
-_DRAWS = 16384
-"""Latent samples of one call of the model: enough to fill the matrix units, small enough for any memory."""
 
 
 class Room(NamedTuple):
@@ -153,7 +150,7 @@ def _portions(rooms: Sequence[Room], actions: int, samples: int, done: int) -> I
     first, draws = 0, 0
     for number, room in enumerate(rooms):
         own = room.table.move.shape[1] * actions * samples
-        if draws and draws + own > _DRAWS:
+        if draws and draws + own > DRAWS:
             if first >= done:
                 yield slice(first, number)
             first, draws = number, 0
