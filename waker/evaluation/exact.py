@@ -69,6 +69,10 @@ class Exact:
 
         return self._asked("predict", call, ask) or {}
 
+    def has_tables(self, env: Any) -> bool:
+        """Whether the family offers tables at all."""
+        return bool(self._asked("tabular", "tabular", lambda: hasattr(env.unwrapped, "tabular")))
+
     def tabular(self, env: Any, episode: Episode) -> TabularMDP | None:
         """The episode as a table; None where the family has none."""
 

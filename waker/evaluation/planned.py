@@ -120,6 +120,9 @@ def _rooms(
         kinds.setdefault(repr(sorted(episode.env_kwargs.items())), []).append(number)
     for numbers in kinds.values():
         for env in environments(make, spec, episodes[numbers[0]], 1):
+            if not exact.has_tables(env):
+                close(env, spec.env_id)
+                return places, []
             for number in numbers:
                 if (table := exact.tabular(env, episodes[number])) is not None:
                     at, _ = rooms.setdefault(_digest(table), (len(rooms), Room(table, _states(spec, table))))

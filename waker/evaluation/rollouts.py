@@ -75,8 +75,9 @@ def evaluate(
 
     Returns:
         One row for each (episode, task): task, policy, suite, theta_id, theta_<name>…, episode_seed, return
-        (undiscounted sum), completion (NaN if the environment reports none), optimal_return (NaN where it cannot
-        be computed), length in agent steps.
+        (undiscounted sum), exact_value (the same where neither policy nor episode has any chance left once it has
+        begun, so that it is the policy's expected return; else NaN), completion (NaN if the environment reports none),
+        optimal_return (NaN where it cannot be computed), length in agent steps.
 
     Raises:
         UserError: a task that the player or the environment does not have; an environment that fails.
