@@ -149,7 +149,9 @@ def laptop() -> Config:
             log_every=50,
         ),
         # Many short episodes of few start states and samples: the θ are told apart far better, for less.
-        evaluation=EvalConfig(every=10_000, episodes=180, suite_episodes=36, model_episodes=16, samples=32),
+        evaluation=EvalConfig(
+            every=10_000, episodes=180, suite_episodes=36, planned_episodes=180, model_episodes=16, samples=32
+        ),
     )
 
 
@@ -240,7 +242,7 @@ def tiny() -> Config:
             save_every=80,
             log_every=2,
         ),
-        evaluation=EvalConfig(episodes=6, suite_episodes=2, model_episodes=1, horizon=3, samples=8),
+        evaluation=EvalConfig(episodes=6, suite_episodes=2, planned_episodes=6, model_episodes=1, horizon=3, samples=8),
     )
 
 

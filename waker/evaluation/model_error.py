@@ -41,7 +41,7 @@ from waker.evaluation.exact import Exact
 from waker.evaluation.factors import misplaced, total_variation, without_sampling_error
 from waker.evaluation.open_loop import Model, Prediction, predict
 from waker.evaluation.pieces import Piece, Pieces
-from waker.evaluation.plan import Episode, dr_thetas, episode_seeds, spread, stream, theta_columns
+from waker.evaluation.plan import MOST_THETA, Episode, dr_thetas, episode_seeds, spread, stream, theta_columns
 from waker.evaluation.rollouts import MakeEnv, Row, torch_seed
 from waker.evaluation.sources import RANDOM_ONLY, Source
 from waker.evaluation.trajectories import Trajectory, as_batch, collect
@@ -54,8 +54,6 @@ from waker_envs.api import FiniteThetaSpace, ParametricEnv, ThetaSpace
 from waker_envs.predictions import is_joint, not_covered
 
 SUITE = "model error"
-MOST_THETA = 200
-"""θ measured at most (evenly spaced in a larger space; shared alike by the domains of one that has several)."""
 CONTINUOUS_THETA = 64
 """θ drawn from a continuous space."""
 LONGEST = 256

@@ -27,6 +27,10 @@ TITLES = {
     "fraction_of_optimum": "share of optimum",
     "mean_regret": "mean regret",
     "worst_regret": "worst-θ regret",
+    "planned_fraction_of_optimum": "share of optimum, plan in the model",
+    "planned_mean_regret": "mean regret: the model's part",
+    "planned_worst_regret": "worst-θ regret, plan in the model",
+    "actor_share": "the actor's part, of the optimum",
     "completion": "completion",
     "worst_model_error": "worst-θ model error",
     "mean_model_error": "mean model error",
@@ -40,11 +44,15 @@ TITLES = {
 }
 """Quantity → heading. ``return_<suite>`` are mean returns of the suites beyond DR."""
 LOWER_IS_BETTER = {
-    *("mean_regret", "worst_regret", "worst_model_error", "mean_model_error"),
+    *("mean_regret", "worst_regret", "planned_mean_regret", "planned_worst_regret", "actor_share"),
+    *("worst_model_error", "mean_model_error"),
     *("model_error_random", "model_error_explorer", "model_error_tasks"),
 }
 NEUTRAL = {"hard_share", "exact_share", "estimate_rank", "estimate_rank_ceiling"}
-SHARES = {"fraction_of_optimum", "completion", "hard_share", "exact_share"}
+SHARES = {
+    *("fraction_of_optimum", "planned_fraction_of_optimum", "actor_share"),
+    *("completion", "hard_share", "exact_share"),
+}
 """Quantities shown in per cent."""
 _WITHIN = {"completion", "hard_share", "exact_share"}
 """Those that cannot leave [0, 1], nor can their intervals."""
