@@ -128,7 +128,7 @@ def _evaluate(
         for kind, jobs in enumerate(alike):
             if kind < state["kind"]:
                 continue
-            envs = _made(make_env, spec, jobs[0][0], min(slots, len(jobs)))
+            envs = environments(make_env, spec, jobs[0][0], min(slots, len(jobs)))
             game = Game(player, envs, spec, space, jobs, rewards, policy, exact)
             if kind == state["kind"] and state["playing"] is not None:
                 game.restore(state["playing"])
@@ -155,7 +155,7 @@ def _evaluate(
     return rows
 
 
-def _made(make_env: MakeEnv, spec: EnvSpec, episode: Episode, n: int) -> list[ParametricEnv]:
+def environments(make_env: MakeEnv, spec: EnvSpec, episode: Episode, n: int) -> list[ParametricEnv]:
     """n environments for episodes like this one; none for a suite whose environments cannot be made, which is told.
 
     Raises:

@@ -15,10 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from waker_envs.api import FiniteThetaSpace, Parameter, ParametricEnv, Suite, Theta, Transition, UnknownTaskError
 from waker_envs.checked import check_choice, checked_count, checked_index
-from waker_envs.grids.hazards_exact import action_values, forward
+from waker_envs.grids.hazards_exact import action_values, forward, room_table
 from waker_envs.grids.layouts import HAZARD, N_ACTIONS, TILES, WALL, Layout, check_room, hazard_count, make_layout
 from waker_envs.grids.pictures import PIXELS, Picture, TileSet, framed
 from waker_envs.predictions import certain
+from waker_envs.tabular import TabularMDP
 
 _FLOOR_COLOURS = (None, "purple", "yellow", "grey")
 _FIRST_FRESH = 1 << 32  # fresh layouts never coincide with the numbered ones
@@ -253,6 +254,27 @@ class GridHazards(ParametricEnv):
     def optimal_policy(self, theta: ArrayLike, task: str, seed: int) -> NDArray[np.int64]:
         """An optimal action for each number of steps made and each cell, shape (4 · size, n²)."""
         return self.action_values(theta, task, seed).argmax(1)
+
+    def tabular(self, theta: ArrayLike, seed: int) -> TabularMDP:
+        """The whole episode as a table; see :class:`~waker_envs.tabular.TabularMDP`.
+
+        Raises:
+            NotImplementedError: pixel observations, which have no categories to tell states by.
+            ThetaError: θ is neither in the space nor in a suite.
+        """
+        if self.obs_kind == "pixels":
+            raise NotImplementedError("a picture has no categories to tell states by")
+        checked = self._checked(theta)
+        layout, start, index = self._episode(checked, seed)
+        level, hazards = self._slip_level(checked), self._hazards(checked)
+        cells, move, reward = room_table(self.frame, int(checked[0]), hazards, index, self.slips[level])
+        room = np.broadcast_to(self._classes(layout, level), (len(cells), self.frame**2))
+        states = {"agent": np.stack(np.divmod(cells, self.frame), 1), "cells": room}
+        return TabularMDP(states, move, reward, int(np.searchsorted(cells, start)), self._episode_length(checked))
+
+    def deterministic(self, theta: ArrayLike) -> bool:
+        """Whether nothing in an episode of θ is random once it has begun: no slip."""
+        return self.slips[self._slip_level(self._checked(theta))] == 0.0
 
     def predict(
         self, theta: ArrayLike, seed: int, observation: Any, actions: ArrayLike
