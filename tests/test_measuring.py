@@ -114,9 +114,10 @@ def test_measuring_a_real_model_moves_no_other_chance(tmp_path: Path) -> None:
     assert ((newest > 0) & (newest <= 1)).all()  # total variation, of all 18 θ
 
 
-def test_a_run_of_a_real_model_goes_on_bit_for_bit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sampler", ["error-oracle", "regret-oracle"])
+def test_a_run_of_a_real_model_goes_on_bit_for_bit(tmp_path: Path, sampler: str) -> None:
     tiny = PRESETS["tiny"]()
-    oracle = CurriculumConfig(sampler="error-oracle", memory_updates=10.0, oracle_interval=40)
+    oracle = CurriculumConfig(sampler=sampler, memory_updates=10.0, oracle_interval=40)
     config = replace(tiny, curriculum=oracle)
     family = Family.of(config)
     made = parts_of(config, family, lambda agent, curriculum: {})
@@ -152,7 +153,7 @@ def test_what_it_costs_is_told_apart_from_training(tmp_path: Path) -> None:
 
 def test_who_cannot_measure_says_so_before_anything_is_trained(tmp_path: Path) -> None:
     wanted = replace(PRESETS["tiny"](), curriculum=CurriculumConfig(sampler="error-oracle", oracle_error="bleu"))
-    with pytest.raises(UserError, match="asks for 'bleu', which cannot be measured in waker/GridHazards-v0.*one_step"):
+    with pytest.raises(UserError, match="asks for 'bleu', which cannot be measured in waker/GridHazards-v0"):
         train_run(wanted, tmp_path)
     assert not list(tmp_path.iterdir())
     with pytest.raises(ValueError, match="nobody to make them"):
@@ -184,7 +185,7 @@ def test_somebody_else_s_sampler_is_told_the_truth_it_asks_for(tmp_path: Path, m
 
     def factory(space: Any, config: CurriculumConfig, rng: np.random.Generator, samples: int) -> Curriculum:
         made.append(Worst(space, rng))
-        return made[-1]  # type: ignore[return-value]
+        return made[-1]
 
     monkeypatch.setitem(curricula._FACTORIES, "worst", factory)
     tiny = replace(PRESETS["tiny"](), curriculum=CurriculumConfig(sampler="worst"))

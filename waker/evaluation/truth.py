@@ -4,8 +4,10 @@ Made by :mod:`waker.assembly`; called by the session when a curriculum's measure
 (:class:`waker.curriculum.api.Informed`), and once before a run begins. A curriculum that is told the truth is a
 control: it shows what an estimate of the same quantity could gain, and costs held-out episodes of every θ each time.
 
-Metrics are those of :mod:`waker.evaluation.model_error`, measured as evaluations measure them. Episodes are the
-measurement's own: fixed by the run's seed and the step, other ones each time, and none that an evaluation meets.
+Metrics are those of :mod:`waker.evaluation.model_error`, measured as evaluations measure them, and
+``planned_regret_mean`` and ``planned_regret_worst``: the regret of plans that are optimal in the model
+(:mod:`waker.evaluation.planned`), over tasks, in families with exact tables. Episodes are the measurement's own: fixed
+by the run's seed and the step, other ones each time, and none that an evaluation meets.
 """
 
 from __future__ import annotations
@@ -23,7 +25,10 @@ from waker.config import EvalConfig
 from waker.curriculum.api import Floats, Wanted
 from waker.errors import UserError
 from waker.evaluation import model_error
+from waker.evaluation.learned_table import PlannedModel
+from waker.evaluation.model_error import held_out_episodes
 from waker.evaluation.open_loop import Model
+from waker.evaluation.planned import planned_rows
 from waker.evaluation.ranking import steps_ahead
 from waker.evaluation.rollouts import MakeEnv
 from waker.evaluation.sources import RANDOM_ONLY, Source, pooled
@@ -31,6 +36,9 @@ from waker.seeding import seed_for
 from waker.spaces import EnvSpec
 from waker_envs.api import FiniteThetaSpace
 from waker_envs.foreign import Failed
+
+REGRETS = ("planned_regret_mean", "planned_regret_worst")
+"""Over tasks."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,7 @@ class Truth:
     device: str = "cpu"
     sources: Sequence[Source] = RANDOM_ONLY
 
-    def measure(self, model: Model, wanted: Wanted, step: int) -> Floats:
+    def measure(self, model: PlannedModel, wanted: Wanted, step: int) -> Floats:
         """The first of the wanted metrics that most θ have, (M,).
 
         Of more than 200 θ that many are measured; the others take the value of the nearest that was. A θ without a
@@ -64,16 +72,16 @@ class Truth:
             Paused: a signal has come, and nothing has been measured.
         """
         ids = model_error.measured_ids(self.space)
-        found = self._errors(model, wanted, ids, step)
+        found = self._found(model, wanted, ids, step)
         values = _first(found, wanted, ids)
         if values is None:
-            raise UserError(
-                f"the sampler asks for {' or '.join(map(repr, wanted.metrics))}, which cannot be measured in "
-                f"{self.spec.env_id}; what can be is {', '.join(sorted(found))}"
-            )
+            asked = f"the sampler asks for {' or '.join(map(repr, wanted.metrics))}, which"
+            if not found:
+                raise UserError(f"{asked} needs exact tables ('tabular'), and {self.spec.env_id} offers none")
+            raise UserError(f"{asked} cannot be measured in {self.spec.env_id}; {', '.join(sorted(found))} can")
         return values[nearest(self.space, ids)]
 
-    def check(self, model: Model, wanted: Wanted) -> None:
+    def check(self, model: PlannedModel, wanted: Wanted) -> None:
         """Measure a θ of each domain with whatever weights the model has, and all θ only if these have no value.
 
         Raises:
@@ -81,29 +89,49 @@ class Truth:
         """
         domains = np.zeros(self.space.size, np.int64) if self.space.groups is None else self.space.groups
         _, ids = np.unique(domains, return_index=True)
-        if _first(self._errors(model, wanted, ids, 0), wanted, ids) is None:
+        if _first(self._found(model, wanted, ids, 0), wanted, ids) is None:
             self.measure(model, wanted, 0)
 
-    def _errors(self, model: Model, wanted: Wanted, ids: NDArray[np.int64], step: int) -> dict[str, pd.Series]:
-        """Metric → the model's error by θ's id."""
-        ahead = {steps_ahead(metric) for metric in wanted.metrics}
-        config = dataclasses.replace(self.config, model_episodes=wanted.episodes, horizon=max(ahead))
+    def _found(self, model: PlannedModel, wanted: Wanted, ids: NDArray[np.int64], step: int) -> dict[str, pd.Series]:
+        """Metric → values by θ's id: the wanted ones, and others that come with them."""
+        seed, errors = seed_for(self.seed, "oracle", step), [m for m in wanted.metrics if m not in REGRETS]
+        config = dataclasses.replace(self.config, model_episodes=wanted.episodes)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Failed)  # evaluations tell which exact methods fail
-            rows = model_error.measure(
-                model,
-                self.make_env,
-                self.spec,
-                self.space,
-                config,
-                seed_for(self.seed, "oracle", step),
-                device=self.device,
-                sources=self.sources,
-                ids=ids,
-                steps=sorted(ahead),
-            )
+            found = self._errors(model, config, {steps_ahead(metric) for metric in errors}, ids, seed) if errors else {}
+            return found | (self._regrets(model, config, ids, seed) if len(errors) < len(wanted.metrics) else {})
+
+    def _errors(
+        self, model: Model, config: EvalConfig, ahead: set[int], ids: NDArray[np.int64], seed: int
+    ) -> dict[str, pd.Series]:
+        rows = model_error.measure(
+            model,
+            self.make_env,
+            self.spec,
+            self.space,
+            dataclasses.replace(config, horizon=max(ahead)),
+            seed,
+            device=self.device,
+            sources=self.sources,
+            ids=ids,
+            steps=sorted(ahead),
+        )
         means = pooled(pd.DataFrame(rows))
         return {str(metric): part.set_index("theta_id")["value"] for metric, part in means.groupby("metric")}
+
+    def _regrets(
+        self, model: PlannedModel, config: EvalConfig, ids: NDArray[np.int64], seed: int
+    ) -> dict[str, pd.Series]:
+        episodes = held_out_episodes(self.space, config, seed, ids=ids)
+        rows = planned_rows(
+            model, self.make_env, self.spec, self.space, episodes, config.samples, device=self.device, seed=seed
+        )
+        if not rows:
+            return {}
+        played = pd.DataFrame(rows)
+        regret = (played["optimal_return"] - played["return"]).groupby([played["theta_id"], played["task"]]).mean()
+        over_tasks = regret.groupby("theta_id")
+        return {REGRETS[0]: over_tasks.mean(), REGRETS[1]: over_tasks.max()}
 
 
 def _first(found: Mapping[str, pd.Series], wanted: Wanted, ids: NDArray[np.int64]) -> Floats | None:
