@@ -132,7 +132,9 @@ def laptop() -> Config:
             credit="replayed",
             optimizer=OptimizerConfig(lr=4e-3, eps=1e-8, warmup=50),
         ),
-        curriculum=CurriculumConfig(memory_updates=20.0, reduction_interval=1_000, reduction_start=3_000),
+        curriculum=CurriculumConfig(
+            memory_updates=20.0, reduction_interval=1_000, reduction_start=3_000, oracle_interval=2_000
+        ),
         train=TrainConfig(
             steps=40_000,
             prefill=1_000,
@@ -190,7 +192,9 @@ def control() -> Config:
             target="deter",
             optimizer=OptimizerConfig(lr=3e-4, eps=1e-8, warmup=100),
         ),
-        curriculum=CurriculumConfig(memory_updates=200.0, reduction_interval=5_000, reduction_start=20_000),
+        curriculum=CurriculumConfig(
+            memory_updates=200.0, reduction_interval=5_000, reduction_start=20_000, oracle_interval=5_000
+        ),
         train=TrainConfig(
             steps=40_000,
             prefill=4_000,
@@ -229,7 +233,7 @@ def tiny() -> Config:
         ),
         behaviour=BehaviourConfig(horizon=4, starts=16, actor_units=small, critic_units=small),
         explorer=ExplorerConfig(heads=3, units=small, target="deter"),
-        curriculum=CurriculumConfig(memory_updates=10.0, reduction_interval=40, reduction_start=80),
+        curriculum=CurriculumConfig(memory_updates=10.0, reduction_interval=40, reduction_start=80, oracle_interval=40),
         train=TrainConfig(
             steps=160,
             prefill=64,

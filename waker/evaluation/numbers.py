@@ -11,7 +11,8 @@ estimate, and the interval over the episodes of this one run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,6 +35,7 @@ from waker.names import PLANNED, task_name
 
 TAIL = 0.1
 """The share of θ or episodes in a CVaR."""
+NO_SETS: Mapping[str, Sequence[int]] = MappingProxyType({})
 _WORST = ("worst_regret", "planned_worst_regret")
 """Over all tasks they are the worst of all pairs of task and θ, not means over tasks."""
 
@@ -46,17 +48,20 @@ class Comparison(NamedTuple):
 
 
 def run_numbers(
-    evaluation: pd.DataFrame, model_error: pd.DataFrame, episodes: pd.DataFrame, hard: Sequence[int] = ()
+    evaluation: pd.DataFrame,
+    model_error: pd.DataFrame,
+    episodes: pd.DataFrame,
+    sets: Mapping[str, Sequence[int]] = NO_SETS,
 ) -> pd.DataFrame:
     """The numbers of :func:`compare_runs`."""
-    return compare_runs(evaluation, model_error, episodes, hard).numbers
+    return compare_runs(evaluation, model_error, episodes, sets).numbers
 
 
 def compare_runs(
     evaluation: pd.DataFrame,
     model_error: pd.DataFrame,
     episodes: pd.DataFrame,
-    hard: Sequence[int] = (),
+    sets: Mapping[str, Sequence[int]] = NO_SETS,
     *,
     at: At = "common",
 ) -> Comparison:
@@ -67,7 +72,8 @@ def compare_runs(
             ``policy`` is ``learned``, where there is such a column, and plans (:mod:`waker.evaluation.planned`).
         model_error: rows of :mod:`waker.evaluation.model_error` with the run's columns.
         episodes: rows of training episodes: theta_id, length.
-        hard: ids of the θ that experts call hard.
+        sets: name → ids of θ, such as those that experts call ``hard``; ``<name>_share`` is the share of the agent
+            steps that were made there.
         at: the step, see :mod:`waker.evaluation.steps`.
 
     Returns:
@@ -93,12 +99,19 @@ def compare_runs(
     for part in _by_domain(model_error):
         found, lines = _errors(part)
         rows, notes = rows + found, notes + lines
-    if not episodes.empty and len(hard):
-        for run, collected in episodes.groupby(RUN, sort=False):
-            on_hard = collected["theta_id"].isin(list(hard))
-            share = collected.loc[on_hard, "length"].sum() / collected["length"].sum()
-            rows += _of_run(run, [(ALL, "hard_share", float(share))])
+    for run, collected in episodes.groupby(RUN, sort=False) if not episodes.empty else ():
+        rows += _of_run(run, _shares(collected, sets))
     return Comparison(pd.DataFrame(rows, columns=[*RUN, "task", "quantity", "value"]), tuple(notes))
+
+
+def _shares(episodes: pd.DataFrame, sets: Mapping[str, Sequence[int]]) -> list[Number]:
+    """The share of one run's agent steps in each set of θ that has some."""
+    steps = episodes["length"].sum()
+    return [
+        (ALL, f"{name}_share", float(episodes.loc[episodes["theta_id"].isin(list(ids)), "length"].sum() / steps))
+        for name, ids in sets.items()
+        if len(ids)
+    ]
 
 
 def _by_domain(rows: pd.DataFrame) -> Iterable[pd.DataFrame]:

@@ -63,8 +63,8 @@ def describe_space(space: ThetaSpace, tasks: Sequence[str]) -> dict[str, Any]:
     """What a report must know of a family that is not in the rows, as JSON.
 
     names, units, descriptions (D each); tasks and suites as rows call them; and for finite spaces points (M, D),
-    weights (M,), hard_ids and hardest (id or None); for a space of several domains also groups (M,), group_names, and
-    suite_groups: the domain of each suite by number.
+    weights (M,), hard_ids, hardest (id or None) and sets (name → ids); for a space of several domains also groups (M,),
+    group_names, and suite_groups: the domain of each suite by number.
     """
     described: dict[str, Any] = {
         "names": list(space.names),
@@ -77,6 +77,7 @@ def describe_space(space: ThetaSpace, tasks: Sequence[str]) -> dict[str, Any]:
     }
     if isinstance(space, FiniteThetaSpace):
         described |= {"points": space.points.tolist(), "weights": space.weights.tolist()}
+        described["sets"] = {name: list(map(space.index, thetas)) for name, thetas in space.sets.items()}
     if space.groups is not None:
         described |= {
             "groups": space.groups.tolist(),

@@ -27,7 +27,7 @@ from waker.report.curves import (
     share_curves,
     source_curves,
 )
-from waker.report.data import RunData, hard_ids, latest, stack, stands_for, theta_names
+from waker.report.data import RunData, hard_ids, latest, stack, stands_for, theta_names, theta_sets
 from waker.report.film import film_strip
 from waker.report.returns import by_suite, by_theta, too_many
 from waker.report.theta_maps import binned, theta_map
@@ -88,7 +88,7 @@ def _errors(runs: Sequence[RunData]) -> pd.DataFrame:
 
 def _summary(runs: Sequence[RunData]) -> Section | None:
     evaluation, errors, episodes = stack(runs, "evaluation"), _errors(runs), stack(runs, "episodes")
-    numbers, notes = compare_runs(evaluation, errors, episodes, hard_ids(runs))
+    numbers, notes = compare_runs(evaluation, errors, episodes, theta_sets(runs))
     more = error_numbers(stack(runs, "curriculum"), compared_errors(evaluation, errors, episodes))
     summary = summarise(pd.concat([numbers, more], ignore_index=True) if len(more) else numbers)
     if summary.empty:

@@ -111,7 +111,8 @@ class GridHazards(ParametricEnv):
     | 2 | slip    | 0, 0.1           | probability that the chosen action is replaced by a random one   |
 
     DR is uniform over all combinations. `hardest` is the largest value of each; `hard` are the rooms of the largest
-    size with hazards of which density or slip is at its largest: the longest ways, with most to lose on them.
+    size with hazards of which density or slip is at its largest: the longest ways, with most to lose on them. The set
+    `noisy` has the θ whose slip is the largest, where some have less: data there is dice that nobody can foresee.
 
     Suites. Harder: `fresh` (all θ, with a layout never seen in training every episode) and `denser` (the largest size
     with hazard density 0.3, each slip). Different, but not harder: `emptier` (the largest size with half the smallest
@@ -213,6 +214,7 @@ class GridHazards(ParametricEnv):
             points,
             hard=hard if len(hard) else None,
             hardest=top,
+            sets={"noisy": points[points[:, 2] == top[2]]} if len(self.slips) > 1 else None,
             suites=suites,
         )
 

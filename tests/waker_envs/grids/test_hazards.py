@@ -31,6 +31,13 @@ def test_there_are_18_theta_drawn_uniformly() -> None:
     assert space.hard.tolist() == [[5, 0.1, 0.1], [5, 0.2, 0], [5, 0.2, 0.1]]
 
 
+def test_noisy_are_the_theta_of_the_largest_slip_where_there_is_a_smaller_one() -> None:
+    space = GridHazards(slips=(0.0, 0.1, 0.3)).theta_space
+    assert set(space.sets["noisy"][:, 2]) == {0.3}
+    assert len(space.sets["noisy"]) == 9
+    assert not GridHazards(slips=(0.3,)).theta_space.sets
+
+
 def test_the_room_shows_size_hazards_and_slip() -> None:
     env = GridHazards()
     hazards = {0.0: {3: 0, 4: 0, 5: 0}, 0.1: {3: 1, 4: 2, 5: 3}, 0.2: {3: 2, 4: 3, 5: 5}}
