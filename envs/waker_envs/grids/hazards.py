@@ -330,7 +330,8 @@ class GridHazards(ParametricEnv):
         checked = self._checked(theta)
         layout, start, index = self._episode(checked, seed)
         level, hazards = self._slip_level(checked), self._hazards(checked)
-        cells, move, reward = room_table(self.frame, int(checked[0]), hazards, index, self.slips[level])
+        sides = _sides(checked[0], self._oblong)
+        cells, move, reward = room_table(self.frame, *sides, hazards, index, self.slips[level])
         room = np.broadcast_to(self._classes(layout, level), (len(cells), self.frame**2))
         states = {"agent": np.stack(np.divmod(cells, self.frame), 1), "cells": room}
         return TabularMDP(states, move, reward, int(np.searchsorted(cells, start)), self._episode_length(checked))

@@ -41,7 +41,7 @@ def action_values(
 
 @lru_cache(maxsize=1024)
 def room_table(
-    frame: int, size: int, hazards: int, index: int, slip: float
+    frame: int, rows: int, columns: int, hazards: int, index: int, slip: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     """A room as the table of its dynamics over the S cells where an episode can be: neither wall nor hazard.
 
@@ -49,7 +49,7 @@ def room_table(
         The cells (S,); P(next cell and the episode goes on | action, cell), (5, S, S); the expected reward of each
         task, (3, 5, S). Read-only.
     """
-    layout = make_layout(frame, size, hazards, index)
+    layout = make_layout(frame, rows, columns, hazards, index)
     cells = np.flatnonzero((layout.kinds != WALL) & (layout.kinds != HAZARD))
     arrive = np.eye(len(layout.kinds))[np.asarray(layout.moves)[:, cells]]  # (5, S, n²)
     reach = (1 - slip) * arrive + slip * arrive.mean(0)
