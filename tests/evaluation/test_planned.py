@@ -189,12 +189,12 @@ def test_grid_hazards_are_planned_in_all_suites() -> None:
     model, make, env, episodes = hazards()
     rows = planned_rows(model, make, spec_of(env), env.theta_space, episodes, 2)
     assert len(rows) == 3 * len(episodes)
-    assert {row["suite"] for row in rows} == {"dr", "fresh", "denser"}
+    assert {row["suite"] for row in rows} == {"dr", *env.theta_space.suites}
+    of_suite = {"dr": env} | {name: make(**suite.env_kwargs) for name, suite in env.theta_space.suites.items()}
     for row in rows:
         assert row["exact_value"] <= row["optimal_return"] + 1e-9
-        if row["suite"] != "fresh":
-            optimum = env.optimal_return(list(theta_of(row)), row["task"], row["episode_seed"])
-            assert row["optimal_return"] == pytest.approx(optimum, abs=1e-9)
+        optimum = of_suite[row["suite"]].optimal_return(list(theta_of(row)), row["task"], row["episode_seed"])
+        assert row["optimal_return"] == pytest.approx(optimum, abs=1e-9)
 
 
 def theta_of(row: Row) -> list[float]:

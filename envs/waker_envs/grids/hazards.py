@@ -13,10 +13,11 @@ from gymnasium.utils import seeding
 from minigrid.core.world_object import Floor, Goal, Lava, Wall
 from numpy.typing import ArrayLike, NDArray
 
-from waker_envs.api import FiniteThetaSpace, Parameter, ParametricEnv, Suite, Theta, Transition, UnknownTaskError
-from waker_envs.checked import check_choice, checked_count, checked_index
+from waker_envs.api import ParametricEnv, Theta, Transition, UnknownTaskError
+from waker_envs.checked import check_choice, checked_index
 from waker_envs.grids.hazards_exact import action_values, forward, room_table
-from waker_envs.grids.layouts import HAZARD, N_ACTIONS, TILES, WALL, Layout, check_room, fits, hazard_count, make_layout
+from waker_envs.grids.hazards_theta import Layouts, hazard_space, layout_counts, nearest, sides
+from waker_envs.grids.layouts import HAZARD, N_ACTIONS, TILES, WALL, Layout, check_room, hazard_count, make_layout
 from waker_envs.grids.pictures import PIXELS, Picture, TileSet, framed
 from waker_envs.predictions import certain
 from waker_envs.tabular import TabularMDP
@@ -29,49 +30,6 @@ _FIRST_FRESH = 1 << 32  # fresh layouts never coincide with the numbered ones
 def _tiles(n_slips: int, tile: int) -> TileSet:
     floors = [None if colour is None else Floor(colour) for colour in _FLOOR_COLOURS[:n_slips]]
     return TileSet([*floors, Wall(), Lava(), Goal("green"), Goal("blue"), Goal("red")], tile)
-
-
-def _rooms(size: float, density: float, slips: Sequence[float]) -> NDArray[np.float64]:
-    """The θ of one size and density, one for each slip."""
-    return np.array([(size, density, slip) for slip in slips])
-
-
-def _sides(size: float, oblong: bool) -> tuple[int, int]:
-    """Rows and columns of a room."""
-    return int(size), max(3, int(size) - 2) if oblong else int(size)
-
-
-Layouts = int | Sequence[int] | Sequence[Sequence[int]]
-"""Numbers of layouts: one for all, one for each size, or for each size one for each density."""
-
-
-def _layout_counts(
-    n_layouts: Layouts | None, sizes: Sequence[int], densities: Sequence[float]
-) -> dict[int, list[int]] | None:
-    """By size the number of layouts of each density, least first; None where every episode has a fresh one.
-
-    Raises:
-        ValueError: no counts of at least 1, or not one for each.
-    """
-    if n_layouts is None:
-        return None
-    rows = zip(sizes, _one_each("size", sizes, n_layouts), strict=True)
-    name = "n_layouts, if not None for fresh layouts,"
-    return {s: [checked_count(name, n) for n in _one_each("density", densities, here)] for s, here in rows}
-
-
-def _nearest(values: Sequence[float], value: float) -> int:
-    """The place of the nearest of ``values``."""
-    return int(np.argmin([abs(known - value) for known in values]))
-
-
-def _one_each(what: str, of: Sequence[float], given: Any) -> Sequence[Any]:
-    """``given`` for each, or one for each where it is a sequence."""
-    if not isinstance(given, Sequence) or isinstance(given, str):
-        return [given] * len(of)
-    if len(given) != len(of):
-        raise ValueError(f"n_layouts {list(given)} must have one entry for each {what}, {list(of)}")
-    return given
 
 
 class GridHazards(ParametricEnv):
@@ -131,6 +89,10 @@ class GridHazards(ParametricEnv):
 
     `waker/GridHazards-v0`
 
+    `waker/GridHazardsWide-v0`: slips 0 and 0.3, and more layouts the larger and the more dangerous the room,
+    `n_layouts=((1, 1, 1), (1, 1, 2), (1, 2, 8))`: some θ need ten times the data of others, so that it matters
+    which environment data comes from.
+
     ## Arguments
 
     Args:
@@ -175,13 +137,14 @@ class GridHazards(ParametricEnv):
         check_choice("shape", shape, ("square", "oblong"))
         self._oblong = shape == "oblong"
         for size, density in itertools.product(sizes, densities):
-            check_room(*_sides(size, self._oblong), density)
+            check_room(*sides(size, self._oblong), density)
         self.obs_kind = obs
-        self.densities = tuple(sorted(set(densities)))
-        self._layouts = _layout_counts(n_layouts, sorted({int(size) for size in sizes}), self.densities)
-        self.frame = int(max(sizes))
-        self.slips = tuple(sorted(float(s) for s in set(slips)))
-        self.theta_space = self._space(sizes, densities)
+        each_size = sorted({int(size) for size in sizes})
+        self.frame = each_size[-1]
+        self.densities = tuple(sorted({float(d) for d in densities}))
+        self.slips = tuple(sorted({float(s) for s in slips}))
+        self._layouts = layout_counts(n_layouts, each_size, self.densities)
+        self.theta_space = hazard_space(each_size, self.densities, self.slips)
         self.n_classes = len(self.slips) + 2 + len(TILES)
         self.action_space = spaces.Discrete(N_ACTIONS)
         if obs == "pixels":
@@ -191,32 +154,6 @@ class GridHazards(ParametricEnv):
                 agent=spaces.MultiDiscrete([self.frame, self.frame]),
                 cells=spaces.MultiDiscrete([self.n_classes] * self.frame**2),
             )
-
-    def _space(self, sizes: Sequence[int], densities: Sequence[float]) -> FiniteThetaSpace:
-        points = np.array(list(itertools.product(sorted(set(sizes)), sorted(set(densities)), self.slips)), float)
-        top = points.max(0)
-        hard = points[(points[:, 0] == top[0]) & (points[:, 1] > 0) & (points[:, 1:] == top[1:]).any(1)]
-        suites = {
-            "fresh": Suite(points, {"n_layouts": None}),
-            "denser": Suite(_rooms(top[0], 0.3, self.slips)),
-        }
-        if positive := [density for density in densities if density > 0]:
-            suites["emptier"] = Suite(_rooms(top[0], min(positive) / 2, self.slips))
-        oblong = _sides(top[0], oblong=True)
-        if oblong != _sides(top[0], oblong=False) and fits(*oblong, top[1]):
-            suites["oblong"] = Suite(points[points[:, 0] == top[0]], {"shape": "oblong"})
-        return FiniteThetaSpace(
-            [
-                Parameter("size", "side of the room", "cells"),
-                Parameter("hazards", "share of the cells that are hazards"),
-                Parameter("slip", "probability that the chosen action is replaced by a random one"),
-            ],
-            points,
-            hard=hard if len(hard) else None,
-            hardest=top,
-            sets={"noisy": points[points[:, 2] == top[2]]} if len(self.slips) > 1 else None,
-            suites=suites,
-        )
 
     @property
     def cell_names(self) -> tuple[str, ...]:
@@ -255,12 +192,12 @@ class GridHazards(ParametricEnv):
         if self._layouts is None:
             index = int(rng.integers(_FIRST_FRESH, 1 << 62))
         else:
-            index = int(rng.integers(self._layouts[size][_nearest(self.densities, theta[1])]))
-        layout = make_layout(self.frame, *_sides(size, self._oblong), self._hazards(theta), index)
+            index = int(rng.integers(self._layouts[size][nearest(self.densities, theta[1])]))
+        layout = make_layout(self.frame, *sides(size, self._oblong), self._hazards(theta), index)
         return layout, layout.starts[int(rng.integers(len(layout.starts)))], index
 
     def _hazards(self, theta: Theta) -> int:
-        rows, columns = _sides(theta[0], self._oblong)
+        rows, columns = sides(theta[0], self._oblong)
         return hazard_count(rows * columns, float(theta[1]))
 
     @staticmethod
@@ -268,7 +205,7 @@ class GridHazards(ParametricEnv):
         return 4 * int(theta[0])
 
     def _slip_level(self, theta: Theta) -> int:
-        return _nearest(self.slips, theta[2])
+        return nearest(self.slips, theta[2])
 
     def _classes(self, layout: Layout, level: int) -> NDArray[np.int64]:
         """Observed classes, shape (n²,): a floor class for the slip level, then the other kinds."""
@@ -311,8 +248,8 @@ class GridHazards(ParametricEnv):
         _, _, index = self._episode(checked, seed)
         tile, length = TILES[self.tasks.index(task)], self._episode_length(checked)
         slip = self.slips[self._slip_level(checked)]
-        sides, hazards = _sides(checked[0], self._oblong), self._hazards(checked)
-        return action_values(self.frame, *sides, hazards, index, slip, tile, length)
+        key = (*sides(checked[0], self._oblong), self._hazards(checked), index)
+        return action_values(self.frame, *key, slip, tile, length)
 
     def optimal_policy(self, theta: ArrayLike, task: str, seed: int) -> NDArray[np.int64]:
         """An optimal action for each number of steps made and each cell, shape (4 · size, n²)."""
@@ -329,9 +266,9 @@ class GridHazards(ParametricEnv):
             raise NotImplementedError("a picture has no categories to tell states by")
         checked = self._checked(theta)
         layout, start, index = self._episode(checked, seed)
-        level, hazards = self._slip_level(checked), self._hazards(checked)
-        sides = _sides(checked[0], self._oblong)
-        cells, move, reward = room_table(self.frame, *sides, hazards, index, self.slips[level])
+        level = self._slip_level(checked)
+        key = (*sides(checked[0], self._oblong), self._hazards(checked), index)
+        cells, move, reward = room_table(self.frame, *key, self.slips[level])
         room = np.broadcast_to(self._classes(layout, level), (len(cells), self.frame**2))
         states = {"agent": np.stack(np.divmod(cells, self.frame), 1), "cells": room}
         return TabularMDP(states, move, reward, int(np.searchsorted(cells, start)), self._episode_length(checked))
