@@ -22,14 +22,16 @@ from waker.compile_choice import decide, run_calls
 from waker.compile_costs import Costs
 from waker.config import Config, EvalConfig
 from waker.constructors import close, construct, made
-from waker.curriculum import Curriculum, make_curriculum
-from waker.curriculum.api import Columns
+from waker.curriculum import Curriculum, Informed, Wanted, make_curriculum
+from waker.curriculum.api import Columns, Floats
+from waker.curriculum.registry import finite
 from waker.errors import UserError
 from waker.evaluation import records
 from waker.evaluation.model_error import measured_ids
 from waker.evaluation.pieces import FOLDER, Pieces, subject_of
 from waker.evaluation.rehearsal import rehearse
 from waker.evaluation.sources import RANDOM_ONLY, Source
+from waker.evaluation.truth import Truth
 from waker.files import saving
 from waker.learner import Learner, Player
 from waker.loggers import check_sinks
@@ -166,11 +168,25 @@ def check_buildable(config: Config, family: Family) -> None:
     """Build what a run needs once, without files, so that bad settings are told before a folder is made.
 
     Raises:
-        UserError: the sampler does not go with this θ space, or the nets not with these observations.
+        UserError: the sampler does not go with this θ space, or asks for what cannot be measured there; or the nets do
+            not go with these observations.
     """
-    curriculum_of(config, family.space, np.random.default_rng(0))
+    curriculum = curriculum_of(config, family.space, np.random.default_rng(0))
+    plain = dataclasses.replace(config, train=dataclasses.replace(config.train, compile="off"))
     with torch.random.fork_rng(devices=[]):
-        Agent(family.spec, dataclasses.replace(config, train=dataclasses.replace(config.train, compile="off")), "cpu")
+        agent = Agent(family.spec, plain, "cpu")
+        if isinstance(curriculum, Informed) and curriculum.wanted is not None:
+            truth_of(dataclasses.replace(config, device="cpu"), family).check(agent.model, curriculum.wanted)
+
+
+def truth_of(config: Config, family: Family, sources: Sequence[Source] = RANDOM_ONLY) -> Truth:
+    """Who measures a run's model for a curriculum that asks for it.
+
+    Raises:
+        UserError: the θ space is continuous: there is no truth of each θ.
+    """
+    space = finite(family.space, config.curriculum.sampler)
+    return Truth(family.make, family.spec, space, config.evaluation, config.seed, config.device, sources)
 
 
 def evaluator(
@@ -279,7 +295,7 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
             described = records.describe_space(family.space, family.spec.tasks)
             write_json(run.path / records.SPACE_FILE, described, indent=1)
         evaluate = evaluator(config, family, run.path, progress.note, sources)
-        parts = parts_of(config, family, evaluate, compiling.costs)
+        parts = parts_of(config, family, evaluate, compiling.costs, sources)
         return train(parts, run, progress), given
 
 
@@ -294,8 +310,18 @@ def with_free_products(config: Config) -> Config:
     return dataclasses.replace(config, train=dataclasses.replace(config.train, products="auto"))
 
 
-def parts_of(config: Config, family: Family, evaluate: Evaluate, costs: Costs | None = None) -> Parts:
-    """What the training loop is handed; ``costs`` notes what updates cost."""
+def parts_of(
+    config: Config,
+    family: Family,
+    evaluate: Evaluate,
+    costs: Costs | None = None,
+    sources: Sequence[Source] = RANDOM_ONLY,
+) -> Parts:
+    """What the training loop is handed; ``costs`` notes what updates cost, ``sources`` act in held-out episodes."""
+
+    def measure(learner: Learner, wanted: Wanted, step: int) -> Floats:
+        return truth_of(config, family, sources).measure(cast(Agent, learner).model, wanted, step)
+
     return Parts(
         spec=family.spec,
         space=family.space,
@@ -304,6 +330,7 @@ def parts_of(config: Config, family: Family, evaluate: Evaluate, costs: Costs | 
         make_agent=lambda: cast(Learner, Agent(family.spec, config, costs=costs)),
         evaluate=evaluate,
         measured=measured_ids(family.space).tolist(),
+        measure=measure,
     )
 
 

@@ -16,7 +16,7 @@ from waker.presets import tiny
 from waker.spaces import spec_of
 from waker.tables import read_rows
 from waker_envs.api import BoxThetaSpace, Parameter
-from waker_envs.testing import HardTheta
+from waker_envs.testing import HardTheta, NoisyTheta
 
 IDENTITY = {"run": "r", "step": 160, "updates": 10, "domain": "d", "sampler": "dr", "explorer": "e", "seed": 0}
 
@@ -71,6 +71,10 @@ def test_film_and_space_are_saved_without_pickles(measurement: Measurement, tmp_
     assert space["hard_ids"] == [3, 4]
     assert space["hardest"] == 4
     assert space["points"] == [[0.0], [1.0], [2.0], [3.0], [4.0]]
+
+
+def test_sets_are_described_by_ids() -> None:
+    assert describe_space(NoisyTheta().theta_space, ("t",))["sets"] == {"noisy": [2]}
 
 
 def test_a_continuous_space_has_neither_points_nor_hard_ids() -> None:

@@ -92,7 +92,7 @@ def step_of(text: str) -> At:
 
 
 def numbers_of(runs: Sequence[RunData], at: At = "common") -> dict[str, Comparison]:
-    """Each run's numbers and what to tell of them, every domain by itself and with its own hard θ.
+    """Each run's numbers and what to tell of them, every domain by itself and with its own hard θ and sets.
 
     See :func:`waker.evaluation.numbers.compare_runs` and :func:`waker.report.data.by_domain`.
 
@@ -104,14 +104,14 @@ def numbers_of(runs: Sequence[RunData], at: At = "common") -> dict[str, Comparis
     from waker.evaluation.errors_compared import compared_steps, error_numbers
     from waker.evaluation.numbers import compare_runs
     from waker.evaluation.sources import shared
-    from waker.report.data import by_domain, hard_ids, stack
+    from waker.report.data import by_domain, stack, theta_sets
 
     found, runs = {}, by_domain(runs)
     for domain in dict.fromkeys(run.domain for run in runs):
         here = [run for run in runs if run.domain == domain]
         evaluation, episodes = stack(here, "evaluation"), stack(here, "episodes")
         errors, told = shared(stack(here, "model_error"))
-        compared = compare_runs(evaluation, errors, episodes, hard_ids(here), at=at)
+        compared = compare_runs(evaluation, errors, episodes, theta_sets(here), at=at)
         at_steps = compared_steps(evaluation, errors, episodes, at)
         at_step = at_steps.cut(errors, "model_error")
         parts = [compared.numbers, error_numbers(stack(here, "curriculum"), at_step)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,10 @@ from waker_envs.foreign import Failed
 
 DR_SUITE = DR
 """The name of the domain-randomisation suite in rows."""
+MOST_THETA = 200
+"""θ measured one by one at most (evenly spaced in a larger space; shared alike by the domains of one with several)."""
+FEWEST = 2
+"""Episodes of a θ in which plans are valued at least: a worst θ is bracketed by halves."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,48 @@ def plan_episodes(space: ThetaSpace, config: EvalConfig, seed: int, group: int |
         seeds = episode_seeds(rng, n)
         plan += [Episode(name, t, space.index(t), s, suite.env_kwargs) for t, s in zip(chosen, seeds, strict=True)]
     return plan
+
+
+def planned_episodes(space: ThetaSpace, config: EvalConfig, seed: int) -> list[Episode]:
+    """The episodes in which plans are valued: of each suite the first that policies play, as many of each θ.
+
+    Of DR, further ones follow where more are asked for than are played; and of each θ of a finite space (at most
+    :data:`MOST_THETA`, as many of each domain) that has fewer than :data:`FEWEST`, so many that it has them.
+
+    Args:
+        space: the family's parameters, with its suites.
+        config: ``planned_episodes`` of each suite; 0 = none.
+        seed: as of :func:`plan_episodes`.
+    """
+    most = config.planned_episodes
+    if not most:
+        return []
+    by_suite: dict[str, list[Episode]] = {}
+    for episode in plan_episodes(space, config, seed):
+        by_suite.setdefault(episode.suite, []).append(episode)
+    chosen = {suite: _evenly(episodes, most) for suite, episodes in by_suite.items()}
+    dr = chosen[DR_SUITE]
+    rng = stream(seed, f"planned {DR_SUITE}")
+    further = [*dr_thetas(space, most - len(dr), rng)] if most > len(dr) else []
+    if isinstance(space, FiniteThetaSpace):
+        met = np.bincount([space.index(theta) for theta in (*(e.theta for e in dr), *further)], minlength=space.size)
+        wanted = spread(space, MOST_THETA)
+        lacking = np.where(space.weights[wanted] > 0, FEWEST - met[wanted], 0).clip(0)
+        further += [*space.points[np.repeat(wanted, lacking)]]
+    seeds = episode_seeds(rng, len(further))
+    dr += [Episode(DR_SUITE, theta, space.index(theta), s) for theta, s in zip(further, seeds, strict=True)]
+    return [episode for episodes in chosen.values() for episode in episodes]
+
+
+def _evenly(episodes: Sequence[Episode], most: int) -> list[Episode]:
+    """At most so many, in their order: the first of each θ, then the second of each …"""
+    met: dict[bytes, int] = {}
+    ranks = []
+    for episode in episodes:
+        key = episode.theta.tobytes()
+        ranks.append(met.get(key, 0))
+        met[key] = ranks[-1] + 1
+    return [episodes[at] for at in sorted(np.argsort(ranks, kind="stable")[:most].tolist())]
 
 
 def theta_columns(space: ThetaSpace, theta: NDArray[np.float64]) -> dict[str, float]:

@@ -170,7 +170,10 @@ def _parts(run: RunData) -> list[RunData]:
                 metrics=empty,
                 film={},
                 notes=(),
-                space={"hard_ids": [i for i in space.get("hard_ids", ()) if groups[i] == group]},
+                space={
+                    "hard_ids": [i for i in space.get("hard_ids", ()) if groups[i] == group],
+                    "sets": {n: [i for i in ids if groups[i] == group] for n, ids in space.get("sets", {}).items()},
+                },
                 **{
                     table: _of_domain(getattr(run, table), groups, suites, group, own)
                     for table in ("curriculum", "evaluation", "model_error", "episodes")
@@ -196,6 +199,12 @@ def _of_domain(
 def hard_ids(runs: Sequence[RunData]) -> list[int]:
     """The ids of the θ that the family's experts call hard."""
     return next((list(r.space["hard_ids"]) for r in runs if r.space.get("hard_ids")), [])
+
+
+def theta_sets(runs: Sequence[RunData]) -> dict[str, list[int]]:
+    """The θ that the family tells apart, ids by name: ``hard``, and its own sets (older runs have none)."""
+    named: dict[str, list[int]] = next((r.space["sets"] for r in runs if r.space.get("sets")), {})
+    return {"hard": hard_ids(runs), **{name: list(ids) for name, ids in named.items()}}
 
 
 def last_step(run: RunData) -> int | None:
