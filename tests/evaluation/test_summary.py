@@ -312,3 +312,9 @@ def test_rank_correlation_of_nothing_is_empty() -> None:
 )
 def test_the_metric_that_stands_for_the_error(metrics: list[str], chosen: str | None) -> None:
     assert primary_metric(metrics) == chosen
+
+
+def test_what_rounds_to_zero_has_no_sign() -> None:
+    assert cell("worst_regret", 0.356, -1e-9, 2.0) == "0.356 [0.000, 2.000]"
+    assert cell("actor_share", -1e-6) == "0.0 %"
+    assert cell("actor_share", -0.01) == "-1.0 %"

@@ -71,7 +71,7 @@ def learned_tables(
     """
     edges = np.concatenate([[0], np.cumsum([len(next(iter(room.values()))) for room in rooms])]).tolist()
     varying = [key.name for key in keys if any(_varying(room[key.name]).size for room in rooms)]
-    state = _filtered(model, rooms, actions, device)
+    state = filtered(model, rooms, actions, device)
     moves: list[list[Tensor]] = [[] for _ in rooms]
     rewards: list[Tensor] = []
     at_once = max(1, DRAWS // (actions * samples))
@@ -95,7 +95,7 @@ def learned_tables(
     ]
 
 
-def _filtered(model: PlannedModel, rooms: Sequence[States], actions: int, device: torch.device | str) -> State:
+def filtered(model: PlannedModel, rooms: Sequence[States], actions: int, device: torch.device | str) -> State:
     """The posterior mode of an episode that begins in each state of all rooms, (N, ...)."""
     batch = {name: torch.from_numpy(np.concatenate([room[name] for room in rooms])).unsqueeze(1) for name in rooms[0]}
     n = len(next(iter(batch.values())))

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import warnings
 import zlib
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,8 +117,8 @@ def plan_episodes(space: ThetaSpace, config: EvalConfig, seed: int, group: int |
 def planned_episodes(space: ThetaSpace, config: EvalConfig, seed: int) -> list[Episode]:
     """The episodes in which plans are valued: of each suite the first that policies play, as many of each θ.
 
-    Of DR, further ones follow where more are asked for than are played; and of each θ of a finite space (at most
-    :data:`MOST_THETA`, as many of each domain) that has fewer than :data:`FEWEST`, so many that it has them.
+    Each θ of a finite space (at most :data:`MOST_THETA`, as many of each domain) has :data:`FEWEST` of DR in any case.
+    Further ones follow where more are asked for than are played, or a θ is played less often.
 
     Args:
         space: the family's parameters, with its suites.
@@ -130,29 +131,39 @@ def planned_episodes(space: ThetaSpace, config: EvalConfig, seed: int) -> list[E
     by_suite: dict[str, list[Episode]] = {}
     for episode in plan_episodes(space, config, seed):
         by_suite.setdefault(episode.suite, []).append(episode)
-    chosen = {suite: _evenly(episodes, most) for suite, episodes in by_suite.items()}
-    dr = chosen[DR_SUITE]
-    rng = stream(seed, f"planned {DR_SUITE}")
-    further = [*dr_thetas(space, most - len(dr), rng)] if most > len(dr) else []
+    needed: dict[int, NDArray[np.float64]] = {}
     if isinstance(space, FiniteThetaSpace):
-        met = np.bincount([space.index(theta) for theta in (*(e.theta for e in dr), *further)], minlength=space.size)
-        wanted = spread(space, MOST_THETA)
-        lacking = np.where(space.weights[wanted] > 0, FEWEST - met[wanted], 0).clip(0)
-        further += [*space.points[np.repeat(wanted, lacking)]]
+        needed = {i: space.points[i] for i in spread(space, MOST_THETA).tolist() if space.weights[i] > 0}
+    played = by_suite.pop(DR_SUITE, [])
+    dr = _evenly(played, most, needed)
+    rng = stream(seed, f"planned {DR_SUITE}")
+    further = [*dr_thetas(space, most - len(played), rng)] if most > len(played) else []
+    met = Counter([*(episode.theta_id for episode in dr), *map(space.index, further)])
+    further += [theta for i, theta in needed.items() for _ in range(FEWEST - met[i])]
     seeds = episode_seeds(rng, len(further))
     dr += [Episode(DR_SUITE, theta, space.index(theta), s) for theta, s in zip(further, seeds, strict=True)]
-    return [episode for episodes in chosen.values() for episode in episodes]
+    return [*dr, *(episode for episodes in by_suite.values() for episode in _evenly(episodes, most))]
 
 
-def _evenly(episodes: Sequence[Episode], most: int) -> list[Episode]:
-    """At most so many, in their order: the first of each θ, then the second of each …"""
-    met: dict[bytes, int] = {}
+def _evenly(episodes: Sequence[Episode], most: int, needed: Collection[int] = ()) -> list[Episode]:
+    """At most so many, in their order: the first of each θ, then the second of each …; all the first of those needed.
+
+    Args:
+        episodes: of one suite.
+        most: how many.
+        needed: ids of θ of which :data:`FEWEST` are kept in any case.
+    """
+    met: Counter[bytes] = Counter()
     ranks = []
     for episode in episodes:
-        key = episode.theta.tobytes()
-        ranks.append(met.get(key, 0))
-        met[key] = ranks[-1] + 1
-    return [episodes[at] for at in sorted(np.argsort(ranks, kind="stable")[:most].tolist())]
+        ranks.append(met[episode.theta.tobytes()])
+        met[episode.theta.tobytes()] += 1
+    first = set(np.argsort(ranks, kind="stable")[:most].tolist())
+    return [
+        episode
+        for at, (episode, rank) in enumerate(zip(episodes, ranks, strict=True))
+        if at in first or (rank < FEWEST and episode.theta_id in needed)
+    ]
 
 
 def theta_columns(space: ThetaSpace, theta: NDArray[np.float64]) -> dict[str, float]:

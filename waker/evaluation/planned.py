@@ -125,7 +125,7 @@ def _rooms(
                 return places, []
             for number in numbers:
                 if (table := exact.tabular(env, episodes[number])) is not None:
-                    at, _ = rooms.setdefault(_digest(table), (len(rooms), Room(table, _states(spec, table))))
+                    at, _ = rooms.setdefault(_digest(table), (len(rooms), Room(table, states_of(spec, table))))
                     places[number] = at, int(table.start)
             close(env, spec.env_id)
     return places, [room for _, room in rooms.values()]
@@ -139,7 +139,7 @@ def _digest(table: TabularMDP) -> str:
     return digest.hexdigest()
 
 
-def _states(spec: EnvSpec, table: TabularMDP) -> dict[str, NDArray[Any]]:
+def states_of(spec: EnvSpec, table: TabularMDP) -> dict[str, NDArray[Any]]:
     """The states as a learner sees them, each (S, ...)."""
     given = by_key(table.states)
     named = {

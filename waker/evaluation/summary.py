@@ -151,11 +151,16 @@ def cell(quantity: str, mean: float, low: float = float("nan"), high: float = fl
 def _digits(quantity: str, value: float, beside: float) -> str:
     """A number with the digits of the one it stands beside."""
     if quantity in SHARES or is_share(quantity):
-        return f"{100 * value:.1f}"
+        return _unsigned_zero(f"{100 * value:.1f}")
     if np.isnan(beside):
         beside = value
     digits = max(0, 2 - int(np.floor(np.log10(max(abs(beside), 1e-3))))) if beside else 2
-    return f"{value:.{min(digits, 4)}f}"
+    return _unsigned_zero(f"{value:.{min(digits, 4)}f}")
+
+
+def _unsigned_zero(text: str) -> str:
+    """What rounds to zero from below is zero."""
+    return text.lstrip("-") if float(text) == 0 else text
 
 
 class Shown(NamedTuple):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from waker.curriculum.labels import CREDITED, sampler_label
 from waker.errors import UserError
+from waker.evaluation.steps import of_policy
 from waker.files import reading
 from waker.manifest import checkpoint_paths
 from waker.metrics_file import read_metrics
@@ -111,6 +112,8 @@ def load_run(folder: Path) -> RunData:
         tables[stem] = _table(folder, stem)
         if tables[stem].empty:
             notes.append(what)
+    if not tables["evaluation"].empty and of_policy(tables["evaluation"], "learned").empty:
+        notes.append("no task policies (run `waker adapt`), only plans in the model")
     with reading(folder / "config.yaml"):
         identity = _identity(folder, config, tables)
         identity["sampler"] = sampler_label(identity["sampler"], config.get("config", config).get("explorer") or {})
