@@ -19,7 +19,7 @@ DONE = {
     "envs": r"\S",
 }
 """Verb → what it says when it is done."""
-_REFUSAL = re.compile(r"waker: (?!SIG|stopped)")
+_REFUSAL = re.compile(r"waker: (?!SIG|stopped|waiting for)")
 GOOD = ("done", "refused", "stopped")
 """Verdicts that are no faults."""
 

@@ -46,6 +46,7 @@ def ended(code: int | None, out: str = "", err: str = "", **more: bool) -> Ended
         (ended(-signal.SIGTERM, asked=True), "stopped"),
         (ended(143, asked=True), "stopped"),
         (ended(143, err="waker: SIGTERM: saving\nwaker: stopped\n", asked=True), "stopped"),
+        (ended(143, err="waker: SIGTERM: saving\nwaker: waiting for step 10\nwaker: stopped\n", asked=True), "stopped"),
         (ended(2, err="waker: it failed\n", asked=True), "refused"),
         (ended(0, "Finished: runs/a\n", left=True), "processes left"),
     ],
