@@ -17,6 +17,7 @@ from tests import dummies
 from tests.test_resume import assert_same, die, interrupted, terminate
 from waker.assembly import Family, parts_of, train_run
 from waker.checkpoint import Checkpoints
+from waker.clock import Ratio
 from waker.config import Config
 from waker.curriculum import CurriculumConfig, Wanted, make_curriculum
 from waker.curriculum import registry as curricula
@@ -42,17 +43,28 @@ def state_of(path: Path) -> dict[str, Any]:
     return checkpoints.load(checkpoints.paths()[0])
 
 
-def test_it_is_measured_at_multiples_after_the_first_update(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("every", "steps"),
+    [
+        # Not at step 102, where there was an update for the first time.
+        (60, [120, 180, 240, 300, 360]),
+        # Not at step 402, the last: nothing more is sampled.
+        (100, [201, 300]),
+    ],
+)
+def test_it_is_measured_at_multiples_after_the_first_update(tmp_path: Path, every: int, steps: list[int]) -> None:
     asked: list[int] = []
 
     def measure(agent: Learner, wanted: Wanted, step: int) -> NDArray[np.float64]:
-        assert wanted == Wanted(("one_step_tv", "observation_nll_1"), 60, 4)
+        assert wanted == Wanted(("one_step_tv", "observation_nll_1"), every, 4)
+        assert isinstance(agent, dummies.DummyAgent)
+        (state, *_) = agent.optimizer.state.values()
+        assert state["step"] == Ratio(10, 100).allowed(step)  # all updates that the data allows
         asked.append(step)
         return dummies.measure(agent, wanted, step)
 
-    path, _ = dummies.run(tmp_path, config(), measure=measure)
-    # Not at step 102, where there was an update for the first time; nor at the end, when nothing more is sampled.
-    assert asked == [120, 180, 240, 300, 360]
+    path, _ = dummies.run(tmp_path, config(every), measure=measure)
+    assert asked == steps
     assert state_of(path)["curriculum"]["score.newest"].shape == (5,)
 
 
@@ -128,25 +140,27 @@ def test_a_run_of_a_real_model_goes_on_bit_for_bit(tmp_path: Path, sampler: str)
     assert_same(whole, path)
 
 
-def test_what_it_costs_is_told_apart_from_training(tmp_path: Path) -> None:
+def test_what_it_costs_is_told_apart_from_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spent = 0.0
+
     def slow(agent: Learner, wanted: Wanted, step: int) -> NDArray[np.float64]:
-        while_busy = np.random.default_rng(0)
-        for _ in range(20):
-            while_busy.normal(size=(300, 300)) @ while_busy.normal(size=(300, 300))
+        nonlocal spent
+        spent += 10.0
         return dummies.measure(agent, wanted, step)
 
+    for module in ("measuring", "session"):  # a clock that runs while it is measured, and at no other time
+        monkeypatch.setattr(f"waker.{module}.processor_seconds", lambda: spent)
     progress = dummies.Quiet()
     path, _ = dummies.run(tmp_path, config(), progress, measure=slow)
     told = [note for note in progress.notes if "control" in note]
     assert len(told) == 1
     assert "one_step_tv or observation_nll_1" in told[0]
-    assert "4 held-out episodes a θ every 60 steps" in told[0]
+    assert told[0].endswith("4 held-out episodes a θ every 60 steps, 10.0 CPU s so far")
     rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    spent = [row["time/measuring_cpu_seconds"] for row in rows]
-    assert spent == sorted(spent)
-    assert spent[0] < spent[-1] == state_of(path)["measuring_seconds"]
-    whole = rows[-1]["time/cpu_seconds"] + spent[-1]
-    assert spent[-1] > 0.2 * whole  # of two numbers that share nothing
+    assert {row["time/cpu_seconds"] for row in rows} == {0.0}
+    costs = [row["time/measuring_cpu_seconds"] for row in rows]
+    assert costs == sorted(costs)
+    assert (costs[0], costs[-1], state_of(path)["measuring_seconds"]) == (0.0, 50.0, 50.0)
     plain, _ = dummies.run(tmp_path, dummies.config("dr"))
     assert "measuring" not in (plain / "metrics.jsonl").read_text()
 

@@ -22,16 +22,14 @@ from waker.compile_choice import decide, run_calls
 from waker.compile_costs import Costs
 from waker.config import Config, EvalConfig
 from waker.constructors import close, construct, made
-from waker.curriculum import Curriculum, Informed, Wanted, make_curriculum
-from waker.curriculum.api import Columns, Floats
-from waker.curriculum.registry import finite
+from waker.curriculum import Curriculum, make_curriculum
+from waker.curriculum.api import Columns
 from waker.errors import UserError
 from waker.evaluation import records
 from waker.evaluation.model_error import measured_ids
 from waker.evaluation.pieces import FOLDER, Pieces, subject_of
 from waker.evaluation.rehearsal import rehearse
 from waker.evaluation.sources import RANDOM_ONLY, Source
-from waker.evaluation.truth import Truth
 from waker.files import saving
 from waker.learner import Learner, Player
 from waker.loggers import check_sinks
@@ -46,6 +44,7 @@ from waker.sealed import write_json
 from waker.session import Evaluate, Parts, Row
 from waker.spaces import EnvSpec, spec_of
 from waker.state_fit import check_fit
+from waker.told import check_wanted, measure_of
 from waker_envs.api import ParametricEnv, ThetaSpace
 from waker_envs.foreign import foreign, reason_of
 
@@ -175,18 +174,7 @@ def check_buildable(config: Config, family: Family) -> None:
     plain = dataclasses.replace(config, train=dataclasses.replace(config.train, compile="off"))
     with torch.random.fork_rng(devices=[]):
         agent = Agent(family.spec, plain, "cpu")
-        if isinstance(curriculum, Informed) and curriculum.wanted is not None:
-            truth_of(dataclasses.replace(config, device="cpu"), family).check(agent.model, curriculum.wanted)
-
-
-def truth_of(config: Config, family: Family, sources: Sequence[Source] = RANDOM_ONLY) -> Truth:
-    """Who measures a run's model for a curriculum that asks for it.
-
-    Raises:
-        UserError: the θ space is continuous: there is no truth of each θ.
-    """
-    space = finite(family.space, config.curriculum.sampler)
-    return Truth(family.make, family.spec, space, config.evaluation, config.seed, config.device, sources)
+        check_wanted(config, family, curriculum, agent)
 
 
 def evaluator(
@@ -318,10 +306,6 @@ def parts_of(
     sources: Sequence[Source] = RANDOM_ONLY,
 ) -> Parts:
     """What the training loop is handed; ``costs`` notes what updates cost, ``sources`` act in held-out episodes."""
-
-    def measure(learner: Learner, wanted: Wanted, step: int) -> Floats:
-        return truth_of(config, family, sources).measure(cast(Agent, learner).model, wanted, step)
-
     return Parts(
         spec=family.spec,
         space=family.space,
@@ -330,7 +314,7 @@ def parts_of(
         make_agent=lambda: cast(Learner, Agent(family.spec, config, costs=costs)),
         evaluate=evaluate,
         measured=measured_ids(family.space).tolist(),
-        measure=measure,
+        measure=measure_of(config, family, sources),
     )
 
 
