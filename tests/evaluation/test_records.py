@@ -112,11 +112,12 @@ def test_plans_stand_beside_learned_and_random_policies_on_the_same_episodes() -
     rows = pd.DataFrame(measured_rooms(SOME).evaluation)
     assert set(rows["policy"]) == {"learned", "random", "planned"}
     planned, learned = (rows[(rows["policy"] == policy) & (rows["task"] == "red")] for policy in ("planned", "learned"))
-    assert set(planned["suite"]) == {"dr", "fresh", "denser"}
+    suites = GridHazards().theta_space.suites
+    assert set(planned["suite"]) == {"dr", *suites}
     assert planned.notna().sum().gt(0).sum() == len(rows.columns) - 1  # but for the completion, which is none
     assert (planned[planned["suite"] == "dr"]["theta_id"].value_counts() == 2).all()
     both = planned.merge(learned, on=["suite", "theta_id", "episode_seed"])
-    assert len(both) == len(planned) == 36 + 2 * 3
+    assert len(both) == len(planned) == 36 + 3 * len(suites)
     np.testing.assert_allclose(both["optimal_return_x"], both["optimal_return_y"], atol=1e-9)
 
 
