@@ -91,9 +91,9 @@ def test_a_copy_of_an_environment_goes_on_by_itself(
 ) -> None:
     env = waker_envs.make(env_id, **kwargs)
     env.reset(seed=1)
-    env.action_space.seed(0)
+    env.action_space.seed(3)
     minigrid = env_id.split("/")[1] in ("MultiRoom-v0", "LavaCrossing-v0", "DoorKey-v0")  # forward may be into lava
-    actions = [k % 2 if minigrid else env.action_space.sample() for k in range(13)]
+    actions = [k % 2 if minigrid else env.action_space.sample() for k in range(9)]
     trace(env, actions[:3])
     twin, other = way(env), way(env)
     moved = trace(twin, actions[3:])
