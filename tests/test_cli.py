@@ -68,6 +68,16 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.fullmatch(r"waker \d+\.\d+\.\d+\n", capsys.readouterr().out)
 
 
+@pytest.mark.parametrize(
+    "argv", [["bench", "--json", "--help"], ["train", "--seed", "-h"], ["adapt", "a", "b", "--help"]]
+)
+def test_help_is_help_wherever_it_stands(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(argv) == 0
+    told = capsys.readouterr()
+    assert told.out.startswith(f"usage: waker {argv[0]}")
+    assert told.err == ""
+
+
 def test_the_defaults_in_the_help_are_those_of_the_preset(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--preset", "tiny", "--help"]) == 0
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
