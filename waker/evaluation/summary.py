@@ -103,17 +103,24 @@ def seeds_told(summary: pd.DataFrame) -> str:
 
 
 def quantities(summary: pd.DataFrame) -> list[str]:
-    """The quantities to show, in the order of :data:`TITLES`, suites after the returns; ends of brackets are not."""
-    present = set(summary["quantity"]) - _HIDDEN
+    """The quantities to show, in the order of :data:`TITLES`, suites after the returns, unknown ones last; not the ends
+    of brackets."""
+    present = [q for q in dict.fromkeys(summary["quantity"]) if q not in _HIDDEN]
     suites = sorted(q for q in present if q.startswith("return_"))
     named = [q for q in TITLES if q in present]
     at = sum(q in ("mean_return", "cvar_0.1", "cvar_0.1_theta") for q in named)
-    return [*named[:at], *suites, *named[at:]]
+    return [*named[:at], *suites, *named[at:], *(q for q in present if not _is_known(q))]
+
+
+def _is_known(quantity: str) -> bool:
+    return quantity in TITLES or quantity.startswith("return_")
 
 
 def title(quantity: str) -> str:
     """The heading of a quantity."""
-    return TITLES.get(quantity, f"return on {printable(quantity.removeprefix('return_'))}")
+    if quantity in TITLES or not quantity.startswith("return_"):
+        return TITLES.get(quantity, printable(quantity.replace("_", " ")))
+    return f"return on {printable(quantity.removeprefix('return_'))}"
 
 
 def cell(quantity: str, mean: float, low: float = float("nan"), high: float = float("nan")) -> str:
@@ -133,6 +140,28 @@ def _digits(quantity: str, value: float, beside: float) -> str:
         beside = value
     digits = max(0, 2 - int(np.floor(np.log10(max(abs(beside), 1e-3))))) if beside else 2
     return f"{value:.{min(digits, 4)}f}"
+
+
+def difference(quantity: str, mean: float, low: float = float("nan"), high: float = float("nan")) -> tuple[str, str]:
+    """``+1.24`` and ``[+0.31, +2.17]`` with the digits that the wider of them is worth; differences of shares in
+    percentage points (``+3.1 pp``). The interval is empty where there is none, the number – for NaN."""
+    if np.isnan(mean):
+        return "–", ""
+    size = abs(mean) if np.isnan(low) else max(abs(mean), (high - low) / 2.0)
+    told, ends = (_signed(quantity, mean, size), [_signed(quantity, end, size) for end in (low, high)])
+    unit = " pp" if quantity in SHARES else ""
+    return f"{told}{unit}", "" if np.isnan(low) else f"[{', '.join(ends)}]"
+
+
+def _signed(quantity: str, value: float, beside: float) -> str:
+    return _digits(quantity, value, beside) if value < 0 else f"+{_digits(quantity, value, beside)}"
+
+
+def p_value(p: float) -> str:
+    """``0.0123``, ``0.34``, ``<0.0001``; – for NaN."""
+    if np.isnan(p):
+        return "–"
+    return "<0.0001" if p < 1e-4 else f"{p:.4f}" if p < 0.1 else f"{p:.2f}"
 
 
 class Shown(NamedTuple):
@@ -181,7 +210,7 @@ def shown(rows: pd.DataFrame, quantity: str) -> Shown | None:
 def best(summary: pd.DataFrame, quantity: str, task: str) -> tuple[str, ...] | None:
     """The (domain, sampler, explorer) whose mean is best, where there is a choice at one step and one is better."""
     rows = summary[(summary["quantity"] == quantity) & (summary["task"] == task)].dropna(subset=["mean"])
-    if len(rows) < 2 or quantity in NEUTRAL or rows["mean"].nunique() == 1:
+    if len(rows) < 2 or quantity in NEUTRAL or not _is_known(quantity) or rows["mean"].nunique() == 1:
         return None
     if rows["sampler"].map(step_told).nunique(dropna=False) > 1:  # measured at other steps: nothing to choose between
         return None
