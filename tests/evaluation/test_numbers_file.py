@@ -82,7 +82,7 @@ def test_shares_are_checked_and_may_be_absent(tmp_path: Path) -> None:
     path = tmp_path / "shares.csv"
     assert read_shares(path).empty
     assert read_notes(path).empty
-    row = "d,dr,e,1,0,10,hard θ,hard,0.25,4"
+    row = "d,dr,e,1,0,10,hard θ,,0.25,4"
     path.write_text(f"{','.join(COLUMNS)}\n{row}\n")
     assert read_shares(path)["share"].tolist() == [0.25]
     path.write_text(f"{','.join(COLUMNS)}\n{row.replace('0.25', '1.25')}\n")

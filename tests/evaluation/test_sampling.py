@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from waker.evaluation.sampling import HARD, MOST, mean_shares, sampling_shares
+from waker.evaluation.sampling import MOST, mean_shares, sampling_shares
 
 
 def episodes(drawn: list[tuple[int, int]], seed: int = 0, sampler: str = "dr", **more: Any) -> pd.DataFrame:
@@ -37,16 +37,19 @@ def share(rows: pd.DataFrame, parameter: str, group: str, end: int, seed: int = 
 
 
 def test_shares_by_hand() -> None:
-    rows = sampling_shares(episodes([(1, 0), (40, 1), (50, 3), (51, 3), (99, 3), (100, 0)]), hard=[2, 3], bins=2)
+    rows = sampling_shares(
+        episodes([(1, 0), (40, 1), (50, 3), (51, 3), (99, 3), (100, 0)]), {"hard": [2, 3], "none": []}, bins=2
+    )
     # Up to step 50: θ 0, 1, 3. Beyond: θ 3, 3, 0.
-    assert share(rows, HARD, "hard", 50) == pytest.approx(1 / 3)
-    assert share(rows, HARD, "hard", 100) == pytest.approx(2 / 3)
+    assert share(rows, "hard θ", "", 50) == pytest.approx(1 / 3)
+    assert share(rows, "hard θ", "", 100) == pytest.approx(2 / 3)
     assert share(rows, MOST, "", 50) == pytest.approx(1 / 3)
     assert share(rows, MOST, "", 100) == pytest.approx(2 / 3)
     assert share(rows, "theta_size", "3", 50) == pytest.approx(2 / 3)
     assert share(rows, "theta_size", "4", 100) == pytest.approx(2 / 3)
     assert share(rows, "theta_slip", "0.1", 50) == pytest.approx(2 / 3)
     assert set(rows["episodes"]) == {3}
+    assert "none θ" not in set(rows["parameter"])
 
 
 def test_bins_end_with_the_shortest_run() -> None:
@@ -79,8 +82,8 @@ def test_mean_over_seeds_with_students_interval() -> None:
     shares = pd.concat(
         [episodes([(10, 0), (10, 3), (10, 3), (10, theta)], seed=s) for s, theta in enumerate((0, 3, 3))]
     )
-    found = mean_shares(sampling_shares(shares, hard=[3], bins=1))
-    hard = found[found["parameter"] == HARD].iloc[0]
+    found = mean_shares(sampling_shares(shares, {"hard": [3]}, bins=1))
+    hard = found[found["parameter"] == "hard θ"].iloc[0]
     values = [0.5, 0.75, 0.75]
     reach = stats.t.ppf(0.975, 2) * np.std(values, ddof=1) / math.sqrt(3)
     assert (hard["mean"], hard["seeds"]) == (pytest.approx(2 / 3), 3)

@@ -1,7 +1,8 @@
 """What each sampler chose through training: shares of episodes by groups of θ, in bins of agent steps.
 
-Called by ``waker compare`` and the study's page. Groups are the θ that experts call hard, each value of each parameter,
-and the one θ that a run chose most often in the bin (near 1: the sampler has collapsed onto it).
+Called by ``waker compare`` and the study's page. Groups are the sets of θ that a family tells apart (such as those that
+experts call hard), each value of each parameter, and the one θ that a run chose most often in the bin (near 1: the
+sampler has collapsed onto it).
 """
 
 from __future__ import annotations
@@ -19,20 +20,23 @@ BINS = 10
 MOST_VALUES = 12
 """A parameter with more values than this is cut into :data:`_PARTS` ranges of as many episodes each."""
 _PARTS = 4
-HARD = "hard θ"
-MOST = "most sampled θ"
+SET = " θ"
+"""Behind a set's name, where there are parameters."""
+MOST = f"most sampled{SET}"
 COLUMNS = (*RUN, "begin", "end", "parameter", "group", "share", "episodes")
-"""Of rows of shares: agent steps of the bin, ``theta_<name>`` or :data:`HARD` or :data:`MOST`, which group of it, its
-share of the episodes of this run that ended in the bin, and how many ended."""
+"""Of rows of shares: agent steps of the bin; ``theta_<name>``, or a set such as ``hard θ``, or :data:`MOST`; which
+group of it (of a set none); its share of the episodes of this run that ended in the bin; and how many ended."""
 
 
-def sampling_shares(episodes: pd.DataFrame, hard: Sequence[int] = (), bins: int = BINS) -> pd.DataFrame:
+def sampling_shares(
+    episodes: pd.DataFrame, sets: Mapping[str, Sequence[int]] | None = None, bins: int = BINS
+) -> pd.DataFrame:
     """Shares of episodes by groups of θ through the training of runs of one domain.
 
     Args:
         episodes: rows of training episodes: step (when it ended), theta_id, theta_<name> and the run's columns; cut to
             the steps that are compared.
-        hard: ids of the θ that experts call hard.
+        sets: name → ids of θ.
         bins: of equal length, from the first step to the shortest run's last.
 
     Returns:
@@ -44,12 +48,15 @@ def sampling_shares(episodes: pd.DataFrame, hard: Sequence[int] = (), bins: int 
     edges = np.linspace(0, max(last, 1), bins + 1).round().astype(int)
     number = np.searchsorted(edges, episodes["step"].to_numpy(), "left") - 1
     episodes = episodes.assign(bin=number.clip(min=0)).reset_index(drop=True)
-    groups = _groups(episodes, hard)
+    groups = _groups(episodes)
+    inside = {f"{name}{SET}": episodes["theta_id"].isin(list(ids)) for name, ids in (sets or {}).items() if len(ids)}
     episodes = episodes[number < bins]
     rows: list[dict[str, Any]] = []
     for (*run, at), part in episodes.groupby([*RUN, "bin"], sort=False):
         about = {**dict(zip(RUN, run, strict=True)), "begin": edges[at], "end": edges[at + 1]}
-        shares = {(MOST, ""): float(part["theta_id"].value_counts(normalize=True).max())} if _is_finite(part) else {}
+        shares = {(name, ""): float(among[part.index].mean()) for name, among in inside.items()}
+        if (part["theta_id"] >= 0).all():
+            shares[MOST, ""] = float(part["theta_id"].value_counts(normalize=True).max())
         for parameter, labels in groups.items():
             found = labels[part.index].value_counts() / len(part)
             shares |= {(parameter, group): float(found.get(group, 0.0)) for group in labels.cat.categories}
@@ -58,16 +65,9 @@ def sampling_shares(episodes: pd.DataFrame, hard: Sequence[int] = (), bins: int 
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _is_finite(episodes: pd.DataFrame) -> bool:
-    return bool((episodes["theta_id"] >= 0).all())
-
-
-def _groups(episodes: pd.DataFrame, hard: Sequence[int]) -> Mapping[str, pd.Series]:
+def _groups(episodes: pd.DataFrame) -> Mapping[str, pd.Series]:
     """Parameter → each episode's group, as a categorical whose categories are in the order to show."""
     found: dict[str, pd.Series] = {}
-    if len(hard):
-        inside = episodes["theta_id"].isin(list(hard))
-        found[HARD] = inside.map({True: "hard", False: None}).astype(pd.CategoricalDtype(["hard"]))
     for column in episodes:
         if not str(column).startswith("theta_") or column == "theta_id" or episodes[column].nunique() < 2:
             continue
