@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 import pandas as pd
 import pytest
@@ -208,3 +209,16 @@ def test_what_cannot_be_written_is_told(numbers: str, tmp_path: Path, capsys: py
     (tmp_path / "file").write_text("")
     assert main(["compare", numbers, "--page", str(tmp_path / "file" / "study.html")]) == 1
     assert "cannot save the numbers of" in capsys.readouterr().err
+    for folder in (str(tmp_path), ".", ".."):
+        assert main(["compare", numbers, "--csv", str(tmp_path / "c.csv"), "--page", folder]) == 2
+        assert "the page must be a file" in capsys.readouterr().err
+
+
+def test_a_page_may_have_any_name(numbers: str, tmp_path: Path) -> None:
+    out = tmp_path / "caf\udce9 <b>#1?.html"
+    assert main(["compare", numbers, "--quantities", "mean_return", "--page", str(out)]) == 0
+    html = out.read_text(encoding="utf-8")
+    assert "<b>#1?" not in html
+    links = set(re.findall(r'href="\./([^"]+)"', html))
+    assert "caf%E9%20%3Cb%3E%231%3F-paired.csv" in links
+    assert all((tmp_path / os.fsdecode(unquote_to_bytes(link))).is_file() for link in links)

@@ -14,7 +14,7 @@ from waker.commands.arguments import parse
 from waker.console import Console
 from waker.curriculum.labels import called
 from waker.errors import UserError, unknown
-from waker.files import atomic, saving
+from waker.files import saving
 from waker.names import ALL, printable
 
 if TYPE_CHECKING:
@@ -132,6 +132,7 @@ def show(
             at the step.
         SaveFailed: a file cannot be written.
     """
+    from waker.evaluation.numbers_file import write_table
     from waker.evaluation.paired import pairs
     from waker.evaluation.summary import summarise
     from waker.report.study import read_study
@@ -144,20 +145,17 @@ def show(
     check_quantities(study.numbers, quantities)
     summary, paired = summarise(study.numbers), pairs(study.numbers, baseline, over)
     _print(console, study, summary, paired, baseline, over, only, quantities)
-    first = Path(places[0])
-    target = csv
-    if target is None and page is None:
-        target = (first.parent if first.is_file() else first) / "comparison.csv"
+    written: dict[str, Path] = {}
     if page is not None:
         from waker.report.study_page import write_study_page
 
         written = write_study_page(study, page, baseline, over, quantities)
-        target = target if target is not None else written["comparison"]
-    assert target is not None
-    with saving(f"the numbers in {target}"):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with atomic(target) as file:
-            summary.to_csv(file, index=False)
+    first = Path(places[0])
+    beside = (first.parent if first.is_file() else first) / "comparison.csv"
+    target = csv if csv is not None else written.get("comparison", beside)
+    if target not in written.values():
+        with saving(f"the numbers in {target}"):
+            write_table(target, summary)
     for line in study.lost:
         console.print(Text(printable(line)), soft_wrap=True)
     console.print(Text(printable(f"Numbers: {target}")), soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,9 +24,14 @@ class Source:
     file: str
 
     @property
+    def shown(self) -> str:
+        """The file's name as text."""
+        return printable(self.file)
+
+    @property
     def link(self) -> str:
-        """The file as a relative address."""
-        return f"./{quote(self.file)}"
+        """The file as a relative address, whatever bytes its name has."""
+        return f"./{quote(os.fsencode(self.file))}"
 
 
 @dataclass(frozen=True)

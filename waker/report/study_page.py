@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from waker.errors import UserError
 from waker.evaluation.numbers_file import write_table
 from waker.evaluation.paired import Over
 from waker.evaluation.steps import RUN
@@ -43,8 +44,10 @@ def write_study_page(
         Table → its file; ``numbers`` is the one to keep.
 
     Raises:
-        SaveFailed, UserError: a file cannot be written.
+        SaveFailed, UserError: a file cannot be written, or ``out`` is a folder.
     """
+    if not out.name or out.is_dir():
+        raise UserError(f"the page must be a file, and {out} is a folder")
     tables, paired = tables_of(study, baseline, over, quantities)
     numbers = out.with_name(f"{out.stem}-numbers.csv")
     files = {"numbers": numbers}
@@ -80,8 +83,8 @@ def write_study_page(
         notes_title="Not everything could be read.",
         runs_lead="Which runs the numbers are of: their folders below the folder of runs, the agent step of the "
         "measurement, and the commit that made them.",
-        footer=f"Made by waker compare from {numbers.name}, which has every number by run, task and quantity; the same "
-        "file makes the same page.",
+        footer=f"Made by waker compare from {printable(numbers.name)}, which has every number by run, task and "
+        "quantity; the same file makes the same page.",
     )
     write_page(html, out)
     return files
@@ -130,4 +133,4 @@ def _runs_table(runs: pd.DataFrame, file: str) -> HtmlTable:
         ]
         for run in runs.to_dict("records")
     ]
-    return HtmlTable(["sampler", "run", "seed", "step", "commit"], rows, 2, f"Numbers of all runs: {file}")
+    return HtmlTable(["sampler", "run", "seed", "step", "commit"], rows, 2, f"Numbers of all runs: {printable(file)}")
