@@ -212,7 +212,9 @@ def test_compare_prints_a_table_and_writes_the_numbers(
     assert "worst-θ regret" in shown
     assert "waker-m" in shown
     numbers = pd.read_csv(tmp_path / "numbers.csv")
-    assert {"mean_return", "cvar_0.1", "worst_regret", "worst_model_error", "hard_share"} <= set(numbers["quantity"])
+    assert {"mean_return", "cvar_0.1", "worst_regret", "worst_model_error", "hard_share", "noisy_share"} <= set(
+        numbers["quantity"]
+    )
 
 
 @pytest.mark.parametrize("verb", ["compare", "report"])
@@ -270,6 +272,7 @@ def test_envs_values_an_episode(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert "id 17" in shown
     assert "hard, by an expert" in shown
+    assert "in the set noisy" in shown
     assert re.search(r"best expected return of episode seed 3: green \d+\.\d\d, blue", shown)
 
 

@@ -44,9 +44,10 @@ def page(runs: Path) -> Path:
 
 
 def with_planned(numbers: pd.DataFrame) -> pd.DataFrame:
-    """The numbers with a planned policy that has a quarter of the regret."""
+    """The numbers with a planned policy that has a quarter of the regret, and a quantity that nobody knows."""
     regret = numbers[numbers["quantity"] == "mean_regret"]
-    return pd.concat([numbers, regret.assign(quantity="planned_mean_regret", value=regret["value"] / 4)])
+    planned = regret.assign(quantity="planned_mean_regret", value=regret["value"] / 4)
+    return pd.concat([numbers, planned, regret.assign(quantity="measure_of_ones_own")])
 
 
 def section(html: str, name: str) -> str:
@@ -176,7 +177,7 @@ def test_regret_is_told_as_the_models_and_the_actors_part(page: Path, numbers: s
         assert parts[sampler, "all", "the actor's part"] == pytest.approx(3 * whole / 4)
     html = out.read_text()
     assert "the actor's part" in section(html, "parts").replace("&#39;", "'")
-    assert "planned mean regret" in section(html, "summary")  # a quantity that has no heading of its own yet
+    assert "measure of ones own" in section(html, "summary")  # a quantity that has no heading
 
 
 def test_explorers_are_a_baseline_too(tmp_path: Path) -> None:

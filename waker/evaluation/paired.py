@@ -20,7 +20,7 @@ from scipy.special import gammaincinv, ndtr, stdtr
 
 from waker.evaluation.metrics import Floats, student_interval, student_quantile
 from waker.evaluation.steps import RUN
-from waker.evaluation.summary import NEUTRAL, quantities
+from waker.evaluation.summary import is_neutral, quantities
 
 Over: TypeAlias = Literal["sampler", "explorer"]
 """In which column the compared differ; in all the others they are alike."""
@@ -243,7 +243,7 @@ def paired_differences(rows: pd.DataFrame, wanted: Sequence[str] = ()) -> pd.Dat
         p_t_holm, p_permutation_holm and tests (how many the family has), quantities in the order of the tables.
     """
     found: list[dict[str, Any]] = []
-    tests = [c for c in quantities(rows) if (c in wanted if wanted else c not in NEUTRAL)]
+    tests = [c for c in quantities(rows) if (c in wanted if wanted else not is_neutral(c))]
     for (domain, task), family in rows.groupby(["domain", "task"], sort=False):
         compared: list[dict[str, Any]] = []
         for quantity in tests:

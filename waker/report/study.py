@@ -22,7 +22,7 @@ from waker.evaluation.sampling import COLUMNS as SHARES
 from waker.evaluation.sampling import sampling_shares
 from waker.evaluation.sources import shared
 from waker.evaluation.steps import RUN, At, Steps
-from waker.report.data import RunData, by_domain, hard_ids, load_runs, settings_of, stack
+from waker.report.data import RunData, by_domain, load_runs, settings_of, stack, theta_sets
 
 _FOLDER = 4
 """Parts of a run's path that tell it: domain, sampler, explorer, seed."""
@@ -155,7 +155,7 @@ def _of_runs(runs: Sequence[RunData], at: At) -> Study:
         here = [run for run in parts if run.domain == domain]
         compared, steps = _compared(here, at)
         numbers.append(_traced(compared.numbers, here, steps))
-        shares.append(sampling_shares(steps.cut(stack(here, "episodes"), "episodes"), {"hard": hard_ids(here)}))
+        shares.append(sampling_shares(steps.cut(stack(here, "episodes"), "episodes"), theta_sets(here)))
         notes += [(domain, note) for note in compared.notes]
     lost = tuple(f"{run.folder}: {line}" for run in runs for line in run.lost)
     return Study(
@@ -172,7 +172,7 @@ def _compared(runs: Sequence[RunData], at: At) -> tuple[Comparison, Steps]:
     """One domain's numbers and what to tell of them; and the steps they are of."""
     evaluation, episodes = stack(runs, "evaluation"), stack(runs, "episodes")
     errors, told = shared(stack(runs, "model_error"))
-    compared = compare_runs(evaluation, errors, episodes, hard_ids(runs), at=at)
+    compared = compare_runs(evaluation, errors, episodes, theta_sets(runs), at=at)
     steps = compared_steps(evaluation, errors, episodes, at)
     more = error_numbers(stack(runs, "curriculum"), steps.cut(errors, "model_error"))
     numbers = _joined([compared.numbers, more], compared.numbers.columns)

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from waker.evaluation.regret_parts import ACTOR, MODEL, TOTAL
-from waker.evaluation.summary import LOWER_IS_BETTER, NEUTRAL, SHARES, TITLES, quantities, title
+from waker.evaluation.summary import LOWER_IS_BETTER, TITLES, in_per_cent, is_neutral, quantities, title
 from waker.report.style import colours, grid, legend, steps_axis, style, text
 
 _WIDTH = 4.7  # inches of a panel
@@ -35,7 +35,7 @@ def differences_figure(values: pd.DataFrame, tests: pd.DataFrame, baseline: str)
         palette = colours([*groups, baseline])
         figure, panels = grid(len(names), 2, _WIDTH, 0.95 + _LINE * len(groups))
         for number, (panel, quantity) in enumerate(zip(panels, names, strict=True)):
-            unit = 100.0 if quantity in SHARES else 1.0
+            unit = 100.0 if in_per_cent(quantity) else 1.0
             panel.axvline(0.0, color="#7b8794", lw=1.0)
             for at, group in enumerate(groups):
                 one = tests[(tests["quantity"] == quantity) & (tests["group"] == group)]
@@ -54,7 +54,7 @@ def _direction(quantity: str) -> str:
     if quantity in LOWER_IS_BETTER:
         return "  (← better)"
     known = quantity in TITLES or quantity.startswith("return_")
-    return "  (better →)" if known and quantity not in NEUTRAL else ""
+    return "  (better →)" if known and not is_neutral(quantity) else ""
 
 
 def _points(panel: Axes, x: pd.Series, at: float, colour: str) -> None:

@@ -28,6 +28,8 @@ _KNOWN = {
     "gradual-expansion": "#2b8a3e",
     "hardest-oracle": "#9c36b5",
     "reweighting-oracle": "#e8a200",
+    "error-oracle": "#c2255c",
+    "regret-oracle": "#087f5b",
 }
 """The same sampler has the same colour in every figure of every report."""
 _OTHERS = ("#0b7285", "#a61e4d", "#5c940d", "#364fc7", "#862e9c", "#5f3dc4")
