@@ -122,35 +122,53 @@ def seeds_told(summary: pd.DataFrame) -> str:
 
 def quantities(summary: pd.DataFrame) -> list[str]:
     """The quantities to show, in the order of :data:`TITLES`, suites after the returns, a family's own sets of θ after
-    the hard ones; ends of brackets are not."""
-    present = set(summary["quantity"]) - _HIDDEN
+    the hard ones, unknown ones last; ends of brackets are not."""
+    present = [q for q in dict.fromkeys(summary["quantity"]) if q not in _HIDDEN]
     suites = sorted(q for q in present if q.startswith("return_"))
     named = [q for q in TITLES if q in present]
     at = sum(q in ("mean_return", "cvar_0.1", "cvar_0.1_theta") for q in named)
     exact = named.index("exact_share") if "exact_share" in named else len(named)
     sets = sorted(q for q in present if is_share(q) and q not in TITLES)
-    return [*named[:at], *suites, *named[at:exact], *sets, *named[exact:]]
+    return [*named[:at], *suites, *named[at:exact], *sets, *named[exact:], *(q for q in present if not _is_known(q))]
+
+
+def _is_known(quantity: str) -> bool:
+    return quantity in TITLES or quantity.startswith("return_") or is_share(quantity)
+
+
+def is_neutral(quantity: str) -> bool:
+    """Whether neither more nor less of it is better."""
+    return quantity in NEUTRAL or (is_share(quantity) and quantity not in TITLES)
+
+
+def in_per_cent(quantity: str) -> bool:
+    """Whether it is shown in per cent."""
+    return quantity in SHARES or is_share(quantity)
 
 
 def title(quantity: str) -> str:
     """The heading of a quantity."""
-    if is_share(quantity) and quantity not in TITLES:
+    if quantity in TITLES:
+        return TITLES[quantity]
+    if is_share(quantity):
         return f"data on {printable(quantity.removesuffix('_share'))} θ"
-    return TITLES.get(quantity, f"return on {printable(quantity.removeprefix('return_'))}")
+    if quantity.startswith("return_"):
+        return f"return on {printable(quantity.removeprefix('return_'))}"
+    return printable(quantity.replace("_", " "))
 
 
 def cell(quantity: str, mean: float, low: float = float("nan"), high: float = float("nan")) -> str:
     """``3.10 [2.95, 3.27]``; shares in per cent; no bracket without an interval, – for NaN."""
     if np.isnan(mean):
         return "–"
-    sign = " %" if quantity in SHARES or is_share(quantity) else ""
+    sign = " %" if in_per_cent(quantity) else ""
     limits = "" if np.isnan(low) else f" [{_digits(quantity, low, mean)}, {_digits(quantity, high, mean)}]"
     return f"{_digits(quantity, mean, mean)}{sign}{limits}"
 
 
 def _digits(quantity: str, value: float, beside: float) -> str:
     """A number with the digits of the one it stands beside."""
-    if quantity in SHARES or is_share(quantity):
+    if in_per_cent(quantity):
         return _unsigned_zero(f"{100 * value:.1f}")
     if np.isnan(beside):
         beside = value
@@ -161,6 +179,28 @@ def _digits(quantity: str, value: float, beside: float) -> str:
 def _unsigned_zero(text: str) -> str:
     """What rounds to zero from below is zero."""
     return text.lstrip("-") if float(text) == 0 else text
+
+
+def difference(quantity: str, mean: float, low: float = float("nan"), high: float = float("nan")) -> tuple[str, str]:
+    """``+1.24`` and ``[+0.31, +2.17]`` with the digits that the wider of them is worth; differences of shares in
+    percentage points (``+3.1 pp``). The interval is empty where there is none, the number – for NaN."""
+    if np.isnan(mean):
+        return "–", ""
+    size = abs(mean) if np.isnan(low) else max(abs(mean), (high - low) / 2.0)
+    told, ends = (_signed(quantity, mean, size), [_signed(quantity, end, size) for end in (low, high)])
+    unit = " pp" if in_per_cent(quantity) else ""
+    return f"{told}{unit}", "" if np.isnan(low) else f"[{', '.join(ends)}]"
+
+
+def _signed(quantity: str, value: float, beside: float) -> str:
+    return _digits(quantity, value, beside) if value < 0 else f"+{_digits(quantity, value, beside)}"
+
+
+def p_value(p: float) -> str:
+    """``0.0123``, ``0.34``, ``<0.0001``; – for NaN."""
+    if np.isnan(p):
+        return "–"
+    return "<0.0001" if p < 1e-4 else f"{p:.4f}" if p < 0.1 else f"{p:.2f}"
 
 
 class Shown(NamedTuple):
@@ -209,7 +249,7 @@ def shown(rows: pd.DataFrame, quantity: str) -> Shown | None:
 def best(summary: pd.DataFrame, quantity: str, task: str) -> tuple[str, ...] | None:
     """The (domain, sampler, explorer) whose mean is best, where there is a choice at one step and one is better."""
     rows = summary[(summary["quantity"] == quantity) & (summary["task"] == task)].dropna(subset=["mean"])
-    if len(rows) < 2 or quantity in NEUTRAL or is_share(quantity) or rows["mean"].nunique() == 1:
+    if len(rows) < 2 or is_neutral(quantity) or not _is_known(quantity) or rows["mean"].nunique() == 1:
         return None
     if rows["sampler"].map(step_told).nunique(dropna=False) > 1:  # measured at other steps: nothing to choose between
         return None

@@ -51,7 +51,8 @@ TRUE_ERROR = (
 DATA = "Share of the domain's agent steps that were spent in each θ, prefill included."
 HARD = "Probability that the next episode is one of the {count} θ that experts call hard."
 SUITES = (
-    "Mean return in each suite: dr is what the curriculum trained on, the others are out of distribution. "
+    "Mean return in each suite of θ. Suite dr is the distribution of domain randomisation, the others lie outside it; "
+    "colours are samplers, of which the one called dr trained on that suite alone. "
     f"{INTERVAL} Dotted: uniform random actions."
 )
 REGRET = (
