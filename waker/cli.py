@@ -19,7 +19,6 @@ from waker.names import printable
 from waker.output import degrade_output
 from waker.startup import follow, guard, leave, watch_exit
 
-
 _UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 _UNUSABLE = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
 """What the system says of a path that was asked for and cannot be one."""

@@ -25,7 +25,7 @@ def guard() -> None:
 
 
 def _unraisable(lost):  # type: ignore[no-untyped-def]
-    """A signal met a finaliser, or another callback of the interpreter's, where what is raised is lost: send it again."""
+    """Send a signal again that met a finaliser, or another callback, where what is raised is lost."""
     number = getattr(lost.exc_value, "number", None)
     if number not in SIGNALS:
         sys.__unraisablehook__(lost)
