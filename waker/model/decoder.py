@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -83,6 +84,21 @@ class Decoder(nn.Module):
             hidden = self.mlp(feature)
             decoded |= {name: float32(out(hidden)) for name, out in self.outs.items()}
         return decoded
+
+    @property
+    def seen_dim(self) -> int:
+        """Size D of :meth:`seen`; 0 where all that is observed are pictures."""
+        sizes = (math.prod(self.layout(k.name).shape) if k.kind == "categorical" else k.size for k in self.keys)
+        return sum(size for size, key in zip(sizes, self.keys, strict=True) if key.kind != "image")
+
+    def seen(self, feature: Tensor) -> Tensor:
+        """What features (…, F) look like, (…, D): probabilities of categories and vectors, without pictures."""
+        assert self.mlp is not None
+        hidden, parts = self.mlp(feature), []
+        for name, out in self.outs.items():
+            x = float32(out(hidden))
+            parts.append(self.layout(name).log_probabilities(x).exp().flatten(-2) if name in self.layouts else x)
+        return torch.cat(parts, -1)
 
     def nll(self, decoded: Mapping[str, Tensor], observation: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """−log likelihood of each key, summed over its event dimensions and not weighted: (…)."""
