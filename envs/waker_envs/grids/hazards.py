@@ -188,13 +188,29 @@ class GridHazards(ParametricEnv):
 
     def _draw(self, theta: Theta, rng: np.random.Generator) -> tuple[Layout, int, int]:
         """The layout and start cell of an episode: the first draws from its generator."""
-        size = int(theta[0])
-        if self._layouts is None:
-            index = int(rng.integers(_FIRST_FRESH, 1 << 62))
-        else:
-            index = int(rng.integers(self._layouts[size][nearest(self.densities, theta[1])]))
-        layout = make_layout(self.frame, *sides(size, self._oblong), self._hazards(theta), index)
+        count = self._count(theta)
+        index = int(rng.integers(_FIRST_FRESH, 1 << 62) if count is None else rng.integers(count))
+        layout = self._layout_number(theta, index)
         return layout, layout.starts[int(rng.integers(len(layout.starts)))], index
+
+    def layouts(self, theta: ArrayLike) -> tuple[Layout, ...]:
+        """Every layout that an episode of θ may have.
+
+        Raises:
+            ValueError: each has a fresh one.
+        """
+        checked = self._checked(theta)
+        count = self._count(checked)
+        if count is None:
+            raise ValueError("every episode has a fresh layout: there is no end of them")
+        return tuple(self._layout_number(checked, index) for index in range(count))
+
+    def _count(self, theta: Theta) -> int | None:
+        """The number of layouts; None = a fresh one every episode."""
+        return None if self._layouts is None else self._layouts[int(theta[0])][nearest(self.densities, theta[1])]
+
+    def _layout_number(self, theta: Theta, index: int) -> Layout:
+        return make_layout(self.frame, *sides(theta[0], self._oblong), self._hazards(theta), index)
 
     def _hazards(self, theta: Theta) -> int:
         rows, columns = sides(theta[0], self._oblong)

@@ -231,8 +231,14 @@ def test_each_size_and_density_may_have_a_number_of_layouts_of_its_own(
 ) -> None:
     env = GridHazards(sizes=(4, 3), n_layouts=n_layouts, densities=(0.2, 0), slips=(0,))
     for (size, density), count in right.items():
+        assert len(env.layouts([size, density, 0])) == count
         seen = {start(env, [size, density, 0], seed)["cells"].tobytes() for seed in range(120)}
         assert len(seen) == count
+
+
+def test_fresh_layouts_cannot_be_listed() -> None:
+    with pytest.raises(ValueError, match="no end of them"):
+        GridHazards(n_layouts=None).layouts([3, 0, 0])
 
 
 def test_rooms_of_a_suite_are_as_many_as_those_of_the_nearest_density() -> None:
