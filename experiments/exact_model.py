@@ -21,6 +21,7 @@ from waker.behaviour.starts import Starts
 from waker.model.rssm import RSSM, State
 from waker.model.world_model import WorldModel
 from waker_envs.grids.hazards import GridHazards
+from waker_envs.grids.hazards_theta import nearest, sides
 from waker_envs.grids.layouts import HAZARD, TILES, WALL, Layout, make_layout
 
 Floats = NDArray[np.float64]
@@ -48,11 +49,12 @@ class Rooms(NamedTuple):
 
 def rooms_of(env: GridHazards) -> Rooms:
     """All rooms of a family with numbered layouts."""
-    assert env.n_layouts is not None
+    assert env._layouts is not None
     rows = []
     for index, theta in enumerate(env.theta_space.points):
-        for number in range(env.n_layouts):
-            layout = make_layout(env.frame, int(theta[0]), env._hazards(theta), number)
+        size = int(theta[0])
+        for number in range(env._layouts[size][nearest(env.densities, theta[1])]):
+            layout = make_layout(env.frame, *sides(size, env._oblong), env._hazards(theta), number)
             begins = np.isin(np.arange(env.frame**2), layout.starts)
             seen = env._classes(layout, env._slip_level(theta))
             rows.append((index, layout.kinds, seen, _moves(layout, theta[2]), begins, env._episode_length(theta)))
