@@ -74,8 +74,8 @@ def seed_of(env: GridHazards, theta: np.ndarray, number: int) -> int:
 
 
 def test_actors_reach_the_optimum_in_an_exact_model(env: GridHazards) -> None:
-    """The laptop preset's settings and a fraction of its updates; the worst θ of the worst of three seeds."""
+    """A fraction of the updates; the worst θ of both seeds."""
     model = ExactModel(env)
-    for seed in range(3):
-        policies = adapted_in(model, settings("lookahead"), seed, updates=200, states=48)
+    for seed in range(2):
+        policies = adapted_in(model, settings("lookahead"), seed, updates=250, states=48)
         assert shares(model.rooms, values(model.rooms, model.greedy(policies))).mean(1).min() > 0.97
