@@ -51,6 +51,11 @@ class OptimizerConfig:
 class ModelConfig:
     """World model (METHOD: RSSM, encoder, decoder, heads)."""
 
+    latent: Literal["vector", "cells"] = "vector"
+    """`vector`: one state for all that is seen. `cells`: where the observation is a board (the grids from symbols), a
+    state in every cell and rules shared by all. The sizes below are then those of one cell, hidden layers of encoder,
+    decoder and heads too; policies see the board from where the agent stands, through as many channels a cell as their
+    first layer has units."""
     deter: int = 512
     """Size of the deterministic state (GRU)."""
     hidden: int = 512
@@ -101,6 +106,9 @@ class ModelConfig:
     """Weight of KL(posterior ‖ sg(prior))."""
     kl_scale: float = 1.0
     """Weight of the KL in the model's loss."""
+    kl_first: bool = True
+    """Count the KL of an episode's and a window's first state too. It is large where much is seen at once, nothing
+    predicts it, and its chance drowns the rest."""
     free_nats: float = 1.0
     """KL below this is free."""
     continue_scale: float = 1.0

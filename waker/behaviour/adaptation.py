@@ -23,10 +23,10 @@ from waker.compiled import prepared
 from waker.config import Config
 from waker.graphs import Recorder
 from waker.learner import Player
-from waker.model.heads import ScalarStack
+from waker.model.heads import ScalarStack, reward_heads
 from waker.model.optim import Adam
 from waker.model.rssm import State
-from waker.model.world_model import WorldModel, reward_heads
+from waker.model.world_model import WorldModel
 from waker.precision import Precision
 from waker.spaces import EnvSpec
 
@@ -55,12 +55,13 @@ class TaskAdapter:
         costs: Costs | None = None,
     ) -> None:
         self.model, self.config, self.tasks = model, config, tasks
-        features = model.rssm.feature_dim
+        features = model.rssm.features
         device = next(model.parameters()).device
         self.precision = Precision(config.train.precision, device)
         self.heads = reward_heads(len(tasks), features, config.model).to(device)
         _copy_members(model.rewards, spec.tasks, self.heads, tasks)
-        policies = ActorCriticStack(tasks, features, spec.action, config.behaviour, config.model)
+        sizes = config.behaviour, config.model
+        policies = ActorCriticStack(tasks, features, spec.action, *sizes, where=model.where)
         self.learner = PolicyLearner(policies.to(device), config.behaviour, self.precision)
         self.heads_optimizer = Adam(self.heads.parameters(), config.model.optimizer, len(tasks))
         self.updates = 0

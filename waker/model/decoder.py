@@ -62,27 +62,17 @@ class ImageDecoder(nn.Module):
         return spread.unflatten(1, (side, side, out)).permute(0, 3, 1, 2)  # n (k k o) -> n o k k
 
 
-class Decoder(nn.Module):
-    """One output per observation key; ``nll`` is the reconstruction loss of each."""
+class Reconstruction(nn.Module):
+    """What every decoder does with its outputs: likelihoods, and observations in their own terms.
 
-    def __init__(self, keys: tuple[ObservationKey, ...], config: ModelConfig, feature_dim: int) -> None:
+    A subclass makes the outputs, one for each key: an image's or vector's mean in the model's scale, (…, *shape), or
+    flat logits.
+    """
+
+    def __init__(self, keys: tuple[ObservationKey, ...], config: ModelConfig) -> None:
         super().__init__()
         self.keys, self.symlog = keys, config.symlog
-        flat = [k for k in keys if k.kind != "image"]
-        self.images = nn.ModuleDict({k.name: ImageDecoder(k, config, feature_dim) for k in keys if k.kind == "image"})
         self.layouts = nn.ModuleDict({k.name: CategoricalLayout(k.classes) for k in keys if k.kind == "categorical"})
-        self.mlp = MLP(feature_dim, config.decoder_units, None, config.act, config.norm) if flat else None
-        hidden = self.mlp.out_features if self.mlp is not None else 0
-        self.outs = nn.ModuleDict({k.name: Linear(hidden, k.size) for k in flat})
-
-    def forward(self, feature: Tensor) -> dict[str, Tensor]:
-        """Per key, for features (…, F): image or vector mean in the model's scale, (…, *shape), or flat logits."""
-        lead = feature.shape[:-1]
-        decoded = {name: decoder(feature.flatten(0, -2)).unflatten(0, lead) for name, decoder in self.images.items()}
-        if self.mlp is not None:
-            hidden = self.mlp(feature)
-            decoded |= {name: float32(out(hidden)) for name, out in self.outs.items()}
-        return decoded
 
     def nll(self, decoded: Mapping[str, Tensor], observation: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """−log likelihood of each key, summed over its event dimensions and not weighted: (…)."""
@@ -119,6 +109,27 @@ class Decoder(nn.Module):
             else:
                 result[key.name] = symexp(out) if self.symlog else out
         return result
+
+
+class Decoder(Reconstruction):
+    """One output per observation key; ``nll`` is the reconstruction loss of each."""
+
+    def __init__(self, keys: tuple[ObservationKey, ...], config: ModelConfig, feature_dim: int) -> None:
+        super().__init__(keys, config)
+        flat = [k for k in keys if k.kind != "image"]
+        self.images = nn.ModuleDict({k.name: ImageDecoder(k, config, feature_dim) for k in keys if k.kind == "image"})
+        self.mlp = MLP(feature_dim, config.decoder_units, None, config.act, config.norm) if flat else None
+        hidden = self.mlp.out_features if self.mlp is not None else 0
+        self.outs = nn.ModuleDict({k.name: Linear(hidden, k.size) for k in flat})
+
+    def forward(self, feature: Tensor) -> dict[str, Tensor]:
+        """Per key, for features (…, F): image or vector mean in the model's scale, (…, *shape), or flat logits."""
+        lead = feature.shape[:-1]
+        decoded = {name: decoder(feature.flatten(0, -2)).unflatten(0, lead) for name, decoder in self.images.items()}
+        if self.mlp is not None:
+            hidden = self.mlp(feature)
+            decoded |= {name: float32(out(hidden)) for name, out in self.outs.items()}
+        return decoded
 
 
 def weighted(losses: Mapping[str, Tensor], keys: tuple[ObservationKey, ...]) -> Tensor:

@@ -13,7 +13,7 @@ from gymnasium.utils import seeding
 from minigrid.core.world_object import Floor, Goal, Lava, Wall
 from numpy.typing import ArrayLike, NDArray
 
-from waker_envs.api import FiniteThetaSpace, Parameter, ParametricEnv, Suite, Theta, Transition, UnknownTaskError
+from waker_envs.api import Board, FiniteThetaSpace, Parameter, ParametricEnv, Suite, Theta, Transition, UnknownTaskError
 from waker_envs.checked import check_choice, checked_count, checked_index
 from waker_envs.grids.hazards_exact import action_values, forward
 from waker_envs.grids.layouts import HAZARD, N_ACTIONS, TILES, WALL, Layout, check_room, hazard_count, make_layout
@@ -141,6 +141,7 @@ class GridHazards(ParametricEnv):
                 agent=spaces.MultiDiscrete([self.frame, self.frame]),
                 cells=spaces.MultiDiscrete([self.n_classes] * self.frame**2),
             )
+            self.board = Board(self.frame, self.frame, ("cells",), ("agent",))
 
     def _space(self, sizes: Sequence[int], densities: Sequence[float]) -> FiniteThetaSpace:
         points = np.array(list(itertools.product(sorted(set(sizes)), sorted(set(densities)), self.slips)), float)
