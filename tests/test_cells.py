@@ -65,9 +65,9 @@ def learned(config: Config, updates: int) -> WorldModel:
 def test_the_rules_of_a_board_are_learned_in_seconds() -> None:
     """The agent's step and the trace it leaves, predicted one step ahead on boards never seen."""
     model_config = board_config().model
-    rate = OptimizerConfig(lr=1e-2, eps=1e-8, warmup=20, anneal=400)
+    rate = OptimizerConfig(lr=1e-2, eps=1e-8, warmup=20, anneal=250)
     sizes = {"hidden": 16, "deter": 8, "classes": 6, "encoder_units": (16,), "decoder_units": (16,)}
-    model = learned(replace(board_config(), model=replace(model_config, optimizer=rate, **sizes)), 400)
+    model = learned(replace(board_config(), model=replace(model_config, optimizer=rate, **sizes)), 250)
     batch = play(64, 6, seed=1 << 20)
     with torch.no_grad():
         posterior = model.observe(batch)

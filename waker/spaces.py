@@ -241,7 +241,7 @@ def spec_of(env: gym.Env[Any, Any]) -> EnvSpec:
     tasks = tuple(map(task_name, given))
     groups = None if groups is None else tuple(groups)
     renamed = None if tasks == given else given
-    board = _board(getattr(inner, "board", None), space, env_id)
+    board = _board(getattr(inner, "observation_board", None), space, env_id)
     return EnvSpec(env_id, keys, _action(env.action_space), tasks, groups, given_tasks=renamed, board=board)
 
 
@@ -250,7 +250,7 @@ def _board(board: Any, space: gym.Space[Any], env_id: str) -> Board | None:
     if board is None:
         return None
     if fault := board_fault(board, space):
-        raise UserError(f"{env_id}: its board does not fit its observation: {fault}")
+        raise UserError(f"{env_id}: its observation_board does not fit its observation: {fault}")
     return board._replace(cells=tuple(map(key_name, board.cells)), places=tuple(map(key_name, board.places)))
 
 

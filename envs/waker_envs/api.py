@@ -93,8 +93,8 @@ class ParametricEnv(gym.Env[Any, Any]):
             it has no completion; its policy is evaluated in its own domain only.
         observation_weights: how much each key of a Dict observation counts in a world model's
             reconstruction loss; keys not named count 1. A hint for learners, nothing more.
-        board: the keys of a Dict observation that show a board of cells; None = there is none. May be set in
-            ``__init__``. A hint for learners, too.
+        observation_board: the keys of a Dict observation that show a board of cells; None = there is none. May be set
+            in ``__init__``. A hint for learners, too.
 
     Optional, present only where they can be computed exactly (look for them with ``hasattr``; one that raises
     ``NotImplementedError`` counts as absent):
@@ -113,7 +113,7 @@ class ParametricEnv(gym.Env[Any, Any]):
     tasks: tuple[str, ...]
     task_groups: tuple[int, ...] | None = None
     observation_weights: Mapping[str, float] = {}
-    board: Board | None = None
+    observation_board: Board | None = None
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}
     _theta_source: np.random.Generator | None = None
 

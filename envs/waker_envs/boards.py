@@ -1,7 +1,7 @@
 """Observations that show a board of cells: which keys of a Dict observation share one grid.
 
-A family says so by its attribute ``board``; a world model may then keep the grid in its latent state. A hint for
-learners, as ``observation_weights`` are: nothing else reads it.
+A family says so by its attribute ``observation_board``; a world model may then keep the grid in its latent state. A
+hint for learners, as ``observation_weights`` are: nothing else reads it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Board(NamedTuple):
 
 
 def board_fault(board: Any, space: Any) -> str | None:
-    """What is wrong with a family's ``board``, given its observation space; None where nothing is."""
+    """What is wrong with a family's ``observation_board``, given its observation space; None where nothing is."""
     if not isinstance(board, Board):
         return f"it must be a waker_envs.boards.Board or None, not {type(board).__name__}"
     if not isinstance(space, spaces.Dict):

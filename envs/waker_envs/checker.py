@@ -97,8 +97,8 @@ def _check_attributes(env: Any) -> None:
     if not isinstance(tasks, tuple) or not tasks or len(set(tasks)) < len(tasks):
         raise EnvCheckError(f"{name}.tasks must be a tuple of different names, at least one, got {tasks!r}")
     check_names(f"{name}: task", tasks, EnvCheckError)
-    if env.board is not None and (fault := board_fault(env.board, env.observation_space)):
-        raise EnvCheckError(f"{name}.board: {fault}")
+    if env.observation_board is not None and (fault := board_fault(env.observation_board, env.observation_space)):
+        raise EnvCheckError(f"{name}.observation_board: {fault}")
     space, groups = env.theta_space, env.task_groups
     if groups is None:
         return

@@ -56,13 +56,15 @@ def test_a_board_of_no_dict_is_told() -> None:
 class Misnamed(GridHazards):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.board = Board(5, 5, ("blocks",))
+        self.observation_board = Board(5, 5, ("blocks",))
 
 
 def test_the_checker_and_the_learner_tell_of_a_board_that_does_not_fit() -> None:
-    with pytest.raises(EnvCheckError, match=r"Misnamed\.board: the observation has no key 'blocks'"):
+    with pytest.raises(EnvCheckError, match=r"Misnamed\.observation_board: the observation has no key 'blocks'"):
         check_parametric_env(Misnamed)
-    with pytest.raises(UserError, match=r"board does not fit its observation: the observation has no key 'blocks'"):
+    with pytest.raises(
+        UserError, match=r"observation_board does not fit its observation: the observation has no key 'blocks'"
+    ):
         spec_of(Misnamed())
 
 
@@ -77,7 +79,7 @@ def test_the_checker_and_the_learner_tell_of_a_board_that_does_not_fit() -> None
     ids=["clean-up", "hazards", "clean-up in pixels", "hazards in pixels"],
 )
 def test_the_grids_boards(env: ParametricEnv, board: Board | None) -> None:
-    assert env.board == board
+    assert env.observation_board == board
     assert spec_of(env).board == board
     assert board is None or board_fault(board, env.observation_space) is None
 
@@ -95,8 +97,8 @@ class Renamed(gym.ObservationWrapper[Any, Any, Any]):
 
 def test_a_wrapper_that_changes_what_is_seen_leaves_no_board() -> None:
     timed: gym.Env[Any, Any] = gym.wrappers.TimeLimit(GridCleanUp(), 10)
-    assert WrappedFamily(timed).board == GridCleanUp().board
-    assert WrappedFamily(Renamed(GridCleanUp())).board is None
+    assert WrappedFamily(timed).observation_board == GridCleanUp().observation_board
+    assert WrappedFamily(Renamed(GridCleanUp())).observation_board is None
 
 
 def test_the_learner_names_the_board_s_keys_as_it_names_all() -> None:
@@ -107,7 +109,7 @@ def test_the_learner_names_the_board_s_keys_as_it_names_all() -> None:
             self.observation_space = spaces.Dict(
                 {"agent": inner["agent"], "blocks.here": inner["blocks"], "cells": inner["cells"]}
             )
-            self.board = Board(7, 7, ("blocks.here", "cells"), ("agent",))
+            self.observation_board = Board(7, 7, ("blocks.here", "cells"), ("agent",))
 
     spec = spec_of(Odd())
     assert spec.board is not None

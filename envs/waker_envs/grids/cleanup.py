@@ -137,7 +137,7 @@ class GridCleanUp(ParametricEnv):
                 blocks=spaces.MultiDiscrete(list(_BLOCKS)),
                 cells=spaces.MultiDiscrete(list(_CELLS)),
             )
-            self.board = Board(_FRAME, _FRAME, ("blocks", "cells"), ("agent",))
+            self.observation_board = Board(_FRAME, _FRAME, ("blocks", "cells"), ("agent",))
 
     def begin(self, theta: Theta) -> Any:
         start = _start(theta, self.np_random)

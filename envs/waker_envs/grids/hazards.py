@@ -141,7 +141,7 @@ class GridHazards(ParametricEnv):
                 agent=spaces.MultiDiscrete([self.frame, self.frame]),
                 cells=spaces.MultiDiscrete([self.n_classes] * self.frame**2),
             )
-            self.board = Board(self.frame, self.frame, ("cells",), ("agent",))
+            self.observation_board = Board(self.frame, self.frame, ("cells",), ("agent",))
 
     def _space(self, sizes: Sequence[int], densities: Sequence[float]) -> FiniteThetaSpace:
         points = np.array(list(itertools.product(sorted(set(sizes)), sorted(set(densities)), self.slips)), float)
