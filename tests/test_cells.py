@@ -12,7 +12,10 @@ from tests.tiny_board import BOARD, SPEC, board_config, play
 from tests.tiny_learner import tiny_batch
 from waker.agent import Agent
 from waker.assembly import Family
+from waker.compiled import whole
 from waker.config import Config, OptimizerConfig
+from waker.errors import UserError
+from waker.memory_needs import training
 from waker.model.optim import Adam
 from waker.model.rssm import State
 from waker.model.world_model import WorldModel
@@ -91,6 +94,51 @@ def test_the_first_state_s_kl_counts_only_where_it_is_asked_for() -> None:
     first = counted.loss(alone, mode=True).metrics["model_kl"]
     torch.testing.assert_close(without, kl - first / 5)
     assert left_out.loss(alone, mode=True).metrics["model_kl"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("section", "name"),
+    [
+        ("model", "head_units"),
+        ("model", "continue_units"),
+        ("behaviour", "actor_units"),
+        ("behaviour", "critic_units"),
+        ("explorer", "units"),
+    ],
+)
+def test_a_network_without_layers_is_refused(section: str, name: str) -> None:
+    config = board_config()
+    bare = replace(getattr(config, section), **{name: ()})
+    with pytest.raises(UserError, match=rf"{section}\.{name} must name at least one layer with model\.latent 'cells'"):
+        replace(config, **{section: bare})
+
+
+def test_memory_is_counted_for_every_cell() -> None:
+    config = board_config()
+    vector = replace(config, model=replace(config.model, latent="vector"))
+    cells, one = ({need.what: need.bytes for need in training(c, SPEC)} for c in (config, vector))
+    state = Agent(SPEC, config).model.rssm.initial(1).feature.shape[1]
+    policy = sum(config.behaviour.actor_units)
+    expected = (state + policy) / (5 + 2 * 3 + policy)
+    assert cells["imagined states"] / one["imagined states"] == pytest.approx(expected)
+
+
+def test_an_update_compiles_without_a_break() -> None:
+    config = board_config(after=True)
+    config = replace(config, behaviour=replace(config.behaviour, horizon=2))
+    torch.manual_seed(0)
+    agent, batch = Agent(SPEC, config), tiny_batch(SPEC, 2, 4)
+    learned = agent._model_gradients(batch, True)
+    adapter = agent.start_adaptation()
+    state = learned.posterior.state
+    again = whole(agent._model_gradients, "eager")(batch, True)
+    torch.testing.assert_close(list(again.gradients), list(learned.gradients))
+    torch.manual_seed(1)
+    found = adapter._policy_gradients(state, batch)
+    torch.manual_seed(1)
+    compiled = whole(adapter._policy_gradients, "eager")(state, batch)
+    assert compiled.rollout.reward.shape == found.rollout.reward.shape
+    assert finite([*compiled.actor, *compiled.critic])
 
 
 @pytest.mark.parametrize("env", ["waker/GridCleanUp-v0", "waker/GridHazards-v0"])

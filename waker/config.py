@@ -352,3 +352,13 @@ class Config:
 
     def __post_init__(self) -> None:
         require(self, "", NOT_NEGATIVE, "seed", "longest_episode")
+        layers = {
+            "model.head_units": self.model.head_units,
+            "model.continue_units": self.model.continue_units,
+            "behaviour.actor_units": self.behaviour.actor_units,
+            "behaviour.critic_units": self.behaviour.critic_units,
+            "explorer.units": self.explorer.units,
+        }
+        for name, units in layers.items():
+            if self.model.latent == "cells" and not units:
+                raise UserError(f"{name} must name at least one layer with model.latent 'cells': that of a single cell")
