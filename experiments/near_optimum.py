@@ -20,7 +20,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from experiments.planning import Room, decompose
+from experiments.planning import decompose
 from experiments.training import train_all
 from waker.assembly import load_run
 from waker.evaluation.plan import dr_thetas, episode_seeds, stream
@@ -69,13 +69,11 @@ def limits(folder: Path) -> pd.DataFrame:
     loaded = load_run(folder, print)
     env = loaded.family.make()
     assert isinstance(env, GridHazards)
-    agent = loaded.agent
     rng = stream(0, "planning")
     rows = []
     for theta in dr_thetas(env.theta_space, env.theta_space.size, rng):
         for seed in episode_seeds(rng, ROOMS_PER_THETA):
-            room = Room(env, theta, int(seed))
-            found = decompose(agent.model, agent.learner.policies, agent.model.rewards, room)
+            found = decompose(loaded.agent, loaded.family.spec, env.tabular(theta, seed))
             names = {f"theta_{n}": float(v) for n, v in zip(env.theta_space.names, theta, strict=True)}
             rows += [{**names, **row} for row in found]
     table = pd.DataFrame(rows)

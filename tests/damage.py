@@ -147,7 +147,11 @@ def trained(run: Path) -> Any:
     """What a training left, but for times: the state, the metrics, the rows."""
     checkpoints = Checkpoints(run / "checkpoints")
     state = checkpoints.load(checkpoints.paths()[0])
-    kept = {k: v for k, v in state.items() if k not in ("seconds", "cpu_seconds", "replay", "logs", "means")}
+    kept = {
+        k: v
+        for k, v in state.items()
+        if k not in ("seconds", "cpu_seconds", "measuring_seconds", "replay", "logs", "means")
+    }
     metrics = [{k: v for k, v in r.items() if not k.startswith("time/")} for r in read_metrics(run / "metrics.jsonl")]
     return digest(kept), metrics, [rows(run, name) for name in TABLES]
 

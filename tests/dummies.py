@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from waker.config import Config, EvalConfig, TrainConfig
-from waker.curriculum import Curriculum, CurriculumConfig, make_curriculum
+from waker.curriculum import Curriculum, CurriculumConfig, Wanted, make_curriculum
 from waker.learner import Learner, Player, PlayerState
 from waker.loop import Outcome, train
 from waker.progress import Progress
@@ -106,6 +106,12 @@ def evaluate(agent: Learner, curriculum: Curriculum) -> Mapping[str, list[dict[s
     return {"evaluation": [row], "model_error": [{"theta_id": 0, "value": float(estimates[0])}]}
 
 
+def measure(agent: Learner, wanted: Wanted, step: int) -> NDArray[np.float64]:
+    """A number a θ that depends on the weights, the step and torch's chance."""
+    assert isinstance(agent, DummyAgent)
+    return agent.net.weight.detach().numpy().sum() * np.arange(5.0) + torch.rand(5).numpy() + step % 7
+
+
 def config(sampler: str = "waker-m", **train: Any) -> Config:
     """A run of a fraction of a second on :class:`HardTheta`."""
     small = TrainConfig(
@@ -133,6 +139,7 @@ def parts(config: Config, **changes: Any) -> Parts:
         ),
         make_agent=lambda: DummyAgent(spec),
         evaluate=evaluate,
+        measure=measure,
     )
     return replace(made, **changes)
 

@@ -68,6 +68,16 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.fullmatch(r"waker \d+\.\d+\.\d+\n", capsys.readouterr().out)
 
 
+@pytest.mark.parametrize(
+    "argv", [["bench", "--json", "--help"], ["train", "--seed", "-h"], ["adapt", "a", "b", "--help"]]
+)
+def test_help_is_help_wherever_it_stands(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(argv) == 0
+    told = capsys.readouterr()
+    assert told.out.startswith(f"usage: waker {argv[0]}")
+    assert told.err == ""
+
+
 def test_the_defaults_in_the_help_are_those_of_the_preset(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--preset", "tiny", "--help"]) == 0
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
@@ -127,6 +137,9 @@ def test_the_defaults_in_the_help_are_those_of_the_preset(capsys: pytest.Capture
         (["evaluate"], "name at least one run folder"),
         (["evaluate", "nowhere"], "no folder nowhere"),
         (["evaluate", "."], "holds no run"),
+        (["evaluate", "x" * 5000], "File name too long: xxx"),
+        (["compare", "x" * 5000], "File name too long: xxx"),
+        (["bench", "--config", "tiny", "--updates", "1", "--against", "x" * 5000], "File name too long: xxx"),
         (["evaluate", ".", "--episodes", "0"], "--episodes 0 must be at least 1"),
         (["adapt"], "missing argument"),
         (["adapt", "nowhere"], "not a run folder"),
@@ -209,7 +222,9 @@ def test_compare_prints_a_table_and_writes_the_numbers(
     assert "worst-θ regret" in shown
     assert "waker-m" in shown
     numbers = pd.read_csv(tmp_path / "numbers.csv")
-    assert {"mean_return", "cvar_0.1", "worst_regret", "worst_model_error", "hard_share"} <= set(numbers["quantity"])
+    assert {"mean_return", "cvar_0.1", "worst_regret", "worst_model_error", "hard_share", "noisy_share"} <= set(
+        numbers["quantity"]
+    )
 
 
 @pytest.mark.parametrize("verb", ["compare", "report"])
@@ -267,6 +282,7 @@ def test_envs_values_an_episode(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert "id 17" in shown
     assert "hard, by an expert" in shown
+    assert "in the set noisy" in shown
     assert re.search(r"best expected return of episode seed 3: green \d+\.\d\d, blue", shown)
 
 

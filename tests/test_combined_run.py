@@ -11,7 +11,7 @@ import pytest
 
 import tests.two_domains  # noqa: F401 — registers the family
 from waker.cli import main
-from waker.report.data import RunData, by_domain, load_runs, theta_names
+from waker.report.data import RunData, by_domain, load_runs, theta_names, theta_sets
 from waker.report.page import write_report
 from waker.tables import read_rows
 
@@ -62,6 +62,8 @@ def test_parts_hold_the_rows_of_their_domain(runs: Path, parts: dict[str, RunDat
     assert theta_names(parts["pair-plane"].evaluation) == ["drag", "wind"]
     assert set(parts["pair-plane"].evaluation["suite"]) == {"dr", "plane:stormy"}
     assert parts["pair-plane"].space["hard_ids"] == [7]
+    assert parts["pair-plane"].space["sets"] == {"windy": [5, 7]}
+    assert theta_sets([parts["pair-line"]]) == {"hard": [3, 4], "windy": []}
     assert not parts["pair"].metrics.empty
     assert parts["pair"].film
 

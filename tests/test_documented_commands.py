@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import pandas as pd
 import pytest
 
 from tests import dispatch_count, reference_step
+from tests.evaluation.rows import numbers
 from tests.tiny import RUN
 from waker.cli import VERBS, main
 from waker.commands.adapt import AdaptArgs
@@ -29,6 +31,7 @@ from waker.commands.bench import BenchArgs
 from waker.commands.quickstart import plan
 from waker.commands.settings import parse_settings
 from waker.errors import BLEMISHED
+from waker.evaluation.numbers_file import write_table
 from waker.sealed import read_yaml, write_yaml
 from waker_envs import registry
 
@@ -103,6 +106,7 @@ def place(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     record = read_yaml(config)
     write_yaml(config, {**record, "config": {**record["config"], "seed": 1}})
     (folder / "tasks.py").write_text(example("# tasks.py\n"), encoding="utf-8")
+    write_table(folder / "study-numbers.csv", numbers_of_a_study())
     before = dict(registry._registered)
     corridor = runpy.run_path(str(ROOT / "tests" / "plugin_example" / "corridor_example.py"))["Corridor"]
     taken = "example/Corridor-v0" in gym.registry
@@ -113,6 +117,13 @@ def place(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         del gym.registry["example/Corridor-v0"]
         registry._registered.clear()
         registry._registered.update(before)
+
+
+def numbers_of_a_study() -> pd.DataFrame:
+    """What a reader has after ``waker compare … --page study.html``."""
+    return numbers({name: {"green": [1.0, 2.0], "all": [1.0, 2.0]} for name in ("dr", "waker-m")}).assign(
+        run="d/dr/e/seed-0", step="10", commit="0123456789"
+    )
 
 
 def example(beginning: str) -> str:

@@ -95,3 +95,9 @@ def test_a_link_is_followed_and_stays(tmp_path: Path) -> None:
     with pytest.raises(TypeError), atomic(link) as writing:
         writing.writelines([b"third", None])  # type: ignore[list-item]
     assert file.read_text() == "second"
+
+
+@pytest.mark.parametrize("name", ["", ".", "/"])
+def test_a_name_that_is_a_folder_is_refused_as_one(name: str) -> None:
+    with pytest.raises(IsADirectoryError, match="Is a directory"):
+        write_text(Path(name), "text")

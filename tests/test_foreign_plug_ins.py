@@ -74,7 +74,7 @@ class _Sampler:
                 raise self.result
             return self.result
 
-        return call
+        return (self.result if self.where == name else None) if name == "wanted" else call
 
 
 CALLS: dict[str, tuple[Any, ...]] = {
@@ -86,6 +86,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "table": (),
     "state_dict": (),
     "load_state_dict": ({},),
+    "measured": (np.zeros(5), 40),
 }
 
 
@@ -120,6 +121,7 @@ def test_a_sampler_of_somebody_else_s_is_guarded(method: str, monkeypatch: pytes
         ("state_dict", {"names": np.array(["a"])}, "an array of <U1 under"),
         ("state_dict", {"ids": [np.array([None])]}, "an array of object under"),
         ("state_dict", {(1, 2): 3}, r"a key \(1, 2\)"),
+        ("wanted", "one_step_tv", "gave in wanted 'one_step_tv' where it must give a waker.curriculum.Wanted"),
     ],
 )
 def test_what_a_sampler_must_not_return_is_told_before_training(

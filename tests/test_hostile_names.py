@@ -16,6 +16,7 @@ import pytest
 from tests.hostile_names import KEYS, SUITES, TASKS, THETAS, Hostile
 from waker.cli import main
 from waker.curriculum import registry as curricula
+from waker.evaluation.numbers_file import read_numbers, read_shares
 from waker.names import path_part, suite_name, task_name, theta_column
 from waker.report import sections
 from waker.rundir import FILM_FILE
@@ -147,3 +148,23 @@ def test_the_report_draws_every_name(
     assert "&lt;script&gt;&amp;amp;" in page
     assert not set(page) & {"\x1b", "\0", "\r"}
     assert capsys.readouterr().out.count("\n") == 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_page_of_a_study_draws_every_name(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From the run folder, then again from the numbers alone: the same page."""
+    pages = []
+    for place in (str(runs), str(tmp_path / "first" / "page-numbers.csv")):
+        pages.append(tmp_path / ("second" if pages else "first") / "page.html")
+        assert main(["compare", place, "--page", str(pages[-1])]) == 0
+    first, second = (page.read_text(encoding="utf-8") for page in pages)
+    assert first == second
+    assert "<script>&amp;" not in first
+    assert "&lt;script&gt;&amp;amp;" in first
+    assert not set(first) & {"\x1b", "\0", "\r"}
+    assert lines_are_printable(capsys.readouterr().out)
+    numbers = read_numbers(pages[0].with_name("page-numbers.csv"))
+    assert set(numbers["task"]) == {"all", *map(task_name, TASKS)}
+    assert set(numbers["sampler"]) == {SAMPLER}
+    shares = read_shares(pages[0].with_name("page-shares.csv"))
+    assert {theta_column(name) for name in THETAS[:2]} <= set(shares["parameter"])  # the others do not vary

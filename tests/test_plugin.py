@@ -1,12 +1,14 @@
-"""An environment from a package of its own, found through its entry point, goes through every verb unchanged."""
+"""An environment and a sampler from a package of their own, found through entry points, go through unchanged."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -15,6 +17,11 @@ from waker_envs.checker import check_parametric_env
 
 PACKAGE = Path(__file__).parent / "plugin_example"
 ENV_ID = "example/Corridor-v0"
+
+
+def beside(installed: Path) -> dict[str, str]:
+    """An environment in which the package is installed beside what this process imports."""
+    return {"PYTHONPATH": os.pathsep.join([str(installed), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +39,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which one tiny run on the plug-in's environment has been trained."""
     folder = tmp_path_factory.mktemp("work")
-    done = waker("train", "--env", ENV_ID, *TINY, cwd=folder, environment={"PYTHONPATH": str(installed)})
+    done = waker("train", "--env", ENV_ID, *TINY, cwd=folder, environment=beside(installed))
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -51,7 +58,7 @@ def test_the_example_keeps_the_rules(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_it_is_listed_and_described(installed: Path, tmp_path: Path) -> None:
-    environment = {"PYTHONPATH": str(installed)}
+    environment = beside(installed)
     assert ENV_ID in waker("envs", cwd=tmp_path, environment=environment).stdout
     described = waker("envs", ENV_ID, cwd=tmp_path, environment=environment)
     assert described.returncode == 0, described.stderr
@@ -64,8 +71,20 @@ def test_training_chooses_its_theta(trained: Path) -> None:
     assert len(episodes) >= 8
 
 
+def test_a_sampler_from_the_package_is_told_what_it_asks_for(installed: Path, tmp_path: Path) -> None:
+    words = ["train", "--env", ENV_ID, *TINY, "--curriculum.sampler", "surprise-first"]
+    done = waker(*words, cwd=tmp_path, environment=beside(installed))
+    assert done.returncode == 0, done.stderr
+    assert "the sampler is told latent_kl_1 of the current model" in done.stderr
+    run = tmp_path / "runs/corridor/surprise-first/plan2explore/seed-0"
+    last = pd.read_parquet(run / "curriculum.parquet").query("step == step.max()").drop_duplicates("theta_id")
+    by_score = last.sort_values("score", ascending=False)["probability"].to_numpy()
+    # A fifth of DR, and ranks 1 … 4 of four θ.
+    assert by_score == pytest.approx(0.2 / 4 + 0.8 * np.array([12, 6, 4, 3]) / 25)
+
+
 def test_it_is_evaluated(trained: Path, installed: Path) -> None:
-    done = waker("evaluate", "runs/corridor", cwd=trained, environment={"PYTHONPATH": str(installed)})
+    done = waker("evaluate", "runs/corridor", cwd=trained, environment=beside(installed))
     assert done.returncode == 0, done.stderr
     rows = pd.read_parquet(trained / "runs/corridor/waker-m/plan2explore/seed-0/evaluation.parquet")
     assert set(rows["task"]) == {"left", "right"}

@@ -11,10 +11,15 @@ from waker.commands.settings import parse_settings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+CURRICULA = (ROOT / "docs/curricula.md").read_text()
 
 
 def test_the_environment_example_is_the_tested_plugin() -> None:
     assert (ROOT / "tests/plugin_example/corridor_example.py").read_text().strip() in README
+
+
+def test_the_sampler_example_is_the_tested_plugin() -> None:
+    assert (ROOT / "tests/plugin_example/surprise_example.py").read_text().strip() in CURRICULA
 
 
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"^waker train [^#`&\n]*", README, re.M))))

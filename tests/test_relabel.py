@@ -80,6 +80,13 @@ def test_a_function_that_does_not_fit(function: Callable[[Observation], Any], to
         relabelled(filled(8), SPEC, [task(function)])
 
 
+def test_a_function_that_fails_is_told_by_its_line_and_a_missing_key_by_those_there_are(tmp_path: Path) -> None:
+    file = tmp_path / "tasks.py"
+    file.write_text("def corner(o):\n    x = o['plaice']\n    return x\n")
+    with pytest.raises(UserError, match=r"failed in line 2: KeyError: 'plaice'; the observation has place"):
+        relabelled(filled(8), SPEC, [load_task(f"{file}:corner")])
+
+
 def test_an_unknown_task_names_the_nearest() -> None:
     with pytest.raises(UserError, match="unknown task 'lefd'; did you mean 'left'"):
         relabelled(filled(8), SPEC, ["lefd"])

@@ -88,7 +88,13 @@ def outcome(path: Path) -> dict[str, Any]:
     oldest = state["replay"]["ticks"] - 50
     return {
         "metrics": [{k: v for k, v in row.items() if not k.startswith("time/")} for row in metrics],
-        "state": flat({k: v for k, v in state.items() if k not in ("seconds", "cpu_seconds", "replay", "logs")}),
+        "state": flat(
+            {
+                k: v
+                for k, v in state.items()
+                if k not in ("seconds", "cpu_seconds", "measuring_seconds", "replay", "logs")
+            }
+        ),
         "rows": {name: read_rows(path / f"{name}.parquet") for name in TABLES},
         "replay": {k: v for k, v in replay.items() if int(k.split()[1]) >= oldest},
     }
@@ -159,10 +165,12 @@ def test_a_killed_run_goes_on_bit_for_bit_from_its_last_checkpoint(
     assert_same(uninterrupted, path)
 
 
-@pytest.mark.parametrize("sampler", ["dr", "waker-r", "gradual-expansion", "reweighting-oracle"])
+@pytest.mark.parametrize("sampler", ["dr", "waker-r", "gradual-expansion", "reweighting-oracle", "error-oracle"])
 def test_every_curriculum_resumes(tmp_path: Path, sampler: str) -> None:
     config = dummies.config(sampler)
-    config = replace(config, curriculum=replace(config.curriculum, reduction_interval=40, reduction_start=120))
+    config = replace(
+        config, curriculum=replace(config.curriculum, reduction_interval=40, reduction_start=120, oracle_interval=40)
+    )
     whole, _ = dummies.run(tmp_path / "whole", config)
     path, _ = interrupted(tmp_path / "cut", config, [80, 140], terminate)
     assert_same(whole, path)

@@ -77,8 +77,15 @@ def test_runs_made_when_compiling_was_a_yes_or_no_are_understood(was: Any, now: 
 
 
 def test_a_setting_only_there_counts_as_a_difference() -> None:
-    assert difference({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {}}) == "b is None there and {} now"
+    assert difference({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {}}) == (
+        "b is None there and {} now, b.c is 2 there and None now"
+    )
     assert difference({"a": 1}, {"a": 1}) is None
+
+
+def test_of_many_differences_the_first_are_told_and_the_others_counted() -> None:
+    told = difference(dict.fromkeys("abcde", 1), {**dict.fromkeys("abde", 2), "c": 1})
+    assert told == "a is 1 there and 2 now, b is 1 there and 2 now, d is 1 there and 2 now, 1 more"
 
 
 def test_unknown_settings_name_the_nearest() -> None:

@@ -152,6 +152,29 @@ def test_the_first_signal_says_how_to_stop_at_once() -> None:
     assert process.returncode != 0
 
 
+@pytest.mark.parametrize("number", CODES)
+def test_a_signal_that_meets_a_finaliser_is_not_lost(number: signal.Signals) -> None:
+    program = """
+import os, sys, time
+from waker.startup import guard
+guard()
+class Dying:
+    def __del__(self):
+        os.kill(os.getpid(), int(sys.argv[1]))
+        time.sleep(1)
+from waker_envs.foreign import Stop
+try:
+    Dying()
+    time.sleep(30)
+except Stop as stop:
+    print("stopped by", stop.number)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(int(number))], capture_output=True, text=True, timeout=25, check=False
+    )
+    assert (done.stdout, done.stderr) == (f"stopped by {int(number)}\n", "")
+
+
 def test_signals_belong_to_the_main_thread() -> None:
     from waker.interrupts import StopSignals, stop_requested
 

@@ -27,6 +27,7 @@ class Plane(ParametricEnv):
         [0.6, 0.2, 0.2],
         hard=[(0.5, 0.2)],
         hardest=(0.5, 0.2),
+        sets={"windy": [(0.1, 0.2), (0.5, 0.2)]},
         suites={"stormy": Suite(np.array([[0.5, 3.0], [0.1, 3.0]]), {"gust": 0.25})},
     )
     made: int = 0

@@ -44,6 +44,7 @@ from waker.sealed import write_json
 from waker.session import Evaluate, Parts, Row
 from waker.spaces import EnvSpec, spec_of
 from waker.state_fit import check_fit
+from waker.told import check_wanted, measure_of
 from waker_envs.api import ParametricEnv, ThetaSpace
 from waker_envs.foreign import foreign, reason_of
 
@@ -166,11 +167,14 @@ def check_buildable(config: Config, family: Family) -> None:
     """Build what a run needs once, without files, so that bad settings are told before a folder is made.
 
     Raises:
-        UserError: the sampler does not go with this θ space, or the nets not with these observations.
+        UserError: the sampler does not go with this θ space, or asks for what cannot be measured there; or the nets do
+            not go with these observations.
     """
-    curriculum_of(config, family.space, np.random.default_rng(0))
+    curriculum = curriculum_of(config, family.space, np.random.default_rng(0))
+    plain = dataclasses.replace(config, train=dataclasses.replace(config.train, compile="off"))
     with torch.random.fork_rng(devices=[]):
-        Agent(family.spec, dataclasses.replace(config, train=dataclasses.replace(config.train, compile="off")), "cpu")
+        agent = Agent(family.spec, plain, "cpu")
+        check_wanted(config, family, curriculum, agent)
 
 
 def evaluator(
@@ -279,7 +283,7 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
             described = records.describe_space(family.space, family.spec.tasks)
             write_json(run.path / records.SPACE_FILE, described, indent=1)
         evaluate = evaluator(config, family, run.path, progress.note, sources)
-        parts = parts_of(config, family, evaluate, compiling.costs)
+        parts = parts_of(config, family, evaluate, compiling.costs, sources)
         return train(parts, run, progress), given
 
 
@@ -294,8 +298,14 @@ def with_free_products(config: Config) -> Config:
     return dataclasses.replace(config, train=dataclasses.replace(config.train, products="auto"))
 
 
-def parts_of(config: Config, family: Family, evaluate: Evaluate, costs: Costs | None = None) -> Parts:
-    """What the training loop is handed; ``costs`` notes what updates cost."""
+def parts_of(
+    config: Config,
+    family: Family,
+    evaluate: Evaluate,
+    costs: Costs | None = None,
+    sources: Sequence[Source] = RANDOM_ONLY,
+) -> Parts:
+    """What the training loop is handed; ``costs`` notes what updates cost, ``sources`` act in held-out episodes."""
     return Parts(
         spec=family.spec,
         space=family.space,
@@ -304,6 +314,7 @@ def parts_of(config: Config, family: Family, evaluate: Evaluate, costs: Costs | 
         make_agent=lambda: cast(Learner, Agent(family.spec, config, costs=costs)),
         evaluate=evaluate,
         measured=measured_ids(family.space).tolist(),
+        measure=measure_of(config, family, sources),
     )
 
 

@@ -219,12 +219,12 @@ class Checkpoints:
             UserError: there are checkpoints, and none is whole.
         """
         paths, misfit = self.paths(), None
-        for path in paths:
+        for left, path in zip(reversed(range(len(paths))), paths, strict=True):
             try:
                 return _fitted(path, use, self.load(path))
             except (CheckpointCorrupt, CheckpointMisfit) as error:
                 misfit = misfit or (error if isinstance(error, CheckpointMisfit) else None)
-                note(f"{path.name} is not usable ({error}); trying the one before")
+                note(f"{path.name} is not usable ({error}); {'trying the one before' if left else 'it is the oldest'}")
         for path in paths if otherwise is not None and misfit is None else ():
             assert otherwise is not None
             try:

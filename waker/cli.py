@@ -19,6 +19,10 @@ from waker.names import printable
 from waker.output import degrade_output
 from waker.startup import follow, guard, leave, watch_exit
 
+_UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+_UNUSABLE = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
+"""What the system says of a path that was asked for and cannot be one."""
+
 
 class Verb(NamedTuple):
     """One verb: the line ``waker --help`` shows, and an example."""
@@ -56,6 +60,12 @@ def usage() -> str:
 def _line(message: object) -> str:
     """A message as one line, whatever names are in it."""
     return printable(" ".join(str(message).split()))
+
+
+def _of_system(error: OSError) -> str:
+    """What the system says, and about which file."""
+    where = f": {printable(error.filename, 200)}" if isinstance(error.filename, str | bytes) and error.filename else ""
+    return f"{_line(error.strerror)}{where}"
 
 
 def _dispatch(argv: Sequence[str]) -> int:
@@ -114,9 +124,10 @@ def _guarded(argv: Sequence[str]) -> int:
     except Exception as error:
         if Stop.raised != before:
             return _say("stopped", 128 + signal.SIGINT)  # some code has made another error of it
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-            where = f": {error.filename}" if error.filename else ""
-            return _say(f"{_line(error.strerror)}{where}; what was saved before is whole", 1)
+        if isinstance(error, OSError) and error.errno in _UNWRITTEN:
+            return _say(f"{_of_system(error)}; what was saved before is whole", 1)
+        if isinstance(error, OSError) and error.errno in _UNUSABLE:
+            return _say(_of_system(error))
         if (told := too_large(error)) is not None:
             return _say(f"{told}; what was saved before is whole")
         if not _in_foreign_code(error):

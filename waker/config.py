@@ -303,6 +303,10 @@ class EvalConfig:
     """Episodes of the DR suite for each task (paper: 100); finite θ spaces spread them evenly by DR weight."""
     suite_episodes: int = 20
     """Episodes of every other suite for each task."""
+    planned_episodes: int = 100
+    """Episodes of each suite in which a plan in the learned model is valued, for families that offer their tables
+    (`tabular`); 0 = none. They are the first of those that the policies play, evenly over θ, and of DR further ones
+    where more are asked for; each θ of a finite space has two at least (at most 200 θ)."""
     model_episodes: int = 4
     """Held-out episodes per θ (at most 200 θ) and source of actions for the world-model error. Two at least tell how
     well they order θ."""
@@ -315,11 +319,11 @@ class EvalConfig:
     """Open-loop steps k of the k-step model error."""
     samples: int = 128
     """Latent samples behind a predicted distribution. Few make total variation noisier but not larger, and the
-    likelihood of what was seen a little too small."""
+    likelihood of what was seen a little too small. Plans take 32 at most."""
 
     def __post_init__(self) -> None:
         require(self, "evaluation.", COUNT, "episodes", "suite_episodes", "model_episodes", "horizon", "samples")
-        require(self, "evaluation.", NOT_NEGATIVE, "every")
+        require(self, "evaluation.", NOT_NEGATIVE, "every", "planned_episodes")
         if len(set(self.sources)) < len(self.sources) or not self.sources:
             raise UserError(f"evaluation.sources must be different names, at least one, not {list(self.sources)}")
         if not self.reference and "random" not in self.sources:

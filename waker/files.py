@@ -96,6 +96,8 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
         _pour(content, path)
         return
     path = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if not path.name:  # "", "." or "/"
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     temporary = path.with_name(_temporary(path.name))
     try:
         with open(temporary, "wb") as file:

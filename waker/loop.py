@@ -88,8 +88,12 @@ def _run(session: Session, stop: StopSignals) -> None:
         if session.evaluation_due and not session.evaluate():
             break
 
+        # Measure: what a curriculum asks for, of a model that has learned from all data so far.
+        if session.measurement_due:
+            session.measure()
+
         # Collect: only when every update that the data so far allows has been made.
-        if session.exploring and not session.learning_due:
+        elif session.exploring and not session.learning_due:
             session.collect()
 
         # Learn: everything from fresh data, or the task policies alone once exploration is over.

@@ -146,6 +146,7 @@ def evaluation(config: Config, spec: EnvSpec, space: ThetaSpace) -> list[Need]:
         sample += (sum(key.classes) if key.classes else math.prod(key.shape)) + (joint if joint <= LARGEST_JOINT else 0)
     return [
         Need("episodes and their rows", _ROW * episodes * len(spec.tasks), "evaluation.episodes and suite_episodes"),
+        Need("plans and their rows", _ROW * asked.planned_episodes * len(spec.tasks), "evaluation.planned_episodes"),
         Need("held-out episodes", _ROW * asked.model_episodes * measured, "evaluation.model_episodes"),
         Need("samples of a prediction", _FLOAT * asked.samples * sample, "evaluation.samples"),
         Need("steps of a prediction", _FLOAT * asked.horizon * spec.action.dim, "evaluation.horizon"),

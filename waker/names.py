@@ -24,6 +24,8 @@ ALL = "all"
 """All tasks together, among tasks in tables."""
 DR = "dr"
 """Domain randomisation, among suites in rows."""
+PLANNED = "planned"
+"""Plans in the learned model, among policies in rows."""
 OURS = " (waker)"
 """Behind a field of ours in a file where the environment has a key of that name."""
 _LONGEST_KEY = 1_000

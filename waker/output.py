@@ -66,5 +66,5 @@ codecs.register_error(_HANDLER, _plain)
 def degrade_output() -> None:
     """Let standard output and standard error write whatever they are given."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors != _HANDLER:
+        if isinstance(stream, io.TextIOWrapper) and not stream.closed and stream.errors != _HANDLER:
             stream.reconfigure(errors=_HANDLER)

@@ -132,7 +132,9 @@ def laptop() -> Config:
             credit="replayed",
             optimizer=OptimizerConfig(lr=4e-3, eps=1e-8, warmup=50),
         ),
-        curriculum=CurriculumConfig(memory_updates=20.0, reduction_interval=1_000, reduction_start=3_000),
+        curriculum=CurriculumConfig(
+            memory_updates=20.0, reduction_interval=1_000, reduction_start=3_000, oracle_interval=2_000
+        ),
         train=TrainConfig(
             steps=40_000,
             prefill=1_000,
@@ -149,7 +151,9 @@ def laptop() -> Config:
             log_every=50,
         ),
         # Many short episodes of few start states and samples: the θ are told apart far better, for less.
-        evaluation=EvalConfig(every=10_000, episodes=180, suite_episodes=36, model_episodes=16, samples=32),
+        evaluation=EvalConfig(
+            every=10_000, episodes=180, suite_episodes=36, planned_episodes=180, model_episodes=16, samples=32
+        ),
     )
 
 
@@ -220,7 +224,9 @@ def control() -> Config:
             target="deter",
             optimizer=OptimizerConfig(lr=3e-4, eps=1e-8, warmup=100),
         ),
-        curriculum=CurriculumConfig(memory_updates=200.0, reduction_interval=5_000, reduction_start=20_000),
+        curriculum=CurriculumConfig(
+            memory_updates=200.0, reduction_interval=5_000, reduction_start=20_000, oracle_interval=5_000
+        ),
         train=TrainConfig(
             steps=40_000,
             prefill=4_000,
@@ -259,7 +265,7 @@ def tiny() -> Config:
         ),
         behaviour=BehaviourConfig(horizon=4, starts=16, actor_units=small, critic_units=small),
         explorer=ExplorerConfig(heads=3, units=small, target="deter"),
-        curriculum=CurriculumConfig(memory_updates=10.0, reduction_interval=40, reduction_start=80),
+        curriculum=CurriculumConfig(memory_updates=10.0, reduction_interval=40, reduction_start=80, oracle_interval=40),
         train=TrainConfig(
             steps=160,
             prefill=64,
@@ -272,7 +278,7 @@ def tiny() -> Config:
             save_every=80,
             log_every=2,
         ),
-        evaluation=EvalConfig(episodes=6, suite_episodes=2, model_episodes=1, horizon=3, samples=8),
+        evaluation=EvalConfig(episodes=6, suite_episodes=2, planned_episodes=6, model_episodes=1, horizon=3, samples=8),
     )
 
 

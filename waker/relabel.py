@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waker.errors import UserError, unknown
-from waker.names import task_name
+from waker.names import printable, task_name
 from waker.replay import Replay
 from waker.spaces import EnvSpec
 from waker_envs.foreign import foreign, reason_of
@@ -45,7 +46,7 @@ class TaskFunction:
             UserError: the function raised, or returned another shape or values that are not finite.
         """
         shape = next(iter(observation.values())).shape[:2]
-        with foreign(f"task {self.source}", self._failed):
+        with foreign(f"task {self.source}", lambda error: self._failed(error, observation)):
             rewards = np.array(self.function(observation), np.float32)  # a function may return its own array twice
         if rewards.shape != shape:
             raise UserError(
@@ -56,8 +57,12 @@ class TaskFunction:
             raise UserError(f"task {self.source} returned rewards that are not finite")
         return rewards
 
-    def _failed(self, error: BaseException) -> UserError:
-        return UserError(f"task {self.source} failed: {reason_of(error)}")
+    def _failed(self, error: BaseException, observation: Mapping[str, NDArray[Any]]) -> UserError:
+        file = self.source.rpartition(":")[0]
+        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
+        where = f" in line {lines[-1]}" if lines else ""
+        keys = f"; the observation has {', '.join(map(printable, observation))}" if isinstance(error, KeyError) else ""
+        return UserError(f"task {self.source} failed{where}: {reason_of(error)}{keys}")
 
 
 def load_task(source: str) -> TaskFunction:

@@ -28,6 +28,8 @@ from waker.lost_settings import copies_of_settings, recover_settings
 from waker.names import path_part
 from waker.sealed import read_yaml, write_yaml
 
+_TOLD = 3
+"""Settings that differ of which both values are told; of others their number."""
 FREE_KEYS = (
     "device",
     "sinks",
@@ -160,13 +162,17 @@ def versions() -> dict[str, str]:
 
 
 def difference(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
-    """The first setting that differs, with both values; None if none does but :data:`FREE_KEYS`."""
+    """The settings that differ, the first ones with both values; None if none does but :data:`FREE_KEYS`."""
     old, new = _flat(saved), _flat(now)
-    for key in [*new, *(k for k in old if k not in new)]:
-        then, wanted = old.get(key), new.get(key)
-        if key not in FREE_KEYS and then != wanted and not (then != then and wanted != wanted):  # NaN is NaN
-            return f"{key} is {then!r} there and {wanted!r} now"
-    return None
+    keys = [*new, *(k for k in old if k not in new)]
+    differ = [key for key in keys if key not in FREE_KEYS and not _alike(old.get(key), new.get(key))]
+    told = [f"{key} is {old.get(key)!r} there and {new.get(key)!r} now" for key in differ[:_TOLD]]
+    more = [f"{len(differ) - _TOLD} more"] if len(differ) > _TOLD else []
+    return ", ".join(told + more) or None
+
+
+def _alike(one: Any, other: Any) -> bool:
+    return bool(one == other or (one != one and other != other))  # NaN is NaN
 
 
 class RunFolder:
@@ -201,7 +207,7 @@ class RunFolder:
             how: what it computes with (``arithmetic``), and why its updates are compiled or not (``compiling``).
 
         Raises:
-            UserError: it belongs to other settings; the message names the first that differs. Or its settings are
+            UserError: it belongs to other settings; the message names the first that differ. Or its settings are
                 lost (:func:`recover_settings`).
             SaveFailed: it cannot be made.
         """

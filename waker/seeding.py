@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-_PURPOSES = ("episodes", "curriculum", "replay", "actions", "torch", "evaluation")
+_PURPOSES = ("episodes", "curriculum", "replay", "actions", "torch", "evaluation", "oracle")
 """The order is part of every run's reproducibility: append, never insert."""
 
 

@@ -31,6 +31,7 @@ from waker.learner import Learner
 from waker.loggers import Means, NotFinite, make_sink
 from waker.lost_files import BESIDE
 from waker.manifest import CheckpointCorrupt
+from waker.measuring import Measure, Measuring
 from waker.progress import Progress
 from waker.replay import Replay, record_fields
 from waker.replay_store import ReplayStore
@@ -59,6 +60,7 @@ class Parts:
         make_agent: the learner; draws its weights from torch's global generator.
         evaluate: see :data:`Evaluate`.
         measured: ids of the θ whose model error it measures: a snapshot of the curriculum keeps their own rows.
+        measure: what a curriculum may ask to have measured; None = such a curriculum cannot be used.
     """
 
     spec: EnvSpec
@@ -68,6 +70,7 @@ class Parts:
     make_agent: Callable[[], Learner]
     evaluate: Evaluate
     measured: Sequence[int] = ()
+    measure: Measure | None = None
 
 
 class Session:
@@ -93,6 +96,7 @@ class Session:
         self.store = ReplayStore(run.path / "replay", self.replay)
         self.checkpoints = Checkpoints(run.path / "checkpoints", train.keep)
         self.curriculum = parts.make_curriculum(self.streams.curriculum)
+        self.measuring = Measuring(self.curriculum, parts.measure)
         torch.manual_seed(seed_for(self.config.seed, "torch"))
         self.agent = parts.make_agent()
         self.feed = Feed(self.replay, self.streams.replay, train.batch, train.length, self.config.device)
@@ -156,6 +160,12 @@ class Session:
         return self.step < self.config.train.steps and self.evaluate_clock.due(self.step)
 
     @property
+    def measurement_due(self) -> bool:
+        """Whether the curriculum wants a measurement of a model that has learned from all data so far."""
+        choosing = self.updates > 0 and self.step < self.config.train.steps and not self.learning_due
+        return choosing and self.measuring.due(self.step)
+
+    @property
     def save_due(self) -> bool:
         """Whether it is time for a checkpoint."""
         return self.save_clock.due(self.step) or self.adapt_clock.due(self.adapted)
@@ -171,10 +181,25 @@ class Session:
         self.curriculum.observe(credit.theta_id.cpu().numpy(), credit.error.detach().cpu().numpy(), self.step)
         self.means.add(metrics)
         self.updates += 1
+        if self.updates == 1:
+            self.measuring.skip(self.step)
         if self.updates % self.config.train.log_every == 0:
             self._log()
             self._table("curriculum", self.curriculum.table())
         self._show("explore")
+
+    def measure(self) -> None:
+        """What the curriculum asks for; not where a signal comes first, and a resumed run makes it then."""
+        before = self.measuring.seconds
+        try:
+            self.measuring.make(self.agent, self.step)
+        except Paused:
+            return
+        finally:
+            self._cpu_since += self.measuring.seconds - before  # told by itself
+        if before == 0:
+            self.progress.note(self.measuring.told)
+        self._show("measure")
 
     def adapt(self) -> None:
         """One update of the task policies alone."""
@@ -238,7 +263,9 @@ class Session:
             "finished": self.finished,
             "seconds": self._seconds + time.monotonic() - self._since,
             "cpu_seconds": self._cpu + self._cpu_now() - self._cpu_since,
+            "measuring_seconds": self.measuring.seconds,
             "evaluations": self.evaluate_clock.passed,
+            "measuring": self.measuring.state_dict(),
             "agent": self.agent.state_dict(),
             "curriculum": self.curriculum.state_dict(),
             "collector": self.collector.state_dict(),
@@ -298,6 +325,9 @@ class Session:
         self._cpu, self._cpu_since = state.get("cpu_seconds", 0.0), self._cpu_now()
         self._logged = (self.updates + self.adapted, self._since)
         self.evaluate_clock.passed = state["evaluations"]
+        if "measuring" in state:  # not in states of before there was any
+            self.measuring.load_state_dict(state["measuring"])
+            self.measuring.seconds = state["measuring_seconds"]
         self.agent.load_state_dict(state["agent"])
         self.curriculum.load_state_dict(state["curriculum"])
         self.explorer = self.agent.explorer()
@@ -352,6 +382,8 @@ class Session:
             "time/cpu_seconds": self._cpu + self._cpu_now() - self._cpu_since,
             "time/updates_per_second": speed,
         }
+        if self.measuring.wanted is not None:
+            times["time/measuring_cpu_seconds"] = self.measuring.seconds
         self._logged = (done, now)
         row = {"step": self.step, "updates": done, "replay/steps": len(self.replay), **means, **times}
         if told := self.not_finite.line(row):

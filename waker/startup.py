@@ -21,6 +21,18 @@ def guard() -> None:
     """Take over Ctrl-C and SIGTERM. Only in the main thread, of which signals are."""
     for number in SIGNALS:
         _signal.signal(number, _stop)
+    sys.unraisablehook = _unraisable
+
+
+def _unraisable(lost):  # type: ignore[no-untyped-def]
+    """Send a signal again that met a finaliser, or another callback, where what is raised is lost."""
+    number = getattr(lost.exc_value, "number", None)
+    if number not in SIGNALS:
+        sys.__unraisablehook__(lost)
+        return
+    import threading
+
+    threading.Timer(0.01, os.kill, (os.getpid(), number)).start()
 
 
 def leave(code: int) -> None:

@@ -26,6 +26,7 @@ from waker_envs.registry import (
     registered_ids,
     resolve_id,
 )
+from waker_envs.tabular import TabularMDP
 
 __all__ = [
     "BoxThetaSpace",
@@ -34,6 +35,7 @@ __all__ = [
     "Parameter",
     "ParametricEnv",
     "Suite",
+    "TabularMDP",
     "ThetaError",
     "ThetaSpace",
     "Transition",

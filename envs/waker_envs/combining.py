@@ -72,8 +72,8 @@ class CombinedEnv(ParametricEnv):
     - θ: ``domain``, then all members' parameters, those of one name sharing a column; 0 where the domain does not have
       the parameter. Names tell more in tables and on figures' axes than p1, p2, …
     - DR: every domain has the same total weight, shared among its θ as in its own DR. ``hard`` is the union of the
-      members' sets. ``hardest`` is None: one θ lies in one domain, and an agent that saw it alone would never meet
-      the others. Suites are the members', called ``<member>:<suite>``.
+      members', and so is each of ``sets``. ``hardest`` is None: one θ lies in one domain, and an agent that saw it
+      alone would never meet the others. Suites are the members', called ``<member>:<suite>``.
     - Observations: the members' own where they are the same (pictures); float vectors are filled up with zeros to the
       longest. Actions: vectors as long as the longest; a member acts on the first entries.
     - The rewards of tasks of other domains are 0. A learner that trains a task's policy in imagination from start
@@ -209,6 +209,10 @@ def _joint_space(names: tuple[str, ...], members: tuple[FiniteThetaSpace, ...]) 
         np.concatenate([placed(d, space.points) for d, (_, space) in numbered]),
         np.concatenate([space.weights / len(members) for space in members]),
         hard=np.concatenate([placed(d, space.hard) for d, (_, space) in numbered]),
+        sets={
+            label: np.concatenate([placed(d, s.sets[label]) for d, s in enumerate(members) if label in s.sets])
+            for label in dict.fromkeys(label for space in members for label in space.sets)
+        },
         suites={
             f"{name}:{suite}": Suite(placed(d, cases.thetas), _addressed(name, cases.env_kwargs), d)
             for d, (name, space) in numbered

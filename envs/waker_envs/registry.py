@@ -23,6 +23,7 @@ ENTRY_POINT_GROUP = "waker.envs"
 
 BUILT_IN = {
     "waker/GridHazards-v0": "waker_envs.grids.hazards:GridHazards",
+    "waker/GridHazardsWide-v0": "waker_envs.grids.hazards:GridHazards",
     "waker/GridCleanUp-v0": "waker_envs.grids.cleanup:GridCleanUp",
     "waker/MultiRoom-v0": "waker_envs.grids.minigrids:MultiRoom",
     "waker/LavaCrossing-v0": "waker_envs.grids.minigrids:LavaCrossing",
@@ -33,6 +34,11 @@ BUILT_IN = {
     "waker/TerrainHopper-v0": "waker_envs.terrain.hopper:TerrainHopper",
     "waker/Combined-v0": "waker_envs.combined:Combined",
 }
+
+_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "waker/GridHazardsWide-v0": {"slips": (0.0, 0.3), "n_layouts": ((1, 1, 1), (1, 1, 2), (1, 2, 8))},
+}
+"""Constructor arguments of those that differ from their class in these alone."""
 
 _ID = re.compile(r"[\w:.-]+/[\w:.-]+-v\d+")
 _registered: dict[str, None] = {}  # an ordered set of ids
@@ -128,7 +134,7 @@ def make(name: str, **kwargs: Any) -> ParametricEnv:
 def register_built_in() -> None:
     """Register our families. Their modules are imported when the first environment is made."""
     for env_id, entry_point in BUILT_IN.items():
-        register_family(env_id, entry_point)
+        register_family(env_id, entry_point, **_ARGUMENTS.get(env_id, {}))
 
 
 def load_entry_points(found: Iterable[importlib.metadata.EntryPoint] | None = None) -> None:

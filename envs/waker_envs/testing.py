@@ -75,7 +75,9 @@ class NoisyTheta(HardTheta):
 
     def __init__(self, task: str | None = None, render_mode: str | None = None) -> None:
         super().__init__(task, render_mode)
-        self.theta_space = FiniteThetaSpace([Parameter("noise", "level of the noise")], np.arange(3.0)[:, None])
+        self.theta_space = FiniteThetaSpace(
+            [Parameter("noise", "level of the noise")], np.arange(3.0)[:, None], sets={"noisy": [[2.0]]}
+        )
 
     def _next(self, push: float) -> float:
         return 0.8 * self._x + 0.15 * push + self.SIGMA[self._c] * float(self.np_random.standard_normal())

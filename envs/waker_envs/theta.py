@@ -6,9 +6,11 @@ Read by curricula, evaluation and plots; the two kinds of it are :mod:`waker_env
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,11 @@ from waker_envs.checked import as_numbers, check_names, checked_numbers, raw_num
 from waker_envs.theta_numbers import Theta, ThetaError, alike, checked_points, digits
 
 __all__ = ["Parameter", "Suite", "Theta", "ThetaError", "ThetaSpace"]
+
+
+_SET_NAME = re.compile(r"[a-z0-9-]+")
+_OUR_SETS = ("hard", "exact")
+"""``hard_share`` and ``exact_share`` are quantities of tables."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,8 @@ class ThetaSpace(ABC):
         parameters: one :class:`Parameter` a coordinate; ``D = len(parameters)``.
         hard: the θ an expert calls hard, shape (n, D); may be empty. Read by the re-weighting oracle.
         hardest: the one θ an expert calls hardest, shape (D,), or None. Read by the hardest oracle.
+        sets: name → other θ worth telling apart, such as ``noisy``, each (n, D). Tables tell which share of the data a
+            sampler spends on each; no sampler of ours reads them. Of finite spaces only.
         suites: name → :class:`Suite`: the evaluation suites beyond DR (out-of-distribution cases).
             Suites may lie outside the space: they are never sampled for training. Constructors also take
             plain θ arrays (n, D) for suites that need no constructor arguments.
@@ -68,6 +77,7 @@ class ThetaSpace(ABC):
     parameters: tuple[Parameter, ...]
     hard: NDArray[np.float64]
     hardest: Theta | None
+    sets: Mapping[str, NDArray[np.float64]] = MappingProxyType({})
     suites: Mapping[str, Suite]
     groups: NDArray[np.int64] | None = None
     group_names: tuple[str, ...] = ()
@@ -168,6 +178,27 @@ class ThetaSpace(ABC):
         if array is None or array.shape != (self.dim,):
             raise ThetaError(f"θ must be {self.dim} numbers ({', '.join(self.names)}), got {shown(theta)}")
         return ", ".join(f"{n}={v:g}" for n, v in zip(self.names, array, strict=True))
+
+
+def checked_sets(given: Mapping[str, ArrayLike] | None, dim: int) -> dict[str, NDArray[np.float64]]:
+    """Every value as an (n, dim) array, n ≥ 1.
+
+    Raises:
+        ThetaError: a name that is not of lower-case letters, digits and hyphens, or that quantities of ours have; or no
+            points.
+    """
+    if given is not None and not isinstance(given, Mapping):
+        raise ThetaError(f"sets must be a mapping from names to θ, got {shown(given)}")
+    for name in given or {}:
+        if not isinstance(name, str) or not _SET_NAME.fullmatch(name) or name in _OUR_SETS:
+            raise ThetaError(
+                f"a set's name must be lower-case letters, digits and hyphens, and not {' or '.join(_OUR_SETS)}; "
+                f"got {shown(name)}"
+            )
+    sets = {name: checked_points(value, dim, f"set {name!r}") for name, value in (given or {}).items()}
+    if empty := [name for name, points in sets.items() if not len(points)]:
+        raise ThetaError(f"set {empty[0]!r} has no θ; give it some, or leave it out")
+    return sets
 
 
 def checked_suites(given: Mapping[str, ArrayLike | Suite] | None, dim: int) -> dict[str, Suite]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from waker_envs.checked import raw_numbers, shown
-from waker_envs.theta import Parameter, Suite, ThetaSpace, checked_suites, describe_suites
+from waker_envs.theta import Parameter, Suite, ThetaSpace, checked_sets, checked_suites, describe_suites
 from waker_envs.theta_numbers import (
     Theta,
     ThetaError,
@@ -29,7 +29,7 @@ class FiniteThetaSpace(ThetaSpace):
         parameters: one a coordinate.
         points: shape (M, D), finite, all different to twelve digits.
         weights: shape (M,), finite, not negative; normalised here. None = uniform.
-        hard, hardest, suites: see :class:`ThetaSpace`.
+        hard, hardest, sets, suites: see :class:`ThetaSpace`.
         groups: shape (M,), the domain of each point; None = one domain.
         group_names: the domains' names, each with at least one point.
 
@@ -48,6 +48,7 @@ class FiniteThetaSpace(ThetaSpace):
         *,
         hard: ArrayLike | None = None,
         hardest: ArrayLike | None = None,
+        sets: Mapping[str, ArrayLike] | None = None,
         suites: Mapping[str, ArrayLike | Suite] | None = None,
         groups: ArrayLike | None = None,
         group_names: Sequence[str] = (),
@@ -62,8 +63,12 @@ class FiniteThetaSpace(ThetaSpace):
         self._ids = {tuple(p): i for i, p in enumerate(self.points.tolist())}
         self.hard = checked_points(hard, self.dim, "hard")
         for i, theta in enumerate(self.hard):
-            self.hard[i] = self._member(theta)
-        self.hardest = None if hardest is None else self._member(checked_point(hardest, self.dim, "hardest"))
+            self.hard[i] = self._member(theta, "hard θ")
+        self.hardest = None if hardest is None else self._member(checked_point(hardest, self.dim, "hardest"), "hard θ")
+        self.sets = {
+            name: np.array([self._member(theta, f"set {name!r}: θ") for theta in thetas])
+            for name, thetas in checked_sets(sets, self.dim).items()
+        }
         self.suites = checked_suites(suites, self.dim)
         for suite in self.suites.values():
             for i, theta in enumerate(suite.thetas):
@@ -71,10 +76,10 @@ class FiniteThetaSpace(ThetaSpace):
                     suite.thetas[i] = self.points[known]
         self.groups, self.group_names = self._domains(groups, tuple(group_names))
 
-    def _member(self, theta: Theta) -> Theta:
-        """The point that an expert's θ is."""
+    def _member(self, theta: Theta, what: str) -> Theta:
+        """The point that an author's θ is."""
         if (found := self.meant(theta)) is None:
-            raise ThetaError(f"hard θ {theta.tolist()} is not a point of the space")
+            raise ThetaError(f"{what} {theta.tolist()} is not a point of the space")
         return found
 
     def _domains(
@@ -164,5 +169,6 @@ class FiniteThetaSpace(ThetaSpace):
             values = np.unique(self.points[:, d])
             shown = ", ".join(f"{v:g}" for v in values) if len(values) <= 8 else f"{values[0]:g} … {values[-1]:g}"
             lines.append(f"  {p.name} ∈ {{{shown}}}{' ' + p.unit if p.unit else ''}: {p.description}")
+        lines += [f"  set {name}: {len(thetas)} θ" for name, thetas in self.sets.items()]
         lines += describe_suites(self.suites)
         return "\n".join(lines)

@@ -44,8 +44,8 @@ class WrappedFamily(ParametricEnv):
 
     What the wrappers return is copied: they may reuse their arrays, as a family may.
 
-    ``optimal_return`` is left out, as a time limit or another reward changes the optimum; ``predict`` is there where
-    the wrappers leave observations alone.
+    ``optimal_return`` and ``tabular`` are left out, as a time limit or another reward changes the optimum; ``predict``
+    and ``deterministic`` are there where the wrappers leave observations alone.
 
     Args:
         wrapped: a wrapper around a :class:`ParametricEnv`.
@@ -111,7 +111,8 @@ class WrappedFamily(ParametricEnv):
         """What this class has not: of a wrapper, or of the family."""
         if name.startswith("__") or "wrapped" not in vars(self):
             raise AttributeError(name)
-        if name == "optimal_return" or (name == "predict" and not self._sees_the_same()):
+        of_wrapped = name in ("predict", "deterministic") and self._sees_the_same()
+        if name in ("optimal_return", "tabular", "predict", "deterministic") and not of_wrapped:
             raise AttributeError(f"{name} of {type(self.family).__name__} does not hold with its wrappers")
         return self.wrapped.get_wrapper_attr(name)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 TABLES = ("episodes", "curriculum", "evaluation", "model_error")
-_TIMES = ("seconds", "cpu_seconds", "replay", "logs")
+_TIMES = ("seconds", "cpu_seconds", "measuring_seconds", "replay", "logs")
 
 
 def outcome(folder: Path, wanted: Collection[str] | None = None) -> dict[str, str]:

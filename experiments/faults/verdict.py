@@ -19,7 +19,7 @@ DONE = {
     "envs": r"\S",
 }
 """Verb → what it says when it is done."""
-_REFUSAL = re.compile(r"waker: (?!SIG|stopped)")
+_REFUSAL = re.compile(r"waker: (?!SIG|stopped|waiting for)")
 GOOD = ("done", "refused", "stopped")
 """Verdicts that are no faults."""
 
@@ -45,6 +45,8 @@ def verdict(ended: Ended) -> str:
         return "stopped"
     verb = ended.argv[0] if ended.argv else ""
     if ended.code in (0, BLEMISHED):
+        if {"-h", "--help"} & set(ended.argv):
+            return "done" if "usage: " in ended.out else "exit 0 without a word"
         said = re.search(DONE.get(verb, r"\S"), ended.out + "\n" + ended.err, re.MULTILINE)
         return "done" if said else "exit 0 without a word"
     return "refused" if refusals else "failed without a line"

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from waker.cli import main
+from waker.evaluation.numbers_file import read_shares
 from waker.report.data import load_runs
 from waker.tables import read_rows
 
@@ -37,7 +38,7 @@ def sweep(study: Path, runs: Path) -> list[str]:
 
 
 def rows_of(runs: Path) -> dict[tuple[str, str], pd.DataFrame]:
-    tables = ("evaluation", "model_error", "curriculum")
+    tables = ("evaluation", "model_error", "curriculum", "episodes")
     return {(cell, table): read_rows(runs / "rows" / cell / f"{table}.parquet") for cell in CELLS for table in tables}
 
 
@@ -69,7 +70,11 @@ def test_kept_rows_are_enough(
     assert main(["sweep", str(study), "--keep", "rows", "--jobs", "1"]) == 0
     kept = tmp_path / "runs" / "small" / "rows"
     assert not (tmp_path / "runs" / "small" / "gridhazards" / "waker-m" / "plan2explore" / "seed-0").exists()
-    assert main(["compare", str(kept)]) == 0
+    assert main(["compare", str(kept), "--page", str(tmp_path / "study.html")]) == 0
+    shares = read_shares(tmp_path / "study-shares.csv")  # also of what training sampled
+    assert shares[shares["parameter"] == "theta_size"].groupby("begin")["share"].sum().tolist() == pytest.approx(
+        [1.0] * shares["begin"].nunique()
+    )
     assert [run.seed for run in load_runs([kept])] == [0]  # what a report is made of
     capsys.readouterr()
     assert main(["sweep", str(study)]) == 0

@@ -17,7 +17,16 @@ from waker.curriculum.scores import Magnitude
 from waker.errors import UserError
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
 
-OURS = ["dr", "gradual-expansion", "hardest-oracle", "reweighting-oracle", "waker-m", "waker-r"]
+OURS = [
+    "dr",
+    "error-oracle",
+    "gradual-expansion",
+    "hardest-oracle",
+    "regret-oracle",
+    "reweighting-oracle",
+    "waker-m",
+    "waker-r",
+]
 
 
 @pytest.fixture(autouse=True)

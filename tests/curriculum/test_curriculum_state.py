@@ -10,11 +10,11 @@ import pytest
 
 from tests.curriculum.spaces import PARAMETERS, POINTS, WEIGHTS, box_space, finite_space
 from waker.curriculum import CurriculumConfig, make_curriculum
-from waker.curriculum.api import Curriculum, State
+from waker.curriculum.api import Curriculum, Informed, State
 from waker.errors import UserError
 from waker_envs.api import FiniteThetaSpace, Parameter, ThetaSpace
 
-NAMES = ["dr", "waker-m", "waker-r", "gradual-expansion", "hardest-oracle", "reweighting-oracle"]
+NAMES = ["dr", "waker-m", "waker-r", "gradual-expansion", "hardest-oracle", "reweighting-oracle", "error-oracle"]
 
 
 def make(name: str, seed: int, space: ThetaSpace | None = None) -> Curriculum:
@@ -31,6 +31,8 @@ def drive(curriculum: Curriculum, start: int, updates: int) -> list[list[list[fl
         given.append(theta.tolist())
         ids = world.integers(-1, 6, size=(3, 4))
         curriculum.observe(ids, world.exponential(size=(3, 4)) * (1 + ids) / (1 + step), step)
+        if isinstance(curriculum, Informed) and curriculum.wanted is not None and step % 30 == 0:
+            curriculum.measured(world.exponential(size=6), step)
         curriculum.episode_done(theta[0], int(world.integers(6)), {"return": 1.0})
     return given
 

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from tests.curriculum.spaces import POINTS, WEIGHTS, box_space, finite_space
-from waker.curriculum import ComposedCurriculum, CurriculumConfig, make_curriculum
+from waker.curriculum import ComposedCurriculum, CurriculumConfig, Wanted, make_curriculum
 from waker.curriculum.api import Curriculum
 from waker.errors import UserError
 
@@ -75,6 +75,23 @@ def reweighting_oracle() -> tuple[Curriculum, np.ndarray]:
     return make("reweighting-oracle"), 0.2 * WEIGHTS + 0.8 * np.array([0, 0, 0, 0.5, 0, 0.5])
 
 
+def of_truth(name: str, **settings: object) -> tuple[ComposedCurriculum, np.ndarray]:
+    """A curriculum that was told 1, 2 and 6 of θ 0, 3 and 5, and what it must make of that (waker-m's numbers)."""
+    curriculum = make(name, **settings)
+    credit(curriculum, {0: 9.0, 1: 0.5}, 0)  # which it must not look at
+    curriculum.measured(np.array([9.0, 8, 7, 6, 5, 4]), 10)  # of an earlier model
+    curriculum.measured(np.array([1.0, np.nan, np.inf, 2, np.nan, 6]), 20)
+    return curriculum, waker_m()[1]
+
+
+def error_oracle() -> tuple[Curriculum, np.ndarray]:
+    return of_truth("error-oracle")
+
+
+def regret_oracle() -> tuple[Curriculum, np.ndarray]:
+    return of_truth("regret-oracle")
+
+
 CASES: list[Callable[[], tuple[Curriculum, np.ndarray]]] = [
     dr,
     waker_m,
@@ -82,6 +99,8 @@ CASES: list[Callable[[], tuple[Curriculum, np.ndarray]]] = [
     gradual_expansion,
     hardest_oracle,
     reweighting_oracle,
+    error_oracle,
+    regret_oracle,
 ]
 
 
@@ -107,7 +126,7 @@ def test_frequencies_follow_the_probabilities(case: Callable[[], tuple[Curriculu
     assert curriculum.table()["episodes"].tolist() == counts.tolist()
 
 
-@pytest.mark.parametrize("name", ["waker-m", "waker-r", "gradual-expansion", "dr"])
+@pytest.mark.parametrize("name", ["waker-m", "waker-r", "gradual-expansion", "dr", "error-oracle", "regret-oracle"])
 def test_a_fresh_sampler_is_dr(name: str) -> None:
     np.testing.assert_array_equal(make(name).probabilities(), WEIGHTS)
 
@@ -163,6 +182,42 @@ def test_settings_change_the_distribution() -> None:
     np.testing.assert_allclose(rank.probabilities(), np.array([2, 0, 0, 3, 0, 6]) / 11)
     np.testing.assert_allclose(top.probabilities(), 0.5 * WEIGHTS + 0.5 * np.array([0, 0, 0, 0.5, 0, 0.5]))
     np.testing.assert_allclose(hot.probabilities(), np.array([1, 0, 0, 1, 0, 1]) / 3, atol=1e-8)
+
+
+def test_oracles_of_the_truth_take_waker_m_s_settings() -> None:
+    top, _ = of_truth("error-oracle", priority="top-k", top_k=2, dr_share=0.5)
+    np.testing.assert_allclose(top.probabilities(), 0.5 * WEIGHTS + 0.5 * np.array([0, 0, 0, 0.5, 0, 0.5]))
+    hot, _ = of_truth("regret-oracle", temperature=1e9, dr_share=0.0)
+    np.testing.assert_allclose(hot.probabilities(), np.array([1, 0, 0, 1, 0, 1]) / 3, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "metrics"),
+    [
+        ("error-oracle", {}, ("one_step_tv", "observation_nll_1")),
+        ("error-oracle", {"oracle_error": "open_loop_tv_10"}, ("open_loop_tv_10",)),
+        ("regret-oracle", {}, ("planned_regret_mean",)),
+        ("regret-oracle", {"oracle_regret": "worst"}, ("planned_regret_worst",)),
+    ],
+)
+def test_what_oracles_of_the_truth_ask_for(name: str, settings: dict[str, str], metrics: tuple[str, ...]) -> None:
+    asked = make(name, oracle_interval=30, oracle_episodes=3, **settings).wanted
+    assert asked == Wanted(metrics, every=30, episodes=3)
+
+
+def test_others_ask_for_nothing() -> None:
+    assert make("waker-m").wanted is None
+
+
+def test_a_measurement_of_another_space_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"shape \(5,\), this space has 6"):
+        make("error-oracle").measured(np.zeros(5), 0)
+
+
+@pytest.mark.parametrize("wrong", [{"metrics": ()}, {"every": 0}, {"episodes": 0}])
+def test_what_nobody_can_measure_cannot_be_asked_for(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="at least"):
+        Wanted(**{"metrics": ("one_step_tv",), "every": 1, "episodes": 1, **wrong})  # type: ignore[arg-type]
 
 
 def test_staleness_counts_episodes_since_the_last_sample() -> None:
@@ -230,7 +285,7 @@ def test_continuous_oracles() -> None:
     assert stats.chisquare([*counts, n - sum(counts)], [0.4 * n, 0.4 * n, 0.2 * n]).pvalue > 1e-4
 
 
-@pytest.mark.parametrize("name", ["waker-m", "waker-r", "gradual-expansion"])
+@pytest.mark.parametrize("name", ["waker-m", "waker-r", "gradual-expansion", "error-oracle", "regret-oracle"])
 def test_tables_need_a_finite_space(name: str) -> None:
     with pytest.raises(UserError, match=f"'{name}' needs a finite θ space.*'dr'"):
         make_curriculum(name, box_space(), CurriculumConfig(), np.random.default_rng(0))

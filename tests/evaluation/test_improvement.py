@@ -4,29 +4,10 @@ from __future__ import annotations
 
 import math
 
-import pandas as pd
 import pytest
 
+from tests.evaluation.rows import numbers
 from waker.evaluation.improvement import improvements
-
-
-def numbers(values: dict[str, dict[str, list[float]]], quantity: str = "mean_return") -> pd.DataFrame:
-    """Rows for sampler → task → value of each seed."""
-    return pd.DataFrame(
-        {
-            "domain": "d",
-            "sampler": sampler,
-            "explorer": "e",
-            "seed": seed,
-            "task": task,
-            "quantity": quantity,
-            "value": value,
-        }
-        for sampler, tasks in values.items()
-        for task, seeds in tasks.items()
-        for seed, value in enumerate(seeds)
-        if not math.isnan(value)
-    )
 
 
 def test_counts_wins_and_half_of_ties_in_each_task() -> None:

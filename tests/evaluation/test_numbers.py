@@ -71,7 +71,7 @@ def test_model_errors_and_data_are_those_of_the_common_step_too() -> None:
     data = [
         {**run(sampler, step=s), "theta_id": s > 40, "length": 1} for sampler in ("dr", "waker-m") for s in (40, 80)
     ]
-    found = compare_runs(EMPTY, pd.DataFrame(measured), pd.DataFrame(data), hard=[1])
+    found = compare_runs(EMPTY, pd.DataFrame(measured), pd.DataFrame(data), sets={"hard": [1]})
     assert value(found, "worst_model_error_plug_in", "waker-m") == 0.4
     assert value(found, "hard_share", "waker-m") == 0.0
 
@@ -137,7 +137,7 @@ def test_a_run_under_way_is_compared_by_what_all_have() -> None:
     under_way = errors(run("x", step=20), [0.7])
     data = [{**run(s, step=step), "theta_id": step > 20, "length": 1} for s in ("dr", "x") for step in (20, 30)]
     found = compare_runs(
-        pd.DataFrame(episodes(run(), "a", 0.0)), pd.DataFrame(done + under_way), pd.DataFrame(data), hard=[1]
+        pd.DataFrame(episodes(run(), "a", 0.0)), pd.DataFrame(done + under_way), pd.DataFrame(data), sets={"hard": [1]}
     )
     assert value(found, "mean_model_error") == 0.2
     assert value(found, "hard_share") == value(found, "hard_share", "x") == 0.0
@@ -146,7 +146,7 @@ def test_a_run_under_way_is_compared_by_what_all_have() -> None:
 
 def test_a_run_without_measurement_is_left_out_by_name() -> None:
     data = pd.DataFrame([{**run(seed=seed), "theta_id": 0, "length": 1} for seed in (0, 1)])
-    found = compare_runs(pd.DataFrame(episodes(run(), "a", 0.0)), EMPTY, data, hard=[0])
+    found = compare_runs(pd.DataFrame(episodes(run(), "a", 0.0)), EMPTY, data, sets={"hard": [0]})
     assert set(found.numbers["seed"]) == {0}
     assert found.notes == ("dr seed 1: not measured yet, left out",)
 

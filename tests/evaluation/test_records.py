@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from waker.agent import Agent
+from waker.config import EvalConfig
+from waker.evaluation import learned_table, pieces, planned
+from waker.evaluation.numbers import run_numbers
+from waker.evaluation.pieces import Pieces
+from waker.evaluation.plan import plan_episodes, planned_episodes
 from waker.evaluation.records import Measurement, describe_space, measure, save
+from waker.interrupts import Paused
 from waker.presets import tiny
 from waker.spaces import spec_of
 from waker.tables import read_rows
 from waker_envs.api import BoxThetaSpace, Parameter
-from waker_envs.testing import HardTheta
+from waker_envs.foreign import Failed
+from waker_envs.grids.hazards import GridHazards
+from waker_envs.testing import HardTheta, NoisyTheta
 
 IDENTITY = {"run": "r", "step": 160, "updates": 10, "domain": "d", "sampler": "dr", "explorer": "e", "seed": 0}
 
@@ -73,9 +84,113 @@ def test_film_and_space_are_saved_without_pickles(measurement: Measurement, tmp_
     assert space["points"] == [[0.0], [1.0], [2.0], [3.0], [4.0]]
 
 
+def test_sets_are_described_by_ids() -> None:
+    assert describe_space(NoisyTheta().theta_space, ("t",))["sets"] == {"noisy": [2]}
+
+
 def test_a_continuous_space_has_neither_points_nor_hard_ids() -> None:
     space = BoxThetaSpace([Parameter("x", "a thing", "m")], [0.0], [1.0], hard=[[0.9]])
     described = describe_space(space, ("t",))
     assert described["hard_ids"] == []
     assert "points" not in described
     assert described["units"] == ["m"]
+
+
+def measured_rooms(config: EvalConfig, player: bool = True, make: Any = GridHazards, **more: Any) -> Measurement:
+    env = make()
+    spec = spec_of(env)
+    torch.manual_seed(0)
+    agent = Agent(spec, tiny())
+    acting = agent.task_player() if player else None
+    return measure(agent.model, acting, make, spec, env.theta_space, config, IDENTITY, **more)
+
+
+SOME = dataclasses.replace(tiny().evaluation, episodes=36, suite_episodes=3, planned_episodes=18)
+
+
+def test_plans_stand_beside_learned_and_random_policies_on_the_same_episodes() -> None:
+    rows = pd.DataFrame(measured_rooms(SOME).evaluation)
+    assert set(rows["policy"]) == {"learned", "random", "planned"}
+    planned, learned = (rows[(rows["policy"] == policy) & (rows["task"] == "red")] for policy in ("planned", "learned"))
+    suites = GridHazards().theta_space.suites
+    assert set(planned["suite"]) == {"dr", *suites}
+    assert planned.notna().sum().gt(0).sum() == len(rows.columns) - 1  # but for the completion, which is none
+    assert (planned[planned["suite"] == "dr"]["theta_id"].value_counts() == 2).all()
+    both = planned.merge(learned, on=["suite", "theta_id", "episode_seed"])
+    assert len(both) == len(planned) == 36 + 3 * len(suites)
+    np.testing.assert_allclose(both["optimal_return_x"], both["optimal_return_y"], atol=1e-9)
+
+
+def test_a_value_is_exact_where_neither_policy_nor_episode_has_any_chance() -> None:
+    rows = pd.DataFrame(measured_rooms(SOME).evaluation)
+    exact = rows["exact_value"].notna()
+    assert exact[rows["policy"] == "planned"].all()
+    assert not exact[rows["policy"] == "random"].any()
+    learned = rows[rows["policy"] == "learned"]
+    assert (exact[learned.index] == (learned["theta_slip"] == 0)).all()
+    certain = learned[learned["exact_value"].notna()]
+    assert (certain["exact_value"] == certain["return"]).all()
+    numbers = run_numbers(rows, pd.DataFrame(), pd.DataFrame()).set_index(["task", "quantity"])["value"]
+    assert numbers["red", "exact_share"] == 0.5
+    assert numbers["red", "planned_mean_regret"] >= 0
+
+
+def test_plans_are_measured_without_policies_for_the_tasks_asked_for_or_not_at_all() -> None:
+    found = measured_rooms(SOME, player=False, tasks=["green"])
+    assert {(row["policy"], row["task"]) for row in found.evaluation} == {("planned", "green")}
+    assert measured_rooms(dataclasses.replace(SOME, planned_episodes=0), player=False).evaluation == []
+
+
+def test_a_family_whose_tables_fail_is_told_and_measured_without_them() -> None:
+    with pytest.warns(Failed, match="deterministic failed at"), pytest.warns(Failed, match="no table today"):
+        found = measured_rooms(SOME, make=NoTableToday)
+    assert {row["policy"] for row in found.evaluation} == {"learned", "random"}
+    assert all(np.isnan(row["exact_value"]) for row in found.evaluation)
+
+
+class NoTableToday(GridHazards):
+    def tabular(self, theta: Any, seed: int) -> Any:
+        raise RuntimeError("no table today")
+
+    def deterministic(self, theta: Any) -> Any:
+        return "perhaps"
+
+
+def test_an_evaluation_that_was_stopped_while_planning_ends_with_the_same_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learned_table, "DRAWS", 2000)
+    monkeypatch.setattr(planned, "DRAWS", 2000)
+    whole = measured_rooms(SOME)
+    ticks, stop = iter(range(10**6)), 3
+
+    def stopped() -> bool:
+        inside = sys._getframe(2).f_code.co_name == "planned_rows"
+        return inside and next(ticks) >= stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pieces, "stop_requested", stopped)
+        with pytest.raises(Paused):
+            measured_rooms(SOME, pieces=Pieces(tmp_path / "evaluating", "s"))
+    told: list[str] = []
+    again = measured_rooms(SOME, pieces=Pieces(tmp_path / "evaluating", "s", told.append))
+    assert "goes on with plans in the model" in told[0]
+    assert repr(again.evaluation) == repr(whole.evaluation)
+
+
+def test_plans_are_valued_in_the_first_episodes_of_each_theta() -> None:
+    space = GridHazards().theta_space
+    for asked, each in ((90, 5), (36, 2), (1, 2)):
+        config = dataclasses.replace(SOME, episodes=90, suite_episodes=5, planned_episodes=asked)
+        plan, played = planned_episodes(space, config, 0), plan_episodes(space, config, 0)
+        dr = [episode for episode in plan if episode.suite == "dr"]
+        assert np.bincount([episode.theta_id for episode in dr]).tolist() == [each] * 18
+        assert sum(episode.suite == "fresh" for episode in plan) == min(asked, 5)
+        known = {(episode.suite, episode.theta_id, episode.seed) for episode in played}
+        new = [episode for episode in plan if (episode.suite, episode.theta_id, episode.seed) not in known]
+        assert not new
+    for asked, each in ((90, 5), (18, 2)):
+        more = planned_episodes(space, dataclasses.replace(SOME, episodes=18, planned_episodes=asked), 0)
+        assert np.bincount([episode.theta_id for episode in more if episode.suite == "dr"]).tolist() == [each] * 18
+        assert len({episode.seed for episode in more}) == len(more)
+    assert planned_episodes(space, dataclasses.replace(SOME, planned_episodes=0), 0) == []

@@ -21,6 +21,7 @@ from waker.evaluation.summary import (
     shown,
     summarise,
     task_order,
+    title,
 )
 
 EMPTY = pd.DataFrame()
@@ -66,7 +67,12 @@ def value(numbers: pd.DataFrame, task: str, quantity: str) -> float:
 @pytest.fixture(scope="module")
 def numbers() -> pd.DataFrame:
     steps = [{**run(), "theta_id": i, "length": n} for i, n in ((0, 30), (1, 10), (1, 20), (2, 40))]
-    return run_numbers(pd.DataFrame(evaluation()), pd.DataFrame(errors()), pd.DataFrame(steps), hard=[1])
+    return run_numbers(
+        pd.DataFrame(evaluation()),
+        pd.DataFrame(errors()),
+        pd.DataFrame(steps),
+        sets={"hard": [1], "noisy": [0, 2], "none": []},
+    )
 
 
 @pytest.mark.parametrize(
@@ -91,6 +97,7 @@ def numbers() -> pd.DataFrame:
         (ALL, "worst_model_error_plug_in", 3.0),  # open loop goes before one step, the last step before an earlier one
         (ALL, "mean_model_error", 2.0),
         (ALL, "hard_share", 0.3),
+        (ALL, "noisy_share", 0.7),
     ],
 )
 def test_numbers_of_one_run(numbers: pd.DataFrame, task: str, quantity: str, expected: float) -> None:
@@ -172,7 +179,7 @@ def test_the_optimistic_estimate_stands_first_for_returns_too() -> None:
 
 
 def captioned(numbers: pd.DataFrame) -> str:
-    return str(comparison(summarise(numbers)).caption)
+    return str(comparison(summarise(numbers), 200)[-1].caption)
 
 
 def test_the_caption_explains_what_is_printed_and_nothing_else(numbers: pd.DataFrame) -> None:
@@ -227,12 +234,34 @@ def test_columns_and_tasks_come_in_reading_order(numbers: pd.DataFrame) -> None:
         ("mean_return", (123.4, np.nan, np.nan), "123"),
         ("worst_model_error", (0.0123, np.nan, np.nan), "0.0123"),
         ("hard_share", (0.25, 0.2, 0.31), "25.0 % [20.0, 31.0]"),
+        ("noisy_share", (0.25, 0.2, 0.31), "25.0 % [20.0, 31.0]"),
+        ("return_my_share", (0.25, 0.2, 0.31), "0.250 [0.200, 0.310]"),
         ("mean_return", (0.0, np.nan, np.nan), "0.00"),
         ("mean_return", (np.nan, np.nan, np.nan), "–"),
     ],
 )
 def test_cells(quantity: str, numbers: tuple[float, float, float], text: str) -> None:
     assert cell(quantity, *numbers) == text
+
+
+def test_a_set_without_theta_has_no_share(numbers: pd.DataFrame) -> None:
+    assert "none_share" not in set(numbers["quantity"])
+
+
+def test_shares_of_a_family_s_sets_read_as_that_of_hard_theta() -> None:
+    rows = [
+        {**run(sampler, seed=seed), "task": ALL, "quantity": quantity, "value": value}
+        for sampler, values in (("a", (0.01, 0.02, 0.9)), ("b", (0.5, 0.6, 0.7)))
+        for seed, value in enumerate(values)
+        for quantity in ("exact_share", "noisy_share", "hard_share", "return_my_share")
+    ]
+    summary = summarise(pd.DataFrame(rows))
+    assert quantities(summary) == ["return_my_share", "hard_share", "noisy_share", "exact_share"]
+    assert [title(q) for q in quantities(summary)[1:3]] == ["data on hard θ", "data on noisy θ"]
+    noisy = summary[(summary["quantity"] == "noisy_share") & (summary["sampler"] == "a")].iloc[0]
+    assert noisy["low"] == 0.0  # Student's would be −0.96
+    assert noisy["high"] == 1.0
+    assert best(summary, "noisy_share", ALL) is None
 
 
 def test_nothing_measured_makes_empty_tables() -> None:
@@ -283,3 +312,9 @@ def test_rank_correlation_of_nothing_is_empty() -> None:
 )
 def test_the_metric_that_stands_for_the_error(metrics: list[str], chosen: str | None) -> None:
     assert primary_metric(metrics) == chosen
+
+
+def test_what_rounds_to_zero_has_no_sign() -> None:
+    assert cell("worst_regret", 0.356, -1e-9, 2.0) == "0.356 [0.000, 2.000]"
+    assert cell("actor_share", -1e-6) == "0.0 %"
+    assert cell("actor_share", -0.01) == "-1.0 %"

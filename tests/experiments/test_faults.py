@@ -26,8 +26,10 @@ ROOT = Path(__file__).resolve().parents[2]
 TRACE = 'Traceback (most recent call last)\n  File "/a/waker/cli.py", line 3\nValueError: no\n'
 
 
-def ended(code: int | None, out: str = "", err: str = "", **more: bool) -> Ended:
-    return Ended(("train", "--preset", "tiny"), code, out, err, 1.0, **more)
+def ended(
+    code: int | None, out: str = "", err: str = "", argv: tuple[str, ...] = ("train", "--preset", "tiny"), **more: bool
+) -> Ended:
+    return Ended(argv, code, out, err, 1.0, **more)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +37,8 @@ def ended(code: int | None, out: str = "", err: str = "", **more: bool) -> Ended
     [
         (ended(0, "Finished: runs/a\n"), "done"),
         (ended(0, "evaluating\n"), "exit 0 without a word"),
+        (ended(0, "usage: waker train\n", argv=("train", "--help")), "done"),
+        (ended(0, "training\n", argv=("train", "--help")), "exit 0 without a word"),
         (ended(0), "exit 0 without a word"),
         (ended(2, err="waker: unknown preset\n"), "refused"),
         (ended(2, err="something else\n"), "failed without a line"),
@@ -46,6 +50,7 @@ def ended(code: int | None, out: str = "", err: str = "", **more: bool) -> Ended
         (ended(-signal.SIGTERM, asked=True), "stopped"),
         (ended(143, asked=True), "stopped"),
         (ended(143, err="waker: SIGTERM: saving\nwaker: stopped\n", asked=True), "stopped"),
+        (ended(143, err="waker: SIGTERM: saving\nwaker: waiting for step 10\nwaker: stopped\n", asked=True), "stopped"),
         (ended(2, err="waker: it failed\n", asked=True), "refused"),
         (ended(0, "Finished: runs/a\n", left=True), "processes left"),
     ],

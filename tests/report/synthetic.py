@@ -140,7 +140,17 @@ def _evaluation(
                 earned = best * np.clip(share + 0.1 * rng.standard_normal(), 0, 1)
                 optimum = {"completion": np.nan, "optimal_return": best if exact else np.nan}
                 about = {"task": task, "policy": policy, "suite": suite, **row, "episode_seed": 100 * i + episode}
-                rows.append({**about, "return": earned, **optimum, "length": 16})
+                rows.append({**about, "return": earned, "exact_value": np.nan, **optimum, "length": 16})
+    return [*rows, *_planned(rows, hardness)] if exact else rows
+
+
+def _planned(played: list[dict[str, Any]], hardness: NDArray[np.float64]) -> list[dict[str, Any]]:
+    """Plans in the episodes of learned policies, of which they give away less."""
+    rows = []
+    for row in played:
+        if row["policy"] == "learned":
+            worth = row["optimal_return"] * (1 - 0.1 * hardness[row["theta_id"]])
+            rows.append({**row, "policy": "planned", "return": worth, "exact_value": worth})
     return rows
 
 

@@ -12,7 +12,7 @@ from waker.evaluation.metrics import student_interval
 from waker.report.curves import error_curves, learning_curves, metric_columns, rank_curves
 from waker.report.film import film_strip
 from waker.report.returns import by_suite, by_theta, intervals
-from waker.report.style import colours, data_uri, number
+from waker.report.style import colours, data_uri, grid, legend, number, style
 
 
 def metrics() -> pd.DataFrame:
@@ -177,3 +177,24 @@ def test_data_uris_hold_the_picture() -> None:
 )
 def test_short_numbers(value: float, text: str) -> None:
     assert number(value) == text
+
+
+def test_a_suite_is_not_taken_for_the_sampler_of_its_name() -> None:
+    rows = pd.DataFrame(
+        {"group": "dr", "seed": seed, "task": "a", "suite": suite, "policy": "learned", "return": 1.0}
+        for seed in (0, 1)
+        for suite in ("dr", "fresh")
+    )
+    figure = by_suite(rows, "return", "return")
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["suite dr", "suite fresh"]
+    assert figure.legends[0].get_texts()[0].get_text() == "dr"
+
+
+@pytest.mark.parametrize("width", [3.5, 5.6, 10.0])
+def test_legends_are_no_wider_than_their_figure(width: float) -> None:
+    names = ["dr", "waker-m (replayed credit)", "reweighting-oracle", "gradual-expansion", "hardest-oracle", "waker-r"]
+    with style():
+        figure, _ = grid(1, 1, width, 2.0)
+        legend(figure, colours(names))
+        figure.draw_without_rendering()
+    assert figure.legends[0].get_window_extent().width <= figure.bbox.width

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -17,6 +18,7 @@ from waker.errors import UserError
 from waker.report.data import load_run, load_runs, stack, theta_names
 from waker.report.page import render, write_report
 from waker.report.style import colours
+from waker.tables import read_rows, write_rows
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +34,8 @@ def page(grid: Path) -> str:
     return write_report([grid], grid / "report" / "report.html").read_text()
 
 
-def text_of(html: str) -> str:
-    return " ".join(re.sub(r"<[^>]+>", " ", re.sub(r"data:[^\"]+", "", html)).split())
+def text_of(page: str) -> str:
+    return " ".join(re.sub(r"<[^>]+>", " ", re.sub(r"data:[^\"]+", "", page)).split())
 
 
 def test_a_full_page_has_every_section_and_figure(page: str) -> None:
@@ -49,6 +51,7 @@ def test_a_full_page_has_every_section_and_figure(page: str) -> None:
         "Hard θ through training",
         "Return by suite",
         "Regret by θ",
+        "Regret of the model alone, by θ",
         "Return by θ",
         "World-model error",
         "Does the estimate rank θ rightly?",
@@ -113,6 +116,26 @@ def test_runs_without_rows_still_have_a_page_with_notes(grid: Path, tmp_path: Pa
     partial = write_report([tmp_path], tmp_path / "partial.html").read_text()
     assert re.findall(r'<section id="([^"]+)"', partial) == ["curriculum", "runs"]
     assert "No training episodes" not in text_of(partial)
+
+
+def test_the_summary_tells_the_model_s_part_from_the_actor_s(page: str) -> None:
+    told = html.unescape(text_of(page))
+    assert "mean regret: the model's part" in told
+    assert "the actor makes up for errors of the model" in told
+
+
+def test_a_run_that_was_planned_in_but_has_no_policies_yet_is_told(grid: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(next(grid.glob("*/dr/*/seed-0")), folder)
+    rows = read_rows(folder / "evaluation.parquet")
+    shutil.rmtree(folder / "evaluation.parquet")
+    write_rows(folder / "evaluation.parquet", rows[rows["policy"] == "planned"].to_dict("records"))
+    assert "no task policies (run `waker adapt`), only plans in the model" in load_run(folder).notes
+    shown = write_report([folder], tmp_path / "report.html").read_text()
+    titles = re.findall(r"<h3>([^<]+)</h3>", shown)
+    assert "Regret of the model alone, by θ" in titles
+    assert "Return by suite" not in titles
+    assert main(["compare", str(folder)]) == 0
 
 
 def test_one_parameter_two_parameters_and_several_domains(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import ray
 
 from waker.errors import UserError
 from waker.sweep import launchers
@@ -29,11 +30,9 @@ def ended(job: Job, patience: float = 120.0) -> int:
 @pytest.fixture(params=["local", "ray", "slurm"])
 def launcher(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Launcher]:
     if request.param == "ray":
-        ray = pytest.importorskip("ray")
         yield Ray(1)
         ray.shutdown()
     elif request.param == "slurm":
-        pytest.importorskip("submitit")
         yield Slurm(tmp_path / "queue", minutes=5, cluster="local")
     else:
         yield Local()

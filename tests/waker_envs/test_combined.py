@@ -58,6 +58,9 @@ def test_experts_sets_and_suites_are_joined() -> None:
     space = Pair().theta_space
     assert space.hard.tolist() == [[0, 3, 0, 0], [0, 4, 0, 0], [1, 0, 0.5, 0.2]]
     assert space.hardest is None
+    assert {name: thetas.tolist() for name, thetas in space.sets.items()} == {
+        "windy": [[1, 0, 0.1, 0.2], [1, 0, 0.5, 0.2]]
+    }
     assert list(space.suites) == ["line:harder", "plane:stormy"]
     harder, stormy = space.suites.values()
     assert harder.thetas.tolist() == [[0, 5, 0, 0]]

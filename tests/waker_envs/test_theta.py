@@ -300,6 +300,13 @@ def test_weights_whose_sum_leaves_float64_are_kept() -> None:
     assert FiniteThetaSpace([Parameter("a", "")], [[0], [1]], [1e308, 1e308]).weights.tolist() == [0.5, 0.5]
 
 
+def test_sets_are_points_of_the_space_and_described() -> None:
+    space = FiniteThetaSpace(PARAMETERS, [(0.3, 0.2), (0.3, 0.7)], sets={"noisy": np.float32([[0.3, 0.7]])})
+    assert space.sets["noisy"].tolist() == [[0.3, 0.7]]
+    assert "set noisy: 1 θ" in space.describe()
+    assert not FiniteThetaSpace(PARAMETERS, [(0.3, 0.2)]).sets
+
+
 ONE = [Parameter("a", "")]
 WRONG_FINITE: list[tuple[dict[str, object], str]] = [
     ({"points": []}, "shape"),
@@ -318,6 +325,13 @@ WRONG_FINITE: list[tuple[dict[str, object], str]] = [
     ({"points": [[0], [1]], "hardest": [np.nan]}, "hardest must be finite"),
     ({"points": [[0], [1]], "hardest": "1"}, "hardest must be 1 numbers"),
     ({"points": [[0], [1]], "hard": [1.0]}, r"hard must have shape \(n, 1\)"),
+    ({"points": [[0], [1]], "sets": {"noisy": [[2]]}}, r"set 'noisy': θ \[2.0\] is not a point of the space"),
+    ({"points": [[0], [1]], "sets": {"noisy": np.zeros((0, 1))}}, "set 'noisy' has no θ"),
+    ({"points": [[0], [1]], "sets": {"noisy": [1.0]}}, r"set 'noisy' must have shape \(n, 1\)"),
+    ({"points": [[0], [1]], "sets": {"hard": [[1]]}}, "not hard or exact; got 'hard'"),
+    ({"points": [[0], [1]], "sets": {"return_far": [[1]]}}, "letters, digits and hyphens.* got 'return_far'"),
+    ({"points": [[0], [1]], "sets": {1: [[1]]}}, "letters, digits and hyphens.* got 1"),
+    ({"points": [[0], [1]], "sets": [[1]]}, "sets must be a mapping"),
     ({"points": [[0], [1]], "suites": {"far": []}}, "suite 'far'"),
     ({"points": [[0], [1]], "suites": {"far": np.zeros((0, 1))}}, "suite 'far' has no θ"),
     ({"points": [[0], [1]], "suites": {"far": [[np.inf]]}}, "suite 'far' must be finite"),

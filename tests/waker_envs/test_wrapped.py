@@ -20,13 +20,19 @@ from waker_envs.wrapped import WrappedFamily, as_family
 
 
 class Exact(HardTheta):
-    """With both optional methods."""
+    """With all optional methods."""
 
     def optimal_return(self, theta: Any, task: str, seed: int) -> float:
         return 1.0
 
     def predict(self, theta: Any, seed: int, observation: Any, actions: Any) -> dict[str, Any]:
         return {}
+
+    def tabular(self, theta: Any, seed: int) -> Any:
+        raise NotImplementedError
+
+    def deterministic(self, theta: Any) -> bool:
+        return True
 
 
 class FirstOnly(gym.ObservationWrapper[Any, Any, Any]):
@@ -159,15 +165,16 @@ def test_an_array_that_a_wrapper_uses_again_is_not_handed_out() -> None:
 @pytest.mark.parametrize(
     ("env_id", "exact"),
     [
-        ("wrapped/Plain-v0", ("optimal_return", "predict")),
-        ("wrapped/Limited-v0", ("predict",)),  # cut short, an episode has another optimum
+        ("wrapped/Plain-v0", ("optimal_return", "predict", "tabular", "deterministic")),
+        ("wrapped/Limited-v0", ("predict", "deterministic")),  # cut short, an episode has another optimum
         ("wrapped/Entry-v0", ()),
         ("wrapped/Additional-v0", ()),
     ],
 )
 def test_exact_numbers_are_offered_where_they_hold(env_id: str, exact: tuple[str, ...]) -> None:
     env = waker_envs.make(env_id)
-    assert tuple(name for name in ("optimal_return", "predict") if hasattr(env, name)) == exact
+    optional = ("optimal_return", "predict", "tabular", "deterministic")
+    assert tuple(name for name in optional if hasattr(env, name)) == exact
 
 
 def test_wrappers_that_change_nothing_are_taken_off() -> None:

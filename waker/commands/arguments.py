@@ -98,9 +98,9 @@ def parse(
     options: dict[str, Any] = {"args": list(argv), "prog": f"waker {verb}"}
     if default is not None:
         options["default"] = default
-    if "-h" in argv or "--help" in argv:
+    if "-h" in argv or "--help" in argv:  # wherever it stands, behind an option without its value too
         with contextlib.suppress(SystemExit):
-            tyro.cli(cls, **options)
+            tyro.cli(cls, **{**options, "args": ["--help"]})
         raise Ended
     with _wide_stderr() as caught:
         try:

@@ -1,4 +1,4 @@
-"""``waker compare``: one table of several runs, from their saved rows."""
+"""``waker compare``: tables of several runs, and a page, from their saved rows or from a study's numbers alone."""
 
 from __future__ import annotations
 
@@ -14,66 +14,41 @@ from waker.commands.arguments import parse
 from waker.console import Console
 from waker.curriculum.labels import called
 from waker.errors import UserError, unknown
-from waker.files import atomic, saving
-from waker.names import printable
+from waker.files import saving
+from waker.names import ALL, printable
 
 if TYPE_CHECKING:
-    from waker.evaluation.numbers import Comparison
-    from waker.evaluation.steps import At, Steps
-    from waker.report.data import RunData
+    import pandas as pd
+
+    from waker.evaluation.paired import Over, Pairs
+    from waker.evaluation.steps import At
+    from waker.report.study import Study
 
 
 @dataclass(frozen=True)
 class CompareArgs:
-    """One row for each sampler and task: mean return, CVaR, regret, model error, with intervals over seeds."""
+    """Mean return, CVaR, regret, model error of each sampler and task, and differences from a baseline, seed by seed.
+
+    Intervals and tests have training seeds as their unit.
+    """
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = (Path("runs"),)
-    """Run folders, or folders that hold some."""
+    """Run folders, or folders that hold some; or files of numbers (…-numbers.csv) that --page has written."""
     samplers: tuple[str, ...] = ()
     """Only these samplers, variants included; or the name of one as the table has it."""
     seeds: tuple[int, ...] = ()
     """Only these seeds."""
     baseline: str = "dr"
-    """The sampler whose runs the others must beat, for the probability of improvement (from two seeds each)."""
+    """The sampler (or explorer) that the others are paired with, seed by seed, and whose runs they must beat."""
+    quantities: tuple[str, ...] = ()
+    """Test only these, named as in the CSV (worst_regret, …): Holm's correction is over the tests of one table."""
     at: str = "common"
     """The step to compare at: the last one at which all runs were measured (common), each run's own last (last; runs at
     different steps are then not pooled), or a number."""
     csv: Path | None = None
-    """Where the numbers go; default: comparison.csv in the first folder."""
-
-
-def select(runs: Sequence[RunData], samplers: Sequence[str] = (), seeds: Sequence[int] = ()) -> list[RunData]:
-    """The runs of these samplers and seeds (none = all).
-
-    Raises:
-        UserError: a sampler or a seed that no run has.
-    """
-    wanted = set()
-    for sampler in samplers:
-        if not (found := called(sampler, (run.sampler for run in runs))):
-            raise unknown("sampler among these runs:", sampler, {run.sampler for run in runs})
-        wanted.update(found)
-    for seed in seeds:
-        if seed not in {run.seed for run in runs}:
-            present = ", ".join(map(str, sorted({run.seed for run in runs})))
-            raise UserError(f"no run with seed {seed}; there are {present}")
-    return [r for r in runs if (not samplers or r.sampler in wanted) and (not seeds or r.seed in seeds)]
-
-
-def check_baseline(args: CompareArgs) -> None:
-    """Refuse a baseline that no run has (the default may be absent: then nothing is compared with it).
-
-    Raises:
-        UserError: naming the nearest.
-    """
-    from waker.report.data import load_runs
-
-    present = {run.sampler for run in load_runs(args.runs)}
-    found = called(args.baseline, sorted(present))
-    if args.baseline != CompareArgs.baseline and not found:
-        raise unknown("baseline among these runs:", args.baseline, present)
-    if len(found) > 1:
-        raise UserError(f"--baseline {args.baseline!r} may mean {' or '.join(map(repr, found))}: name one of them")
+    """Where the table's numbers go; default: comparison.csv in the first folder, or beside the page."""
+    page: Path | None = None
+    """Write a page (HTML) of the study, and beside it the numbers that it is made of, one CSV file a table."""
 
 
 def step_of(text: str) -> At:
@@ -91,57 +66,41 @@ def step_of(text: str) -> At:
     raise UserError(f"--at is common, last or a step, not {text!r}")
 
 
-def numbers_of(runs: Sequence[RunData], at: At = "common") -> dict[str, Comparison]:
-    """Each run's numbers and what to tell of them, every domain by itself and with its own hard θ.
+def baseline_of(numbers: pd.DataFrame, name: str) -> tuple[str, Over]:
+    """Which label ``name`` means, and whether it is a sampler or an explorer.
 
-    See :func:`waker.evaluation.numbers.compare_runs` and :func:`waker.report.data.by_domain`.
+    The default may be absent: then nothing is compared with it.
 
     Raises:
-        UserError: a step at which a run was not measured.
+        UserError: a name that no run has, or that may mean several samplers.
     """
-    import pandas as pd
-
-    from waker.evaluation.errors_compared import compared_steps, error_numbers
-    from waker.evaluation.numbers import compare_runs
-    from waker.evaluation.sources import shared
-    from waker.report.data import by_domain, hard_ids, stack
-
-    found, runs = {}, by_domain(runs)
-    for domain in dict.fromkeys(run.domain for run in runs):
-        here = [run for run in runs if run.domain == domain]
-        evaluation, episodes = stack(here, "evaluation"), stack(here, "episodes")
-        errors, told = shared(stack(here, "model_error"))
-        compared = compare_runs(evaluation, errors, episodes, hard_ids(here), at=at)
-        at_steps = compared_steps(evaluation, errors, episodes, at)
-        at_step = at_steps.cut(errors, "model_error")
-        parts = [compared.numbers, error_numbers(stack(here, "curriculum"), at_step)]
-        numbers = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
-        found[domain] = compared._replace(
-            numbers=numbers, notes=(*compared.notes, *told, *differing(_compared(here, at_steps)))
-        )
-    return found
+    samplers, explorers = set(numbers["sampler"]), set(numbers["explorer"])
+    found = called(name, sorted(samplers))
+    if len(found) > 1:
+        raise UserError(f"--baseline {name!r} may mean {' or '.join(map(repr, found))}: name one of them")
+    if not found and name in explorers:
+        return name, "explorer"
+    if not found and name != CompareArgs.baseline:
+        raise unknown("baseline among these runs:", name, samplers | explorers)
+    return next(iter(found), name), "sampler"
 
 
-def _compared(runs: Sequence[RunData], steps: Steps) -> list[RunData]:
-    """The runs that were not left out; all of them where rows have no steps."""
-    kept = [run for run in runs if (run.domain, run.sampler, run.explorer, run.seed) in steps.at]
-    return kept or list(runs)
+def check_quantities(numbers: pd.DataFrame, wanted: Sequence[str]) -> None:
+    """Refuse a quantity that no run has.
 
+    Raises:
+        UserError: naming the nearest.
+    """
+    from waker.evaluation.summary import quantities
 
-def differing(runs: Sequence[RunData]) -> list[str]:
-    """A line for settings beside seed, sampler and explorer in which runs differ: then these are compared as well."""
-    from waker.report.data import settings_of
-
-    flats = [settings_of(run) for run in runs]
-    known = [flat for flat in flats if flat]
-    own = ("seed", "curriculum", "explorer")
-    keys = [k for k in dict.fromkeys(k for f in known for k in f) if k.split(".")[0] not in own]
-    differ = [k for k in keys if len({str(flat.get(k)) for flat in known}) > 1]
-    return [f"the runs differ in {', '.join(differ)}"] if differ else []
+    known = quantities(numbers)
+    for quantity in wanted:
+        if quantity not in known:
+            raise unknown("quantity among these runs:", quantity, known)
 
 
 def show(
-    folders: Sequence[Path],
+    places: Sequence[Path],
     console: Console,
     samplers: Sequence[str] = (),
     seeds: Sequence[int] = (),
@@ -149,17 +108,21 @@ def show(
     only: Sequence[str] | None = None,
     baseline: str = "dr",
     at: At = "common",
+    quantities: Sequence[str] = (),
+    page: Path | None = None,
 ) -> Path:
-    """Print the tables of each domain and write the numbers.
+    """Print the tables of each domain and write the numbers, and the page if there shall be one.
 
     Args:
-        folders: run folders, or folders that hold some.
+        places: run folders, folders that hold some, or files of numbers.
         console: where to print.
         samplers, seeds: only these; none = all.
-        csv: the file; None = ``comparison.csv`` in the first folder.
+        csv: the file; None = ``comparison.csv`` in the first folder, or beside the page.
         only: quantities to print; None = all, task by task. The file has all of them.
-        baseline: the sampler that the probability of improvement is over.
+        baseline: the sampler or explorer to compare with.
         at: the step, see :mod:`waker.evaluation.steps`.
+        quantities: those to test; none = all of which more or less is better.
+        page: the HTML file.
 
     Returns:
         The CSV file.
@@ -167,47 +130,82 @@ def show(
     Raises:
         UserError: no runs, or none of them evaluated, or two that cannot be told apart, or one that was not measured
             at the step.
-        SaveFailed: the file cannot be written.
+        SaveFailed: a file cannot be written.
     """
-    import pandas as pd
-
-    from waker.commands.tables import comparison, improvement
-    from waker.evaluation.improvement import improvements
+    from waker.evaluation.numbers_file import write_table
+    from waker.evaluation.paired import pairs
     from waker.evaluation.summary import summarise
-    from waker.report.data import load_runs
+    from waker.report.study import read_study
 
-    runs = select(load_runs(folders), samplers, seeds)
-    if not runs:
-        raise UserError("no run has both one of these samplers and one of these seeds")
-    baseline = next(iter(called(baseline, (run.sampler for run in runs))), baseline)
-    compared = numbers_of(runs, at)
-    numbers = pd.concat([found.numbers for found in compared.values()], ignore_index=True)
-    summary, better = summarise(numbers), improvements(numbers, baseline)
-    if summary.empty:
-        lost = "".join(f"; {run.folder}: {line}" for run in runs for line in run.lost)
+    study = read_study(places, samplers, seeds, at)
+    if study.numbers.empty:
+        lost = "".join(f"; {line}" for line in study.lost)
         raise UserError(f"nothing to compare: the runs have no evaluation rows; run `waker evaluate` first{lost}")
+    baseline, over = baseline_of(study.numbers, baseline)
+    check_quantities(study.numbers, quantities)
+    summary, paired = summarise(study.numbers), pairs(study.numbers, baseline, over)
+    _print(console, study, summary, paired, baseline, over, only, quantities)
+    written: dict[str, Path] = {}
+    if page is not None:
+        from waker.report.study_page import write_study_page
+
+        written = write_study_page(study, page, baseline, over, quantities)
+    first = Path(places[0])
+    beside = (first.parent if first.is_file() else first) / "comparison.csv"
+    target = csv if csv is not None else written.get("comparison", beside)
+    if target not in written.values():
+        with saving(f"the numbers in {target}"):
+            write_table(target, summary)
+    for line in study.lost:
+        console.print(Text(printable(line)), soft_wrap=True)
+    console.print(Text(printable(f"Numbers: {target}")), soft_wrap=True)
+    if page is not None:
+        console.print(Text(printable(f"Page: {page}")), soft_wrap=True)
+    return target
+
+
+def _print(
+    console: Console,
+    study: Study,
+    summary: pd.DataFrame,
+    paired: Pairs,
+    baseline: str,
+    over: Over,
+    only: Sequence[str] | None,
+    quantities: Sequence[str],
+) -> None:
+    """The tables of each domain, and what to know of them."""
+    from waker.commands.tables import comparison, differences, improvement
+    from waker.evaluation.improvement import improvements
+    from waker.evaluation.paired import paired_differences
+    from waker.report.study import notes_of
+
+    better = improvements(study.numbers, baseline)
+    tests = paired_differences(paired.rows[paired.rows["task"] == ALL], quantities)
     for domain, rows in summary.groupby("domain", sort=False):
         console.print(Text(printable(domain), style="bold"))
-        console.print(comparison(rows, only))
+        for table in comparison(rows, console.width, only):
+            console.print(table)
+        if only is None and len(here := tests[tests["domain"] == domain]):
+            console.print(differences(here, baseline, over, console.width))
         if len(here := better[better["domain"] == domain]):
-            console.print(improvement(here, baseline))
-        for note in compared[domain].notes:
+            console.print(improvement(here, baseline, console.width))
+        for note in notes_of(study, paired, str(domain)):
             console.print(f"Note: {note}.", soft_wrap=True, markup=False, highlight=False)
-    target = csv if csv is not None else Path(folders[0]) / "comparison.csv"
-    with saving(f"the numbers in {target}"):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with atomic(target) as file:
-            summary.to_csv(file, index=False)
-    for run in runs:
-        for line in run.lost:
-            console.print(Text(printable(f"{run.folder}: {line}")), soft_wrap=True)
-    console.print(Text(printable(f"Numbers: {target}")), soft_wrap=True)
-    return target
 
 
 def command(argv: list[str]) -> int:
     """Run ``waker compare``."""
     args = parse(CompareArgs, argv, verb="compare")
-    check_baseline(args)
-    show(args.runs, Console(), args.samplers, args.seeds, args.csv, baseline=args.baseline, at=step_of(args.at))
+    show(
+        args.runs,
+        Console(),
+        args.samplers,
+        args.seeds,
+        args.csv,
+        baseline=args.baseline,
+        at=step_of(args.at),
+        quantities=args.quantities,
+        page=args.page,
+    )
     return 0

@@ -194,6 +194,7 @@ def _point(env: ParametricEnv, theta: Sequence[float], seed: int) -> str:
         lines.append(f"probability under domain randomisation: {space.weights[at]:.3g}")
     if any((abs(hard - info["theta"]) < 1e-9).all() for hard in space.hard):
         lines.append("hard, by an expert")
+    lines += [f"in the set {name}" for name, thetas in space.sets.items() if (thetas == info["theta"]).all(1).any()]
     optimal = getattr(env, "optimal_return", None)
     if optimal is not None:
         with contextlib.suppress(NotImplementedError):  # an author's way to say that there is none

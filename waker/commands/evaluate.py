@@ -39,6 +39,8 @@ class EvaluateArgs:
     """Episodes of the DR suite for each task; None = the run's setting."""
     suite_episodes: int | None = None
     """Episodes of every other suite for each task; None = the run's setting."""
+    planned_episodes: int | None = None
+    """Episodes of each suite in which plans in the learned model are valued, 0 = none; None = the run's setting."""
     model_episodes: int | None = None
     """Held-out episodes per θ and source of actions for the world model's error; None = the run's setting."""
     reference: Path | None = None
@@ -149,6 +151,7 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
     from waker.evaluation import records
     from waker.interrupts import Interrupted, Paused, StopSignals
     from waker.memory_needs import check_fits, evaluation
+    from waker.names import PLANNED
     from waker.reference import held_out_sources
     from waker.relabel import load_task
     from waker.rundir import RunFolder, read_config
@@ -157,7 +160,7 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
     functions = {task.name: task for task in map(load_task, args.task_module)}
     changes: dict[str, Any] = {
         name: value
-        for name in ("episodes", "suite_episodes", "model_episodes")
+        for name in ("episodes", "suite_episodes", "planned_episodes", "model_episodes")
         if (value := getattr(args, name)) is not None
     }
     if args.reference is not None:
@@ -203,7 +206,7 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
             pieces.finish()
     if player is None and not extra:
         note("it has no task policies yet (`waker adapt`): only the world model was measured")
-    return sum(row["policy"] != "random" for row in found.evaluation)
+    return sum(row["policy"] not in ("random", PLANNED) for row in found.evaluation)
 
 
 def _save(run: RunFolder, found: Measurement) -> None:
@@ -224,10 +227,10 @@ def command(argv: list[str]) -> int:
     args = parse(EvaluateArgs, argv, verb="evaluate")
     if not args.runs:
         raise UserError("name at least one run folder (see waker evaluate --help)")
-    for name in ("episodes", "suite_episodes", "model_episodes"):
+    for name, least in (("episodes", 1), ("suite_episodes", 1), ("planned_episodes", 0), ("model_episodes", 1)):
         value = getattr(args, name)
-        if value is not None and value < 1:
-            raise UserError(f"--{name.replace('_', '-')} {value} must be at least 1")
+        if value is not None and value < least:
+            raise UserError(f"--{name.replace('_', '-')} {value} must be at least {least}")
     folders = [folder.absolute() for folder in run_folders(args.runs)]  # now: an environment may change the directory
     from waker.host_memory import keep_freed_memory
     from waker.mkl_dispatch import tell_unless_done

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,15 +69,64 @@ class Curriculum(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What a curriculum asks to have measured of the current world model, again and again (:class:`Informed`).
+
+    Attributes:
+        metrics: names in order of preference; the first that every measured θ has is taken. See
+            :mod:`waker.evaluation.truth` for what there is.
+        every: agent steps between two measurements, at least 1; they are made at multiples of it, the first at the
+            first one after the first update.
+        episodes: held-out episodes of each θ, at least 1.
+    """
+
+    metrics: tuple[str, ...]
+    every: int
+    episodes: int
+
+    def __post_init__(self) -> None:
+        """Check what others may have written.
+
+        Raises:
+            ValueError: no metric, or a number below 1.
+        """
+        if not self.metrics or min(self.every, self.episodes) < 1:
+            raise ValueError(f"metrics must be at least one name, every and episodes at least 1, not {self}")
+
+
+@runtime_checkable
+class Informed(Curriculum, Protocol):
+    """A curriculum that is told the truth about the current model: a control, as nobody has that truth in practice.
+
+    Optional: the training loop measures for those that have these two.
+    """
+
+    @property
+    def wanted(self) -> Wanted | None:
+        """What to measure, always the same; None = nothing."""
+
+    def measured(self, values: Floats, step: int) -> None:
+        """Take a measurement.
+
+        Args:
+            values: shape (M,), NaN where it is not known.
+            step: agent steps made so far.
+        """
+
+
 class Score(ABC):
     """One number per θ: how much it deserves to be sampled. No randomness, no knowledge of the environment.
 
     A new score overrides what it needs: it may learn from credits (``observe``), from finished episodes
-    (``episode``) or from what was handed out (``sampled``). Whatever it remembers belongs in ``state_dict``.
+    (``episode``) or from what was handed out (``sampled``). Whatever it remembers belongs in ``state_dict``. One that
+    sets ``wanted`` is told what is measured of the model (``measured``).
 
-    These three return the ids whose scores may have changed, each once, so that the next draw need not look at the
+    These return the ids whose scores may have changed, each once, so that the next draw need not look at the
     others; None, which a method without ``return`` gives, means that any may have.
     """
+
+    wanted: Wanted | None = None
 
     @abstractmethod
     def values(self) -> Floats:
@@ -96,6 +146,10 @@ class Score(ABC):
 
     def episode(self, theta_id: int, stats: Mapping[str, float]) -> Ints | None:
         """A finished episode of a θ of the space."""
+        return UNCHANGED
+
+    def measured(self, values: Floats, step: int) -> Ints | None:
+        """A measurement, (M,); see :meth:`Informed.measured`."""
         return UNCHANGED
 
     def state_dict(self) -> State:

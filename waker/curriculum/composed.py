@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waker.curriculum.api import Columns, Floats, Ints, Priority, Score, State
+from waker.curriculum.api import Columns, Floats, Ints, Priority, Score, State, Wanted
 from waker.curriculum.draws import Constant, Draws
 from waker.curriculum.mixtures import Mixture
 from waker.curriculum.priorities import Drawable
@@ -123,6 +123,21 @@ class ComposedCurriculum:
         """Take note of a finished episode; one outside the space is ignored."""
         if theta_id >= 0:
             self._changed([p.episode(int(theta_id), stats) for p in self._parts.values()][-1])
+
+    @property
+    def wanted(self) -> Wanted | None:
+        """What the score asks to have measured; see :class:`waker.curriculum.api.Informed`."""
+        return self.score.wanted
+
+    def measured(self, values: Floats, step: int) -> None:
+        """Take a measurement.
+
+        Raises:
+            ValueError: it is not one number a θ.
+        """
+        if np.shape(values) != (self.space.size,):
+            raise ValueError(f"a measurement has shape {np.shape(values)}, this space has {self.space.size} θ")
+        self._changed([p.measured(np.asarray(values, np.float64), step) for p in self._parts.values()][-1])
 
     def probabilities(self) -> Floats:
         """The exact distribution of the next θ, shape (M,)."""

@@ -19,15 +19,16 @@ class CurriculumConfig:
     """Which sampler chooses the next environment, and its numbers (defaults: the paper's)."""
 
     sampler: str = "waker-m"
-    """dr, waker-m, waker-r, gradual-expansion, hardest-oracle, reweighting-oracle, or one from another package."""
+    """dr, waker-m, waker-r, gradual-expansion, hardest-oracle, reweighting-oracle, error-oracle, regret-oracle, or one
+    from another package."""
     dr_share: float = 0.2
     """Probability that an episode's θ comes from domain randomisation (dr and hardest-oracle ignore it)."""
     staleness: float = 0.0
     """Of the rest, the share given to θ in proportion to the episodes since each was last sampled (level replay)."""
     priority: Literal["boltzmann", "rank", "top-k"] = "boltzmann"
-    """How waker-m and waker-r turn scores into probabilities."""
+    """How waker-m, waker-r, error-oracle and regret-oracle turn scores into probabilities."""
     temperature: float | None = None
-    """Of the Boltzmann distribution; None = the paper's: 1.0 for waker-m, 0.5 for waker-r."""
+    """Of the Boltzmann distribution; None = the paper's: 0.5 for waker-r, 1.0 for waker-m and the others."""
     rank_temperature: float = 0.1
     """β of the rank priority: p ∝ rank^(−1/β)."""
     top_k: int = 10
@@ -42,6 +43,16 @@ class CurriculumConfig:
     """waker-r: no measurement before so many agent steps, nor before the next multiple after the first update."""
     reduction_rate: float = 0.05
     """waker-r: weight of the newest reduction in its running average."""
+    oracle_interval: int = 10_000
+    """error-oracle, regret-oracle: agent steps between two measurements of the truth, which are made at multiples of
+    it, from the first one after the first update on."""
+    oracle_episodes: int = 4
+    """error-oracle, regret-oracle: held-out episodes of each θ in a measurement. Their steps are no agent steps."""
+    oracle_error: str = ""
+    """error-oracle: the metric of the model's error, as in model_error.parquet (one_step_tv, open_loop_tv_10,
+    observation_nll_1 …); empty = one_step_tv where the family predicts exactly, else observation_nll_1."""
+    oracle_regret: Literal["mean", "worst"] = "mean"
+    """regret-oracle: a θ's regret is the mean over tasks, or that of the worst one."""
 
     def __post_init__(self) -> None:
         """Check every number.
@@ -61,6 +72,9 @@ class CurriculumConfig:
         _require(self.reduction_interval >= 1, "reduction_interval", self.reduction_interval, "at least 1")
         _require(self.reduction_start >= 0, "reduction_start", self.reduction_start, "at least 0")
         _require(0 < self.reduction_rate <= 1, "reduction_rate", self.reduction_rate, "above 0, at most 1")
+        _require(self.oracle_interval >= 1, "oracle_interval", self.oracle_interval, "at least 1")
+        _require(self.oracle_episodes >= 1, "oracle_episodes", self.oracle_episodes, "at least 1")
+        _require(self.oracle_regret in ("mean", "worst"), "oracle_regret", self.oracle_regret, "mean or worst")
         set_ = (name for name, value in vars(self).items() if isinstance(value, int | float))
         require(self, "curriculum.", FINITE, *set_)
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waker.curriculum.api import Columns, Curriculum, Floats, State
+from waker.curriculum.api import Columns, Curriculum, Floats, Informed, State, Wanted
 from waker.errors import UserError
 from waker.names import theta_column
 from waker_envs.api import ThetaSpace
@@ -51,6 +51,7 @@ class ForeignCurriculum:
         made.estimates()
         made.table()
         made.state_dict()
+        _ = made.wanted
         return made
 
     def sample(self, n: int) -> Floats:
@@ -70,6 +71,20 @@ class ForeignCurriculum:
     def episode_done(self, theta: Floats, theta_id: int, stats: Mapping[str, float]) -> None:
         with _guard(self._name, f"episode_done({theta.tolist()}, {theta_id}, …)"):
             self._inner.episode_done(theta, theta_id, stats)
+
+    @property
+    def wanted(self) -> Wanted | None:
+        """Nothing where the sampler is not :class:`~waker.curriculum.api.Informed`."""
+        with _guard(self._name, "wanted"):
+            wanted = self._inner.wanted if isinstance(self._inner, Informed) else None
+        if wanted is not None and not isinstance(wanted, Wanted):
+            raise self._wrong("wanted", shown(wanted), "a waker.curriculum.Wanted, or None")
+        return wanted
+
+    def measured(self, values: Floats, step: int) -> None:
+        with _guard(self._name, f"measured(…, step={step})"):
+            assert isinstance(self._inner, Informed), "who asks for nothing is told nothing"
+            self._inner.measured(values, step)
 
     def probabilities(self) -> Floats | None:
         with _guard(self._name, "probabilities()"):

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from waker.curriculum.api import UNCHANGED, Floats, Ints, Score, State
+from waker.curriculum.api import UNCHANGED, Floats, Ints, Score, State, Wanted
 
 _FEW = 16
 """Repeated θ of a batch up to which their samples are taken one by one: the closed form costs as much."""
@@ -220,3 +220,36 @@ class Visits(Score):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore it."""
         self.visited = np.array(state["visited"], np.bool_)
+
+
+class Measured(Score):
+    """The newest measurement of each θ: the score of ``error-oracle`` and ``regret-oracle``.
+
+    Args:
+        n_theta: M.
+        wanted: what is measured, and when.
+    """
+
+    def __init__(self, n_theta: int, wanted: Wanted) -> None:
+        self.wanted = wanted
+        self.newest: Floats = np.full(n_theta, np.nan)
+
+    def measured(self, values: Floats, step: int) -> None:
+        """Forget the one before, which was of another model. What is not finite counts as unknown."""
+        self.newest = np.where(np.isfinite(values), values, np.nan)
+
+    def at(self, theta_id: Ints) -> Floats:
+        """Of these θ."""
+        return self.newest[theta_id]
+
+    def values(self) -> Floats:
+        """Shape (M,), NaN until the first measurement."""
+        return self.newest.copy()
+
+    def state_dict(self) -> State:
+        """The newest measurement."""
+        return {"newest": self.newest.copy()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore it."""
+        self.newest = np.array(state["newest"], np.float64)

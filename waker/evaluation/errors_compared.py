@@ -11,7 +11,7 @@ import pandas as pd
 
 from waker.evaluation.ranking import primary_metric, rank_correlation
 from waker.evaluation.sources import by_source, sources_of
-from waker.evaluation.steps import RUN, At, Steps, choose_steps
+from waker.evaluation.steps import RUN, At, Steps, choose_steps, deciding
 from waker.evaluation.summary import ALL
 
 
@@ -26,8 +26,7 @@ def compared_steps(
     evaluation: pd.DataFrame, model_error: pd.DataFrame, episodes: pd.DataFrame, at: At = "common"
 ) -> Steps:
     """The steps at which :func:`waker.evaluation.numbers.compare_runs` compares these runs."""
-    learned = evaluation[evaluation["policy"] == "learned"] if "policy" in evaluation else evaluation
-    return choose_steps(learned, model_error, episodes, at)
+    return choose_steps(deciding(evaluation), model_error, episodes, at)
 
 
 def error_numbers(curriculum: pd.DataFrame, model_error: pd.DataFrame) -> pd.DataFrame:

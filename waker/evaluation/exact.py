@@ -1,14 +1,15 @@
 """What a family knows exactly, asked for in an evaluation: optional, so that its failure costs these numbers alone.
 
-Called by :mod:`waker.evaluation.rollouts` (``optimal_return``), :mod:`waker.evaluation.model_error` (``predict``) and,
-before a training begins, by :mod:`waker.evaluation.rehearsal`.
+Called by :mod:`waker.evaluation.rollouts` (``optimal_return``, ``deterministic``), :mod:`waker.evaluation.model_error`
+(``predict``), :mod:`waker.evaluation.planned` (``tabular``) and, before a training begins, by
+:mod:`waker.evaluation.rehearsal`.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from waker.slots import reason_of
 from waker.spaces import BrokenPromise, EnvSpec
 from waker_envs.foreign import Failed, foreign
 from waker_envs.predictions import is_joint, prediction_shape
+from waker_envs.tabular import TabularMDP, table_fault
 
 
 class Exact:
@@ -66,6 +68,40 @@ class Exact:
             return _distributions(self._spec, given, len(taken))
 
         return self._asked("predict", call, ask) or {}
+
+    def has_tables(self, env: Any) -> bool:
+        """Whether the family offers tables at all."""
+        return bool(self._asked("tabular", "tabular", lambda: hasattr(env.unwrapped, "tabular")))
+
+    def tabular(self, env: Any, episode: Episode) -> TabularMDP | None:
+        """The episode as a table; None where the family has none."""
+
+        def ask() -> TabularMDP | None:
+            if not hasattr(env.unwrapped, "tabular"):
+                return None
+            self._count("tabular")
+            table = env.unwrapped.tabular(episode.theta.copy(), episode.seed)
+            fault = table_fault(table, env.observation_space, self._spec.action.dim, len(self._spec.tasks))
+            if fault is not None:
+                raise BrokenPromise(fault)
+            return cast(TabularMDP, table)
+
+        found = self._asked("tabular", f"tabular({episode.theta.tolist()}, {episode.seed})", ask)
+        return cast("TabularMDP | None", found)
+
+    def deterministic(self, env: Any, episode: Episode) -> bool:
+        """Whether the family says that nothing in an episode of this θ is random once it has begun."""
+
+        def ask() -> bool:
+            if not hasattr(env.unwrapped, "deterministic"):
+                return False
+            self._count("deterministic")
+            given = env.unwrapped.deterministic(episode.theta.copy())
+            if not isinstance(given, bool | np.bool_):
+                raise BrokenPromise(f"it returned {' '.join(repr(given).split())[:100]} instead of True or False")
+            return bool(given)
+
+        return bool(self._asked("deterministic", f"deterministic({episode.theta.tolist()})", ask))
 
     def tell(self) -> None:
         """Warn of what failed, one line a method."""

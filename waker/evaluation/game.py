@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from waker.behaviour.player import chance_of
 from waker.errors import UserError
 from waker.evaluation.exact import Exact
 from waker.evaluation.failures import guarded
 from waker.evaluation.plan import Episode, theta_columns
+from waker.evaluation.regret import EXACT
 from waker.learner import Player
 from waker.slots import checked_observation, checked_rewards, tell_cut
 from waker.spaces import EnvSpec, completion_of
@@ -81,6 +83,7 @@ class Game:
         self._rows: dict[int, Row] = {}  # by job
         self._next = 0  # job
         self._told_cut = self._begun = False
+        self._certain = not chance_of(player)  # acts by its modes alone
         self._state = player.initial(len(envs))
 
     @property
@@ -221,6 +224,7 @@ class Game:
             **theta_columns(self._space, episode.theta),
             "episode_seed": episode.seed,
             "return": total,
+            EXACT: total if self._certain and self._exact.deterministic(slot.env, episode) else np.nan,
             "completion": ended.completion,
             "optimal_return": self._exact.optimal_return(slot.env, task, episode),
             "length": len(slot.actions),

@@ -26,7 +26,7 @@ Total variation isolates what the model got wrong; the other three include what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,7 +41,7 @@ from waker.evaluation.exact import Exact
 from waker.evaluation.factors import misplaced, total_variation, without_sampling_error
 from waker.evaluation.open_loop import Model, Prediction, predict
 from waker.evaluation.pieces import Piece, Pieces
-from waker.evaluation.plan import Episode, dr_thetas, episode_seeds, spread, stream, theta_columns
+from waker.evaluation.plan import MOST_THETA, Episode, dr_thetas, episode_seeds, spread, stream, theta_columns
 from waker.evaluation.rollouts import MakeEnv, Row, torch_seed
 from waker.evaluation.sources import RANDOM_ONLY, Source
 from waker.evaluation.trajectories import Trajectory, as_batch, collect
@@ -54,8 +54,6 @@ from waker_envs.api import FiniteThetaSpace, ParametricEnv, ThetaSpace
 from waker_envs.predictions import is_joint, not_covered
 
 SUITE = "model error"
-MOST_THETA = 200
-"""θ measured at most (evenly spaced in a larger space; shared alike by the domains of one that has several)."""
 CONTINUOUS_THETA = 64
 """θ drawn from a continuous space."""
 LONGEST = 256
@@ -73,12 +71,19 @@ def measured_ids(space: ThetaSpace) -> NDArray[np.int64]:
 
 
 def held_out_episodes(
-    space: ThetaSpace, config: EvalConfig, seed: int, source: Source = RANDOM_ONLY[0]
+    space: ThetaSpace,
+    config: EvalConfig,
+    seed: int,
+    source: Source = RANDOM_ONLY[0],
+    ids: NDArray[np.int64] | None = None,
 ) -> list[Episode]:
-    """``model_episodes`` episodes of every θ (at most :data:`MOST_THETA`, as many of each domain), seeds their own."""
+    """``model_episodes`` episodes of every θ (at most :data:`MOST_THETA`, as many of each domain), seeds their own.
+
+    ``ids`` names other θ of a finite space instead.
+    """
     rng = stream(seed, source.purpose(SUITE))
     if isinstance(space, FiniteThetaSpace):
-        thetas = space.points[measured_ids(space)]
+        thetas = space.points[measured_ids(space) if ids is None else ids]
     else:
         thetas = dr_thetas(space, CONTINUOUS_THETA, stream(seed, SUITE))  # the same for all sources
     repeated = np.repeat(thetas, config.model_episodes, axis=0)
@@ -97,6 +102,8 @@ def measure(
     device: torch.device | str = "cpu",
     sources: Sequence[Source] = RANDOM_ONLY,
     piece: Piece | None = None,
+    ids: NDArray[np.int64] | None = None,
+    steps: Collection[int] | None = None,
 ) -> list[Row]:
     """Errors of the model for each θ.
 
@@ -108,6 +115,8 @@ def measure(
         seed: fixes θ, episodes, actions and latent samples.
         sources: who acts, each in ``model_episodes`` episodes of every θ.
         piece: what to go on from, and where to keep it when a signal comes; None = from the beginning.
+        ids: of the θ to measure, of a finite space; None = those of :func:`measured_ids`.
+        steps: how many steps ahead to predict; None = 1 and ``horizon``.
 
     Returns:
         A row for each (episode, metric): theta_id, theta_<name>…, source, episode_seed, metric, value (mean over start
@@ -120,6 +129,7 @@ def measure(
         Paused: a signal has come.
     """
     rows: list[Row] = []
+    ahead = {1: "one", config.horizon: "open"} if steps is None else {k: "one" if k == 1 else "open" for k in steps}
     where, exact = torch.device(device), Exact(spec)
     piece = piece or Pieces().piece("held-out trajectories")
     state, kept = piece.state, dict[str, Any]()
@@ -146,10 +156,10 @@ def measure(
                 piece.tick(lambda: kept, lambda: f"{kept['at']:,} held-out episodes ({name})")
 
             portions = held_out_trajectories(
-                source, make_env, spec, space, config, seed, player=player, at=at, mark=mark, tick=tick
+                source, make_env, spec, space, config, seed, player=player, at=at, mark=mark, tick=tick, ids=ids
             )
             for env, trajectories in portions:
-                exact_keys, found = _errors(model, env, spec, trajectories, config, where, seed, exact)
+                exact_keys, found = _errors(model, env, spec, trajectories, config, where, seed, exact, ahead)
                 about = {"episodes": config.model_episodes, "held_out": held_out, "exact_keys": exact_keys}
                 for trajectory, values in zip(trajectories, found, strict=True):
                     rows.extend(_rows(space, source, trajectory.episode, values, about))
@@ -183,6 +193,7 @@ def held_out_trajectories(
     at: int = 0,
     mark: Callable[[int], None] = lambda begun: None,
     tick: Callable[[], None] = lambda: None,
+    ids: NDArray[np.int64] | None = None,
 ) -> Iterator[tuple[ParametricEnv, list[Trajectory]]]:
     """Trajectories of all episodes, a memory-bounded number at a time, with an environment that can predict.
 
@@ -194,8 +205,9 @@ def held_out_trajectories(
         at: the episode to go on from, the first of a portion.
         mark: called before each portion.
         tick: called before each step; may raise to stop here.
+        ids: see :func:`held_out_episodes`.
     """
-    episodes = held_out_episodes(space, config, seed, source)
+    episodes = held_out_episodes(space, config, seed, source, ids)
     members = source.acting(episodes, config.model_episodes, space)
     player = player or source.actor(spec, seed)
     size = max(1, min(_RECORDS // 32, len(episodes)))
@@ -260,8 +272,12 @@ def _errors(
     device: torch.device,
     seed: int,
     exact: Exact,
+    ahead: Mapping[int, str],
 ) -> tuple[str, list[dict[str, list[float]]]]:
-    """The keys that have exact predictions, and for each trajectory: metric → one value for each start state."""
+    """The keys that have exact predictions, and for each trajectory: metric → one value for each start state.
+
+    ``ahead`` maps numbers of steps to the kind of :data:`_STARTS`.
+    """
     posterior = model.observe(as_batch(trajectories, device))
     found: list[dict[str, list[float]]] = [{} for _ in trajectories]
     one_step_kl = categorical_kl(posterior.posterior, posterior.prior).sum(-1).cpu().numpy()  # (B, T)
@@ -269,7 +285,7 @@ def _errors(
         found[i]["latent_kl_1"] = one_step_kl[i, 1 : trajectory.length + 1].tolist()
     rng = stream(seed, "actions after the end")
     exact_keys: tuple[str, ...] = ()
-    for k, kind in {1: "one", config.horizon: "open"}.items():
+    for k, kind in ahead.items():
         wanted, fewest, most = _STARTS[kind]
         most = min(max(wanted // config.model_episodes, fewest), most)
         starts = _starts(trajectories, spec, k, most, rng)

@@ -11,31 +11,33 @@ estimate, and the interval over the episodes of this one run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from waker.evaluation.bracketed import BRACKETED as BRACKETED
+from waker.evaluation.bracketed import LIMITS as LIMITS
+from waker.evaluation.bracketed import PARTS as PARTS
+from waker.evaluation.bracketed import SEED, Number, of_bracket
 from waker.evaluation.metrics import Floats, cvar
 from waker.evaluation.plan import DR_SUITE
+from waker.evaluation.plans_compared import plan_numbers
 from waker.evaluation.ranking import primary_metric
 from waker.evaluation.regret import EXACT, fraction_of_optimum, known_values, mean_regret, worst_regret
 from waker.evaluation.sources import known, source_weights
-from waker.evaluation.steps import RUN, At, choose_steps
+from waker.evaluation.steps import RUN, At, choose_steps, deciding, of_policy
 from waker.evaluation.worst import Bracket, Sample, arrange, cvar_of, worst_of
 from waker.names import ALL as ALL  # means of means over tasks, and the worst of all pairs of task and θ
-from waker.names import task_name
+from waker.names import PLANNED, task_name
 
-BRACKETED = ("cvar_0.1_theta", "worst_regret", "worst_model_error")
-PARTS = ("plug_in", "split", "low", "high")
-LIMITS = frozenset(f"{quantity}_{limit}" for quantity in BRACKETED for limit in ("low", "high"))
 TAIL = 0.1
 """The share of θ or episodes in a CVaR."""
-_SEED = 0  # of bootstraps: the same for every run, so that a number does not depend on what else is in a table
-
-Number = tuple[str, str, float]
-"""Task, quantity, value."""
+NO_SETS: Mapping[str, Sequence[int]] = MappingProxyType({})
+_WORST = ("worst_regret", "planned_worst_regret")
+"""Over all tasks they are the worst of all pairs of task and θ, not means over tasks."""
 
 
 class Comparison(NamedTuple):
@@ -46,17 +48,20 @@ class Comparison(NamedTuple):
 
 
 def run_numbers(
-    evaluation: pd.DataFrame, model_error: pd.DataFrame, episodes: pd.DataFrame, hard: Sequence[int] = ()
+    evaluation: pd.DataFrame,
+    model_error: pd.DataFrame,
+    episodes: pd.DataFrame,
+    sets: Mapping[str, Sequence[int]] = NO_SETS,
 ) -> pd.DataFrame:
     """The numbers of :func:`compare_runs`."""
-    return compare_runs(evaluation, model_error, episodes, hard).numbers
+    return compare_runs(evaluation, model_error, episodes, sets).numbers
 
 
 def compare_runs(
     evaluation: pd.DataFrame,
     model_error: pd.DataFrame,
     episodes: pd.DataFrame,
-    hard: Sequence[int] = (),
+    sets: Mapping[str, Sequence[int]] = NO_SETS,
     *,
     at: At = "common",
 ) -> Comparison:
@@ -64,10 +69,11 @@ def compare_runs(
 
     Args:
         evaluation: rows of episodes (:mod:`waker.evaluation.rollouts`) with the run's columns; only rows whose
-            ``policy`` is ``learned``, where there is such a column.
+            ``policy`` is ``learned``, where there is such a column, and plans (:mod:`waker.evaluation.planned`).
         model_error: rows of :mod:`waker.evaluation.model_error` with the run's columns.
         episodes: rows of training episodes: theta_id, length.
-        hard: ids of the θ that experts call hard.
+        sets: name → ids of θ, such as those that experts call ``hard``; ``<name>_share`` is the share of the agent
+            steps that were made there.
         at: the step, see :mod:`waker.evaluation.steps`.
 
     Returns:
@@ -76,27 +82,36 @@ def compare_runs(
     Raises:
         UserError: a step at which a run was not measured.
     """
-    if "policy" in evaluation:
-        evaluation = evaluation[evaluation["policy"] == "learned"]
+    planned, decisive = of_policy(evaluation, PLANNED), deciding(evaluation)
+    evaluation = of_policy(evaluation, "learned")
     if "task" in evaluation:  # rows that were written before a task of that name was told apart
         evaluation = evaluation.assign(task=evaluation["task"].replace(ALL, task_name(ALL)))
-    steps = choose_steps(evaluation, model_error, episodes, at)
-    evaluation = steps.cut(evaluation, "evaluation")
+    steps = choose_steps(decisive, model_error, episodes, at)
+    evaluation, planned = steps.cut(evaluation, "evaluation"), steps.cut(planned, "evaluation", "model_error")
     model_error, episodes = steps.cut(model_error, "model_error"), steps.cut(episodes, "episodes")
     rows: list[dict[str, Any]] = []
     notes = list(steps.notes)
     for part in _by_domain(evaluation):
         found, lines = _returns(part)
         rows, notes = rows + found, notes + lines
+    for part in _by_domain(planned):
+        rows += _plans(part, evaluation[evaluation["domain"] == part["domain"].iloc[0]])
     for part in _by_domain(model_error):
         found, lines = _errors(part)
         rows, notes = rows + found, notes + lines
-    if not episodes.empty and len(hard):
-        for run, collected in episodes.groupby(RUN, sort=False):
-            on_hard = collected["theta_id"].isin(list(hard))
-            share = collected.loc[on_hard, "length"].sum() / collected["length"].sum()
-            rows += _of_run(run, [(ALL, "hard_share", float(share))])
+    for run, collected in episodes.groupby(RUN, sort=False) if not episodes.empty else ():
+        rows += _of_run(run, _shares(collected, sets))
     return Comparison(pd.DataFrame(rows, columns=[*RUN, "task", "quantity", "value"]), tuple(notes))
+
+
+def _shares(episodes: pd.DataFrame, sets: Mapping[str, Sequence[int]]) -> list[Number]:
+    """The share of one run's agent steps in each set of θ that has some."""
+    steps = episodes["length"].sum()
+    return [
+        (ALL, f"{name}_share", float(episodes.loc[episodes["theta_id"].isin(list(ids)), "length"].sum() / steps))
+        for name, ids in sets.items()
+        if len(ids)
+    ]
 
 
 def _by_domain(rows: pd.DataFrame) -> Iterable[pd.DataFrame]:
@@ -112,18 +127,32 @@ def _label(run: Any) -> str:
     return f"{run[1]} seed {run[3]}"
 
 
-def _of_bracket(task: str, quantity: str, found: Bracket) -> list[Number]:
-    parts = [(task, f"{quantity}_{part}", float(getattr(found, part))) for part in PARTS]
-    return [(task, quantity, found.corrected), *parts]
-
-
 def _returns(played: pd.DataFrame) -> tuple[list[dict[str, Any]], list[str]]:
     """Numbers of one domain's runs from their episodes, each task and all together; and what to tell."""
     runs = dict(iter(played.groupby(RUN, sort=False)))
-    single = {run: _of_tasks(rows) for run, rows in runs.items()}
+    rows = _over_tasks({run: _of_tasks(rows) for run, rows in runs.items()}, runs)
+    return rows, [*_task_notes(runs), *_episode_notes(runs), *_update_notes(runs)]
+
+
+def _plans(planned: pd.DataFrame, learned: pd.DataFrame) -> list[dict[str, Any]]:
+    """Numbers of one domain's runs from their plans, each task and all together."""
+    runs = dict(iter(planned.assign(worth=worth(planned)).groupby(RUN, sort=False)))
+    played = dict(iter(learned.assign(worth=worth(learned)).groupby(RUN, sort=False))) if len(learned) else {}
+    none = learned.iloc[:0]
+    return _over_tasks({run: plan_numbers(rows, played.get(run, none)) for run, rows in runs.items()}, runs)
+
+
+def _over_tasks(single: dict[Any, list[Number]], runs: dict[Any, pd.DataFrame]) -> list[dict[str, Any]]:
+    """Rows of all runs' numbers, task by task and over the tasks that every run has.
+
+    Args:
+        single: by run, task by task.
+        runs: the episodes that they were made of.
+    """
     rows = [row for run, numbers in single.items() for row in _of_run(run, numbers)]
+    from_pairs = {f"{quantity}_{part}" for quantity in _WORST for part in PARTS}
     for quantity in dict.fromkeys(q for numbers in single.values() for _, q, _ in numbers):
-        if quantity.startswith("worst_regret_") or quantity in LIMITS:  # from the rows below; a mean of limits is none
+        if quantity in from_pairs or quantity in LIMITS:  # from the rows below; a mean of limits is none
             continue
         values = {run: {t: v for t, q, v in found if q == quantity} for run, found in single.items()}
         values = {run: of_run for run, of_run in values.items() if of_run}
@@ -131,12 +160,12 @@ def _returns(played: pd.DataFrame) -> tuple[list[dict[str, Any]], list[str]]:
         for run, of_run in values.items():
             if not common:
                 continue
-            if quantity == "worst_regret":
+            if quantity in _WORST:
                 pairs = runs[run][(runs[run]["suite"] == DR_SUITE) & runs[run]["task"].isin(common)]
-                rows += _of_run(run, _of_bracket(ALL, quantity, worst_regret(_regret_columns(pairs), seed=_SEED)))
+                rows += _of_run(run, of_bracket(ALL, quantity, worst_regret(_regret_columns(pairs), seed=SEED)))
             else:
                 rows += _of_run(run, [(ALL, quantity, float(np.mean([of_run[t] for t in common])))])
-    return rows, [*_task_notes(runs), *_episode_notes(runs), *_update_notes(runs)]
+    return rows
 
 
 def _known(quantity: str, value: float) -> bool:
@@ -208,7 +237,7 @@ def _of_tasks(played: pd.DataFrame) -> list[Number]:
             continue
         numbers.append((task, "mean_return", dr["worth"].mean()))
         numbers.append((task, "cvar_0.1", cvar(dr["return"].to_numpy(), TAIL)))
-        numbers += _of_bracket(task, "cvar_0.1_theta", _cvar_over_theta(dr))
+        numbers += of_bracket(task, "cvar_0.1_theta", _cvar_over_theta(dr))
         if EXACT in dr and dr[EXACT].notna().any():
             numbers.append((task, "exact_share", float(dr[EXACT].notna().mean())))
         if dr["completion"].notna().any():
@@ -217,7 +246,7 @@ def _of_tasks(played: pd.DataFrame) -> list[Number]:
             dr = _regret_columns(dr)
             numbers.append((task, "fraction_of_optimum", fraction_of_optimum(dr)))
             numbers.append((task, "mean_regret", mean_regret(dr)))
-            numbers += _of_bracket(task, "worst_regret", worst_regret(dr, seed=_SEED))
+            numbers += of_bracket(task, "worst_regret", worst_regret(dr, seed=SEED))
     return numbers
 
 
@@ -239,7 +268,7 @@ def _cvar_over_theta(dr: pd.DataFrame) -> Bracket:
         return Bracket(nan, nan, nan, nan, nan, np.zeros((0, 1)))
     _, theta = np.unique(ids, return_inverse=True)
     sample = arrange(theta, _units(dr, ["episode_seed"]), -dr["worth"].to_numpy(float))
-    found = cvar_of(sample, TAIL, np.random.default_rng(_SEED))
+    found = cvar_of(sample, TAIL, np.random.default_rng(SEED))
     return Bracket(-found.plug_in, -found.split, -found.corrected, -found.high, -found.low, found.cells)
 
 
@@ -280,7 +309,7 @@ def _errors(errors: pd.DataFrame) -> tuple[list[dict[str, Any]], list[str]]:
     for run, measured in runs.items():
         sample = error_sample(measured[measured["metric"] == metric])
         means = sample.sums.sum(1) / sample.counts.sum(1)
-        found = worst_of(sample, np.random.default_rng(_SEED))
-        numbers = [*_of_bracket(ALL, "worst_model_error", found), (ALL, "mean_model_error", float(means.mean()))]
+        found = worst_of(sample, np.random.default_rng(SEED))
+        numbers = [*of_bracket(ALL, "worst_model_error", found), (ALL, "mean_model_error", float(means.mean()))]
         rows += _of_run(run, numbers)
     return rows, notes

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,10 @@ from waker_envs.foreign import Failed
 
 DR_SUITE = DR
 """The name of the domain-randomisation suite in rows."""
+MOST_THETA = 200
+"""θ measured one by one at most (evenly spaced in a larger space; shared alike by the domains of one with several)."""
+FEWEST = 2
+"""Episodes of a θ in which plans are valued at least: a worst θ is bracketed by halves."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,58 @@ def plan_episodes(space: ThetaSpace, config: EvalConfig, seed: int, group: int |
         seeds = episode_seeds(rng, n)
         plan += [Episode(name, t, space.index(t), s, suite.env_kwargs) for t, s in zip(chosen, seeds, strict=True)]
     return plan
+
+
+def planned_episodes(space: ThetaSpace, config: EvalConfig, seed: int) -> list[Episode]:
+    """The episodes in which plans are valued: of each suite the first that policies play, as many of each θ.
+
+    Each θ of a finite space (at most :data:`MOST_THETA`, as many of each domain) has :data:`FEWEST` of DR in any case.
+    Further ones follow where more are asked for than are played, or a θ is played less often.
+
+    Args:
+        space: the family's parameters, with its suites.
+        config: ``planned_episodes`` of each suite; 0 = none.
+        seed: as of :func:`plan_episodes`.
+    """
+    most = config.planned_episodes
+    if not most:
+        return []
+    by_suite: dict[str, list[Episode]] = {}
+    for episode in plan_episodes(space, config, seed):
+        by_suite.setdefault(episode.suite, []).append(episode)
+    needed: dict[int, NDArray[np.float64]] = {}
+    if isinstance(space, FiniteThetaSpace):
+        needed = {i: space.points[i] for i in spread(space, MOST_THETA).tolist() if space.weights[i] > 0}
+    played = by_suite.pop(DR_SUITE, [])
+    dr = _evenly(played, most, needed)
+    rng = stream(seed, f"planned {DR_SUITE}")
+    further = [*dr_thetas(space, most - len(played), rng)] if most > len(played) else []
+    met = Counter([*(episode.theta_id for episode in dr), *map(space.index, further)])
+    further += [theta for i, theta in needed.items() for _ in range(FEWEST - met[i])]
+    seeds = episode_seeds(rng, len(further))
+    dr += [Episode(DR_SUITE, theta, space.index(theta), s) for theta, s in zip(further, seeds, strict=True)]
+    return [*dr, *(episode for episodes in by_suite.values() for episode in _evenly(episodes, most))]
+
+
+def _evenly(episodes: Sequence[Episode], most: int, needed: Collection[int] = ()) -> list[Episode]:
+    """At most so many, in their order: the first of each θ, then the second of each …; all the first of those needed.
+
+    Args:
+        episodes: of one suite.
+        most: how many.
+        needed: ids of θ of which :data:`FEWEST` are kept in any case.
+    """
+    met: Counter[bytes] = Counter()
+    ranks = []
+    for episode in episodes:
+        ranks.append(met[episode.theta.tobytes()])
+        met[episode.theta.tobytes()] += 1
+    first = set(np.argsort(ranks, kind="stable")[:most].tolist())
+    return [
+        episode
+        for at, (episode, rank) in enumerate(zip(episodes, ranks, strict=True))
+        if at in first or (rank < FEWEST and episode.theta_id in needed)
+    ]
 
 
 def theta_columns(space: ThetaSpace, theta: NDArray[np.float64]) -> dict[str, float]:

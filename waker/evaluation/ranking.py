@@ -25,11 +25,12 @@ def primary_metric(metrics: list[str] | np.ndarray) -> str | None:
     for prefix in ("open_loop_tv", "one_step_tv", "observation_nll", "observation_mse", "latent_kl"):
         found = [n for n in names if n.startswith(prefix)]
         if found:
-            return max(found, key=_steps)
+            return max(found, key=steps_ahead)
     return names[0] if names else None
 
 
-def _steps(metric: str) -> int:
+def steps_ahead(metric: str) -> int:
+    """How many steps ahead a metric of the model's error looks: the number at the end of its name, else 1."""
     last = metric.rpartition("_")[2]
     return int(last) if last.isdigit() else 1
 

@@ -59,6 +59,8 @@ def _try(make_env: MakeEnv, spec: EnvSpec, episode: Episode, exact: Exact, group
                 for task in spec.tasks:
                     if spec.domain_of(task) in (None, group):
                         exact.optimal_return(env, task, episode)
+                exact.tabular(env, episode)
+                exact.deterministic(env, episode)
                 exact.predict(env, episode, observation, action[None])
         finally:
             close(env, spec.env_id)

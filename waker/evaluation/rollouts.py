@@ -75,8 +75,9 @@ def evaluate(
 
     Returns:
         One row for each (episode, task): task, policy, suite, theta_id, theta_<name>…, episode_seed, return
-        (undiscounted sum), completion (NaN if the environment reports none), optimal_return (NaN where it cannot
-        be computed), length in agent steps.
+        (undiscounted sum), exact_value (the same where neither policy nor episode has any chance left once it has
+        begun, so that it is the policy's expected return; else NaN), completion (NaN if the environment reports none),
+        optimal_return (NaN where it cannot be computed), length in agent steps.
 
     Raises:
         UserError: a task that the player or the environment does not have; an environment that fails.
@@ -128,7 +129,7 @@ def _evaluate(
         for kind, jobs in enumerate(alike):
             if kind < state["kind"]:
                 continue
-            envs = _made(make_env, spec, jobs[0][0], min(slots, len(jobs)))
+            envs = environments(make_env, spec, jobs[0][0], min(slots, len(jobs)))
             game = Game(player, envs, spec, space, jobs, rewards, policy, exact)
             if kind == state["kind"] and state["playing"] is not None:
                 game.restore(state["playing"])
@@ -155,7 +156,7 @@ def _evaluate(
     return rows
 
 
-def _made(make_env: MakeEnv, spec: EnvSpec, episode: Episode, n: int) -> list[ParametricEnv]:
+def environments(make_env: MakeEnv, spec: EnvSpec, episode: Episode, n: int) -> list[ParametricEnv]:
     """n environments for episodes like this one; none for a suite whose environments cannot be made, which is told.
 
     Raises:

@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeAlias
 import pandas as pd
 
 from waker.errors import UserError
+from waker.names import PLANNED
 
 GROUP = ["domain", "sampler", "explorer"]
 RUN = [*GROUP, "seed"]
@@ -56,8 +57,14 @@ class Steps:
         """The sampler's name in the comparison."""
         return f"{run[1]}{_APART}{self.apart[run]}" if run in self.apart else run[1]
 
-    def cut(self, rows: pd.DataFrame, table: str) -> pd.DataFrame:
-        """The rows that count: of measured tables those at the step, of others those up to it."""
+    def cut(self, rows: pd.DataFrame, table: str, beside: str | None = None) -> pd.DataFrame:
+        """The rows that count: of measured tables those at the step, of others those up to it.
+
+        Args:
+            rows: of a table.
+            table: its name.
+            beside: the table whose step counts for runs that have none for ``table``, as they are measured together.
+        """
         if rows.empty:
             return rows
         parts = []
@@ -65,14 +72,29 @@ class Steps:
             run = run_key(key)
             if run in self.left_out:
                 continue
-            if "step" in part and table in MEASURED and table in self.at.get(run, {}):
-                part = part[part["step"] == self.at[run][table]]
+            of_run = self.at.get(run, {})
+            step = of_run.get(table, of_run.get(beside or table))
+            if "step" in part and table in MEASURED and step is not None:
+                part = part[part["step"] == step]
             elif "step" in part and table not in MEASURED and (last := self.until(run)) is not None:
                 part = part[part["step"] <= last]
             if run in self.apart:
                 part = part.assign(sampler=self.sampler(run))
             parts.append(part)
         return pd.concat(parts) if parts else rows.iloc[:0]
+
+
+def of_policy(evaluation: pd.DataFrame, policy: str) -> pd.DataFrame:
+    """The rows of one policy; rows that name none are of learned ones."""
+    if "policy" in evaluation:
+        return evaluation[evaluation["policy"] == policy]
+    return evaluation if policy == "learned" else evaluation.iloc[:0]
+
+
+def deciding(evaluation: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose steps decide: of learned policies, or where no run has any, of plans in the model."""
+    learned = of_policy(evaluation, "learned")
+    return of_policy(evaluation, PLANNED) if learned.empty else learned
 
 
 def step_told(sampler: str) -> int | None:

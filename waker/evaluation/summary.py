@@ -6,7 +6,7 @@ of each sampler with intervals, and text. Everything is a function of saved rows
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ import pandas as pd
 
 from waker.evaluation.metrics import student_interval
 from waker.evaluation.numbers import ALL as ALL
-from waker.evaluation.numbers import BRACKETED, LIMITS, PARTS
+from waker.evaluation.numbers import BRACKETED, LIMITS, NO_SETS, PARTS
 from waker.evaluation.numbers import run_numbers as run_numbers
 from waker.evaluation.steps import GROUP as GROUP
 from waker.evaluation.steps import step_told
@@ -27,6 +27,10 @@ TITLES = {
     "fraction_of_optimum": "share of optimum",
     "mean_regret": "mean regret",
     "worst_regret": "worst-θ regret",
+    "planned_fraction_of_optimum": "share of optimum, plan in the model",
+    "planned_mean_regret": "mean regret: the model's part",
+    "planned_worst_regret": "worst-θ regret, plan in the model",
+    "actor_share": "the actor's part, of the optimum",
     "completion": "completion",
     "worst_model_error": "worst-θ model error",
     "mean_model_error": "mean model error",
@@ -38,16 +42,22 @@ TITLES = {
     "hard_share": "data on hard θ",
     "exact_share": "episodes of exact value",
 }
-"""Quantity → heading. ``return_<suite>`` are mean returns of the suites beyond DR."""
+"""Quantity → heading. ``return_<suite>`` are mean returns of the suites beyond DR, ``<set>_share`` data on a family's
+sets of θ."""
 LOWER_IS_BETTER = {
-    *("mean_regret", "worst_regret", "worst_model_error", "mean_model_error"),
+    *("mean_regret", "worst_regret", "planned_mean_regret", "planned_worst_regret", "actor_share"),
+    *("worst_model_error", "mean_model_error"),
     *("model_error_random", "model_error_explorer", "model_error_tasks"),
 }
 NEUTRAL = {"hard_share", "exact_share", "estimate_rank", "estimate_rank_ceiling"}
-SHARES = {"fraction_of_optimum", "completion", "hard_share", "exact_share"}
-"""Quantities shown in per cent."""
+"""Neither more nor less of these is better; nor of other shares of data."""
+SHARES = {
+    *("fraction_of_optimum", "planned_fraction_of_optimum", "actor_share"),
+    *("completion", "hard_share", "exact_share"),
+}
+"""Quantities shown in per cent, as other shares of data are."""
 _WITHIN = {"completion", "hard_share", "exact_share"}
-"""Those that cannot leave [0, 1], nor can their intervals."""
+"""Those that cannot leave [0, 1], nor can their intervals; nor can other shares of data."""
 PLUG_IN = "(plug-in)"
 """Stands behind a worst case of which the pessimistic estimate alone is known."""
 _HIDDEN = {f"{quantity}_{part}" for quantity in BRACKETED for part in PARTS}
@@ -78,7 +88,7 @@ def summarise(numbers: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFram
             if len(values) == 1 and f"{quantity}_low" in by_quantity:
                 low, high = (float(by_quantity[f"{quantity}_{limit}"].iloc[0]) for limit in ("low", "high"))
                 over = "episodes"
-            if quantity in _WITHIN:
+            if quantity in _WITHIN or is_share(quantity):
                 low, high = max(low, 0.0), min(high, 1.0)
             over = "" if np.isnan(low) else over
             about = {"quantity": quantity, "mean": point, "low": low, "high": high, "seeds": len(values)}
@@ -87,10 +97,18 @@ def summarise(numbers: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFram
 
 
 def compare(
-    evaluation: pd.DataFrame, model_error: pd.DataFrame, episodes: pd.DataFrame, hard: Sequence[int] = ()
+    evaluation: pd.DataFrame,
+    model_error: pd.DataFrame,
+    episodes: pd.DataFrame,
+    sets: Mapping[str, Sequence[int]] = NO_SETS,
 ) -> pd.DataFrame:
     """:func:`run_numbers`, then :func:`summarise`."""
-    return summarise(run_numbers(evaluation, model_error, episodes, hard))
+    return summarise(run_numbers(evaluation, model_error, episodes, sets))
+
+
+def is_share(quantity: str) -> bool:
+    """Whether it is the share of data on a set of θ, ``<set>_share``, whatever the family calls the set."""
+    return quantity.endswith("_share") and not quantity.startswith("return_")
 
 
 def seeds_told(summary: pd.DataFrame) -> str:
@@ -103,36 +121,86 @@ def seeds_told(summary: pd.DataFrame) -> str:
 
 
 def quantities(summary: pd.DataFrame) -> list[str]:
-    """The quantities to show, in the order of :data:`TITLES`, suites after the returns; ends of brackets are not."""
-    present = set(summary["quantity"]) - _HIDDEN
+    """The quantities to show, in the order of :data:`TITLES`, suites after the returns, a family's own sets of θ after
+    the hard ones, unknown ones last; ends of brackets are not."""
+    present = [q for q in dict.fromkeys(summary["quantity"]) if q not in _HIDDEN]
     suites = sorted(q for q in present if q.startswith("return_"))
     named = [q for q in TITLES if q in present]
     at = sum(q in ("mean_return", "cvar_0.1", "cvar_0.1_theta") for q in named)
-    return [*named[:at], *suites, *named[at:]]
+    exact = named.index("exact_share") if "exact_share" in named else len(named)
+    sets = sorted(q for q in present if is_share(q) and q not in TITLES)
+    return [*named[:at], *suites, *named[at:exact], *sets, *named[exact:], *(q for q in present if not _is_known(q))]
+
+
+def _is_known(quantity: str) -> bool:
+    return quantity in TITLES or quantity.startswith("return_") or is_share(quantity)
+
+
+def is_neutral(quantity: str) -> bool:
+    """Whether neither more nor less of it is better."""
+    return quantity in NEUTRAL or (is_share(quantity) and quantity not in TITLES)
+
+
+def in_per_cent(quantity: str) -> bool:
+    """Whether it is shown in per cent."""
+    return quantity in SHARES or is_share(quantity)
 
 
 def title(quantity: str) -> str:
     """The heading of a quantity."""
-    return TITLES.get(quantity, f"return on {printable(quantity.removeprefix('return_'))}")
+    if quantity in TITLES:
+        return TITLES[quantity]
+    if is_share(quantity):
+        return f"data on {printable(quantity.removesuffix('_share'))} θ"
+    if quantity.startswith("return_"):
+        return f"return on {printable(quantity.removeprefix('return_'))}"
+    return printable(quantity.replace("_", " "))
 
 
 def cell(quantity: str, mean: float, low: float = float("nan"), high: float = float("nan")) -> str:
     """``3.10 [2.95, 3.27]``; shares in per cent; no bracket without an interval, – for NaN."""
     if np.isnan(mean):
         return "–"
-    sign = " %" if quantity in SHARES else ""
+    sign = " %" if in_per_cent(quantity) else ""
     limits = "" if np.isnan(low) else f" [{_digits(quantity, low, mean)}, {_digits(quantity, high, mean)}]"
     return f"{_digits(quantity, mean, mean)}{sign}{limits}"
 
 
 def _digits(quantity: str, value: float, beside: float) -> str:
     """A number with the digits of the one it stands beside."""
-    if quantity in SHARES:
-        return f"{100 * value:.1f}"
+    if in_per_cent(quantity):
+        return _unsigned_zero(f"{100 * value:.1f}")
     if np.isnan(beside):
         beside = value
     digits = max(0, 2 - int(np.floor(np.log10(max(abs(beside), 1e-3))))) if beside else 2
-    return f"{value:.{min(digits, 4)}f}"
+    return _unsigned_zero(f"{value:.{min(digits, 4)}f}")
+
+
+def _unsigned_zero(text: str) -> str:
+    """What rounds to zero from below is zero."""
+    return text.lstrip("-") if float(text) == 0 else text
+
+
+def difference(quantity: str, mean: float, low: float = float("nan"), high: float = float("nan")) -> tuple[str, str]:
+    """``+1.24`` and ``[+0.31, +2.17]`` with the digits that the wider of them is worth; differences of shares in
+    percentage points (``+3.1 pp``). The interval is empty where there is none, the number – for NaN."""
+    if np.isnan(mean):
+        return "–", ""
+    size = abs(mean) if np.isnan(low) else max(abs(mean), (high - low) / 2.0)
+    told, ends = (_signed(quantity, mean, size), [_signed(quantity, end, size) for end in (low, high)])
+    unit = " pp" if in_per_cent(quantity) else ""
+    return f"{told}{unit}", "" if np.isnan(low) else f"[{', '.join(ends)}]"
+
+
+def _signed(quantity: str, value: float, beside: float) -> str:
+    return _digits(quantity, value, beside) if value < 0 else f"+{_digits(quantity, value, beside)}"
+
+
+def p_value(p: float) -> str:
+    """``0.0123``, ``0.34``, ``<0.0001``; – for NaN."""
+    if np.isnan(p):
+        return "–"
+    return "<0.0001" if p < 1e-4 else f"{p:.4f}" if p < 0.1 else f"{p:.2f}"
 
 
 class Shown(NamedTuple):
@@ -181,7 +249,7 @@ def shown(rows: pd.DataFrame, quantity: str) -> Shown | None:
 def best(summary: pd.DataFrame, quantity: str, task: str) -> tuple[str, ...] | None:
     """The (domain, sampler, explorer) whose mean is best, where there is a choice at one step and one is better."""
     rows = summary[(summary["quantity"] == quantity) & (summary["task"] == task)].dropna(subset=["mean"])
-    if len(rows) < 2 or quantity in NEUTRAL or rows["mean"].nunique() == 1:
+    if len(rows) < 2 or is_neutral(quantity) or not _is_known(quantity) or rows["mean"].nunique() == 1:
         return None
     if rows["sampler"].map(step_told).nunique(dropna=False) > 1:  # measured at other steps: nothing to choose between
         return None

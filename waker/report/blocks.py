@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -14,17 +17,38 @@ from waker.report.style import colours, data_uri
 
 
 @dataclass(frozen=True)
+class Source:
+    """Which rows something was made of, in words, and a file beside the page that has its numbers."""
+
+    rows: str
+    file: str
+
+    @property
+    def shown(self) -> str:
+        """The file's name as text."""
+        return printable(self.file)
+
+    @property
+    def link(self) -> str:
+        """The file as a relative address, whatever bytes its name has."""
+        return f"./{quote(os.fsencode(self.file))}"
+
+
+@dataclass(frozen=True)
 class Picture:
     """A figure as a data URI, with what to see in it."""
 
     uri: str
     caption: str
     title: str = ""
+    source: Source | None = None
 
     @classmethod
-    def of(cls, figure: Figure, caption: str, title: str = "", kind: str = "svg") -> Picture:
+    def of(
+        cls, figure: Figure, caption: str, title: str = "", kind: str = "svg", source: Source | None = None
+    ) -> Picture:
         """Draw ``figure`` (svg, or png for photographs)."""
-        return cls(data_uri(figure, kind), caption, title)
+        return cls(data_uri(figure, kind), caption, title, source)
 
 
 @dataclass(frozen=True)
@@ -48,6 +72,11 @@ class HtmlTable:
     names: int = 1
     caption: str = ""
     colours: Mapping[str, str] = field(default_factory=dict)
+    source: Source | None = None
+
+    def lines(self, head: str) -> str:
+        """The head of a coloured column in lines: broken before parentheses and within long compounds alone."""
+        return re.sub(r"(\w{5,}-)(?=\w{5,})", r"\1\n", head).replace(" (", "\n(")
 
 
 @dataclass(frozen=True)
@@ -65,7 +94,7 @@ class Section:
     more_figures: Sequence[Picture] = field(default=())
 
 
-def summary_table(summary: pd.DataFrame, task: str, caption: str) -> HtmlTable:
+def summary_table(summary: pd.DataFrame, task: str, caption: str, source: Source | None = None) -> HtmlTable:
     """One task of a summary (:func:`waker.evaluation.summary.compare`): a row for each quantity, a column for each
     sampler."""
     of_task = summary[summary["task"] == task]
@@ -77,7 +106,8 @@ def summary_table(summary: pd.DataFrame, task: str, caption: str) -> HtmlTable:
         winner = best(of_task, quantity, task)
         head = f"{printable(title(quantity))} {'↓' if quantity in LOWER_IS_BETTER else ''}".strip()
         rows.append([Cell(head), *(_number(of, quantity, winner == key) for key, of in groups.items())])
-    return HtmlTable(["all tasks" if task == ALL else printable(task), *names], rows, 1, caption, colours(names))
+    head = "all tasks" if task == ALL else printable(task)
+    return HtmlTable([head, *names], rows, 1, caption, colours(names), source)
 
 
 def _number(rows: pd.DataFrame, quantity: str, is_best: bool) -> Cell:

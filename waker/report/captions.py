@@ -27,6 +27,11 @@ EXACT = (
     " Where a policy's value is known exactly it stands for the return of its episode, except in CVaR over episodes; "
     "“episodes of exact value” says how often."
 )
+PARTS = (
+    " A plan is the best policy of the learned model's own table, by dynamic programming, and is valued in the true "
+    "dynamics without dice: its regret is the model's part. What it is worth more than the learned policy is the "
+    "actor's part (below 0: the actor makes up for errors of the model)."
+)
 CURRICULUM_LEAD = (
     "Which environments were chosen, and whether for good reason. Maps average over seeds; colours start at zero "
     "(for estimates: at the smallest)."
@@ -46,13 +51,18 @@ TRUE_ERROR = (
 DATA = "Share of the domain's agent steps that were spent in each θ, prefill included."
 HARD = "Probability that the next episode is one of the {count} θ that experts call hard."
 SUITES = (
-    "Mean return in each suite: dr is what the curriculum trained on, the others are out of distribution. "
+    "Mean return in each suite of θ. Suite dr is the distribution of domain randomisation, the others lie outside it; "
+    "colours are samplers, of which the one called dr trained on that suite alone. "
     f"{INTERVAL} Dotted: uniform random actions."
 )
 REGRET = (
     "Regret against the exact optimum of each episode; 0 is perfect. The rightmost dot of a panel is the worst θ, "
     "which a robust agent keeps small; being chosen for it, it reads too far to the right (the summary brackets it). "
     f"{INTERVAL}"
+)
+PLANNED = (
+    "Regret of the plan that the learned model believes to be best, exact in each episode: what the data bought, with "
+    f"no actor in between. {INTERVAL}"
 )
 RETURNS = f"Mean return for each θ. {INTERVAL}"
 RETURNS_SORTED = (

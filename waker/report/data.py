@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from waker.curriculum.labels import CREDITED, sampler_label
 from waker.errors import UserError
+from waker.evaluation.steps import of_policy
 from waker.files import reading
 from waker.manifest import checkpoint_paths
 from waker.metrics_file import read_metrics
@@ -111,6 +112,8 @@ def load_run(folder: Path) -> RunData:
         tables[stem] = _table(folder, stem)
         if tables[stem].empty:
             notes.append(what)
+    if not tables["evaluation"].empty and of_policy(tables["evaluation"], "learned").empty:
+        notes.append("no task policies (run `waker adapt`), only plans in the model")
     with reading(folder / "config.yaml"):
         identity = _identity(folder, config, tables)
         identity["sampler"] = sampler_label(identity["sampler"], config.get("config", config).get("explorer") or {})
@@ -170,7 +173,10 @@ def _parts(run: RunData) -> list[RunData]:
                 metrics=empty,
                 film={},
                 notes=(),
-                space={"hard_ids": [i for i in space.get("hard_ids", ()) if groups[i] == group]},
+                space={
+                    "hard_ids": [i for i in space.get("hard_ids", ()) if groups[i] == group],
+                    "sets": {n: [i for i in ids if groups[i] == group] for n, ids in space.get("sets", {}).items()},
+                },
                 **{
                     table: _of_domain(getattr(run, table), groups, suites, group, own)
                     for table in ("curriculum", "evaluation", "model_error", "episodes")
@@ -196,6 +202,12 @@ def _of_domain(
 def hard_ids(runs: Sequence[RunData]) -> list[int]:
     """The ids of the θ that the family's experts call hard."""
     return next((list(r.space["hard_ids"]) for r in runs if r.space.get("hard_ids")), [])
+
+
+def theta_sets(runs: Sequence[RunData]) -> dict[str, list[int]]:
+    """The θ that the family tells apart, ids by name: ``hard``, and its own sets (older runs have none)."""
+    named: dict[str, list[int]] = next((r.space["sets"] for r in runs if r.space.get("sets")), {})
+    return {"hard": hard_ids(runs), **{name: list(ids) for name, ids in named.items()}}
 
 
 def last_step(run: RunData) -> int | None:

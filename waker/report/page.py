@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import yaml
@@ -35,14 +36,23 @@ def write_report(folders: Sequence[Path | str], out: Path | str) -> Path:
     Raises:
         UserError: a folder holds no run, or ``out`` cannot be written.
     """
-    html, out = render(load_runs(folders)), Path(out)
+    out = Path(out)
+    write_page(render(load_runs(folders)), out)
+    return out
+
+
+def write_page(html: str, out: Path) -> None:
+    """Write a page; its folder is made if need be.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with atomic(out) as file:
             file.write(html.encode())
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror}") from error
-    return out
 
 
 def render(runs: Sequence[RunData]) -> str:
@@ -56,10 +66,6 @@ def render(runs: Sequence[RunData]) -> str:
         content.append({"sections": domain_sections([part for part in parts if part.domain == domain], prefix)})
     samplers = list(dict.fromkeys(r.sampler for r in runs))
     seeds = sorted({r.seed for r in runs})
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    blocks = environment.get_template("blocks.html").module
     steps = [step for step in map(last_step, runs) if step is not None]
     versions: dict[str, str] = next((r.config["versions"] for r in runs if r.config.get("versions")), {})
     facts = [
@@ -67,10 +73,10 @@ def render(runs: Sequence[RunData]) -> str:
         ("samplers", printable(", ".join(samplers))),
         ("seeds", ", ".join(map(str, seeds))),
         ("explorer", ", ".join(dict.fromkeys(r.explorer for r in runs))),
-        ("agent steps", _span(steps) if steps else "–"),
+        ("agent steps", span(steps) if steps else "–"),
         *((name, version) for name, version in versions.items() if name in ("waker", "torch")),
     ]
-    return environment.get_template("template.html").render(
+    return fill(
         title=printable(f"{' and '.join(domains)}: {' against '.join(samplers)}"),
         subtitle="Exploration without reward, policies trained only in imagination, and how robust they are over "
         "environment parameters θ.",
@@ -79,12 +85,35 @@ def render(runs: Sequence[RunData]) -> str:
         notes=_notes(runs),
         runs_table=_runs_table(runs),
         configs=_configs(runs),
-        draw_table=blocks.table,  # type: ignore[attr-defined]
-        draw_figure=blocks.figure,  # type: ignore[attr-defined]
     )
 
 
-def _span(steps: Sequence[int]) -> str:
+def fill(
+    *,
+    notes_title: str = "Not everything was measured.",
+    runs_lead: str = "What was run. Settings that are the same in all runs are listed once, below.",
+    footer: str = "Made by waker report from the rows saved in the run folders; the same rows make the same page.",
+    **content: Any,
+) -> str:
+    """A page as HTML.
+
+    Args:
+        notes_title: over the notes.
+        runs_lead: under the heading of the runs.
+        footer: what made the page, of what.
+        content: title, subtitle, facts (pairs of name and value), domains (mappings with ``sections``), notes,
+            runs_table, configs (pairs of title and text).
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    blocks: Any = environment.get_template("blocks.html").module
+    drawing = {"draw_table": blocks.table, "draw_figure": blocks.figure}
+    words = {"notes_title": notes_title, "runs_lead": runs_lead, "footer": footer}
+    return environment.get_template("template.html").render(**content, **words, **drawing)
+
+
+def span(steps: Sequence[int]) -> str:
     """``20 000``, or ``10 000 to 20 000`` where runs have other lengths (by more than the last episodes')."""
     few, many = (f"{step:,}".replace(",", " ") for step in (min(steps), max(steps)))
     return many if min(steps) >= 0.98 * max(steps) else f"{few} to {many}"

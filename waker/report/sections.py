@@ -14,9 +14,9 @@ from waker.evaluation.numbers import compare_runs, worth
 from waker.evaluation.plan import DR_SUITE
 from waker.evaluation.ranking import primary_metric, rank_correlation
 from waker.evaluation.sources import pooled, shared, sources_of
-from waker.evaluation.steps import Steps, choose_steps
+from waker.evaluation.steps import Steps, choose_steps, deciding, of_policy
 from waker.evaluation.summary import ALL, GROUP, seeds_told, summarise, task_order
-from waker.names import printable
+from waker.names import PLANNED, printable
 from waker.report import captions
 from waker.report.blocks import Picture, Section, summary_table
 from waker.report.curves import (
@@ -27,7 +27,7 @@ from waker.report.curves import (
     share_curves,
     source_curves,
 )
-from waker.report.data import RunData, hard_ids, latest, stack, stands_for, theta_names
+from waker.report.data import RunData, hard_ids, latest, stack, stands_for, theta_names, theta_sets
 from waker.report.film import film_strip
 from waker.report.returns import by_suite, by_theta, too_many
 from waker.report.theta_maps import binned, theta_map
@@ -62,9 +62,7 @@ def domain_sections(runs: Sequence[RunData], prefix: str = "") -> list[Section]:
 
 def _compared_at(runs: Sequence[RunData]) -> Steps:
     """The steps at which these runs are compared: those of the summary."""
-    evaluation = stack(runs, "evaluation")
-    learned = evaluation[evaluation["policy"] == "learned"] if "policy" in evaluation else evaluation
-    return choose_steps(learned, _errors(runs), stack(runs, "episodes"))
+    return choose_steps(deciding(stack(runs, "evaluation")), _errors(runs), stack(runs, "episodes"))
 
 
 def _final(runs: Sequence[RunData], table: str, rows: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -90,7 +88,7 @@ def _errors(runs: Sequence[RunData]) -> pd.DataFrame:
 
 def _summary(runs: Sequence[RunData]) -> Section | None:
     evaluation, errors, episodes = stack(runs, "evaluation"), _errors(runs), stack(runs, "episodes")
-    numbers, notes = compare_runs(evaluation, errors, episodes, hard_ids(runs))
+    numbers, notes = compare_runs(evaluation, errors, episodes, theta_sets(runs))
     more = error_numbers(stack(runs, "curriculum"), compared_errors(evaluation, errors, episodes))
     summary = summarise(pd.concat([numbers, more], ignore_index=True) if len(more) else numbers)
     if summary.empty:
@@ -102,6 +100,7 @@ def _summary(runs: Sequence[RunData]) -> Section | None:
     by_task = [summary_table(summary, task, "") for task in task_order(summary) if task != ALL]
     exact = captions.SUMMARY_REGRET if "mean_regret" in set(summary["quantity"]) else ""
     exact += captions.EXACT if "exact_share" in set(summary["quantity"]) else ""
+    exact += captions.PARTS if "planned_mean_regret" in set(summary["quantity"]) else ""
     whole = (
         [summary_table(summary, ALL, f"{interval} {captions.SUMMARY}{exact}")] if ALL in set(summary["task"]) else []
     )
@@ -195,18 +194,24 @@ def _returns(runs: Sequence[RunData]) -> Section | None:
         return None
     rows = rows.assign(**{"return": worth(rows)})
     rows = rows if "policy" in rows else rows.assign(policy="learned")
-    learned = rows[(rows["policy"] == "learned") & (rows["suite"] == DR_SUITE)]
-    if rows[rows["policy"] == "learned"].empty:
-        return None
     names, figures = theta_names(rows), []
-    figures.append(Picture.of(by_suite(rows, "return", "return"), captions.SUITES, "Return by suite"))
+    learned, planned = (
+        of_suite.assign(regret=of_suite["optimal_return"] - of_suite["return"])
+        for of_suite in (of_policy(rows[rows["suite"] == DR_SUITE], policy) for policy in ("learned", PLANNED))
+    )
+    if not of_policy(rows, "learned").empty:
+        figures.append(Picture.of(by_suite(rows, "return", "return"), captions.SUITES, "Return by suite"))
     returns = None
     if not learned.empty:
         if learned["optimal_return"].notna().any():
-            regret = learned.assign(regret=learned["optimal_return"] - learned["return"])
-            figures.append(Picture.of(by_theta(regret, names, "regret", "regret"), captions.REGRET, "Regret by θ"))
+            figures.append(Picture.of(by_theta(learned, names, "regret", "regret"), captions.REGRET, "Regret by θ"))
         caption = captions.RETURNS_SORTED if too_many(learned, names) else captions.RETURNS
         returns = Picture.of(by_theta(learned, names, "return", "return"), caption, "Return by θ")
+    if not planned.empty:
+        of_model = by_theta(planned, names, "regret", "regret")
+        figures.append(Picture.of(of_model, captions.PLANNED, "Regret of the model alone, by θ"))
+    if not figures and returns is None:
+        return None
     folded = [returns] if returns is not None and len(figures) > 1 else []
     if returns is not None and not folded:
         figures.append(returns)

@@ -28,6 +28,8 @@ _KNOWN = {
     "gradual-expansion": "#2b8a3e",
     "hardest-oracle": "#9c36b5",
     "reweighting-oracle": "#e8a200",
+    "error-oracle": "#c2255c",
+    "regret-oracle": "#087f5b",
 }
 """The same sampler has the same colour in every figure of every report."""
 _OTHERS = ("#0b7285", "#a61e4d", "#5c940d", "#364fc7", "#862e9c", "#5f3dc4")
@@ -62,6 +64,9 @@ _RC: Any = {
     "figure.dpi": 100,
     "svg.hashsalt": "waker",
 }
+
+_LEGEND_HANDLE, _LEGEND_CHARACTER = 0.55, 0.066
+"""Inches that an entry of a legend takes: its line with what is around it, and each character."""
 
 
 def style() -> AbstractContextManager[None]:
@@ -101,13 +106,10 @@ def legend(figure: Figure, entries: dict[str, str], **extra: Any) -> None:
     handles: list[Any] = [Line2D([], [], color=colour, lw=2.4, label=text(name)) for name, colour in entries.items()]
     handles += [Line2D([], [], color=GREY, label=label, **look) for label, look in extra.items()]
     # Labels apart from the handles: a handle whose own label begins with "_" would be left out.
-    figure.legend(
-        handles,
-        [label if not (label := str(handle.get_label())).startswith("_") else f" {label}" for handle in handles],
-        loc="outside upper left",
-        ncols=min(len(handles), 6),
-        borderpad=0.2,
-    )
+    labels = [label if not (label := str(handle.get_label())).startswith("_") else f" {label}" for handle in handles]
+    widest = _LEGEND_HANDLE + _LEGEND_CHARACTER * max(map(len, labels))
+    fit = max(1, int(figure.get_figwidth() / widest))
+    figure.legend(handles, labels, loc="outside upper left", ncols=min(len(handles), fit, 6), borderpad=0.2)
 
 
 def steps_axis(axes: Axes, label: str = "agent steps") -> None:

@@ -18,8 +18,8 @@ from waker.files import TEMPORARY, reading, saving, sync_folder
 from waker.rundir import SPACE_FILE, difference, plain, read_config
 from waker.tables import read_rows, write_rows
 
-TABLES = ("evaluation", "model_error", "curriculum")
-"""Tables that answers are computed from; training episodes and pictures stay in the run's folder."""
+TABLES = ("evaluation", "model_error", "curriculum", "episodes")
+"""Tables that answers are computed from; metrics and pictures stay in the run's folder."""
 _CONFIG = "config.yaml"
 _TAIL = 1 << 16
 """Bytes at the end of the metrics that hold the last whole row."""

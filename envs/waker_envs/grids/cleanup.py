@@ -222,6 +222,15 @@ class GridCleanUp(ParametricEnv):
         n = len(room.left) + len(room.right)
         return room, solve(room, self.length, round(n * self.PER_CELL / self.INSIDE))
 
+    def deterministic(self, theta: ArrayLike) -> bool:
+        """True: nothing is random once an episode has begun.
+
+        Raises:
+            ThetaError: θ is neither in the space nor in a suite.
+        """
+        self._checked(theta)
+        return True
+
     def predict(
         self, theta: ArrayLike, seed: int, observation: Any, actions: ArrayLike
     ) -> dict[str, NDArray[np.float64]]:

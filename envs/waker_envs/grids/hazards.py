@@ -13,12 +13,14 @@ from gymnasium.utils import seeding
 from minigrid.core.world_object import Floor, Goal, Lava, Wall
 from numpy.typing import ArrayLike, NDArray
 
-from waker_envs.api import Board, FiniteThetaSpace, Parameter, ParametricEnv, Suite, Theta, Transition, UnknownTaskError
-from waker_envs.checked import check_choice, checked_count, checked_index
-from waker_envs.grids.hazards_exact import action_values, forward
+from waker_envs.api import Board, ParametricEnv, Theta, Transition, UnknownTaskError
+from waker_envs.checked import check_choice, checked_index
+from waker_envs.grids.hazards_exact import action_values, forward, room_table
+from waker_envs.grids.hazards_theta import Layouts, hazard_space, layout_counts, nearest, sides
 from waker_envs.grids.layouts import HAZARD, N_ACTIONS, TILES, WALL, Layout, check_room, hazard_count, make_layout
 from waker_envs.grids.pictures import PIXELS, Picture, TileSet, framed
 from waker_envs.predictions import certain
+from waker_envs.tabular import TabularMDP
 
 _FLOOR_COLOURS = (None, "purple", "yellow", "grey")
 _FIRST_FRESH = 1 << 32  # fresh layouts never coincide with the numbered ones
@@ -67,10 +69,12 @@ class GridHazards(ParametricEnv):
     | 2 | slip    | 0, 0.1           | probability that the chosen action is replaced by a random one   |
 
     DR is uniform over all combinations. `hardest` is the largest value of each; `hard` are the rooms of the largest
-    size with hazards of which density or slip is at its largest: the longest ways, with most to lose on them.
+    size with hazards of which density or slip is at its largest: the longest ways, with most to lose on them. The set
+    `noisy` has the θ whose slip is the largest, where some have less: data there is dice that nobody can foresee.
 
-    Suites: `fresh` (all θ, with a layout never seen in training every episode) and `denser` (the largest size
-    with hazard density 0.3, each slip).
+    Suites. Harder: `fresh` (all θ, with a layout never seen in training every episode) and `denser` (the largest size
+    with hazard density 0.3, each slip). Different, but not harder: `emptier` (the largest size with half the smallest
+    positive density) and `oblong` (the θ of the largest size in rooms with two columns less).
 
     ## Starting state
 
@@ -85,6 +89,10 @@ class GridHazards(ParametricEnv):
 
     `waker/GridHazards-v0`
 
+    `waker/GridHazardsWide-v0`: slips 0 and 0.3, and more layouts the larger and the more dangerous the room,
+    `n_layouts=((1, 1, 1), (1, 1, 2), (1, 2, 8))`: some θ need ten times the data of others, so that it matters
+    which environment data comes from.
+
     ## Arguments
 
     Args:
@@ -93,7 +101,9 @@ class GridHazards(ParametricEnv):
         sizes: room sizes, each ≥ 3.
         densities: hazard densities, each in [0, 1), with room for the tiles.
         slips: slip probabilities, each in [0, 1]; at most four.
-        n_layouts: layouts for each (size, hazards); None = a fresh one every episode.
+        n_layouts: layouts for each (size, hazards): one number, or one for each size, smallest first, or for each size
+            one for each density; None = a fresh one every episode.
+        shape: "square", or "oblong": two columns less, at least three.
         render_mode: None or "rgb_array".
 
     Raises:
@@ -113,7 +123,8 @@ class GridHazards(ParametricEnv):
         sizes: Sequence[int] = (3, 4, 5),
         densities: Sequence[float] = (0.0, 0.1, 0.2),
         slips: Sequence[float] = (0.0, 0.1),
-        n_layouts: int | None = 2,
+        n_layouts: Layouts | None = 2,
+        shape: Literal["square", "oblong"] = "square",
     ) -> None:
         super().__init__(task, render_mode)
         check_choice("obs", obs, ("symbolic", "pixels"))
@@ -123,15 +134,17 @@ class GridHazards(ParametricEnv):
             raise ValueError(f"densities must be numbers of at least 0, got {list(densities)}")
         if not 1 <= len(slips) <= len(_FLOOR_COLOURS) or min(slips) < 0 or max(slips) > 1:
             raise ValueError(f"slips must be one to {len(_FLOOR_COLOURS)} probabilities, got {list(slips)}")
-        if n_layouts is not None:
-            checked_count("n_layouts, if not None for fresh layouts,", n_layouts)
+        check_choice("shape", shape, ("square", "oblong"))
+        self._oblong = shape == "oblong"
         for size, density in itertools.product(sizes, densities):
-            check_room(int(size), density)
+            check_room(*sides(size, self._oblong), density)
         self.obs_kind = obs
-        self.n_layouts = n_layouts
-        self.frame = int(max(sizes))
-        self.slips = tuple(sorted(float(s) for s in set(slips)))
-        self.theta_space = self._space(sizes, densities)
+        each_size = sorted({int(size) for size in sizes})
+        self.frame = each_size[-1]
+        self.densities = tuple(sorted({float(d) for d in densities}))
+        self.slips = tuple(sorted({float(s) for s in slips}))
+        self._layouts = layout_counts(n_layouts, each_size, self.densities)
+        self.theta_space = hazard_space(each_size, self.densities, self.slips)
         self.n_classes = len(self.slips) + 2 + len(TILES)
         self.action_space = spaces.Discrete(N_ACTIONS)
         if obs == "pixels":
@@ -142,23 +155,6 @@ class GridHazards(ParametricEnv):
                 cells=spaces.MultiDiscrete([self.n_classes] * self.frame**2),
             )
             self.observation_board = Board(self.frame, self.frame, ("cells",), ("agent",))
-
-    def _space(self, sizes: Sequence[int], densities: Sequence[float]) -> FiniteThetaSpace:
-        points = np.array(list(itertools.product(sorted(set(sizes)), sorted(set(densities)), self.slips)), float)
-        top = points.max(0)
-        hard = points[(points[:, 0] == top[0]) & (points[:, 1] > 0) & (points[:, 1:] == top[1:]).any(1)]
-        denser = [(top[0], 0.3, slip) for slip in self.slips]
-        return FiniteThetaSpace(
-            [
-                Parameter("size", "side of the room", "cells"),
-                Parameter("hazards", "share of the cells that are hazards"),
-                Parameter("slip", "probability that the chosen action is replaced by a random one"),
-            ],
-            points,
-            hard=hard if len(hard) else None,
-            hardest=top,
-            suites={"fresh": Suite(points, {"n_layouts": None}), "denser": Suite(np.array(denser))},
-        )
 
     @property
     def cell_names(self) -> tuple[str, ...]:
@@ -193,20 +189,24 @@ class GridHazards(ParametricEnv):
 
     def _draw(self, theta: Theta, rng: np.random.Generator) -> tuple[Layout, int, int]:
         """The layout and start cell of an episode: the first draws from its generator."""
-        index = int(rng.integers(_FIRST_FRESH, 1 << 62) if self.n_layouts is None else rng.integers(self.n_layouts))
-        layout = make_layout(self.frame, int(theta[0]), self._hazards(theta), index)
+        size = int(theta[0])
+        if self._layouts is None:
+            index = int(rng.integers(_FIRST_FRESH, 1 << 62))
+        else:
+            index = int(rng.integers(self._layouts[size][nearest(self.densities, theta[1])]))
+        layout = make_layout(self.frame, *sides(size, self._oblong), self._hazards(theta), index)
         return layout, layout.starts[int(rng.integers(len(layout.starts)))], index
 
-    @staticmethod
-    def _hazards(theta: Theta) -> int:
-        return hazard_count(int(theta[0]), float(theta[1]))
+    def _hazards(self, theta: Theta) -> int:
+        rows, columns = sides(theta[0], self._oblong)
+        return hazard_count(rows * columns, float(theta[1]))
 
     @staticmethod
     def _episode_length(theta: Theta) -> int:
         return 4 * int(theta[0])
 
     def _slip_level(self, theta: Theta) -> int:
-        return int(np.argmin([abs(slip - theta[2]) for slip in self.slips]))
+        return nearest(self.slips, theta[2])
 
     def _classes(self, layout: Layout, level: int) -> NDArray[np.int64]:
         """Observed classes, shape (n²,): a floor class for the slip level, then the other kinds."""
@@ -249,11 +249,34 @@ class GridHazards(ParametricEnv):
         _, _, index = self._episode(checked, seed)
         tile, length = TILES[self.tasks.index(task)], self._episode_length(checked)
         slip = self.slips[self._slip_level(checked)]
-        return action_values(self.frame, int(checked[0]), self._hazards(checked), index, slip, tile, length)
+        key = (*sides(checked[0], self._oblong), self._hazards(checked), index)
+        return action_values(self.frame, *key, slip, tile, length)
 
     def optimal_policy(self, theta: ArrayLike, task: str, seed: int) -> NDArray[np.int64]:
         """An optimal action for each number of steps made and each cell, shape (4 · size, n²)."""
         return self.action_values(theta, task, seed).argmax(1)
+
+    def tabular(self, theta: ArrayLike, seed: int) -> TabularMDP:
+        """The whole episode as a table; see :class:`~waker_envs.tabular.TabularMDP`.
+
+        Raises:
+            NotImplementedError: pixel observations, which have no categories to tell states by.
+            ThetaError: θ is neither in the space nor in a suite.
+        """
+        if self.obs_kind == "pixels":
+            raise NotImplementedError("a picture has no categories to tell states by")
+        checked = self._checked(theta)
+        layout, start, index = self._episode(checked, seed)
+        level = self._slip_level(checked)
+        key = (*sides(checked[0], self._oblong), self._hazards(checked), index)
+        cells, move, reward = room_table(self.frame, *key, self.slips[level])
+        room = np.broadcast_to(self._classes(layout, level), (len(cells), self.frame**2))
+        states = {"agent": np.stack(np.divmod(cells, self.frame), 1), "cells": room}
+        return TabularMDP(states, move, reward, int(np.searchsorted(cells, start)), self._episode_length(checked))
+
+    def deterministic(self, theta: ArrayLike) -> bool:
+        """Whether nothing in an episode of θ is random once it has begun: no slip."""
+        return self.slips[self._slip_level(self._checked(theta))] == 0.0
 
     def predict(
         self, theta: ArrayLike, seed: int, observation: Any, actions: ArrayLike

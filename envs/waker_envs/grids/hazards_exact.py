@@ -10,12 +10,12 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from waker_envs.grids.layouts import HAZARD, N_ACTIONS, Layout, make_layout
+from waker_envs.grids.layouts import HAZARD, N_ACTIONS, TILES, WALL, Layout, make_layout
 
 
 @lru_cache(maxsize=1024)
 def action_values(
-    frame: int, size: int, hazards: int, index: int, slip: float, tile: int, length: int
+    frame: int, rows: int, columns: int, hazards: int, index: int, slip: float, tile: int, length: int
 ) -> NDArray[np.float64]:
     """Q[t, a, s]: the best expected sum of rewards from step t on, after action a in cell s.
 
@@ -25,7 +25,7 @@ def action_values(
     Returns:
         Shape (length, 5, frame²), read-only; meaningless for wall and hazard cells, where no step is taken.
     """
-    layout = make_layout(frame, size, hazards, index)
+    layout = make_layout(frame, rows, columns, hazards, index)
     alive = (layout.kinds != HAZARD).astype(np.float64)
     earned = (layout.kinds == tile).astype(np.float64)
     moves = np.asarray(layout.moves)  # (5, n²)
@@ -37,6 +37,27 @@ def action_values(
         value = q[t].max(0)
     q.setflags(write=False)
     return q
+
+
+@lru_cache(maxsize=1024)
+def room_table(
+    frame: int, rows: int, columns: int, hazards: int, index: int, slip: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """A room as the table of its dynamics over the S cells where an episode can be: neither wall nor hazard.
+
+    Returns:
+        The cells (S,); P(next cell and the episode goes on | action, cell), (5, S, S); the expected reward of each
+        task, (3, 5, S). Read-only.
+    """
+    layout = make_layout(frame, rows, columns, hazards, index)
+    cells = np.flatnonzero((layout.kinds != WALL) & (layout.kinds != HAZARD))
+    arrive = np.eye(len(layout.kinds))[np.asarray(layout.moves)[:, cells]]  # (5, S, n²)
+    reach = (1 - slip) * arrive + slip * arrive.mean(0)
+    tiles = np.array([layout.kinds == tile for tile in TILES], np.float64)  # (3, n²)
+    found = cells, np.ascontiguousarray(reach[:, :, cells]), np.einsum("asc,kc->kas", reach, tiles)
+    for array in found:
+        array.setflags(write=False)
+    return found
 
 
 def forward(layout: Layout, slip: float, cell: int, actions: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Room layouts of GridHazards: where walls, hazards and tiles are. Pure functions of (size, hazards, index).
+"""Room layouts of GridHazards: where walls, hazards and tiles are. Pure functions of (rows, columns, hazards, index).
 
 Called by :mod:`waker_envs.grids.hazards` at every reset and by its exact solutions. A layout knows nothing of
 slip, so rooms that differ only in slip share their layouts.
@@ -37,22 +37,29 @@ class Layout:
     starts: tuple[int, ...]
 
 
-def hazard_count(size: int, density: float) -> int:
-    """Hazards in a room: density · size² rounded half up, and at least one when the density is positive."""
-    return max(int(density * size * size + 0.5), int(density > 0))
+def hazard_count(cells: int, density: float) -> int:
+    """Hazards in a room: density · cells rounded half up, and at least one when the density is positive."""
+    return max(int(density * cells + 0.5), int(density > 0))
 
 
-def check_room(size: int, density: float) -> None:
+def fits(rows: int, columns: int, density: float) -> bool:
+    """Whether three tiles and a start have a place beside the hazards."""
+    cells = rows * columns
+    return hazard_count(cells, density) <= cells - len(TILES) - 1
+
+
+def check_room(rows: int, columns: int, density: float) -> None:
     """Refuse a room too full for three tiles and a start.
 
     Raises:
         ValueError: naming the largest density that fits.
     """
-    most = size * size - len(TILES) - 1
-    if hazard_count(size, density) > most:
+    cells = rows * columns
+    most = cells - len(TILES) - 1
+    if not fits(rows, columns, density):
         raise ValueError(
-            f"hazard density {density:g} leaves no room for three tiles and a start in a room of size {size}; "
-            f"at most {most / size**2:.2f} fits"
+            f"hazard density {density:g} leaves no room for three tiles and a start in a room of {rows} × {columns} "
+            f"cells; at most {most / cells:.2f} fits"
         )
 
 
@@ -70,13 +77,13 @@ def _connected(free: set[tuple[int, int]]) -> bool:
     return len(seen) == len(free)
 
 
-def _place_hazards(rng: np.random.Generator, size: int, count: int) -> set[tuple[int, int]]:
+def _place_hazards(rng: np.random.Generator, rows: int, columns: int, count: int) -> set[tuple[int, int]]:
     """Draw hazards one after another so that the rest of the room always stays one region.
 
     A connected graph keeps a vertex whose removal leaves it connected, so this never gets stuck (where
     rejecting whole rooms would take ever longer as the density grows).
     """
-    free = {(r, c) for r in range(size) for c in range(size)}
+    free = {(r, c) for r in range(rows) for c in range(columns)}
     hazards: set[tuple[int, int]] = set()
     while len(hazards) < count:
         order = sorted(free)
@@ -90,20 +97,22 @@ def _place_hazards(rng: np.random.Generator, size: int, count: int) -> set[tuple
 
 
 @lru_cache(maxsize=4096)
-def make_layout(frame: int, size: int, hazards: int, index: int) -> Layout:
-    """The layout number ``index`` of rooms with this size and number of hazards.
+def make_layout(frame: int, rows: int, columns: int, hazards: int, index: int) -> Layout:
+    """The layout number ``index`` of rooms with these sides and this number of hazards.
 
-    The room occupies the top-left ``size`` × ``size`` cells of a ``frame`` × ``frame`` square, the rest is wall.
+    The room occupies the top-left ``rows`` × ``columns`` cells of a ``frame`` × ``frame`` square, the rest is wall.
     Every cell that is neither wall nor hazard can be reached from every other without touching a hazard.
 
     Args:
-        frame: n ≥ size; does not change the room itself.
+        frame: n ≥ both sides; does not change the room itself.
         index: any integer ≥ 0.
     """
-    rng = np.random.default_rng([size, hazards, index])
+    # A square room is drawn from its one side, so that it is the same as before there were oblong ones.
+    sides = [rows] if rows == columns else [rows, columns]
+    rng = np.random.default_rng([*sides, hazards, index])
     kinds = np.full((frame, frame), WALL, np.int64)
-    kinds[:size, :size] = FLOOR
-    for cell in _place_hazards(rng, size, hazards):
+    kinds[:rows, :columns] = FLOOR
+    for cell in _place_hazards(rng, rows, columns, hazards):
         kinds[cell] = HAZARD
     flat = kinds.ravel()
     flat[rng.choice(np.flatnonzero(flat == FLOOR), len(TILES), replace=False)] = TILES

@@ -31,6 +31,13 @@ def test_there_are_18_theta_drawn_uniformly() -> None:
     assert space.hard.tolist() == [[5, 0.1, 0.1], [5, 0.2, 0], [5, 0.2, 0.1]]
 
 
+def test_noisy_are_the_theta_of_the_largest_slip_where_there_is_a_smaller_one() -> None:
+    space = GridHazards(slips=(0.0, 0.1, 0.3)).theta_space
+    assert set(space.sets["noisy"][:, 2]) == {0.3}
+    assert len(space.sets["noisy"]) == 9
+    assert not GridHazards(slips=(0.3,)).theta_space.sets
+
+
 def test_the_room_shows_size_hazards_and_slip() -> None:
     env = GridHazards()
     hazards = {0.0: {3: 0, 4: 0, 5: 0}, 0.1: {3: 1, 4: 2, 5: 3}, 0.2: {3: 2, 4: 3, 5: 5}}
@@ -176,13 +183,62 @@ def test_slip_is_seen_in_the_picture() -> None:
     assert (dry != wet).any()
 
 
-def test_suites_are_fresh_layouts_and_denser_rooms() -> None:
+def made_for(space: Any, name: str, **kwargs: Any) -> GridHazards:
+    """The environment of a suite."""
+    return GridHazards(**kwargs, **space.suites[name].env_kwargs)
+
+
+def test_harder_suites_are_fresh_layouts_and_denser_rooms() -> None:
     space = GridHazards().theta_space
     assert space.suites["fresh"].env_kwargs == {"n_layouts": None}
     np.testing.assert_array_equal(space.suites["fresh"].thetas, space.points)
     assert space.suites["denser"].thetas.tolist() == [[5, 0.3, 0], [5, 0.3, 0.1]]
-    env = GridHazards(**space.suites["denser"].env_kwargs)
-    assert (names(env, start(env, [5, 0.3, 0])) == "hazard").sum() == 8
+    assert (names(made_for(space, "denser"), start(made_for(space, "denser"), [5, 0.3, 0])) == "hazard").sum() == 8
+
+
+def test_suites_that_are_not_harder_are_emptier_rooms_and_oblong_ones() -> None:
+    space = GridHazards().theta_space
+    assert space.suites["emptier"].thetas.tolist() == [[5, 0.05, 0], [5, 0.05, 0.1]]
+    env = made_for(space, "emptier")
+    assert (names(env, start(env, [5, 0.05, 0])) == "hazard").sum() == 1
+    assert space.suites["oblong"].thetas.tolist() == [[5, d, s] for d in (0, 0.1, 0.2) for s in (0, 0.1)]
+    env = made_for(space, "oblong")
+    for seed in range(20):
+        observation = start(env, [5, 0.2, 0], seed)
+        room = names(env, observation)
+        assert (room[:, :3] != "wall").all()
+        assert (room[:, 3:] == "wall").all()
+        assert (room == "hazard").sum() == 3
+        assert observation["agent"][1] < 3
+        assert env.optimal_return([5, 0.2, 0], "red", seed) > 0
+
+
+def test_suites_that_would_repeat_the_training_or_have_no_room_are_left_out() -> None:
+    assert set(GridHazards(sizes=(3,)).theta_space.suites) == {"fresh", "denser", "emptier"}
+    assert "emptier" not in GridHazards(densities=(0,)).theta_space.suites
+    assert "oblong" not in GridHazards(sizes=(4,), densities=(0.74,)).theta_space.suites
+
+
+@pytest.mark.parametrize(
+    ("n_layouts", "right"),
+    [
+        ((1, 5), {(3, 0.0): 1, (3, 0.2): 1, (4, 0.0): 5, (4, 0.2): 5}),
+        (((1, 2), (3, 7)), {(3, 0.0): 1, (3, 0.2): 2, (4, 0.0): 3, (4, 0.2): 7}),
+    ],
+)
+def test_each_size_and_density_may_have_a_number_of_layouts_of_its_own(
+    n_layouts: Any, right: dict[tuple[int, float], int]
+) -> None:
+    env = GridHazards(sizes=(4, 3), n_layouts=n_layouts, densities=(0.2, 0), slips=(0,))
+    for (size, density), count in right.items():
+        seen = {start(env, [size, density, 0], seed)["cells"].tobytes() for seed in range(120)}
+        assert len(seen) == count
+
+
+def test_rooms_of_a_suite_are_as_many_as_those_of_the_nearest_density() -> None:
+    env = GridHazards(n_layouts=((1, 1, 1), (1, 1, 1), (1, 2, 6)))
+    seen = {start(env, [5, 0.3, 0], seed)["cells"].tobytes() for seed in range(80)}
+    assert len(seen) == 6
 
 
 @pytest.mark.parametrize(
@@ -196,6 +252,11 @@ def test_suites_are_fresh_layouts_and_denser_rooms() -> None:
         ({"slips": (1.5,)}, "slips"),
         ({"slips": (0, 0.1, 0.2, 0.3, 0.4)}, "slips"),
         ({"n_layouts": 0}, "n_layouts"),
+        ({"n_layouts": "3"}, "n_layouts"),
+        ({"n_layouts": (1, 2)}, "one entry for each size"),
+        ({"n_layouts": (1, 0, 2)}, "n_layouts"),
+        ({"n_layouts": (1, (2, 2), 2)}, "one entry for each density"),
+        ({"shape": "round"}, "shape"),
     ],
 )
 def test_arguments_outside_their_range_are_refused(kwargs: dict[str, Any], said: str) -> None:

@@ -59,10 +59,10 @@ def enumerated(room: Room, cell: Cell, task: str, slip: float, left: int) -> flo
 @pytest.mark.parametrize("task", GridHazards.tasks)
 @pytest.mark.parametrize("index", [0, 1])
 def test_dynamic_programming_equals_brute_force(slip: float, task: str, index: int) -> None:
-    layout = make_layout(3, 3, 2, index)
+    layout = make_layout(3, 3, 3, 2, index)
     kinds = {0: "floor", 1: "wall", 2: "hazard", **dict(zip(TILES, GridHazards.tasks, strict=True))}
     room: Room = tuple(tuple(kinds[int(kind)] for kind in row) for row in layout.kinds.reshape(3, 3))
-    q = action_values(3, 3, 2, index, slip, TILES[GridHazards.tasks.index(task)], 3)
+    q = action_values(3, 3, 3, 2, index, slip, TILES[GridHazards.tasks.index(task)], 3)
     for cell in layout.starts:
         assert q[0, :, cell].max() == pytest.approx(enumerated(room, divmod(cell, 3), task, slip, 3), abs=1e-12)
 
@@ -166,8 +166,8 @@ def test_no_rival_beats_the_optimum(rival: Callable[[GridHazards, int], Policy])
 def test_no_random_table_of_actions_beats_the_optimum_exactly() -> None:
     # Exact evaluation of 2,000 random deterministic policies and of mixtures with the optimal one.
     rng = np.random.default_rng(0)
-    q = action_values(4, 4, 2, 0, 0.1, TILES[0], 16)
-    layout = make_layout(4, 4, 2, 0)
+    q = action_values(4, 4, 4, 2, 0, 0.1, TILES[0], 16)
+    layout = make_layout(4, 4, 4, 2, 0)
     moves, alive = np.asarray(layout.moves), layout.kinds != 2
     best = q.argmax(1)
     for _ in range(2000):

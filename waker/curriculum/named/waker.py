@@ -18,7 +18,8 @@ from waker.curriculum.scores import Magnitude, Reduction
 from waker_envs.api import ThetaSpace
 
 
-def _priority(config: CurriculumConfig, temperature: float, normalise: Normalise, groups: Groups) -> Priority:
+def priority_of(config: CurriculumConfig, temperature: float, normalise: Normalise, groups: Groups) -> Priority:
+    """The priority that the settings name; ``temperature`` is the Boltzmann distribution's where they leave it open."""
     if config.priority == "rank":
         return Rank(config.rank_temperature, groups)
     if config.priority == "top-k":
@@ -38,7 +39,7 @@ def make_waker_m(
         points,
         tracker=tracker,
         score=tracker,
-        priority=_priority(config, 1.0, "zscore", points.groups),
+        priority=priority_of(config, 1.0, "zscore", points.groups),
         mixture=Mixture(config.dr_share, config.staleness, points.groups),
         rng=rng,
     )
@@ -56,7 +57,7 @@ def make_waker_r(
         points,
         tracker=tracker,
         score=Reduction(tracker, config.reduction_interval, config.reduction_start, config.reduction_rate),
-        priority=_priority(config, 0.5, "mean-abs", points.groups),
+        priority=priority_of(config, 0.5, "mean-abs", points.groups),
         mixture=Mixture(config.dr_share, config.staleness, points.groups),
         rng=rng,
     )

@@ -1,0 +1,121 @@
+"""Episodes small enough to be written down whole: what ``tabular`` of a family returns, solved exactly.
+
+Used by the families that offer it, by the checker, and by whoever values policies exactly. All is numpy. Of S states, A
+actions, K tasks and T steps; values are undiscounted sums over what is left of the episode, as returns are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from waker_envs.predictions import WHOLE, categories
+
+Floats = NDArray[np.float64]
+
+
+class TabularMDP(NamedTuple):
+    """The episode of one (seed, θ) as a finite-horizon decision process, all chance of its steps averaged out.
+
+    Attributes:
+        states: the observation in each state, with leading S: a dict of arrays (S, ...) by key, or one array where the
+            observation is no Dict. No two are alike: what is seen tells the state.
+        move: P(s' and the episode goes on | s, a), (A, S, S); a row sums to less than 1 where the episode may end.
+        reward: the expected reward of a step from s by a, for each task, (K, A, S).
+        start: the state that the episode begins in.
+        length: the steps T of its time limit.
+    """
+
+    states: Any
+    move: Floats
+    reward: Floats
+    start: int
+    length: int
+
+
+def by_key(states: Any) -> dict[str, NDArray[Any]]:
+    """The states of a :class:`TabularMDP` by key of the observation; one that is no Dict has the one key ``WHOLE``."""
+    return {k: np.asarray(v) for k, v in states.items()} if isinstance(states, Mapping) else {WHOLE: np.asarray(states)}
+
+
+def action_values(move: Floats, reward: Floats, length: int) -> Floats:
+    """Optimal Q[t, k, a, s] by backward induction: the best sum of rewards from step t on, after a in s; (T, K, A, S).
+
+    Args:
+        move, reward, length: as in :class:`TabularMDP`.
+    """
+    q = np.empty((length, *reward.shape))
+    value = np.zeros((reward.shape[0], reward.shape[2]))
+    for t in reversed(range(length)):
+        q[t] = reward + _ahead(move, value)
+        value = q[t].max(1)
+    return q
+
+
+def policy_values(move: Floats, reward: Floats, policy: NDArray[np.int64]) -> Floats:
+    """Exact expected sums of rewards of a deterministic policy for each task and first state, (K, S).
+
+    Args:
+        move, reward: as in :class:`TabularMDP`.
+        policy: the action of task k's policy in state s with t steps made, (T, K, S).
+    """
+    value = np.zeros((reward.shape[0], reward.shape[2]))
+    for chosen in policy[::-1]:
+        after = reward + _ahead(move, value)  # (K, A, S)
+        value = np.take_along_axis(after, chosen[:, None], 1)[:, 0]
+    return value
+
+
+def _ahead(move: Floats, value: Floats) -> Floats:
+    """Σ over s' of move · value for each task's value (K, S), (K, A, S)."""
+    actions, states, _ = move.shape
+    return (value @ move.reshape(actions * states, states).T).reshape(len(value), actions, states)
+
+
+def table_fault(table: Any, observation_space: gym.Space[Any], actions: int, tasks: int) -> str | None:
+    """What is wrong with the form of a :class:`TabularMDP`, in one line; None if nothing is.
+
+    Args:
+        table: what a family returned.
+        observation_space: the family's.
+        actions, tasks: how many it has.
+    """
+    if not isinstance(table, TabularMDP):
+        return f"it returned a {type(table).__name__} instead of a TabularMDP"
+    move, reward = np.asarray(table.move), np.asarray(table.reward)
+    n = move.shape[-1] if move.ndim else 0
+    for name, array, wanted in (("move", move, (actions, n, n)), ("reward", reward, (tasks, actions, n))):
+        if array.shape != wanted or not n:
+            return f"its {name} has shape {array.shape}, where (A, S, S) and (K, A, S) have A = {actions}, K = {tasks}"
+        if array.dtype.kind != "f" or not np.isfinite(array).all():
+            return f"its {name} must be finite floats"
+    if (move < 0).any() or (move.sum(2) > 1 + 1e-9).any():
+        return "each row of its move must be probabilities that sum to 1 at most"
+    if not 0 <= table.start < n or table.length < 1:
+        return f"its start is {table.start} of {n} states, its length {table.length}"
+    return _states_fault(table.states, observation_space, n)
+
+
+def _states_fault(states: Any, observation_space: gym.Space[Any], n: int) -> str | None:
+    classes, given = categories(observation_space), by_key(states)
+    if set(given) != set(classes):
+        return f"its states have keys {sorted(given)} where the observation has {sorted(classes)}"
+    parts = dict(observation_space.spaces) if isinstance(observation_space, spaces.Dict) else {WHOLE: observation_space}
+    for key, array in given.items():
+        if array.shape != (n, *(parts[key].shape or ())):
+            return f"key {key!r} of its states has shape {array.shape} instead of {(n, *(parts[key].shape or ()))}"
+        if (counts := classes[key]) is not None and (
+            (array < 0) | (array >= np.reshape(counts, array.shape[1:]))
+        ).any():
+            return f"key {key!r} of its states holds classes that the observation does not have"
+        if counts is None and len(np.unique(array, axis=0)) > 1:
+            return f"its states differ in key {key!r}, which is not categorical; leave the method out"
+    seen = np.concatenate([array.reshape(n, -1) for key, array in given.items() if classes[key] is not None], 1)
+    if len(np.unique(seen, axis=0)) < n:
+        return "two of its states look alike; what is seen must tell the state"
+    return None

@@ -1,0 +1,154 @@
+"""The checker's part for tables: does ``tabular`` say what play then shows, and ``deterministic`` the truth?"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waker_envs.api import ParametricEnv, Theta
+from waker_envs.tabular import TabularMDP, action_values, by_key, table_fault
+
+_EPISODES = 50
+"""Of each θ. Probabilities that are wrong by 0.2 show in some 150 steps."""
+_FAR = 5.0
+"""Standard errors beyond which frequencies are not those of the table: one chance in a million for a right one."""
+
+
+def tabular_fault(env: Any, theta: Theta, seed: int) -> str | None:
+    """What is wrong with ``env.tabular`` in episodes of random actions, in one line; None if nothing was found.
+
+    Its form, its optimum against ``optimal_return`` where that is there, and against play: the start, which states
+    follow and how often, ends, the time limit, and rewards where they are certain.
+
+    Args:
+        env: a :class:`~waker_envs.api.ParametricEnv` with the method and discrete actions.
+    """
+    surprise, variance = 0.0, 0.0
+    for own in range(seed, seed + _EPISODES):
+        table = env.tabular(theta, own)
+        fault = table_fault(table, env.observation_space, int(getattr(env.action_space, "n", 0)), len(env.tasks))
+        if fault is not None:
+            return f"tabular(θ, {own}): {fault}"
+        found = _Walk(table).play(env, theta, own)
+        if isinstance(found, str):
+            return f"tabular(θ, {own}): {found}"
+        surprise, variance = surprise + found[0], variance + found[1]
+        if (fault := _optimum_fault(env, theta, own, table)) is not None:
+            return fault
+    if abs(surprise) > _FAR * np.sqrt(variance) + 1e-6:
+        return (
+            f"tabular(…): in {_EPISODES} episodes the likeliest next states were met {surprise:+.1f} times too often, "
+            f"where chance makes ±{np.sqrt(variance):.1f}; its move must be the probabilities of play"
+        )
+    return None
+
+
+def _optimum_fault(env: Any, theta: Theta, seed: int, table: TabularMDP) -> str | None:
+    if not hasattr(env, "optimal_return"):
+        return None
+    best = action_values(table.move, table.reward, table.length)[0].max(1)[:, table.start]
+    for task, ours in zip(env.tasks, best.tolist(), strict=True):
+        try:
+            value = float(env.optimal_return(theta, task, seed))
+        except NotImplementedError:
+            return None
+        if abs(value - ours) > 1e-6 * max(1.0, abs(value)):
+            return (
+                f"tabular(θ, {seed}) has the optimum {ours:g} for task {task!r}, where optimal_return(θ, {task!r}, "
+                f"{seed}) is {value:g}; one of them is wrong"
+            )
+    return None
+
+
+class _Walk:
+    """An episode of random actions beside its table."""
+
+    def __init__(self, table: TabularMDP) -> None:
+        self.table = table
+        states = by_key(table.states)
+        self.numbers = {_seen({k: v[s] for k, v in states.items()}): s for s in range(table.move.shape[1])}
+
+    def play(self, env: Any, theta: Theta, seed: int) -> str | tuple[float, float]:
+        """A fault; or how much oftener than expected the likeliest successors were met, and the variance of that."""
+        observation, _ = env.reset(seed=seed, options={"theta": theta})
+        at = self.numbers.get(_seen(by_key(observation)))
+        if at != self.table.start:
+            return "the episode begins in another state than its start"
+        env.action_space.seed(seed)
+        surprise, variance = 0.0, 0.0
+        for t in range(1, self.table.length + 1):
+            action = int(env.action_space.sample())
+            observation, _, terminated, truncated, info = env.step(action)
+            row = self.table.move[action, at]
+            likely = int(row.argmax())
+            after = None if terminated else self.numbers.get(_seen(by_key(observation)))
+            chance = 1.0 - row.sum() if terminated else 0.0 if after is None else row[after]
+            if chance <= 1e-9:
+                what = "an end" if terminated else "a state" if after is not None else "what is none of its states"
+                return f"step {t} leads to {what} to which it gives probability 0; it must know all that can happen"
+            if row[likely] >= 1.0 - 1e-9 or row.sum() <= 1e-9:
+                expected = self.table.reward[:, action, at]
+                if not np.allclose(info["task_rewards"], expected, atol=1e-5):
+                    return f"step {t}, which is certain, earns {info['task_rewards']}, where it says {expected}"
+            surprise += float(after == likely) - row[likely]
+            variance += row[likely] * (1.0 - row[likely])
+            if terminated or truncated:
+                early = truncated and not terminated and t < self.table.length
+                return (
+                    f"the time limit came after {t} steps, where it says {self.table.length}"
+                    if early
+                    else (
+                        surprise,
+                        variance,
+                    )
+                )
+            at = after
+        return f"the episode goes on after its length of {self.table.length} steps"
+
+
+def _seen(observation: Any) -> tuple[Any, ...]:
+    """An observation by key as something that can be looked up."""
+    return tuple((key, np.asarray(value).astype(np.float64).tobytes()) for key, value in sorted(observation.items()))
+
+
+def deterministic_fault(env: ParametricEnv, theta: Theta, seed: int) -> str | None:
+    """What is wrong with ``env.deterministic``, in one line; None if nothing was found.
+
+    Where it says True, an episode is played twice from one beginning with other dice: ``np_random`` is replaced after
+    reset. Dice that an episode draws when it begins are found by its table alone.
+    """
+    asked: Any = env
+    certain = asked.deterministic(theta)
+    if not isinstance(certain, bool | np.bool_):
+        return f"deterministic(θ) returns {certain!r}; return True or False"
+    if not certain:
+        return None
+    first, second = (_rolled(env, theta, seed, dice) for dice in (1, 2))
+    if first != second:
+        return "deterministic(θ) is True, but two episodes that begin alike differ when np_random does; return False"
+    if hasattr(env, "tabular"):
+        try:
+            move = asked.tabular(theta, seed).move
+        except NotImplementedError:
+            return None
+        if ((move > 1e-9) & (move < 1.0 - 1e-9)).any():
+            return "deterministic(θ) is True, but tabular(θ, seed) has moves that are not certain; return False"
+    return None
+
+
+def _rolled(env: ParametricEnv, theta: Theta, seed: int, dice: int) -> list[bytes]:
+    """What an episode of random actions shows after its beginning, with dice of its own."""
+    env.reset(seed=seed, options={"theta": theta})
+    env.np_random = np.random.default_rng(dice)
+    env.action_space.seed(seed)
+    shown: list[bytes] = []
+    for _ in range(64):
+        observation, _, terminated, truncated, info = env.step(env.action_space.sample())
+        parts: list[NDArray[Any]] = [*by_key(copy.deepcopy(observation)).values(), info["task_rewards"]]
+        shown += [part.tobytes() for part in parts]
+        if terminated or truncated:
+            break
+    return shown

@@ -1,0 +1,212 @@
+"""Plans in models that are tables themselves: exact ones lose nothing, wrong ones what can be counted by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+
+from tests.evaluation.line import CELLS, LENGTH, SLIPS, Line, LineModel, line_moves
+from waker.evaluation import learned_table, planned
+from waker.evaluation.learned_table import PlannedModel, learned_tables
+from waker.evaluation.pieces import Piece, Pieces
+from waker.evaluation.plan import Episode, plan_episodes
+from waker.evaluation.planned import planned_rows
+from waker.evaluation.rollouts import Row
+from waker.interrupts import Paused
+from waker.model.world_model import WorldModel
+from waker.presets import tiny
+from waker.spaces import spec_of
+from waker_envs.grids.hazards import GridHazards
+from waker_envs.tabular import action_values, policy_values
+from waker_envs.testing import HardTheta
+
+EPISODES = [Episode("dr", np.array([slip]), n, seed) for n, slip in enumerate(SLIPS) for seed in range(40)]
+
+
+def start(episode: Episode) -> int:
+    return int(Line().reset(seed=episode.seed, options={"theta": episode.theta})[0]["agent"][0])
+
+
+def rows_of(model: LineModel, samples: int = 64, episodes: list[Episode] = EPISODES, **more: Any) -> list[Row]:
+    env = Line()
+    given = cast(PlannedModel, model)
+    return planned_rows(given, Line, spec_of(env), env.theta_space, episodes, samples, **more)
+
+
+def test_a_plan_in_the_true_dynamics_has_no_regret() -> None:
+    rows = rows_of(LineModel(line_moves()))
+    assert len(rows) == 2 * len(EPISODES)
+    for row in rows:
+        assert row["policy"] == "planned"
+        assert row["return"] == row["exact_value"] == pytest.approx(row["optimal_return"], abs=1e-9)
+        assert row["length"] == LENGTH
+    by_hand = {cell: LENGTH - max(CELLS - 1 - cell, 1) + 1 for cell in range(CELLS)}
+    for row, episode in zip(rows[::2], EPISODES, strict=True):
+        if row["theta_slip"] == 0:
+            assert row["optimal_return"] == pytest.approx(by_hand[start(episode)])
+
+
+def test_a_wrong_transition_costs_what_it_costs_by_hand() -> None:
+    """The model takes the left wall for a way to the right end, which is nearer than the true way from cells 0 and 1:
+    from there its plan runs against the wall for ever."""
+    moves = line_moves()
+    moves[:, 0, 0] = np.eye(CELLS)[CELLS - 1]
+    rows = rows_of(LineModel(moves))
+    seen = set()
+    for row, episode in zip(rows[::2], EPISODES, strict=True):
+        cell = start(episode)
+        seen.add(cell)
+        if row["theta_slip"] == 0:
+            assert row["task"] == "right"
+            regret = {0: 3.0, 1: 4.0}.get(cell, 0.0)
+            assert row["optimal_return"] - row["exact_value"] == pytest.approx(regret), cell
+    assert seen == set(range(CELLS))
+
+
+def test_an_end_that_the_model_fears_costs_what_lies_behind_it() -> None:
+    ends = np.zeros(CELLS)
+    ends[2] = 1.0  # nothing can be earned past the middle
+    for row, episode in zip(rows_of(LineModel(line_moves(), ends))[::2], EPISODES, strict=True):
+        if row["theta_slip"] == 0 and start(episode) > 2:
+            assert row["exact_value"] == row["optimal_return"]
+    table = learned(LineModel(line_moves(), ends))
+    np.testing.assert_allclose(table.move[1, 1], 0, atol=1e-6)
+    np.testing.assert_allclose(table.move[1, 2], np.eye(CELLS)[3], atol=1e-6)
+
+
+def learned(model: LineModel, samples: int = 8, level: int = 0) -> Any:
+    states = {"agent": np.arange(CELLS, dtype=np.uint8)[:, None], "floor": np.full((CELLS, 1), level, np.uint8)}
+    return learned_tables(cast(PlannedModel, model), spec_of(Line()).observation, [states], 2, samples)[0]
+
+
+def test_the_learned_table_is_the_model_s_mean_over_samples() -> None:
+    torch.manual_seed(0)
+    table = learned(LineModel(line_moves()), samples=4000, level=1)
+    np.testing.assert_allclose(table.move, line_moves()[1], atol=0.04)
+    np.testing.assert_allclose(table.reward[0], line_moves()[1][:, :, -1], atol=0.04)
+    np.testing.assert_allclose(table.reward[1], line_moves()[1][:, :, 0], atol=0.04)
+
+
+def test_rooms_of_several_sizes_are_asked_about_side_by_side() -> None:
+    """One is a single state, another a part of the corridor: mass on cells that are not in it is lost."""
+    rooms = [{"agent": np.array(cells)[:, None], "floor": np.zeros((len(cells), 1), int)} for cells in ([2], [0, 1, 4])]
+    one, part = learned_tables(
+        cast(PlannedModel, LineModel(line_moves())), spec_of(Line()).observation, rooms, 2, samples=2
+    )
+    np.testing.assert_allclose(one.move, np.ones((2, 1, 1)), atol=1e-6)
+    np.testing.assert_allclose(part.move, line_moves()[0][:, [0, 1, 4]][:, :, [0, 1, 4]], atol=1e-6)
+
+
+def test_a_room_that_is_too_large_to_be_asked_about_at_once_is_asked_about_in_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = rows_of(LineModel(line_moves()))
+    monkeypatch.setattr(learned_table, "DRAWS", 2 * 64 * 2)  # two states at a time
+    assert repr(rows_of(LineModel(line_moves()))) == repr(whole)
+
+
+def test_episodes_that_differ_in_their_start_share_a_room() -> None:
+    model = LineModel(line_moves())
+    rows_of(model)
+    assert model.asked == len(SLIPS) * CELLS
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_values_are_those_of_every_path(seed: int) -> None:
+    """Brute force: a policy's value is a sum over all sequences of states, the optimum that of the best policy."""
+    rng = np.random.default_rng(seed)
+    states, actions, tasks, length = 2, 2, 2, 3
+    move = rng.dirichlet(np.ones(states + 1), (actions, states))[:, :, :states]  # the rest ends the episode
+    reward = rng.normal(size=(tasks, actions, states))
+
+    def value(policy: np.ndarray, task: int, first: int) -> float:
+        total = 0.0
+        for later in itertools.product(range(states), repeat=length - 1):
+            path, chance = (first, *later), 1.0
+            for t in range(length):
+                if t:
+                    chance *= move[policy[t - 1, path[t - 1]], path[t - 1], path[t]]
+                # Every longer path that begins so shares this step: weigh it by the paths that are left.
+                total += chance * reward[task, policy[t, path[t]], path[t]] / states ** (length - 1 - t)
+        return total
+
+    policies = np.array(list(itertools.product(range(actions), repeat=length * states))).reshape(-1, length, states)
+    best = action_values(move, reward, length)[0].max(1)
+    for task, first in itertools.product(range(tasks), range(states)):
+        values = [value(policy, task, first) for policy in policies]
+        assert best[task, first] == pytest.approx(max(values), abs=1e-12)
+        for policy, expected in list(zip(policies, values, strict=True))[::7]:
+            both = np.repeat(policy[:, None], tasks, 1)
+            assert policy_values(move, reward, both)[task, first] == pytest.approx(expected, abs=1e-12)
+
+
+class Interrupted(Piece):
+    """Stops after some rooms, keeping what it was told."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__(Pieces(), "planned", None)
+        self.left = after
+
+    def tick(self, snapshot: Any, progress: Any = str) -> None:
+        if not self.left:
+            self.state = snapshot()
+            raise Paused
+        self.left -= 1
+
+
+def hazards() -> tuple[WorldModel, Any, Any, list[Episode]]:
+    make = functools.partial(GridHazards, sizes=(3, 4), n_layouts=2)
+    env = make()
+    torch.manual_seed(0)
+    config = dataclasses.replace(tiny().evaluation, episodes=24, suite_episodes=4)
+    return WorldModel(spec_of(env), tiny().model), make, env, plan_episodes(env.theta_space, config, 0)
+
+
+def test_an_evaluation_that_was_stopped_ends_with_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planned, "DRAWS", 1200)
+    model, make, env, episodes = hazards()
+    plan = functools.partial(planned_rows, model, make, spec_of(env), env.theta_space, episodes, 4)
+    whole = plan()
+    piece = Interrupted(after=3)
+    with pytest.raises(Paused):
+        plan(piece=piece)
+    assert piece.state is not None
+    assert len(piece.state["worth"]) > 0
+    all_of_it, rest = Interrupted(after=10**6), Interrupted(after=10**6)
+    rest.state = piece.state
+    assert repr(plan(piece=all_of_it)) == repr(plan(piece=rest)) == repr(whole)
+    assert rest.left == all_of_it.left + 3
+
+
+def test_grid_hazards_are_planned_in_all_suites() -> None:
+    model, make, env, episodes = hazards()
+    rows = planned_rows(model, make, spec_of(env), env.theta_space, episodes, 2)
+    assert len(rows) == 3 * len(episodes)
+    assert {row["suite"] for row in rows} == {"dr", *env.theta_space.suites}
+    of_suite = {"dr": env} | {name: make(**suite.env_kwargs) for name, suite in env.theta_space.suites.items()}
+    for row in rows:
+        assert row["exact_value"] <= row["optimal_return"] + 1e-9
+        optimum = of_suite[row["suite"]].optimal_return(list(theta_of(row)), row["task"], row["episode_seed"])
+        assert row["optimal_return"] == pytest.approx(optimum, abs=1e-9)
+
+
+def theta_of(row: Row) -> list[float]:
+    return [row["theta_size"], row["theta_hazards"], row["theta_slip"]]
+
+
+def test_a_family_without_tables_has_no_rows(tmp_path: Path) -> None:
+    env = HardTheta()
+    model = WorldModel(spec_of(env), tiny().model)
+    episodes = plan_episodes(env.theta_space, tiny().evaluation, 0)
+    assert planned_rows(model, HardTheta, spec_of(env), env.theta_space, episodes, 2) == []
+    pixels = functools.partial(GridHazards, obs="pixels")
+    family = pixels()
+    episodes = plan_episodes(family.theta_space, tiny().evaluation, 0)
+    assert planned_rows(cast(Any, None), pixels, spec_of(family), family.theta_space, episodes, 2) == []

@@ -1,0 +1,190 @@
+"""Tables that are wrong in one thing each: the checker finds it against play and says how to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.evaluation.line import CELLS, Line, line_moves
+from waker_envs.api import Transition
+from waker_envs.checker import EnvCheckError, check_parametric_env
+from waker_envs.grids.hazards import GridHazards
+from waker_envs.tabular import TabularMDP, action_values, by_key
+
+
+class Changed(Line):
+    """The true table with one entry replaced."""
+
+    def tabular(self, theta: Any, seed: int) -> Any:
+        return self.changed(super().tabular(theta, seed))
+
+    def changed(self, table: TabularMDP) -> Any:
+        return table
+
+
+class NoTable(Changed):
+    def changed(self, table: TabularMDP) -> Any:
+        return tuple(table)
+
+
+class OtherShape(Changed):
+    def changed(self, table: TabularMDP) -> Any:
+        return table._replace(reward=table.reward[:1])
+
+
+class MoreThanCertain(Changed):
+    def changed(self, table: TabularMDP) -> Any:
+        return table._replace(move=table.move * 1.1)
+
+
+class StatesAlike(Changed):
+    def changed(self, table: TabularMDP) -> Any:
+        return table._replace(states={**table.states, "agent": np.zeros((CELLS, 1), int)})
+
+
+class StateOutside(Changed):
+    def changed(self, table: TabularMDP) -> Any:
+        return table._replace(states={**table.states, "agent": table.states["agent"] + 1})
+
+
+class KeyMissing(Changed):
+    def changed(self, table: TabularMDP) -> Any:
+        return table._replace(states={"agent": table.states["agent"]})
+
+
+class OtherStart(Changed):
+    def changed(self, table: TabularMDP) -> Any:
+        return table._replace(start=(table.start + 1) % CELLS)
+
+
+class Mirrored(Changed):
+    def changed(self, table: TabularMDP) -> Any:
+        return table._replace(move=table.move[::-1])
+
+
+class OtherSlip(Changed):
+    """Right about what can happen, wrong about how often."""
+
+    def changed(self, table: TabularMDP) -> Any:
+        slippery = (table.move % 1 > 0).any()
+        return table._replace(move=0.8 * line_moves()[0] + 0.2 * np.eye(CELLS)) if slippery else table
+
+
+class OtherReward(Changed):
+    def changed(self, table: TabularMDP) -> Any:
+        return table._replace(reward=2 * table.reward)
+
+
+class TooShort(Changed):
+    def changed(self, table: TabularMDP) -> Any:
+        return table._replace(length=table.length - 1)
+
+
+class TooLong(Changed):
+    def changed(self, table: TabularMDP) -> Any:
+        return table._replace(length=table.length + 1)
+
+
+class OtherOptimum(Line):
+    def optimal_return(self, theta: Any, task: str, seed: int) -> float:
+        table = self.tabular(theta, seed)
+        best = action_values(table.move, table.reward, table.length)[0].max(1)
+        return float(best[self.tasks.index(task), table.start]) + 0.1
+
+
+class NoAnswer(Line):
+    def deterministic(self, theta: Any) -> Any:
+        return None
+
+
+class SlipIsCertain(Line):
+    """Says that slip is none, with dice rolled at each step."""
+
+    def deterministic(self, theta: Any) -> bool:
+        return True
+
+
+class DiceAtReset(Line):
+    """Its dice are rolled when the episode begins: only the table can tell."""
+
+    def begin(self, theta: Any) -> Any:
+        first = super().begin(theta)
+        self.dice = self.np_random.random(10)
+        return first
+
+    def advance(self, action: Any) -> Transition:
+        given = self.np_random
+        stays = self.dice[self._t] < (0.0, 0.5)[self._level]
+        self.np_random = np.random.default_rng(0)
+        if stays:
+            cell = self._cell
+            step = super().advance(action)
+            self._cell = cell
+            step.observation, step.task_rewards = self._observation(), [float(cell == CELLS - 1), float(cell == 0)]
+        else:
+            level, self._level = self._level, 0
+            step = super().advance(action)
+            self._level = level
+            step.observation = self._observation()
+        self.np_random = given
+        return step
+
+    def deterministic(self, theta: Any) -> bool:
+        return True
+
+
+BROKEN: list[tuple[type[Line], str]] = [
+    (NoTable, "tuple instead of a TabularMDP"),
+    (OtherShape, r"reward has shape \(1, 2, 5\), where .* K = 2"),
+    (MoreThanCertain, "probabilities that sum to 1 at most"),
+    (StatesAlike, "look alike"),
+    (StateOutside, "classes that the observation does not have"),
+    (KeyMissing, r"keys \['agent'\] where the observation has \['agent', 'floor'\]"),
+    (OtherStart, "another state than its start"),
+    (Mirrored, "probability 0; it must know all that can happen"),
+    (OtherSlip, "times too often"),
+    (OtherReward, "which is certain, earns"),
+    (TooShort, "goes on after its length of 5"),
+    (TooLong, "time limit came after 6 steps, where it says 7"),
+    (OtherOptimum, "one of them is wrong"),
+    (NoAnswer, "returns None; return True or False"),
+    (SlipIsCertain, "differ when np_random does; return False"),
+    (DiceAtReset, "moves that are not certain; return False"),
+]
+
+
+@pytest.mark.parametrize(("family", "wrong"), BROKEN, ids=lambda value: getattr(value, "__name__", ""))
+def test_what_is_wrong_with_a_table_is_found(family: type[Line], wrong: str) -> None:
+    with pytest.raises(EnvCheckError, match=wrong) as caught:
+        check_parametric_env(family)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("family", [Line, lambda **kw: GridHazards(sizes=(3, 4), slips=(0.0, 0.3), **kw)])
+def test_right_tables_pass(family: Callable[..., Any]) -> None:
+    check_parametric_env(family)
+
+
+def test_grid_hazards_say_which_rooms_are_certain() -> None:
+    env = GridHazards()
+    assert env.deterministic([5, 0.2, 0])
+    assert not env.deterministic([5, 0.2, 0.1])
+    with pytest.raises(NotImplementedError):
+        GridHazards(obs="pixels").tabular([3, 0, 0], 0)
+
+
+def test_a_table_holds_all_cells_but_walls_and_hazards() -> None:
+    env = GridHazards(n_layouts=3)
+    for seed in range(6):
+        table = env.tabular([4, 0.2, 0.1], seed)
+        first, _ = env.reset(seed=seed, options={"theta": [4, 0.2, 0.1]})
+        states = by_key(table.states)
+        assert (states["agent"][table.start] == first["agent"]).all()
+        assert (states["cells"] == first["cells"]).all()
+        free = sum(env.cell_names[kind] not in ("wall", "hazard") for kind in first["cells"])
+        assert len(states["agent"]) == free == 16 - 3
+        assert table.move.sum(2).max() <= 1 + 1e-12
+        assert table.move.sum(2).min() < 1 - 1e-3  # a hazard is somewhere near

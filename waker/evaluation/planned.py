@@ -1,0 +1,201 @@
+"""The regret of the world model alone: plans that are optimal in the learned model, valued exactly in the true one.
+
+Called by :mod:`waker.evaluation.records`. A learned policy's regret has two parts: what the model got wrong, and what
+the actor made of the model. A plan has no actor: it is the best that the model's own table knows
+(:mod:`waker.evaluation.learned_table`), by dynamic programming over the steps that are left, and its regret is what the
+data bought. It is valued by dynamic programming in the family's true table (``tabular``), so that no dice fall and an
+episode's row is exact.
+
+The plan is that of an agent that knows the state and the time left, as the optimum is. It believes the model's prior
+from a filter that begins in each state, and the model's own reward heads: those trained beside the model, also where
+task policies are trained afterwards (``train.task_policies = "after"``), whose copies of the heads go on learning.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from waker.constructors import close
+from waker.evaluation.exact import Exact
+from waker.evaluation.learned_table import DRAWS, PlannedModel, States, learned_tables
+from waker.evaluation.pieces import Piece, Pieces
+from waker.evaluation.plan import Episode, stream, theta_columns
+from waker.evaluation.regret import EXACT
+from waker.evaluation.rollouts import MakeEnv, Row, environments, torch_seed
+from waker.names import PLANNED
+from waker.spaces import EnvSpec
+from waker_envs.api import ThetaSpace
+from waker_envs.tabular import Floats, TabularMDP, action_values, by_key, policy_values
+
+
+class Room(NamedTuple):
+    """A table that some episodes share, which differ in their start alone, and its states by key of the spec."""
+
+    table: TabularMDP
+    states: States
+
+
+class Worth(NamedTuple):
+    """Expected sums over an episode from each of S states, for each of K tasks; (K, S) each.
+
+    Attributes:
+        planned: return of the plan.
+        optimal: return of the best policy.
+        length: steps of the plan.
+    """
+
+    planned: Floats
+    optimal: Floats
+    length: Floats
+
+
+def planned_rows(
+    model: PlannedModel,
+    make: MakeEnv,
+    spec: EnvSpec,
+    space: ThetaSpace,
+    episodes: Sequence[Episode],
+    samples: int,
+    *,
+    device: torch.device | str = "cpu",
+    seed: int = 0,
+    piece: Piece | None = None,
+) -> list[Row]:
+    """Plan in the model and value the plans, in episodes of a family that offers its tables.
+
+    Args:
+        model: with its reward heads, on ``device``.
+        make: makes an environment, ``make(**env_kwargs)`` with a suite's own arguments.
+        spec, space: of the family.
+        episodes: in which plans are valued.
+        samples: latent samples behind each (state, action) of the learned table.
+        device: the model's.
+        seed: of the latent samples, which depend on the episodes alone.
+        piece: what to go on from, and where to keep it when a signal comes; None = from the beginning.
+
+    Returns:
+        One row for each (episode, task), with the columns of an evaluation's rows: ``policy`` is ``planned``,
+        ``return`` and ``exact_value`` are the plan's exact value, ``length`` its expected steps. None for families
+        without tables, and for episodes without one.
+
+    Raises:
+        UserError: an environment that cannot be made.
+        Paused: a signal has come.
+    """
+    exact = Exact(spec)
+    places, rooms = _rooms(make, spec, episodes, exact)
+    piece = piece or Pieces().piece(PLANNED)
+    worth = [Worth(*map(np.asarray, of_room)) for of_room in (piece.state or {"worth": []})["worth"]]
+
+    def snapshot() -> dict[str, Any]:
+        return {"worth": [list(of_room) for of_room in worth]}
+
+    for portion in _portions(rooms, spec.action.dim, samples, len(worth)):
+        piece.tick(snapshot, lambda: f"{len(snapshot()['worth']):,} of {len(rooms):,} rooms")
+        with torch_seed(int(stream(seed, f"{PLANNED} from room {portion.start}").integers(2**31))):
+            worth += _worth(model, spec, rooms[portion], samples, device)
+    exact.tell()
+    return [
+        row
+        for episode, place in zip(episodes, places, strict=True)
+        if place is not None
+        for row in _rows(spec, space, episode, worth[place[0]], place[1])
+    ]
+
+
+def _rooms(
+    make: MakeEnv, spec: EnvSpec, episodes: Sequence[Episode], exact: Exact
+) -> tuple[list[tuple[int, int] | None], list[Room]]:
+    """For each episode the number of its room and its start, or None; and the rooms, each once."""
+    places: list[tuple[int, int] | None] = [None] * len(episodes)
+    rooms: dict[str, tuple[int, Room]] = {}
+    kinds: dict[str, list[int]] = {}  # numbers of episodes by what their environments are made with
+    for number, episode in enumerate(episodes if spec.action.discrete else ()):
+        kinds.setdefault(repr(sorted(episode.env_kwargs.items())), []).append(number)
+    for numbers in kinds.values():
+        for env in environments(make, spec, episodes[numbers[0]], 1):
+            if not exact.has_tables(env):
+                close(env, spec.env_id)
+                return places, []
+            for number in numbers:
+                if (table := exact.tabular(env, episodes[number])) is not None:
+                    at, _ = rooms.setdefault(_digest(table), (len(rooms), Room(table, states_of(spec, table))))
+                    places[number] = at, int(table.start)
+            close(env, spec.env_id)
+    return places, [room for _, room in rooms.values()]
+
+
+def _digest(table: TabularMDP) -> str:
+    """Of all but the start."""
+    digest = hashlib.blake2b(str(table.length).encode())
+    for array in (table.move, table.reward, *(value for _, value in sorted(by_key(table.states).items()))):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def states_of(spec: EnvSpec, table: TabularMDP) -> dict[str, NDArray[Any]]:
+    """The states as a learner sees them, each (S, ...)."""
+    given = by_key(table.states)
+    named = {
+        key.name: given[key.label] if isinstance(table.states, Mapping) else table.states for key in spec.observation
+    }
+    return {key.name: np.asarray(named[key.name]).reshape(-1, *key.shape).astype(key.dtype) for key in spec.observation}
+
+
+def _portions(rooms: Sequence[Room], actions: int, samples: int, done: int) -> Iterator[slice]:
+    """Rooms whose (state, action) pairs are asked about at once, from room ``done`` on."""
+    first, draws = 0, 0
+    for number, room in enumerate(rooms):
+        own = room.table.move.shape[1] * actions * samples
+        if draws and draws + own > DRAWS:
+            if first >= done:
+                yield slice(first, number)
+            first, draws = number, 0
+        draws += own
+    if first < len(rooms) and first >= done:
+        yield slice(first, len(rooms))
+
+
+def _worth(
+    model: PlannedModel, spec: EnvSpec, rooms: Sequence[Room], samples: int, device: torch.device | str
+) -> list[Worth]:
+    states = [room.states for room in rooms]
+    learned = learned_tables(model, spec.observation, states, spec.action.dim, samples, device)
+    return [
+        worth_of(room.table, action_values(*table, room.table.length).argmax(2))
+        for room, table in zip(rooms, learned, strict=True)
+    ]
+
+
+def worth_of(table: TabularMDP, policy: NDArray[np.int64]) -> Worth:
+    """Exact worth of a policy, (T, K, S) actions, in a table, beside the optimum."""
+    return Worth(
+        policy_values(table.move, table.reward, policy),
+        action_values(table.move, table.reward, table.length)[0].max(1),
+        policy_values(table.move, np.ones_like(table.reward), policy),
+    )
+
+
+def _rows(spec: EnvSpec, space: ThetaSpace, episode: Episode, worth: Worth, start: int) -> list[Row]:
+    return [
+        {
+            "task": task,
+            "policy": PLANNED,
+            "suite": episode.suite,
+            "theta_id": episode.theta_id,
+            **theta_columns(space, episode.theta),
+            "episode_seed": episode.seed,
+            "return": float(worth.planned[k, start]),
+            EXACT: float(worth.planned[k, start]),
+            "completion": np.nan,
+            "optimal_return": float(worth.optimal[k, start]),
+            "length": float(worth.length[k, start]),
+        }
+        for k, task in enumerate(spec.tasks)
+    ]

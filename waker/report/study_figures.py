@@ -1,0 +1,144 @@
+"""Figures of a study: paired differences, parts of the regret, performance profiles, sampling shares.
+
+Called by the study's page. Colour is the sampler; small dots are training seeds, lines and bands Student's 95 %
+intervals over them. At most two panels stand side by side, so that a narrow window can still be read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from waker.evaluation.regret_parts import ACTOR, MODEL, TOTAL
+from waker.evaluation.summary import LOWER_IS_BETTER, TITLES, in_per_cent, is_neutral, quantities, title
+from waker.report.style import colours, grid, legend, steps_axis, style, text
+
+_WIDTH = 4.7  # inches of a panel
+_LINE = 0.34  # inches of a sampler
+
+
+def differences_figure(values: pd.DataFrame, tests: pd.DataFrame, baseline: str) -> Figure:
+    """A panel for each quantity: the difference of every pair, its mean and interval, one line a group.
+
+    Args:
+        values: of one task: group, quantity, difference, one row a pair.
+        tests: of the same: group, quantity, difference, low, high.
+        baseline: what was taken off.
+    """
+    names = quantities(tests)
+    groups = list(dict.fromkeys(tests["group"]))
+    with style():
+        palette = colours([*groups, baseline])
+        figure, panels = grid(len(names), 2, _WIDTH, 0.95 + _LINE * len(groups))
+        for number, (panel, quantity) in enumerate(zip(panels, names, strict=True)):
+            unit = 100.0 if in_per_cent(quantity) else 1.0
+            panel.axvline(0.0, color="#7b8794", lw=1.0)
+            for at, group in enumerate(groups):
+                one = tests[(tests["quantity"] == quantity) & (tests["group"] == group)]
+                own = values[(values["quantity"] == quantity) & (values["group"] == group)]["difference"] * unit
+                _points(panel, own, at, palette[group])
+                panel.hlines([at] * len(one), one["low"] * unit, one["high"] * unit, color=palette[group], lw=2)
+                panel.plot(one["difference"] * unit, [at] * len(one), "o", color=palette[group], ms=5)
+            panel.set_title(text(f"{title(quantity)}{_direction(quantity)}"))
+            panel.set_xlabel(text(f"difference from {baseline}{', percentage points' if unit > 1 else ''}"))
+            _lines(panel, groups, named=number % 2 == 0)
+        return figure
+
+
+def _direction(quantity: str) -> str:
+    """Which side is better."""
+    if quantity in LOWER_IS_BETTER:
+        return "  (← better)"
+    known = quantity in TITLES or quantity.startswith("return_")
+    return "  (better →)" if known and not is_neutral(quantity) else ""
+
+
+def _points(panel: Axes, x: pd.Series, at: float, colour: str) -> None:
+    """A seed's own value each, just above the line so that the interval hides none."""
+    panel.scatter(x, np.full(len(x), at - 0.2), s=11, color=colour, alpha=0.7, linewidths=0, zorder=3)
+
+
+def _lines(panel: Axes, groups: list[str], named: bool = True) -> None:
+    panel.set_yticks(range(len(groups)), [text(group) if named else "" for group in groups])
+    panel.set_ylim(len(groups) - 0.5, -0.6)
+    panel.tick_params(axis="y", length=0)
+
+
+def parts_figure(values: pd.DataFrame, means: pd.DataFrame) -> Figure:
+    """Mean regret of each group as the model's part and the actor's part behind it; dots: every seed's whole regret.
+
+    Args:
+        values: group, part, value, one row a run.
+        means: group, part, mean, low, high.
+    """
+    groups = list(dict.fromkeys(means["group"]))
+    with style():
+        figure, (panel,) = grid(1, 1, 1.6 * _WIDTH, 1.0 + 1.2 * _LINE * len(groups))
+        palette = colours(groups)
+        for at, group in enumerate(groups):
+            of_group = means[means["group"] == group].set_index("part")
+            model, actor = float(of_group["mean"][MODEL]), float(of_group["mean"][ACTOR])
+            panel.barh(at, model, 0.5, color=palette[group], alpha=0.9, lw=0)
+            panel.barh(at, actor, 0.5, left=model, color=palette[group], alpha=0.35, lw=0)
+            panel.hlines([at], of_group["low"][TOTAL], of_group["high"][TOTAL], color="#1f2933", lw=1.4)
+            whole = values[(values["group"] == group) & (values["part"] == TOTAL)]["value"]
+            panel.scatter(whole, np.full(len(whole), at), s=13, color="#1f2933", linewidths=0, zorder=3)
+        panel.set_xlabel("mean regret: the model's part (full), then the actor's part (pale)")
+        _lines(panel, groups)
+        return figure
+
+
+def profiles_figure(profiles: pd.DataFrame) -> Figure:
+    """Performance profiles with their pointwise bands, a panel for each quantity.
+
+    Args:
+        profiles: group, quantity, threshold, share, low, high.
+    """
+    names = list(dict.fromkeys(profiles["quantity"]))
+    with style():
+        palette = colours(profiles["group"])
+        figure, panels = grid(len(names), 2, 1.2 * _WIDTH, 3.3)
+        for panel, quantity in zip(panels, names, strict=True):
+            for group, rows in profiles[profiles["quantity"] == quantity].groupby("group", sort=False):
+                look: dict[str, Any] = {"color": palette[group], "step": "post"}
+                panel.fill_between(rows["threshold"], rows["low"], rows["high"], alpha=0.15, lw=0, **look)
+                panel.step(rows["threshold"], rows["share"], where="post", color=palette[group], lw=1.8)
+            panel.set(xlim=(0, 1), ylim=(-0.02, 1.02), ylabel="share of runs × tasks above τ")
+            panel.set_xlabel(text(f"τ ({title(quantity)})"))
+            for axis in (panel.xaxis, panel.yaxis):
+                axis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+        legend(figure, palette)
+        return figure
+
+
+def shares_figure(shares: pd.DataFrame) -> Figure:
+    """Share of episodes through training with a band over seeds, a panel for each group of θ.
+
+    Args:
+        shares: group_of_runs, begin, end, parameter, group, mean, low, high.
+    """
+    kinds = list(shares[["parameter", "group"]].drop_duplicates().itertuples(index=False, name=None))
+    with style():
+        palette = colours(shares["group_of_runs"])
+        figure, panels = grid(len(kinds), 2, _WIDTH, 2.0)
+        for panel, (parameter, group) in zip(panels, kinds, strict=True):
+            rows = shares[(shares["parameter"] == parameter) & (shares["group"] == group)]
+            for name, line in rows.groupby("group_of_runs", sort=False):
+                at = (line["begin"] + line["end"]) / 2.0
+                panel.fill_between(at, line["low"], line["high"], color=palette[name], alpha=0.15, lw=0)
+                panel.plot(at, line["mean"], "-o", color=palette[name], lw=1.6, ms=2.5)
+            panel.set_title(text(_group_title(parameter, group)))
+            panel.set_ylim(0.0, 1.08 * max(0.05, float(rows[["mean", "high"]].max(axis=None))))
+            panel.set_xlim(left=0.0)
+            panel.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+            steps_axis(panel)
+        legend(figure, palette)
+        return figure
+
+
+def _group_title(parameter: str, group: str) -> str:
+    return f"{parameter.removeprefix('theta_')} = {group}" if group else parameter
