@@ -8,6 +8,7 @@ from torch import Tensor
 
 from waker.model.cell_nets import CellConvolution, CellConvolutions, CellPredictors, SummedCells
 from waker.model.features import CellLayout
+from waker.model.nets import StackShape
 
 LAYOUT = CellLayout(3, 4, 6, 5)
 F = 12 * 11
@@ -66,12 +67,12 @@ def permuted(feature: Tensor, order: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_a_sum_over_cells_does_not_ask_where(shared: bool) -> None:
-    heads = SummedCells(MEMBERS, LAYOUT, (9, 7), 4, "silu", "layer")
+    heads = SummedCells(LAYOUT, StackShape(MEMBERS, (9, 7), 4, "silu", "layer"))
     feature = torch.randn(1 if shared else MEMBERS, 6, F)
     found = heads(feature)
     assert found.shape == (MEMBERS, 6, 4)
     torch.testing.assert_close(heads(permuted(feature, torch.randperm(12))), found)
     for m in range(MEMBERS):
-        alone = SummedCells(1, LAYOUT, (9, 7), 4, "silu", "layer")
+        alone = SummedCells(LAYOUT, StackShape(1, (9, 7), 4, "silu", "layer"))
         alone.load_state_dict({name: value[m : m + 1] for name, value in heads.state_dict().items()})
         torch.testing.assert_close(alone(feature[m % len(feature)].unsqueeze(0)), found[m : m + 1])

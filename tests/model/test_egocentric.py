@@ -11,7 +11,7 @@ from waker.behaviour.actor_critic import ActorCriticStack
 from waker.model.cell_observations import CellDecoder
 from waker.model.egocentric import EgocentricStack, policy_network, views
 from waker.model.features import CellLayout
-from waker.model.nets import StackedMLP
+from waker.model.nets import StackedMLP, StackShape
 from waker.model.world_model import WorldModel
 
 LAYOUT = CellLayout(3, 4, 6, 5)
@@ -44,7 +44,7 @@ def test_what_lies_alike_around_the_middle_looks_alike() -> None:
     board[0, 1], board[0, 2] = mine, beside  # row 0, columns 1 and 2
     board[1, 9], board[1, 10] = mine, beside  # row 2
     feature, middle = at(board)
-    net = EgocentricStack(2, LAYOUT, lambda f: middle.expand(f.shape[:-1]), (4, 8), 3, "silu", "layer")
+    net = EgocentricStack(LAYOUT, lambda f: middle.expand(f.shape[:-1]), StackShape(2, (4, 8), 3, "silu", "layer"))
     found = net(feature.unsqueeze(0))  # without a bias yet, an empty cell is like the edge
     assert found.shape == (2, 2, 3)
     torch.testing.assert_close(found[:, 0], found[:, 1])
@@ -55,10 +55,10 @@ def test_what_lies_alike_around_the_middle_looks_alike() -> None:
 
 def test_members_look_each_from_its_own_trajectory() -> None:
     feature, middle = torch.randn(3, 5, 132), torch.randint(12, (3, 5))
-    net = EgocentricStack(3, LAYOUT, lambda f: middle[: len(f)], (4, 8), 2, "silu", "rms")
+    net = EgocentricStack(LAYOUT, lambda f: middle[: len(f)], StackShape(3, (4, 8), 2, "silu", "rms"))
     found = net(feature)
     for m in range(3):
-        alone = EgocentricStack(1, LAYOUT, lambda f, m=m: middle[m : m + 1], (4, 8), 2, "silu", "rms")
+        alone = EgocentricStack(LAYOUT, lambda f, m=m: middle[m : m + 1], StackShape(1, (4, 8), 2, "silu", "rms"))
         alone.load_state_dict({name: value[m : m + 1] for name, value in net.state_dict().items()})
         torch.testing.assert_close(alone(feature[m : m + 1]), found[m : m + 1])
 
@@ -81,6 +81,6 @@ def test_policies_look_from_where_the_agent_stands() -> None:
 
 
 def test_without_a_place_the_board_is_seen_as_it_lies() -> None:
-    net = policy_network(2, LAYOUT, (8,), 3, "silu", "rms")
+    net = policy_network(LAYOUT, StackShape(2, (8,), 3, "silu", "rms"))
     assert isinstance(net, StackedMLP)
     assert net(torch.randn(1, 4, 132)).shape == (2, 4, 3)

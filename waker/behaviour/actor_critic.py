@@ -23,6 +23,7 @@ from waker.model.distributions import (
 from waker.model.egocentric import Where, policy_network
 from waker.model.features import Features
 from waker.model.heads import ScalarStack
+from waker.model.nets import StackShape
 from waker.spaces import ActionSpec
 
 
@@ -54,7 +55,7 @@ class ActorCriticStack(nn.Module):
         self.unimix, self.min_scale = config.actor_unimix, config.min_scale
         outputs = action.dim if action.discrete else 2 * action.dim
         build = functools.partial(policy_network, where=where)
-        self.actor = build(self.members, features, config.actor_units, outputs, model.act, model.norm)
+        self.actor = build(features, StackShape(self.members, config.actor_units, outputs, model.act, model.norm))
         self.critic = self._critic(features, config, model, build)
         self.slow = self._critic(features, config, model, build)
         self.slow.load_state_dict(self.critic.state_dict())

@@ -6,15 +6,14 @@ row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from waker.model.features import CellLayout, Features
-from waker.model.nets import ACTIVATIONS, Norm, StackedLinear, StackedMLP, glorot_
+from waker.model.nets import ACTIVATIONS, Norm, StackedLinear, StackedMLP, StackShape, glorot_
 from waker.precision import float32
 
 
@@ -92,26 +91,15 @@ class SummedCells(nn.Module):
     output on their sum.
 
     Args:
-        units: at least one hidden layer.
-        zero, last: see :class:`waker.model.nets.StackedMLP`.
+        shape: with at least one hidden layer.
     """
 
-    def __init__(
-        self,
-        members: int,
-        layout: CellLayout,
-        units: Sequence[int],
-        out: int,
-        act: str,
-        norm: str,
-        zero: bool = False,
-        last: type[StackedLinear] = StackedLinear,
-    ) -> None:
+    def __init__(self, layout: CellLayout, shape: StackShape) -> None:
         super().__init__()
-        self.layout, self.act = layout, ACTIVATIONS[act]
-        *inner, width = units
-        self.each = StackedMLP(members, layout.channels, inner, width, act, norm)
-        self.sum = StackedMLP(members, width, (width,), out, act, norm, zero, last)
+        self.layout, self.act = layout, ACTIVATIONS[shape.act]
+        *inner, width = shape.units
+        self.each = StackedMLP(shape.members, layout.channels, inner, width, shape.act, shape.norm)
+        self.sum = shape._replace(units=(width,)).mlp(width)
 
     def forward(self, feature: Tensor) -> Tensor:
         """(M, n, F) or shared (1, n, F) → (M, n, out)."""
@@ -119,33 +107,10 @@ class SummedCells(nn.Module):
         return self.sum(self.act(found.unflatten(1, (-1, self.layout.size)).sum(2)))
 
 
-class Network(Protocol):
-    """Makes M networks on the latent state, (M, n, F) or shared (1, n, F) → (M, n, out)."""
-
-    def __call__(
-        self,
-        members: int,
-        features: Features,
-        units: Sequence[int],
-        out: int,
-        act: str,
-        norm: str,
-        zero: bool = False,
-        last: type[StackedLinear] = StackedLinear,
-    ) -> nn.Module: ...
+Network = Callable[[Features, StackShape], nn.Module]
+"""Makes M networks on the latent state, (M, n, F) or shared (1, n, F) → (M, n, out)."""
 
 
-def summed_network(
-    members: int,
-    features: Features,
-    units: Sequence[int],
-    out: int,
-    act: str,
-    norm: str,
-    zero: bool = False,
-    last: type[StackedLinear] = StackedLinear,
-) -> nn.Module:
-    """For what happens somewhere on a board, wherever that is: rewards, ends of episodes. See :class:`Network`."""
-    if isinstance(features, CellLayout):
-        return SummedCells(members, features, units, out, act, norm, zero, last)
-    return StackedMLP(members, features, units, out, act, norm, zero, last)
+def summed_network(features: Features, shape: StackShape) -> nn.Module:
+    """For what happens somewhere on a board, wherever that is: rewards, ends of episodes. See :data:`Network`."""
+    return SummedCells(features, shape) if isinstance(features, CellLayout) else shape.mlp(features)

@@ -6,13 +6,13 @@ fixed corner, every place of the agent and the block is a case of its own; seen 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from waker.model.features import CellLayout, Features
-from waker.model.nets import ACTIVATIONS, StackedLinear, StackedMLP
+from waker.model.nets import ACTIVATIONS, StackedLinear, StackShape
 
 Where = Callable[[Tensor], Tensor]
 """The cell in the middle of the view, (...) integers below P, for features (..., F)."""
@@ -37,28 +37,17 @@ class EgocentricStack(nn.Module):
 
     Args:
         where: the middle. No gradient reaches it.
-        units: channels of the linear layer, then hidden layers of the MLP.
-        zero, last: see :class:`waker.model.nets.StackedMLP`.
+        shape: its first units are the channels of the linear layer, the others hidden layers of the MLP.
     """
 
-    def __init__(
-        self,
-        members: int,
-        layout: CellLayout,
-        where: Where,
-        units: Sequence[int],
-        out: int,
-        act: str,
-        norm: str,
-        zero: bool = False,
-        last: type[StackedLinear] = StackedLinear,
-    ) -> None:
+    def __init__(self, layout: CellLayout, where: Where, shape: StackShape) -> None:
         super().__init__()
-        self.layout, self.where, self.act = layout, where, ACTIVATIONS[act]
+        self.layout, self.where, self.act = layout, where, ACTIVATIONS[shape.act]
         self.register_buffer("views", views(layout), persistent=False)
         self.views: Tensor
-        self.each = StackedLinear(members, layout.channels, units[0])
-        self.whole = StackedMLP(members, units[0] * self.views.shape[1], units[1:], out, act, norm, zero, last)
+        channels = shape.units[0]
+        self.each = StackedLinear(shape.members, layout.channels, channels)
+        self.whole = shape._replace(units=shape.units[1:]).mlp(channels * self.views.shape[1])
 
     def forward(self, feature: Tensor) -> Tensor:
         """(M, n, F) or shared (1, n, F) → (M, n, out)."""
@@ -70,22 +59,11 @@ class EgocentricStack(nn.Module):
         return self.whole(beyond.gather(2, index).flatten(2))
 
 
-def policy_network(
-    members: int,
-    features: Features,
-    units: Sequence[int],
-    out: int,
-    act: str,
-    norm: str,
-    zero: bool = False,
-    last: type[StackedLinear] = StackedLinear,
-    where: Where | None = None,
-) -> nn.Module:
+def policy_network(features: Features, shape: StackShape, where: Where | None = None) -> nn.Module:
     """For what depends on all of the state; on a board where something stands, from there.
 
-    See :class:`waker.model.cell_nets.Network`.
+    See :data:`waker.model.cell_nets.Network`.
     """
     if isinstance(features, CellLayout) and where is not None:
-        return EgocentricStack(members, features, where, units, out, act, norm, zero, last)
-    inputs = features.size * features.channels if isinstance(features, CellLayout) else features
-    return StackedMLP(members, inputs, units, out, act, norm, zero, last)
+        return EgocentricStack(features, where, shape)
+    return shape.mlp(features.size * features.channels if isinstance(features, CellLayout) else features)

@@ -17,7 +17,7 @@ from waker.model.distributions import (
 )
 from waker.model.egocentric import policy_network
 from waker.model.features import CellLayout, Features
-from waker.model.nets import MLP, PairedLinear, StackedLinear
+from waker.model.nets import MLP, PairedLinear, StackedLinear, StackShape
 
 
 class ScalarStack(nn.Module):
@@ -45,7 +45,8 @@ class ScalarStack(nn.Module):
         super().__init__()
         self.twohot = kind == "twohot"
         last = PairedLinear if self.twohot else StackedLinear
-        self.net = build(members, features, units, bins if self.twohot else 1, act, norm, zero, last)
+        outputs = bins if self.twohot else 1
+        self.net = build(features, StackShape(members, units, outputs, act, norm, zero, last))
         self.register_buffer("bins", symexp_bins(bins, limit), persistent=False)
         self.bins: Tensor
 
@@ -94,7 +95,7 @@ class ContinueCells(nn.Module):
 
     def __init__(self, layout: CellLayout, units: tuple[int, ...], act: str, norm: str) -> None:
         super().__init__()
-        self.net = SummedCells(1, layout, units, 1, act, norm)
+        self.net = SummedCells(layout, StackShape(1, units, 1, act, norm))
 
     def forward(self, feature: Tensor) -> Tensor:
         return self.net(feature.flatten(0, -2).unsqueeze(0)).view(*feature.shape[:-1], 1)
