@@ -294,6 +294,38 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class AdaptConfig:
+    """How task policies learn from the frozen model (`train.task_policies` after, and `waker adapt`)."""
+
+    method: Literal["rollouts", "lookahead"] = "rollouts"
+    """`rollouts`: actor-critics on imagined rollouts, as alongside exploration. `lookahead`: one imagined step of every
+    action; the actor is fitted to the Boltzmann policy of their values. It finds good policies in a fraction of the
+    updates. Continuous actions always learn from rollouts. The other settings are the lookahead's."""
+    sees: Literal["feature", "decoded"] = "feature"
+    """What actors and critics see: the latent feature, or what the model's decoder makes of it (probabilities of
+    categories, and vectors; the feature where all that is observed are pictures). Decoded, a state looks the same
+    however its latents were drawn, and policies are found in fewer updates; what is remembered and not seen is lost.
+    With `model.latent cells` it is the feature, seen from where the agent stands."""
+    discount: float = 0.95
+    """γ."""
+    temperature: float = 0.02
+    """Of the Boltzmann policy, as a share of the 5–95 % range of values (of at least `behaviour.return_floor`)."""
+    critic: Literal["gaussian", "twohot"] = "gaussian"
+    """Distribution of the critic. Values spread from state to state in fewer updates with a Gaussian."""
+    slow_rate: float = 0.05
+    """Share of the live critic that its slow copy, which values the next states, takes over in an update."""
+    starts: int = 64
+    """States of a batch, drawn with replacement, from which policies walk in imagination; 0 = all of them."""
+    horizon: int = 5
+    """Steps they walk. What is looked ahead from are the start states and those they come to."""
+
+    def __post_init__(self) -> None:
+        require(self, "adapt.", SHARE, "discount", "slow_rate")
+        require(self, "adapt.", POSITIVE, "temperature")
+        require(self, "adapt.", NOT_NEGATIVE, "starts", "horizon")
+
+
+@dataclass(frozen=True)
 class EvalConfig:
     """Evaluation of task policies and of the world model."""
 
@@ -350,6 +382,7 @@ class Config:
     behaviour: BehaviourConfig = field(default_factory=BehaviourConfig)
     explorer: ExplorerConfig = field(default_factory=ExplorerConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    adapt: AdaptConfig = field(default_factory=AdaptConfig)
     evaluation: EvalConfig = field(default_factory=EvalConfig)
     sinks: tuple[Literal["jsonl", "wandb", "tensorboard"], ...] = ("jsonl",)
     """Where metrics go, besides the progress line."""

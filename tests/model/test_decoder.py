@@ -83,3 +83,12 @@ def test_predictions_are_in_the_observation_s_terms() -> None:
     torch.testing.assert_close(predicted["vector"], symexp(torch.full((1, 6), 1.5)))
     expected = torch.tensor([[0.2] * 5, [0.5, 0.5, 0, 0, 0], [1 / 3, 1 / 3, 1 / 3, 0, 0]])
     torch.testing.assert_close(predicted["cells"][0], expected)
+
+
+def test_what_is_seen_are_probabilities_and_vectors_and_no_pictures() -> None:
+    model, feature = decoder(), torch.randn(4, 7)
+    decoded = model(feature)
+    cells = model.predict(decoded)["cells"].flatten(-2)  # three variables of at most five classes
+    assert model.seen_dim == 6 + 15
+    torch.testing.assert_close(model.seen(feature), torch.cat([decoded["vector"], cells], -1))
+    assert Decoder((IMAGE,), CONFIG, 7).seen_dim == 0

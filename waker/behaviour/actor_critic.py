@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +37,8 @@ class ActorCriticStack(nn.Module):
         names: one a member; tasks' names, and/or :data:`EXPLORER`.
         uniform: members that act uniformly at random and learn nothing.
         where: on a board, the cell they look from; None = they see it as it lies.
+        view: what actors and critics see of a feature, (..., F) → (..., feature_dim); None = the feature itself. Its
+            weights are not the policies' own.
     """
 
     def __init__(
@@ -48,8 +50,10 @@ class ActorCriticStack(nn.Module):
         model: ModelConfig,
         uniform: Sequence[str] = (),
         where: Where | None = None,
+        view: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
+        self.view = view
         self.names, self.members = tuple(names), len(names)
         self.action_dim, self.discrete = action.dim, action.discrete
         self.unimix, self.min_scale = config.actor_unimix, config.min_scale
@@ -118,9 +122,13 @@ class ActorCriticStack(nn.Module):
     def _learns_like(self, tensor: Tensor) -> Tensor:
         return self.learns.to(tensor.dtype).view(-1, *[1] * (tensor.dim() - 1))
 
+    def see(self, feature: Tensor) -> Tensor:
+        """What actors and critics are given of features (..., F)."""
+        return feature if self.view is None else self.view(feature)
+
     def act(self, feature: Tensor, member: Tensor, mode: bool) -> Tensor:
         """Actions of the chosen member for each row: features (n, F), member (n,) → (n, A)."""
-        actions = self.sample(self.actor(feature.unsqueeze(0)), mode)  # (M, n, A)
+        actions = self.sample(self.actor(self.see(feature).unsqueeze(0)), mode)  # (M, n, A)
         index = member.view(1, -1, 1).expand(1, -1, actions.shape[-1])
         chosen = actions.gather(0, index).squeeze(0)
         # Straight-through samples are one-hot only to rounding.

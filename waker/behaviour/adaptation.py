@@ -6,7 +6,7 @@ the run by relabelling the replay; their reward heads are trained here on frozen
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from waker.behaviour.actor_critic import ActorCriticStack
 from waker.behaviour.imagination import Trajectory
+from waker.behaviour.lookahead import LookaheadLearner, lookahead_behaviour
 from waker.behaviour.player import ModelPlayer
 from waker.behaviour.policy_learner import PolicyGradients, PolicyLearner
 from waker.behaviour.rewards import task_rewards
@@ -23,12 +24,14 @@ from waker.compiled import prepared
 from waker.config import Config
 from waker.graphs import Recorder
 from waker.learner import Player
+from waker.model.egocentric import Where
+from waker.model.features import Features
 from waker.model.heads import ScalarStack, reward_heads
 from waker.model.optim import Adam
 from waker.model.rssm import State
 from waker.model.world_model import WorldModel
 from waker.precision import Precision
-from waker.spaces import EnvSpec
+from waker.spaces import ActionSpec, EnvSpec
 
 HEADS, POLICIES = "reward heads", "task policies"
 """The parts of an update, as they are recorded and compiled."""
@@ -60,9 +63,12 @@ class TaskAdapter:
         self.precision = Precision(config.train.precision, device)
         self.heads = reward_heads(len(tasks), features, config.model).to(device)
         _copy_members(model.rewards, spec.tasks, self.heads, tasks)
-        sizes = config.behaviour, config.model
-        policies = ActorCriticStack(tasks, features, spec.action, *sizes, where=model.where)
-        self.learner = PolicyLearner(policies.to(device), config.behaviour, self.precision)
+        ahead = looks_ahead(config, spec.action)
+        # A board is seen from where the agent stands, which its decoded keys laid side by side do not let one do.
+        decodes = ahead and config.adapt.sees == "decoded" and model.decoder.seen_dim > 0 and model.where is None
+        size, view = (model.decoder.seen_dim, model.decoder.seen) if decodes else (features, None)
+        self.learner = task_learner(tasks, size, spec.action, config, device, self.precision, view, model.where)
+        self.starts = config.adapt.starts if ahead else config.behaviour.starts
         self.heads_optimizer = Adam(self.heads.parameters(), config.model.optimizer, len(tasks))
         self.updates = 0
         # Two functions, optimisers included, whatever `adapt_repeats` is. Neither sees the number of updates: a number
@@ -111,7 +117,7 @@ class TaskAdapter:
         return posterior.state, self.heads_optimizer.gradients(reward_loss.sum()), reward_loss.detach()
 
     def _policy_gradients(self, state: State, batch: Mapping[str, Tensor]) -> PolicyGradients:
-        starts = start_states(state, batch, self.config.behaviour.starts)
+        starts = start_states(state, batch, self.starts)
         return self.learner.gradients(self.model, starts, self._rewards).without_trajectory()
 
     def _rewards(self, trajectory: Trajectory) -> Tensor:
@@ -142,6 +148,36 @@ class TaskAdapter:
         self.heads_optimizer.load_state_dict(state["heads_optimizer"])
         self.learner.load_state_dict(state["learner"])
         self.updates = state["updates"]
+
+
+def task_learner(
+    tasks: tuple[str, ...],
+    features: Features,
+    action: ActionSpec,
+    config: Config,
+    device: torch.device,
+    precision: Precision | None = None,
+    view: Callable[[Tensor], Tensor] | None = None,
+    where: Where | None = None,
+) -> PolicyLearner:
+    """Fresh policies for the tasks, and what they learn by: ``adapt.method``, or rollouts where actions are continuous.
+
+    Args:
+        features: size of what actors and critics see.
+        view: what that is of a latent feature; None = all of it. For a lookahead alone.
+        where: on a board, the cell they look from; None = they see it as it lies.
+    """
+    if not looks_ahead(config, action):
+        policies = ActorCriticStack(tasks, features, action, config.behaviour, config.model, where=where).to(device)
+        return PolicyLearner(policies, config.behaviour, precision)
+    behaviour = lookahead_behaviour(config.behaviour, config.adapt)
+    policies = ActorCriticStack(tasks, features, action, behaviour, config.model, view=view, where=where).to(device)
+    return LookaheadLearner(policies, behaviour, config.adapt, precision)
+
+
+def looks_ahead(config: Config, action: ActionSpec) -> bool:
+    """Whether task policies are adapted by a lookahead."""
+    return config.adapt.method == "lookahead" and action.discrete
 
 
 @torch.no_grad()

@@ -125,6 +125,10 @@ class CellDecoder(Reconstruction):
             said = torch.cat([said, float32(self.places(cells))], -1)
         return self.outputs.by_key(said)
 
+    def without_pictures(self, feature: Tensor) -> dict[str, Tensor]:
+        """All there is: a board has none."""
+        return self.forward(feature)
+
     @torch.no_grad()
     def where(self, feature: Tensor) -> Tensor:
         """The likeliest cell of the first place, (…) integers, for features (…, F)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -74,6 +75,23 @@ class Reconstruction(nn.Module):
         self.keys, self.symlog = keys, config.symlog
         self.layouts = nn.ModuleDict({k.name: CategoricalLayout(k.classes) for k in keys if k.kind == "categorical"})
 
+    @property
+    def seen_dim(self) -> int:
+        """Size D of :meth:`seen`; 0 where all that is observed are pictures."""
+        sizes = (math.prod(self.layout(k.name).shape) if k.kind == "categorical" else k.size for k in self.keys)
+        return sum(size for size, key in zip(sizes, self.keys, strict=True) if key.kind != "image")
+
+    def seen(self, feature: Tensor) -> Tensor:
+        """What features (…, F) look like, (…, D): probabilities of categories and vectors, without pictures."""
+        parts = []
+        for name, x in self.without_pictures(feature).items():
+            parts.append(self.layout(name).log_probabilities(x).exp().flatten(-2) if name in self.layouts else x)
+        return torch.cat(parts, -1)
+
+    def without_pictures(self, feature: Tensor) -> dict[str, Tensor]:
+        """The outputs of all keys that are no pictures, for features (…, F)."""
+        raise NotImplementedError
+
     def nll(self, decoded: Mapping[str, Tensor], observation: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """−log likelihood of each key, summed over its event dimensions and not weighted: (…)."""
         losses = {}
@@ -126,10 +144,13 @@ class Decoder(Reconstruction):
         """Per key, for features (…, F): image or vector mean in the model's scale, (…, *shape), or flat logits."""
         lead = feature.shape[:-1]
         decoded = {name: decoder(feature.flatten(0, -2)).unflatten(0, lead) for name, decoder in self.images.items()}
-        if self.mlp is not None:
-            hidden = self.mlp(feature)
-            decoded |= {name: float32(out(hidden)) for name, out in self.outs.items()}
-        return decoded
+        return decoded | (self.without_pictures(feature) if self.mlp is not None else {})
+
+    def without_pictures(self, feature: Tensor) -> dict[str, Tensor]:
+        """See :meth:`Reconstruction.without_pictures`."""
+        assert self.mlp is not None
+        hidden = self.mlp(feature)
+        return {name: float32(out(hidden)) for name, out in self.outs.items()}
 
 
 def weighted(losses: Mapping[str, Tensor], keys: tuple[ObservationKey, ...]) -> Tensor:

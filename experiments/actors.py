@@ -1,0 +1,196 @@
+"""Do actors fail, where nothing else can be to blame? GridHazards' policies in an exact model, and in learned ones.
+
+    python -m experiments.actors exact [--seeds 10 11 12 13 14] [--methods lookahead rollouts]
+    python -m experiments.actors learned RUN [RUN …] [--methods lookahead]
+
+``exact`` trains task policies in the true dynamics with true rewards (:mod:`experiments.exact_model`), by the laptop
+preset's settings and each method of ``adapt.method``, and values them by dynamic programming: what they miss of the
+optimum is the actor's own fault. ``learned`` does it from the frozen model and replay of finished runs, and plays an
+episode from every start of every room (four where it is slippery): what they miss is the model's fault and the actor's
+together. Writes ``results/actors/exact.csv`` and ``learned.csv``: share of the exact optimum by method, seed, θ and
+task.
+
+One process of one thread: a minute for each five seeds or run of the lookahead, five of rollouts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from experiments.exact_model import ExactModel, Floats, Rooms, rooms_of, shares, values
+from waker.adapting import adapter_for
+from waker.assembly import LoadedRun, load_run, use_threads
+from waker.behaviour.actor_critic import ActorCriticStack
+from waker.behaviour.adaptation import task_learner
+from waker.config import AdaptConfig, Config
+from waker.feed import Feed
+from waker.model.rssm import State
+from waker.model.world_model import WorldModel
+from waker.presets import laptop
+from waker.relabel import relabelled
+from waker.spaces import ActionSpec
+from waker_envs.grids.hazards import GridHazards
+from waker_envs.grids.layouts import HAZARD, N_ACTIONS, TILES
+
+RESULTS = Path(__file__).parents[1] / "results" / "actors"
+UPDATES = {"rollouts": 2_400, "lookahead": 1_000}
+"""Updates of adaptation by method, the reward heads' own 150 among them."""
+SLIPPERY_EPISODES = 4
+"""From each start, where chance decides."""
+
+
+def settings(method: str) -> Config:
+    """The laptop preset, with the method of adaptation and its number of updates."""
+    config = laptop()
+    adapt = AdaptConfig("lookahead", sees="decoded") if method == "lookahead" else AdaptConfig()
+    return replace(config, adapt=adapt, train=replace(config.train, adapt_updates=UPDATES[method]))
+
+
+def adapted_in(model: ExactModel, config: Config, seed: int, updates: int, states: int) -> ActorCriticStack:
+    """Policies trained in the exact model, from ``states`` states an update."""
+    torch.manual_seed(seed)
+    action, device = ActionSpec(N_ACTIONS, True), torch.device("cpu")
+    learner = task_learner(model.tasks, model.feature_dim, action, config, device)
+    for _ in range(updates):
+        learner.step(learner.gradients(model.as_model(), model.starts(states), model.rewards))
+    return learner.policies
+
+
+def adapted_from(loaded: LoadedRun, config: Config, seed: int) -> ActorCriticStack:
+    """Policies trained from a run's frozen model and replay, with its own seeds but for ``seed``."""
+    torch.manual_seed(seed)
+    spec, train = loaded.family.spec, config.train
+    adapter = adapter_for(loaded, spec.tasks, replace(loaded.config, train=train, adapt=config.adapt))
+    replay = relabelled(loaded.replay(print), spec, spec.tasks)
+    feed = Feed(replay, np.random.default_rng(seed), train.adapt_batch, train.length, "cpu")
+    for _ in range(train.adapt_updates):
+        adapter.update(feed.next())
+    return adapter.learner.policies
+
+
+class Episodes:
+    """One episode from every start of every room for every task, several where the room is slippery.
+
+    Attributes:
+        room, cell, task: of each of the B episodes; the cell is the start.
+    """
+
+    def __init__(self, rooms: Rooms) -> None:
+        self.rooms = rooms
+        slippery = (rooms.move.max(-1) < 1.0).any((1, 2))
+        room, cell, task = np.nonzero(np.repeat(rooms.starts[:, :, None], len(TILES), 2))
+        times = np.where(slippery[room], SLIPPERY_EPISODES, 1)
+        self.room, self.cell, self.task = (np.repeat(x, times) for x in (room, cell, task))
+
+    def observation(self, cell: NDArray[np.int64]) -> dict[str, torch.Tensor]:
+        """What is seen in the given cells (B,)."""
+        frame = round(self.rooms.kinds.shape[1] ** 0.5)
+        agent = np.stack(np.divmod(cell, frame), -1).astype(np.uint8)
+        seen = self.rooms.seen[self.room].astype(np.uint8)
+        return {"agent": torch.from_numpy(agent), "cells": torch.from_numpy(seen)}
+
+    @torch.no_grad()
+    def returns(self, model: WorldModel, policies: ActorCriticStack, seed: int) -> Floats:
+        """Mean return in each room for each task, (K, R), of the actors' most likely actions on filtered latents."""
+        rng, n = np.random.default_rng(seed), len(self.room)
+        state, action = model.rssm.initial(n), torch.zeros(n, N_ACTIONS)
+        cell, earned, alive = self.cell.copy(), np.zeros(n), np.ones(n, bool)
+        for step in range(int(self.rooms.length.max())):
+            deter = model.rssm.transition(state, action)
+            latents = model.rssm.posterior(deter, model.encoder(self.observation(cell)))
+            state = State(model.rssm.sample(latents), deter)
+            action = policies.act(state.feature, torch.from_numpy(self.task), mode=True)
+            chance = self.rooms.move[self.room, action.argmax(-1).numpy(), cell].cumsum(-1)
+            alive &= step < self.rooms.length[self.room]
+            cell = np.where(alive, (chance > rng.random(n)[:, None]).argmax(-1), cell)
+            kind = self.rooms.kinds[self.room, cell]
+            earned += alive * (kind == np.array(TILES)[self.task])
+            alive &= kind != HAZARD
+        total, count = np.zeros((2, len(TILES), len(self.rooms.theta)))
+        np.add.at(total, (self.task, self.room), earned)
+        np.add.at(count, (self.task, self.room), 1)
+        return total / count
+
+
+def rows_of(env: GridHazards, share: Floats, **columns: Any) -> list[dict[str, Any]]:
+    """Tidy rows of shares (Θ, K)."""
+    names = [f"theta_{name}" for name in env.theta_space.names]
+    return [
+        {**columns, **dict(zip(names, theta, strict=True)), "task": task, "share": share[i, k]}
+        for i, theta in enumerate(env.theta_space.points)
+        for k, task in enumerate(env.tasks)
+    ]
+
+
+def exact(seeds: Sequence[int], methods: Sequence[str]) -> pd.DataFrame:
+    """Shares of the optimum of policies trained in the exact model."""
+    env = GridHazards()
+    model, rows = ExactModel(env), []
+    for method in methods:
+        config = settings(method)
+        updates = config.train.adapt_updates - config.train.adapt_heads
+        states = config.adapt.starts if method == "lookahead" else config.behaviour.starts
+        for seed in seeds:
+            began = time.process_time()
+            policies = adapted_in(model, config, seed, updates, states)
+            spent = time.process_time() - began
+            share = shares(model.rooms, values(model.rooms, model.greedy(policies)))
+            rows += rows_of(env, share, method=method, seed=seed, updates=updates, cpu_s=round(spent, 1))
+            tell(rows)
+    return pd.DataFrame(rows)
+
+
+def learned(runs: Sequence[Path], methods: Sequence[str]) -> pd.DataFrame:
+    """Shares of the optimum of policies trained from runs' models."""
+    rows: list[dict[str, Any]] = []
+    for run in runs:
+        loaded = load_run(run.absolute(), print)
+        env = loaded.family.make()
+        assert isinstance(env, GridHazards)
+        rooms = rooms_of(env)
+        for method in methods:
+            config, began = settings(method), time.process_time()
+            policies = adapted_from(loaded, config, loaded.config.seed)
+            spent = time.process_time() - began
+            share = shares(rooms, Episodes(rooms).returns(loaded.agent.model, policies, loaded.config.seed))
+            told = {"method": method, "sampler": loaded.config.curriculum.sampler, "seed": loaded.config.seed}
+            rows += rows_of(env, share, **told, updates=config.train.adapt_updates, cpu_s=round(spent, 1))
+            tell(rows)
+    return pd.DataFrame(rows)
+
+
+def tell(rows: Sequence[dict[str, Any]]) -> None:
+    """One line about the policies that came last: the mean over θ and the worst θ, tasks together."""
+    last = {key: rows[-1][key] for key in ("method", "seed", "updates", "cpu_s")}
+    table = pd.DataFrame(rows)
+    table = table[(table["method"] == last["method"]) & (table["seed"] == last["seed"])]
+    by = table.groupby([c for c in table if c.startswith("theta_")])["share"].mean()
+    print(f"{last}: mean {by.mean():.4f}, worst θ {by.min():.4f}", flush=True)
+
+
+def main() -> None:
+    """Write the rows of one part."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=("exact", "learned"))
+    parser.add_argument("runs", type=Path, nargs="*", help="run folders, for `learned`")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[10, 11, 12, 13, 14])
+    parser.add_argument("--methods", nargs="+", choices=("lookahead", "rollouts"), default=["lookahead"])
+    args = parser.parse_args()
+    use_threads("cpu")
+    found = exact(args.seeds, args.methods) if args.part == "exact" else learned(args.runs, args.methods)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    found.to_csv(RESULTS / f"{args.part}.csv", index=False, float_format="%.4f")
+
+
+if __name__ == "__main__":
+    main()
