@@ -132,13 +132,13 @@ def rows_of(env: GridHazards, share: Floats, **columns: Any) -> list[dict[str, A
     ]
 
 
-def exact(seeds: Sequence[int], methods: Sequence[str]) -> pd.DataFrame:
-    """Shares of the optimum of policies trained in the exact model."""
+def exact(seeds: Sequence[int], methods: Sequence[str], most: int | None) -> pd.DataFrame:
+    """Shares of the optimum of policies trained in the exact model, for at most so many updates."""
     env = GridHazards()
     model, rows = ExactModel(env), []
     for method in methods:
         config = settings(method)
-        updates = config.train.adapt_updates - config.train.adapt_heads
+        updates = min(config.train.adapt_updates - config.train.adapt_heads, most or config.train.adapt_updates)
         states = config.adapt.starts if method == "lookahead" else config.behaviour.starts
         for seed in seeds:
             began = time.process_time()
@@ -185,9 +185,10 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="*", help="run folders, for `learned`")
     parser.add_argument("--seeds", type=int, nargs="+", default=[10, 11, 12, 13, 14])
     parser.add_argument("--methods", nargs="+", choices=("lookahead", "rollouts"), default=["lookahead"])
+    parser.add_argument("--updates", type=int, default=None, help="fewer updates in the exact model")
     args = parser.parse_args()
     use_threads("cpu")
-    found = exact(args.seeds, args.methods) if args.part == "exact" else learned(args.runs, args.methods)
+    found = exact(args.seeds, args.methods, args.updates) if args.part == "exact" else learned(args.runs, args.methods)
     RESULTS.mkdir(parents=True, exist_ok=True)
     found.to_csv(RESULTS / f"{args.part}.csv", index=False, float_format="%.4f")
 

@@ -212,6 +212,21 @@ def test_a_rebuilt_collector_continues_identically(cut: int, factory: MakeEnv) -
         assert np.array_equal(a[name], b[name]), name
 
 
+def test_a_state_that_was_loaded_is_saved_as_it_was() -> None:
+    collector, *_ = make(Cards)
+    acting, ended, notes = Fixed(), 0, list[str]()
+    for _ in range(20):
+        collector.tick(acting)
+        state = unpack(pack(collector.state_dict()))
+        ended += int(state["record"]["is_last"].sum())
+        again, *_ = make(Cards, seed=99)
+        again.load_state_dict(state, acting, notes.append)
+        # Of numpy's arrays and torch's tensors alike, value by value.
+        assert repr(pack(again.state_dict())) == repr(pack(collector.state_dict()))
+    assert ended > 0
+    assert notes == []
+
+
 def test_an_episode_that_does_not_repeat_is_told_and_begun_anew() -> None:
     class Restless(HardTheta):
         offset = 0.0

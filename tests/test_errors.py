@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from waker.errors import UserError, unknown
+from waker.errors import UserError, too_large, unknown
 
 NAMES = ["dr", "waker-m", "waker-r", "hardest-oracle"]
 
@@ -34,3 +35,11 @@ def test_a_user_error_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="unknown a 'b'"):
         raise unknown("a", "b", ["c"])
     assert issubclass(UserError, ValueError)
+
+
+def test_numpys_words_for_sizes_beyond_memory_are_told_as_such() -> None:
+    for shape in ((2**62, 8), (2**65,)):
+        with pytest.raises((ValueError, OverflowError)) as caught:
+            np.empty(shape)
+        assert "memory" in str(too_large(caught.value)) or "too large" in str(too_large(caught.value))
+    assert too_large(ValueError("another")) is None

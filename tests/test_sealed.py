@@ -87,3 +87,14 @@ def test_files_without_a_checksum_are_read_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "old.yaml").write_text("[1]")
     with pytest.raises(UserError, match="holds no mapping"):
         read_yaml(tmp_path / "old.yaml")
+
+
+@pytest.mark.parametrize("kind", ["yaml", "json"])
+def test_names_in_another_encoding_are_kept(kind: str, tmp_path: Path) -> None:
+    content = {"path": "caf\udce9/é名", "plain": "é"}
+    path = tmp_path / f"file.{kind}"
+    write, read = (write_yaml, read_yaml) if kind == "yaml" else (write_json, read_json)
+    write(path, content)
+    assert read(path) == content
+    write(path, {"plain": "é"})
+    assert "é" in path.read_text(encoding="utf-8")

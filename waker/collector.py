@@ -113,10 +113,15 @@ class Collector:
         self.slots.close()
 
     def state_dict(self) -> dict[str, Any]:
-        """Slots (seed, θ, actions), the newest records, the player's state; curriculum and streams save themselves."""
+        """Slots (seed, θ, actions), the newest records, the player's state; curriculum and streams save themselves.
+
+        Of an episode that has ended nothing is kept: loaded and saved again, a state is the same.
+        """
+        over = Episode(self.spec)
+        pairs = zip(self._episodes, self._record["is_last"], strict=True)
         return {
             "step": self.step,
-            "slots": [episode.state_dict() for episode in self._episodes],
+            "slots": [(over if ended else episode).state_dict() for episode, ended in pairs],
             "record": {name: array.copy() for name, array in self._record.items()},
             "player": None if self._player_state is None else {k: v.cpu() for k, v in self._player_state.items()},
         }

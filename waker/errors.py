@@ -20,6 +20,8 @@ _ALLOCATION = (
     "out of memory",
     "Storage size calculation overflowed",
     "Overflow when unpacking",
+    "array is too big",
+    "Maximum allowed dimension exceeded",
 )
 """What torch says when a tensor cannot be made for its size."""
 
@@ -59,13 +61,13 @@ def unknown(kind: str, name: str, valid: Iterable[str]) -> UserError:
 def too_large(error: BaseException) -> str | None:
     """What to tell of an error that some size is beyond memory or beyond 64 bits; None for any other error.
 
-    torch has no exception of its own for memory of the CPU, only words.
+    torch and numpy have no exception of their own for some sizes, only words.
     """
     words = " ".join(str(error).split())
     if isinstance(error, MemoryError):
         return f"out of memory: {words or 'an allocation failed'}; choose smaller settings"
     if isinstance(error, OverflowError):
         return f"a number is too large: {words}"
-    if isinstance(error, RuntimeError) and any(part in words for part in _ALLOCATION):
+    if isinstance(error, RuntimeError | ValueError) and any(part in words for part in _ALLOCATION):
         return f"out of memory: {words[:200]}; choose smaller settings"
     return None

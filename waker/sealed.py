@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
     """
 
     def text(content: Mapping[str, Any]) -> str:
-        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+        return _plainest(lambda ascii: yaml.safe_dump(content, sort_keys=False, allow_unicode=not ascii))
 
     seen = yaml.safe_load(text(dict(content)))  # not what is written: a tuple comes back as a list
     write_text(path, text({KEY: _digest(seen), **content}))
@@ -47,7 +47,18 @@ def write_json(path: Path, content: Mapping[str, Any], indent: int | None = None
     Raises:
         OSError: it could not be written.
     """
-    write_text(path, json.dumps({KEY: _digest(content), **content}, indent=indent, ensure_ascii=False))
+    sealed = {KEY: _digest(content), **content}
+    write_text(path, _plainest(lambda ascii: json.dumps(sealed, indent=indent, ensure_ascii=ascii)))
+
+
+def _plainest(write: Callable[[bool], str]) -> str:
+    """Text as it reads best, or escaped to ASCII where UTF-8 has no other way: names of files in another encoding."""
+    text = write(False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return write(True)
+    return text
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

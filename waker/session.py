@@ -100,7 +100,6 @@ class Session:
         torch.manual_seed(seed_for(self.config.seed, "torch"))
         self.agent = parts.make_agent()
         self.feed = Feed(self.replay, self.streams.replay, train.batch, train.length, self.config.device)
-        self.adapt_feed = Feed(self.replay, self.streams.replay, train.adapt_batch, train.length, self.config.device)
         self.tables = {name: Table(run.path / f"{name}.parquet") for name in TABLES}
         self._thin: Thinning | None = None
         if isinstance(parts.space, FiniteThetaSpace) and parts.space.size > WHOLE:
@@ -132,6 +131,12 @@ class Session:
         self._seconds, self._since = 0.0, time.monotonic()
         self._cpu, self._cpu_since = 0.0, self._cpu_now()
         self._logged = (0, self._since)  # updates and time of the newest metric row
+
+    @functools.cached_property
+    def adapt_feed(self) -> Feed:
+        """Batches for the task policies that are trained afterwards; runs that train none make no room for one."""
+        train = self.config.train
+        return Feed(self.replay, self.streams.replay, train.adapt_batch, train.length, self.config.device)
 
     @property
     def step(self) -> int:

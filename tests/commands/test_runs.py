@@ -57,6 +57,10 @@ def test_a_finished_run_is_skipped_and_untouched(finished: Path, capsys: pytest.
     assert content() == before
 
 
+def test_a_batch_that_nobody_draws_takes_no_room(tmp_path: Path) -> None:
+    assert main(["train", *TINY, "--runs", str(tmp_path), "--train.adapt-batch", str(2**62)]) == 0
+
+
 def test_a_run_of_other_settings_is_refused(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = refused(["train", *TINY, *AFTER, "--runs", str(finished), "--train.batch", "5"], capsys)
     assert "belongs to other settings: train.batch is 4 there and 5 now" in told
