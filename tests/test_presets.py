@@ -5,21 +5,33 @@ from __future__ import annotations
 from dataclasses import FrozenInstanceError, replace
 
 import pytest
+import torch
 
+from tests import tiny_board
 from tests.dispatch_count import CELLS, IMAGE, meta_agent
+from waker.agent import Agent
 from waker.config import Config, OptimizerConfig
 from waker.errors import UserError
 from waker.learner import EXPLORER
+from waker.model.cell_rssm import CellRSSM
 from waker.presets import PRESETS, authors, default, laptop, paper, preset
 
 AUTHORS_ADAM = {"eps": 1e-5, "clip": 100.0, "decay": 1e-6, "keras": True}
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", sorted(PRESETS.keys() - {"grid"}))
 def test_every_preset_builds_an_agent(name: str) -> None:
     for key in (IMAGE, CELLS):
         agent = meta_agent(preset(name), key, discrete=True, after=False, tasks=2, heads=3)
         assert agent.learner.policies.names == ("task0", "task1", EXPLORER)
+
+
+def test_the_grid_preset_builds_an_agent_for_a_board_and_for_nothing_else() -> None:
+    with torch.device("meta"):
+        agent = Agent(tiny_board.SPEC, preset("grid"), "meta")
+    assert isinstance(agent.model.rssm, CellRSSM)
+    with pytest.raises(UserError, match=r"waker/Meta-v0 names none; take model\.latent 'vector'"):
+        meta_agent(preset("grid"), CELLS, discrete=True, after=False, tasks=2, heads=3)
 
 
 @pytest.mark.parametrize("name", PRESETS)

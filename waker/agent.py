@@ -77,7 +77,8 @@ class Agent:
         uniform = (EXPLORER,) if config.explorer.name == "random" else ()
         self.model = WorldModel(spec, config.model).to(self.device)
         rssm = self.model.rssm
-        policies = ActorCriticStack(names, rssm.feature_dim, spec.action, config.behaviour, config.model, uniform)
+        how = config.behaviour, config.model, uniform, self.model.where
+        policies = ActorCriticStack(names, rssm.features, spec.action, *how)
         self.ensemble = Ensemble(self.model, spec.action.dim, config.explorer).to(self.device)
         self.learner = PolicyLearner(policies.to(self.device), config.behaviour, self.precision)
         # With random exploration, task policies left for later and credit read off the replay nobody needs a rollout.

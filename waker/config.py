@@ -51,6 +51,11 @@ class OptimizerConfig:
 class ModelConfig:
     """World model (METHOD: RSSM, encoder, decoder, heads)."""
 
+    latent: Literal["vector", "cells"] = "vector"
+    """`vector`: one state for all that is seen. `cells`: where the observation is a board (the grids from symbols), a
+    state in every cell and rules shared by all. The sizes below are then those of one cell, hidden layers of encoder,
+    decoder and heads too; policies see the board from where the agent stands, through as many channels a cell as their
+    first layer has units."""
     deter: int = 512
     """Size of the deterministic state (GRU)."""
     hidden: int = 512
@@ -101,6 +106,9 @@ class ModelConfig:
     """Weight of KL(posterior ‖ sg(prior))."""
     kl_scale: float = 1.0
     """Weight of the KL in the model's loss."""
+    kl_first: bool = True
+    """Count the KL of an episode's and a window's first state too. It is large where much is seen at once, nothing
+    predicts it, and its chance drowns the rest."""
     free_nats: float = 1.0
     """KL below this is free."""
     continue_scale: float = 1.0
@@ -296,7 +304,8 @@ class AdaptConfig:
     sees: Literal["feature", "decoded"] = "feature"
     """What actors and critics see: the latent feature, or what the model's decoder makes of it (probabilities of
     categories, and vectors; the feature where all that is observed are pictures). Decoded, a state looks the same
-    however its latents were drawn, and policies are found in fewer updates; what is remembered and not seen is lost."""
+    however its latents were drawn, and policies are found in fewer updates; what is remembered and not seen is lost.
+    With `model.latent cells` it is the feature, seen from where the agent stands."""
     discount: float = 0.95
     """γ."""
     temperature: float = 0.02
@@ -380,3 +389,13 @@ class Config:
 
     def __post_init__(self) -> None:
         require(self, "", NOT_NEGATIVE, "seed", "longest_episode")
+        layers = {
+            "model.head_units": self.model.head_units,
+            "model.continue_units": self.model.continue_units,
+            "behaviour.actor_units": self.behaviour.actor_units,
+            "behaviour.critic_units": self.behaviour.critic_units,
+            "explorer.units": self.explorer.units,
+        }
+        for name, units in layers.items():
+            if self.model.latent == "cells" and not units:
+                raise UserError(f"{name} must name at least one layer with model.latent 'cells': that of a single cell")

@@ -99,7 +99,7 @@ def weights(config: Config, spec: EnvSpec) -> list[Need]:
 def training(config: Config, spec: EnvSpec) -> list[Need]:
     """An update's batch, states and imagined states."""
     model, behaviour, explorer, train = config.model, config.behaviour, config.explorer, config.train
-    feature = model.deter + model.stoch * model.classes
+    feature = _state(config, spec)
     states = train.batch * train.length
     width = 2 * feature + model.hidden + sum(model.head_units) * len(spec.tasks)
     record = record_bytes(record_fields(spec))
@@ -118,6 +118,14 @@ def training(config: Config, spec: EnvSpec) -> list[Need]:
     return needs
 
 
+def _state(config: Config, spec: EnvSpec) -> int:
+    """Numbers of a latent state; where the grid is kept, of every cell, with its latents before and the action."""
+    deter, stoch = config.model.deter, config.model.stoch * config.model.classes
+    if config.model.latent == "cells" and spec.board is not None:
+        return spec.board.size * (deter + 2 * stoch + spec.action.dim)
+    return deter + stoch
+
+
 def hosting(config: Config) -> list[Need]:
     """Environments and their processes."""
     train = config.train
@@ -133,7 +141,7 @@ def evaluation(config: Config, spec: EnvSpec, space: ThetaSpace) -> list[Need]:
     episodes = asked.episodes + asked.suite_episodes * len(space.suites)
     measured = min(space.size or 64, 64)
     # Of every sample at the same time: the state before and after, what is decoded from it, and its joint.
-    sample = 2 * (model.deter + model.stoch * model.classes) + sum(model.decoder_units)
+    sample = 2 * _state(config, spec) + sum(model.decoder_units)
     for key in spec.observation:
         joint = math.prod(key.classes) if key.kind == "categorical" else 0
         sample += (sum(key.classes) if key.classes else math.prod(key.shape)) + (joint if joint <= LARGEST_JOINT else 0)

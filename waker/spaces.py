@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from waker.errors import UserError
 from waker.names import key_name, printable, task_name
+from waker_envs.boards import Board, board_fault
 from waker_envs.checked import check_names, shown
 
 Kind = Literal["image", "vector", "categorical"]
@@ -110,6 +111,7 @@ class EnvSpec:
         tasks: what they are called here: in rows, among the members of a stack, on the command line.
         task_groups: the domain of each task, in a family of several; None = every task exists for every θ.
         longest: steps after which an episode that has not ended is cut, in training and in evaluations; 0 = never.
+        board: the keys that show a board, by their names in :attr:`observation`; None = there is none.
         given_tasks: what the environment calls them; None = the same (see :func:`waker.names.task_name`).
     """
 
@@ -120,6 +122,7 @@ class EnvSpec:
     task_groups: tuple[int, ...] | None = None
     longest: int = LONGEST
     given_tasks: tuple[str, ...] | None = None
+    board: Board | None = None
 
     @property
     def task_labels(self) -> tuple[str, ...]:
@@ -238,7 +241,17 @@ def spec_of(env: gym.Env[Any, Any]) -> EnvSpec:
     tasks = tuple(map(task_name, given))
     groups = None if groups is None else tuple(groups)
     renamed = None if tasks == given else given
-    return EnvSpec(env_id, keys, _action(env.action_space), tasks, groups, given_tasks=renamed)
+    board = _board(getattr(inner, "observation_board", None), space, env_id)
+    return EnvSpec(env_id, keys, _action(env.action_space), tasks, groups, given_tasks=renamed, board=board)
+
+
+def _board(board: Any, space: gym.Space[Any], env_id: str) -> Board | None:
+    """A family's board by the names that its keys have here."""
+    if board is None:
+        return None
+    if fault := board_fault(board, space):
+        raise UserError(f"{env_id}: its observation_board does not fit its observation: {fault}")
+    return board._replace(cells=tuple(map(key_name, board.cells)), places=tuple(map(key_name, board.places)))
 
 
 def completion_of(info: Mapping[str, Any], tasks: tuple[str, ...]) -> NDArray[np.float64]:

@@ -22,6 +22,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from waker_envs.boards import Board
 from waker_envs.checked import checked_numbers
 from waker_envs.copies import detached
 from waker_envs.theta import Parameter, Suite, Theta, ThetaError, ThetaSpace
@@ -29,6 +30,7 @@ from waker_envs.theta_box import BoxThetaSpace
 from waker_envs.theta_finite import FiniteThetaSpace
 
 __all__ = [
+    "Board",
     "BoxThetaSpace",
     "FiniteThetaSpace",
     "Parameter",
@@ -91,6 +93,8 @@ class ParametricEnv(gym.Env[Any, Any]):
             it has no completion; its policy is evaluated in its own domain only.
         observation_weights: how much each key of a Dict observation counts in a world model's
             reconstruction loss; keys not named count 1. A hint for learners, nothing more.
+        observation_board: the keys of a Dict observation that show a board of cells; None = there is none. May be set
+            in ``__init__``. A hint for learners, too.
 
     Optional, present only where they can be computed exactly (look for them with ``hasattr``; one that raises
     ``NotImplementedError`` counts as absent):
@@ -115,6 +119,7 @@ class ParametricEnv(gym.Env[Any, Any]):
     tasks: tuple[str, ...]
     task_groups: tuple[int, ...] | None = None
     observation_weights: Mapping[str, float] = {}
+    observation_board: Board | None = None
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}
     _theta_source: np.random.Generator | None = None
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from waker_envs import registry
 from waker_envs.api import FiniteThetaSpace, ParametricEnv, Theta, ThetaError, ThetaSpace
+from waker_envs.boards import board_fault
 from waker_envs.checked import check_names
 from waker_envs.exact_checker import check_exact
 from waker_envs.foreign import reason_of
@@ -96,6 +97,8 @@ def _check_attributes(env: Any) -> None:
     if not isinstance(tasks, tuple) or not tasks or len(set(tasks)) < len(tasks):
         raise EnvCheckError(f"{name}.tasks must be a tuple of different names, at least one, got {tasks!r}")
     check_names(f"{name}: task", tasks, EnvCheckError)
+    if env.observation_board is not None and (fault := board_fault(env.observation_board, env.observation_space)):
+        raise EnvCheckError(f"{name}.observation_board: {fault}")
     space, groups = env.theta_space, env.task_groups
     if groups is None:
         return

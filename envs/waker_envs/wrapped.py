@@ -63,6 +63,7 @@ class WrappedFamily(ParametricEnv):
         self.observation_space, self.action_space = wrapped.observation_space, wrapped.action_space
         self.spec, self.render_mode = wrapped.spec, wrapped.render_mode
         self.task_groups, self.observation_weights = inner.task_groups, inner.observation_weights
+        self.observation_board = inner.observation_board if self._sees_the_same() else None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """See the base."""

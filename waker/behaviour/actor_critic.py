@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from waker.config import BehaviourConfig, ModelConfig
+from waker.model.cell_nets import Network
 from waker.model.distributions import (
     categorical_entropy,
     log_probabilities,
@@ -18,8 +20,10 @@ from waker.model.distributions import (
     truncated_normal_log_prob,
     truncated_normal_sample,
 )
+from waker.model.egocentric import Where, policy_network
+from waker.model.features import Features
 from waker.model.heads import ScalarStack
-from waker.model.nets import StackedMLP
+from waker.model.nets import StackShape
 from waker.spaces import ActionSpec
 
 
@@ -32,6 +36,7 @@ class ActorCriticStack(nn.Module):
     Args:
         names: one a member; tasks' names, and/or :data:`EXPLORER`.
         uniform: members that act uniformly at random and learn nothing.
+        where: on a board, the cell they look from; None = they see it as it lies.
         view: what actors and critics see of a feature, (..., F) → (..., feature_dim); None = the feature itself. Its
             weights are not the policies' own.
     """
@@ -39,11 +44,12 @@ class ActorCriticStack(nn.Module):
     def __init__(
         self,
         names: Sequence[str],
-        feature_dim: int,
+        features: Features,
         action: ActionSpec,
         config: BehaviourConfig,
         model: ModelConfig,
         uniform: Sequence[str] = (),
+        where: Where | None = None,
         view: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
@@ -52,9 +58,10 @@ class ActorCriticStack(nn.Module):
         self.action_dim, self.discrete = action.dim, action.discrete
         self.unimix, self.min_scale = config.actor_unimix, config.min_scale
         outputs = action.dim if action.discrete else 2 * action.dim
-        self.actor = StackedMLP(self.members, feature_dim, config.actor_units, outputs, model.act, model.norm)
-        self.critic = self._critic(feature_dim, config, model)
-        self.slow = self._critic(feature_dim, config, model)
+        build = functools.partial(policy_network, where=where)
+        self.actor = build(features, StackShape(self.members, config.actor_units, outputs, model.act, model.norm))
+        self.critic = self._critic(features, config, model, build)
+        self.slow = self._critic(features, config, model, build)
         self.slow.load_state_dict(self.critic.state_dict())
         self.slow.requires_grad_(False)
         self.any_uniform = bool(uniform)
@@ -62,10 +69,10 @@ class ActorCriticStack(nn.Module):
         self.register_buffer("learns", learns, persistent=False)
         self.learns: Tensor
 
-    def _critic(self, feature_dim: int, config: BehaviourConfig, model: ModelConfig) -> ScalarStack:
+    def _critic(self, features: Features, config: BehaviourConfig, model: ModelConfig, build: Network) -> ScalarStack:
         return ScalarStack(
             self.members,
-            feature_dim,
+            features,
             config.critic_units,
             model.act,
             model.norm,
@@ -73,6 +80,7 @@ class ActorCriticStack(nn.Module):
             model.bins,
             model.bins_limit,
             model.zero_heads,
+            build,
         )
 
     def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:

@@ -24,10 +24,12 @@ from waker.compiled import prepared
 from waker.config import Config
 from waker.graphs import Recorder
 from waker.learner import Player
-from waker.model.heads import ScalarStack
+from waker.model.egocentric import Where
+from waker.model.features import Features
+from waker.model.heads import ScalarStack, reward_heads
 from waker.model.optim import Adam
 from waker.model.rssm import State
-from waker.model.world_model import WorldModel, reward_heads
+from waker.model.world_model import WorldModel
 from waker.precision import Precision
 from waker.spaces import ActionSpec, EnvSpec
 
@@ -56,15 +58,16 @@ class TaskAdapter:
         costs: Costs | None = None,
     ) -> None:
         self.model, self.config, self.tasks = model, config, tasks
-        features = model.rssm.feature_dim
+        features = model.rssm.features
         device = next(model.parameters()).device
         self.precision = Precision(config.train.precision, device)
         self.heads = reward_heads(len(tasks), features, config.model).to(device)
         _copy_members(model.rewards, spec.tasks, self.heads, tasks)
         ahead = looks_ahead(config, spec.action)
-        decodes = ahead and config.adapt.sees == "decoded" and model.decoder.seen_dim > 0
+        # A board is seen from where the agent stands, which its decoded keys laid side by side do not let one do.
+        decodes = ahead and config.adapt.sees == "decoded" and model.decoder.seen_dim > 0 and model.where is None
         size, view = (model.decoder.seen_dim, model.decoder.seen) if decodes else (features, None)
-        self.learner = task_learner(tasks, size, spec.action, config, device, self.precision, view)
+        self.learner = task_learner(tasks, size, spec.action, config, device, self.precision, view, model.where)
         self.starts = config.adapt.starts if ahead else config.behaviour.starts
         self.heads_optimizer = Adam(self.heads.parameters(), config.model.optimizer, len(tasks))
         self.updates = 0
@@ -149,24 +152,26 @@ class TaskAdapter:
 
 def task_learner(
     tasks: tuple[str, ...],
-    features: int,
+    features: Features,
     action: ActionSpec,
     config: Config,
     device: torch.device,
     precision: Precision | None = None,
     view: Callable[[Tensor], Tensor] | None = None,
+    where: Where | None = None,
 ) -> PolicyLearner:
     """Fresh policies for the tasks, and what they learn by: ``adapt.method``, or rollouts where actions are continuous.
 
     Args:
         features: size of what actors and critics see.
         view: what that is of a latent feature; None = all of it. For a lookahead alone.
+        where: on a board, the cell they look from; None = they see it as it lies.
     """
     if not looks_ahead(config, action):
-        policies = ActorCriticStack(tasks, features, action, config.behaviour, config.model).to(device)
+        policies = ActorCriticStack(tasks, features, action, config.behaviour, config.model, where=where).to(device)
         return PolicyLearner(policies, config.behaviour, precision)
     behaviour = lookahead_behaviour(config.behaviour, config.adapt)
-    policies = ActorCriticStack(tasks, features, action, behaviour, config.model, view=view).to(device)
+    policies = ActorCriticStack(tasks, features, action, behaviour, config.model, view=view, where=where).to(device)
     return LookaheadLearner(policies, behaviour, config.adapt, precision)
 
 

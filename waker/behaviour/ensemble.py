@@ -7,8 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from waker.behaviour.targets import LatentTarget, ObservationTarget, RegressionTarget, Target
+from waker.behaviour.targets import LatentTarget, ObservationTarget, RegressionTarget, Target, cell_target
 from waker.config import ExplorerConfig
+from waker.model.cell_nets import CellPredictors
+from waker.model.features import CellLayout
 from waker.model.nets import StackedMLP
 from waker.model.rssm import Posterior
 from waker.model.world_model import WorldModel
@@ -40,12 +42,20 @@ class Ensemble(nn.Module):
         super().__init__()
         self.config = config
         self.target = make_target(model, config.target)
-        inputs = model.rssm.feature_dim + action_dim
-        self.net = StackedMLP(config.heads, inputs, config.units, self.target.dim, model.config.act, model.config.norm)
+        features, how = model.rssm.features, (model.config.act, model.config.norm)
+        self.net: nn.Module
+        if isinstance(features, CellLayout):
+            each, self.from_cells = cell_target(model, config.target, features)
+            self.net = CellPredictors(config.heads, features, action_dim, config.units, each, *how)
+        else:
+            self.net = StackedMLP(config.heads, features + action_dim, config.units, self.target.dim, *how)
 
     def predict(self, feature: Tensor, action: Tensor) -> Tensor:
         """(n, F), (n, A) → (E, n, target)."""
-        return self.net(torch.cat([feature, action], -1).unsqueeze(0))
+        if isinstance(self.net, CellPredictors):
+            return self.from_cells(self.net(feature, action))
+        prediction: Tensor = self.net(torch.cat([feature, action], -1).unsqueeze(0))
+        return prediction
 
     def predict_steps(self, posterior: Posterior, batch: Mapping[str, Tensor]) -> Tensor:
         """Predictions of steps 1 … T−1 of a batch from those before, (E, B·(T−1), target); none reaches the model."""

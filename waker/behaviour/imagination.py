@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from waker.behaviour.actor_critic import ActorCriticStack
-from waker.model.rssm import RSSM, State
+from waker.model.rssm import Dynamics, State
 
 
 class Trajectory(NamedTuple):
@@ -27,7 +27,7 @@ class Trajectory(NamedTuple):
     policy: Tensor
 
 
-def imagine(rssm: RSSM, policies: ActorCriticStack, start: State, horizon: int, mode: bool = False) -> Trajectory:
+def imagine(rssm: Dynamics, policies: ActorCriticStack, start: State, horizon: int, mode: bool = False) -> Trajectory:
     """Let every policy act in the model for ``horizon`` steps from the same start states.
 
     Args:

@@ -6,15 +6,17 @@ the spread of several predictions; it knows nothing of the networks that make th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from waker.model.cell_observations import board_outputs
 from waker.model.distributions import gaussian_nll, log_softmax, symlog
-from waker.model.rssm import RSSM, Posterior
+from waker.model.features import CellLayout
+from waker.model.rssm import Dynamics, Posterior
 from waker.model.world_model import WorldModel
 
 LEAST_DEVIATION = 1e-8
@@ -37,6 +39,25 @@ class Target(Protocol):
         """How far predictions (E, n, dim) lie apart, (n,)."""
 
 
+def cell_target(model: WorldModel, name: str, layout: CellLayout) -> tuple[int, Callable[[Tensor], Tensor]]:
+    """What members predict in each cell of a board: how many numbers, and how they become a prediction.
+
+    Returns:
+        The numbers c, and a function (..., P, c) → (..., dim) of the target called ``name``.
+    """
+    if name == "observation":
+        outputs, names = board_outputs(model.keys, model.board), [key.name for key in model.keys]
+
+        def by_key(cells: Tensor) -> Tensor:
+            logits = outputs.by_key(cells)
+            return torch.cat([logits[name] for name in names], -1)
+
+        return outputs.each, by_key
+    if name == "feature":
+        return layout.channels, layout.flat
+    return layout.stoch if name == "latent" else layout.deter, lambda cells: cells.flatten(-2)
+
+
 def next_states(x: Tensor) -> Tensor:
     """What was reached: steps 1 … T−1 of (B, T, ...) as (B·(T−1), ...), without gradient."""
     return x[:, 1:].detach().flatten(0, 1)
@@ -48,7 +69,7 @@ class RegressionTarget:
     Spread: the population standard deviation over members, averaged over dimensions.
     """
 
-    def __init__(self, rssm: RSSM, whole: bool) -> None:
+    def __init__(self, rssm: Dynamics, whole: bool) -> None:
         self.whole = whole
         self.dim = rssm.feature_dim if whole else rssm.deter_dim
 
@@ -68,7 +89,7 @@ class LatentTarget:
     Spread: the Jensen–Shannon divergence of the members' categoricals in nats, averaged over latents.
     """
 
-    def __init__(self, rssm: RSSM) -> None:
+    def __init__(self, rssm: Dynamics) -> None:
         self.shape, self.dim = (rssm.latents, rssm.classes), rssm.stoch_dim
 
     def nll(self, prediction: Tensor, posterior: Posterior, batch: Mapping[str, Tensor]) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from waker.model.categorical_keys import CategoricalLayout
-from waker.model.rssm import RSSM, Posterior, State
+from waker.model.rssm import Dynamics, Posterior, State
 from waker.spaces import ObservationKey
 from waker_envs.predictions import is_joint
 
@@ -38,7 +38,7 @@ class Model(Protocol):
     """What of :class:`waker.model.world_model.WorldModel` a measurement uses; tests put exact models in its place."""
 
     @property
-    def rssm(self) -> RSSM: ...
+    def rssm(self) -> Dynamics: ...
 
     @property
     def decoder(self) -> PredictionDecoder: ...

@@ -63,27 +63,17 @@ class ImageDecoder(nn.Module):
         return spread.unflatten(1, (side, side, out)).permute(0, 3, 1, 2)  # n (k k o) -> n o k k
 
 
-class Decoder(nn.Module):
-    """One output per observation key; ``nll`` is the reconstruction loss of each."""
+class Reconstruction(nn.Module):
+    """What every decoder does with its outputs: likelihoods, and observations in their own terms.
 
-    def __init__(self, keys: tuple[ObservationKey, ...], config: ModelConfig, feature_dim: int) -> None:
+    A subclass makes the outputs, one for each key: an image's or vector's mean in the model's scale, (…, *shape), or
+    flat logits.
+    """
+
+    def __init__(self, keys: tuple[ObservationKey, ...], config: ModelConfig) -> None:
         super().__init__()
         self.keys, self.symlog = keys, config.symlog
-        flat = [k for k in keys if k.kind != "image"]
-        self.images = nn.ModuleDict({k.name: ImageDecoder(k, config, feature_dim) for k in keys if k.kind == "image"})
         self.layouts = nn.ModuleDict({k.name: CategoricalLayout(k.classes) for k in keys if k.kind == "categorical"})
-        self.mlp = MLP(feature_dim, config.decoder_units, None, config.act, config.norm) if flat else None
-        hidden = self.mlp.out_features if self.mlp is not None else 0
-        self.outs = nn.ModuleDict({k.name: Linear(hidden, k.size) for k in flat})
-
-    def forward(self, feature: Tensor) -> dict[str, Tensor]:
-        """Per key, for features (…, F): image or vector mean in the model's scale, (…, *shape), or flat logits."""
-        lead = feature.shape[:-1]
-        decoded = {name: decoder(feature.flatten(0, -2)).unflatten(0, lead) for name, decoder in self.images.items()}
-        if self.mlp is not None:
-            hidden = self.mlp(feature)
-            decoded |= {name: float32(out(hidden)) for name, out in self.outs.items()}
-        return decoded
 
     @property
     def seen_dim(self) -> int:
@@ -93,12 +83,14 @@ class Decoder(nn.Module):
 
     def seen(self, feature: Tensor) -> Tensor:
         """What features (…, F) look like, (…, D): probabilities of categories and vectors, without pictures."""
-        assert self.mlp is not None
-        hidden, parts = self.mlp(feature), []
-        for name, out in self.outs.items():
-            x = float32(out(hidden))
+        parts = []
+        for name, x in self.without_pictures(feature).items():
             parts.append(self.layout(name).log_probabilities(x).exp().flatten(-2) if name in self.layouts else x)
         return torch.cat(parts, -1)
+
+    def without_pictures(self, feature: Tensor) -> dict[str, Tensor]:
+        """The outputs of all keys that are no pictures, for features (…, F)."""
+        raise NotImplementedError
 
     def nll(self, decoded: Mapping[str, Tensor], observation: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """−log likelihood of each key, summed over its event dimensions and not weighted: (…)."""
@@ -135,6 +127,30 @@ class Decoder(nn.Module):
             else:
                 result[key.name] = symexp(out) if self.symlog else out
         return result
+
+
+class Decoder(Reconstruction):
+    """One output per observation key; ``nll`` is the reconstruction loss of each."""
+
+    def __init__(self, keys: tuple[ObservationKey, ...], config: ModelConfig, feature_dim: int) -> None:
+        super().__init__(keys, config)
+        flat = [k for k in keys if k.kind != "image"]
+        self.images = nn.ModuleDict({k.name: ImageDecoder(k, config, feature_dim) for k in keys if k.kind == "image"})
+        self.mlp = MLP(feature_dim, config.decoder_units, None, config.act, config.norm) if flat else None
+        hidden = self.mlp.out_features if self.mlp is not None else 0
+        self.outs = nn.ModuleDict({k.name: Linear(hidden, k.size) for k in flat})
+
+    def forward(self, feature: Tensor) -> dict[str, Tensor]:
+        """Per key, for features (…, F): image or vector mean in the model's scale, (…, *shape), or flat logits."""
+        lead = feature.shape[:-1]
+        decoded = {name: decoder(feature.flatten(0, -2)).unflatten(0, lead) for name, decoder in self.images.items()}
+        return decoded | (self.without_pictures(feature) if self.mlp is not None else {})
+
+    def without_pictures(self, feature: Tensor) -> dict[str, Tensor]:
+        """See :meth:`Reconstruction.without_pictures`."""
+        assert self.mlp is not None
+        hidden = self.mlp(feature)
+        return {name: float32(out(hidden)) for name, out in self.outs.items()}
 
 
 def weighted(losses: Mapping[str, Tensor], keys: tuple[ObservationKey, ...]) -> Tensor:

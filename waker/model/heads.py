@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from waker.config import ModelConfig
+from waker.model.cell_nets import Network, SummedCells, summed_network
 from waker.model.distributions import (
     gaussian_nll,
     paired_twohot_mean,
@@ -13,19 +15,24 @@ from waker.model.distributions import (
     twohot_nll,
     unpaired,
 )
-from waker.model.nets import PairedLinear, StackedLinear, StackedMLP
+from waker.model.egocentric import policy_network
+from waker.model.features import CellLayout, Features
+from waker.model.nets import MLP, PairedLinear, StackedLinear, StackShape
 
 
 class ScalarStack(nn.Module):
     """M scalar regressors as one stack: unit-variance Gaussians or two-hot over symexp bins.
 
     Serves reward heads (M = K tasks) and critics (M = K task policies and the explorer).
+
+    Args:
+        build: makes the networks; see :func:`summed_network` and :func:`policy_network`.
     """
 
     def __init__(
         self,
         members: int,
-        inputs: int,
+        features: Features,
         units: tuple[int, ...],
         act: str,
         norm: str,
@@ -33,11 +40,13 @@ class ScalarStack(nn.Module):
         bins: int,
         limit: float,
         zero: bool,
+        build: Network = policy_network,
     ) -> None:
         super().__init__()
         self.twohot = kind == "twohot"
         last = PairedLinear if self.twohot else StackedLinear
-        self.net = StackedMLP(members, inputs, units, bins if self.twohot else 1, act, norm, zero, last)
+        outputs = bins if self.twohot else 1
+        self.net = build(features, StackShape(members, units, outputs, act, norm, zero, last))
         self.register_buffer("bins", symexp_bins(bins, limit), persistent=False)
         self.bins: Tensor
 
@@ -72,3 +81,29 @@ class ScalarStack(nn.Module):
 def bernoulli_nll(logit: Tensor, target: Tensor) -> Tensor:
     """−log likelihood of 0/1 targets, element by element."""
     return F.binary_cross_entropy_with_logits(logit, target, reduction="none")
+
+
+def reward_heads(tasks: int, features: Features, config: ModelConfig) -> ScalarStack:
+    """A stack of ``tasks`` reward heads."""
+    c = config
+    sizes = (c.bins, c.bins_limit, c.zero_heads)
+    return ScalarStack(tasks, features, c.head_units, c.act, c.norm, c.reward, *sizes, summed_network)
+
+
+class ContinueCells(nn.Module):
+    """The continue head on a board: (..., F) → logits (..., 1)."""
+
+    def __init__(self, layout: CellLayout, units: tuple[int, ...], act: str, norm: str) -> None:
+        super().__init__()
+        self.net = SummedCells(layout, StackShape(1, units, 1, act, norm))
+
+    def forward(self, feature: Tensor) -> Tensor:
+        return self.net(feature.flatten(0, -2).unsqueeze(0)).view(*feature.shape[:-1], 1)
+
+
+def continue_head(features: Features, config: ModelConfig) -> nn.Module:
+    """Logits (..., 1) of the episode's going on after the state (..., F)."""
+    c = config
+    if isinstance(features, CellLayout):
+        return ContinueCells(features, c.continue_units, c.act, c.norm)
+    return MLP(features, c.continue_units, 1, c.act, c.norm)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -239,3 +239,19 @@ class StackedMLP(nn.Module):
                     y = self.act(norms[i](y, m))
             results.append(y)
         return float32(torch.stack(results))
+
+
+class StackShape(NamedTuple):
+    """M networks of one shape, whatever they look at; see :class:`StackedMLP`."""
+
+    members: int
+    units: Sequence[int]
+    out: int
+    act: str
+    norm: str
+    zero: bool = False
+    last: type[StackedLinear] = StackedLinear
+
+    def mlp(self, inputs: int) -> StackedMLP:
+        """As MLPs on so many inputs."""
+        return StackedMLP(self.members, inputs, *self[1:])

@@ -13,12 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from waker.config import ModelConfig
-from waker.model.decoder import Decoder, weighted
+from waker.model.cell_observations import CellDecoder, CellEncoder, board_of
+from waker.model.cell_rssm import CellRSSM
+from waker.model.decoder import Decoder, Reconstruction, weighted
 from waker.model.distributions import categorical_entropy, categorical_kl
+from waker.model.egocentric import Where
 from waker.model.encoder import Encoder
-from waker.model.heads import ScalarStack, bernoulli_nll
-from waker.model.nets import MLP
-from waker.model.rssm import RSSM, Posterior, State
+from waker.model.heads import bernoulli_nll, continue_head, reward_heads
+from waker.model.rssm import RSSM, Dynamics, Posterior, State
 from waker.names import loss_metric
 from waker.spaces import EnvSpec
 
@@ -37,17 +39,31 @@ class WorldModel(nn.Module):
     def __init__(self, spec: EnvSpec, config: ModelConfig) -> None:
         super().__init__()
         self.config, self.keys = config, spec.observation
-        self.encoder = Encoder(spec.observation, config)
-        self.rssm = RSSM(config, self.encoder.out_features, spec.action.dim)
-        features = self.rssm.feature_dim
-        self.decoder = Decoder(spec.observation, config, features)
-        self.rewards = reward_heads(len(spec.tasks), features, config)
-        has_continue = config.continue_scale > 0
-        self.continues = MLP(features, config.continue_units, 1, config.act, config.norm) if has_continue else None
+        self.encoder: Encoder | CellEncoder
+        self.rssm: Dynamics
+        self.decoder: Reconstruction
+        if config.latent == "cells":
+            self.board = board = board_of(spec)
+            self.encoder = CellEncoder(self.keys, config, board)
+            self.rssm = CellRSSM(config, self.encoder.out_features, spec.action.dim, board)
+            self.decoder = CellDecoder(self.keys, config, self.rssm.layout, board)
+        else:
+            self.encoder = Encoder(self.keys, config)
+            self.rssm = RSSM(config, self.encoder.out_features, spec.action.dim)
+            self.decoder = Decoder(self.keys, config, self.rssm.feature_dim)
+        self.rewards = reward_heads(len(spec.tasks), self.rssm.features, config)
+        self.continues = continue_head(self.rssm.features, config) if config.continue_scale > 0 else None
 
     def observe(self, batch: Mapping[str, Tensor], mode: bool = False) -> Posterior:
         """The posterior over a batch of sequences, (B, T, ...)."""
         return self.rssm.observe(self.encoder(batch), batch["action"], batch["is_first"], mode)
+
+    @property
+    def where(self) -> Where | None:
+        """The cell of the board that policies look from; None where the state is a vector, or nothing stands there."""
+        if not isinstance(self.decoder, CellDecoder) or not self.decoder.outputs.board.places:
+            return None
+        return self.decoder.where
 
     def continue_probability(self, feature: Tensor) -> Tensor:
         """P(the episode goes on after this state), (...); ones where there is no continue head."""
@@ -60,7 +76,8 @@ class WorldModel(nn.Module):
         posterior = self.observe(batch, mode)
         feature = posterior.state.feature  # (B, T, F)
         reconstruction = self.decoder.nll(self.decoder(feature), batch)
-        kl_loss, kl = kl_losses(posterior.posterior, posterior.prior, self.config)
+        first = None if self.config.kl_first else batch["is_first"]
+        kl_loss, kl = kl_losses(posterior.posterior, posterior.prior, self.config, first)
         reward = self.reward_loss(feature, batch["task_rewards"])
         loss = weighted(reconstruction, self.keys) + self.config.kl_scale * kl_loss + reward.sum()
         metrics = {loss_metric(name): value.detach().mean() for name, value in reconstruction.items()}
@@ -89,13 +106,9 @@ class WorldModel(nn.Module):
         return self.rewards.nll(self.rewards(flat), target).mean(-1)
 
 
-def reward_heads(tasks: int, features: int, config: ModelConfig) -> ScalarStack:
-    """A stack of ``tasks`` reward heads on features of size ``features``."""
-    c = config
-    return ScalarStack(tasks, features, c.head_units, c.act, c.norm, c.reward, c.bins, c.bins_limit, c.zero_heads)
-
-
-def kl_losses(posterior: Tensor, prior: Tensor, config: ModelConfig) -> tuple[Tensor, Tensor]:
+def kl_losses(
+    posterior: Tensor, prior: Tensor, config: ModelConfig, left_out: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """The KL loss, and the plain KL(posterior ‖ prior) in nats.
 
     ``mix`` (authors): the batch mean of each side is clamped at the free nats, then the two are mixed.
@@ -103,9 +116,13 @@ def kl_losses(posterior: Tensor, prior: Tensor, config: ModelConfig) -> tuple[Te
 
     Args:
         posterior, prior: log probabilities (B, T, S, C).
+        left_out: (B, T) bool, states whose KL counts as 0; None = none.
     """
     dyn = categorical_kl(posterior.detach(), prior).sum(-1)  # (B, T): trains the prior
     rep = categorical_kl(posterior, prior.detach()).sum(-1)  # (B, T): trains the posterior
+    if left_out is not None:
+        counted = (~left_out).to(dyn.dtype)
+        dyn, rep = dyn * counted, rep * counted
     if config.kl_balance == "mix":
         sides = [dyn.mean().clamp_min(config.free_nats), rep.mean().clamp_min(config.free_nats)]
     else:

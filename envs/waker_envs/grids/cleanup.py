@@ -11,7 +11,7 @@ from gymnasium.utils import seeding
 from minigrid.core.world_object import Box, Floor, Wall, WorldObj
 from numpy.typing import ArrayLike, NDArray
 
-from waker_envs.api import ParametricEnv, Theta, Transition, UnknownTaskError
+from waker_envs.api import Board, ParametricEnv, Theta, Transition, UnknownTaskError
 from waker_envs.checked import check_choice, checked_count, checked_index
 from waker_envs.cleanup.arena import ARENAS, cleanup_theta_space
 from waker_envs.grids.cleanup_exact import Room, Solution, solve
@@ -137,6 +137,7 @@ class GridCleanUp(ParametricEnv):
                 blocks=spaces.MultiDiscrete(list(_BLOCKS)),
                 cells=spaces.MultiDiscrete(list(_CELLS)),
             )
+            self.observation_board = Board(_FRAME, _FRAME, ("blocks", "cells"), ("agent",))
 
     def begin(self, theta: Theta) -> Any:
         start = _start(theta, self.np_random)

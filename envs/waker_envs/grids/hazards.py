@@ -13,7 +13,7 @@ from gymnasium.utils import seeding
 from minigrid.core.world_object import Floor, Goal, Lava, Wall
 from numpy.typing import ArrayLike, NDArray
 
-from waker_envs.api import ParametricEnv, Theta, Transition, UnknownTaskError
+from waker_envs.api import Board, ParametricEnv, Theta, Transition, UnknownTaskError
 from waker_envs.checked import check_choice, checked_index
 from waker_envs.grids.hazards_exact import action_values, forward, room_table
 from waker_envs.grids.hazards_theta import Layouts, hazard_space, layout_counts, nearest, sides
@@ -154,6 +154,7 @@ class GridHazards(ParametricEnv):
                 agent=spaces.MultiDiscrete([self.frame, self.frame]),
                 cells=spaces.MultiDiscrete([self.n_classes] * self.frame**2),
             )
+            self.observation_board = Board(self.frame, self.frame, ("cells",), ("agent",))
 
     @property
     def cell_names(self) -> tuple[str, ...]:
