@@ -146,5 +146,5 @@ def test_the_grids_name_their_boards(env: str) -> None:
     spec = Family.of(replace(board_config(), env=env)).spec
     assert spec.board is not None
     assert (spec.board.rows, spec.board.columns) == ((7, 7) if "CleanUp" in env else (5, 5))
-    assert WorldModel(spec, board_config().model).rssm.deter_dim == spec.board.size * (5 + 6 + spec.action.dim)
+    assert WorldModel(spec, board_config().model).rssm.deter_dim == spec.board.size * 5
     assert BOARD.size == 12

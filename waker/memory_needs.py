@@ -119,11 +119,10 @@ def training(config: Config, spec: EnvSpec) -> list[Need]:
 
 
 def _state(config: Config, spec: EnvSpec) -> int:
-    """Numbers of a latent state; where the grid is kept, of every cell, with its latents before and the action."""
-    deter, stoch = config.model.deter, config.model.stoch * config.model.classes
-    if config.model.latent == "cells" and spec.board is not None:
-        return spec.board.size * (deter + 2 * stoch + spec.action.dim)
-    return deter + stoch
+    """Numbers of a latent state: of every cell, where the grid is kept."""
+    model = config.model
+    cells = spec.board.size if model.latent == "cells" and spec.board is not None else 1
+    return cells * (model.deter + model.stoch * model.classes)
 
 
 def hosting(config: Config) -> list[Need]:

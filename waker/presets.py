@@ -186,7 +186,6 @@ def grid() -> Config:
         behaviour=replace(base.behaviour, actor_units=(8, 128), critic_units=(8, 128)),
         explorer=replace(base.explorer, name="random", units=(16, 16)),
         train=replace(base.train, steps=100_000, train_every=55.0),
-        adapt=replace(base.adapt, sees="feature"),
     )
 
 

@@ -72,11 +72,9 @@ def test_policies_look_from_where_the_agent_stands() -> None:
     assert isinstance(model.decoder, CellDecoder)
     assert model.decoder.places is not None
     assert model.where is not None
-    layout = model.rssm.features
-    assert isinstance(layout, CellLayout)
-    cells = 0.1 * torch.randn(12, 12, layout.channels)
+    cells = 0.1 * torch.randn(12, 12, 11)
     cells[range(12), range(12)] += 100.0 * model.decoder.places.weight[0].detach()  # in row i the agent is in cell i
-    feature = layout.flat(cells)
+    feature = LAYOUT.flat(cells)
     decoded = model.decoder(feature)["agent"]
     assert torch.equal(model.where(feature), torch.arange(12))
     assert torch.equal(4 * decoded[:, :3].argmax(-1) + decoded[:, 3:].argmax(-1), torch.arange(12))

@@ -4,11 +4,8 @@ A global latent must learn what a pushed block does anew for every place and eve
 transition is a convolutional GRU (Shi et al. 2015, arXiv 1506.04214) whose candidate sees two cells far, prior and
 posterior are computed cell by cell, and what is learned in one cell holds in all.
 
-A cell's deterministic state is the GRU's, and beside it, word for word, what the cell's latents were before and the
-action that led here: rewards are paid for what moved, and to which side, and nothing else makes the GRU keep that.
-
-Shapes: P cells, each with S latents of C classes and D + S·C + A deterministic numbers; all flat outside of this file,
-cell by cell, so that whoever rolls, credits or saves states need not know.
+Shapes: P cells, each with S latents of C classes and D deterministic numbers; all flat outside of this file, cell by
+cell, so that whoever rolls, credits or saves states need not know.
 """
 
 from __future__ import annotations
@@ -32,10 +29,9 @@ class CellRSSM(Dynamics):
 
     def __init__(self, config: ModelConfig, embed_dim: int, action_dim: int, board: Board) -> None:
         cells = board.size
+        super().__init__(cells * config.stoch, config.classes, cells * config.deter, config)
         stoch, deter, hidden = config.stoch * config.classes, config.deter, config.hidden
-        layout = CellLayout(board.rows, board.columns, stoch, deter + stoch + action_dim)
-        super().__init__(cells * config.stoch, config.classes, cells * layout.deter, config)
-        self.memory = deter  # the GRU's part of a cell's deterministic state
+        layout = CellLayout(board.rows, board.columns, stoch, deter)
         self.layout = self.features = layout
         self.act = ACTIVATIONS[config.act]
         self.near, self.near_norm = CellConvolution(1, layout, stoch + deter, hidden), Norm(config.norm, (hidden,))
@@ -50,7 +46,7 @@ class CellRSSM(Dynamics):
 
     def prior(self, deter: Tensor) -> Tensor:
         """See :meth:`Dynamics.prior`."""
-        return self._latents(self.img_dist(self.act(self.img_out_norm(self.img_out(self._remembered(deter))))))
+        return self._latents(self.img_dist(self.act(self.img_out_norm(self.img_out(self._cells(deter))))))
 
     def entry_weights(self) -> tuple[Tensor, ...]:
         """None: no layer sees state and action side by side."""
@@ -58,11 +54,11 @@ class CellRSSM(Dynamics):
 
     def judge_weights(self) -> tuple[Tensor, ...]:
         """Columns of the posterior's layer: for deter, for the embedding."""
-        return columns_of(self.obs_out, self.memory)
+        return columns_of(self.obs_out, self.layout.deter)
 
     def entering(self, action: Tensor, weights: tuple[Tensor, ...]) -> Tensor:
-        """The action's shift and gate of the first layer, and itself, (..., 2·hidden + A): the same in every cell."""
-        return torch.cat([self.action_in(action), self.action_gate(action), action], -1)
+        """The action's shift and gate of the first layer, (..., 2·hidden): the same in every cell."""
+        return torch.cat([self.action_in(action), self.action_gate(action)], -1)
 
     def embedded(self, embed: Tensor, weights: tuple[Tensor, ...]) -> Tensor:
         """The embedding's part of the posterior's layer, (..., P, hidden)."""
@@ -70,25 +66,20 @@ class CellRSSM(Dynamics):
 
     def advance(self, state: State, entering: Tensor, weights: tuple[Tensor, ...]) -> Tensor:
         """See :meth:`Dynamics.advance`."""
-        lead, stoch, hidden = state.deter.shape[:-1], self.layout.stoch, self.action_in.out_features
-        cells = self.layout.cells(state.feature.flatten(0, -2))[..., : stoch + self.memory]  # (n, P, S·C + D)
-        before, memory = cells.split([stoch, self.memory], -1)
-        of_action = entering.flatten(0, -2).unsqueeze(1)
-        shift, gate, action = of_action.split([hidden, hidden, of_action.shape[-1] - 2 * hidden], -1)
+        lead = state.deter.shape[:-1]
+        cells = self.layout.cells(state.feature.flatten(0, -2))  # (n, P, S·C + D)
+        shift, gate = entering.flatten(0, -2).unsqueeze(1).chunk(2, -1)  # each (n, 1, hidden)
         near = self.near(cells.unsqueeze(0)).squeeze(0)
         x = self.act(self.near_norm(near + shift) * (1.0 + gate))
         x = self.act(self.far_norm(self.far(x.unsqueeze(0)).squeeze(0)))
-        gates = self.gru_norm(float32(self.gru(torch.cat([x, memory], -1))))
-        taken = action.expand(-1, self.layout.size, -1)
-        return torch.cat([self.gated(gates, memory), before, taken], -1).flatten(1).unflatten(0, lead)
+        deter = cells[..., self.layout.stoch :]
+        gates = self.gru_norm(float32(self.gru(torch.cat([x, deter], -1))))
+        return self.gated(gates, deter).flatten(1).unflatten(0, lead)
 
     def judge(self, deter: Tensor, embedded: Tensor, weights: tuple[Tensor, ...]) -> Tensor:
         """See :meth:`Dynamics.judge`."""
-        x = products.linear(self._remembered(deter), weights[0]) + embedded
+        x = products.linear(self._cells(deter), weights[0]) + embedded
         return self._latents(self.obs_dist(self.act(self.obs_out_norm(x))))
-
-    def _remembered(self, deter: Tensor) -> Tensor:
-        return self._cells(deter)[..., : self.memory]
 
     def _cells(self, flat: Tensor) -> Tensor:
         return flat.unflatten(-1, (self.layout.size, -1))  # ... (p c) -> ... p c
