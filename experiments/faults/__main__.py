@@ -21,7 +21,9 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch: children share the machine
 import argparse
 import functools
 import multiprocessing
+import re
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -34,7 +36,8 @@ from experiments.faults import bad_envs, command_lines, damaged_runs, finished, 
 from experiments.faults.rows import Rows, summary
 from waker.rundir import git_commit
 
-RESULTS = Path(__file__).parents[2] / "results" / "faults"
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "results" / "faults"
 RunCase = Callable[[int, int, Path, Path], dict[str, Any]]
 PARTS: dict[str, tuple[RunCase, int]] = {
     "fuzz": (command_lines.run_case, 500),
@@ -84,6 +87,20 @@ def _numbered(run_case: RunCase, seed: int, base: Path, work: Path, case: int) -
     return case, run_case(case, seed, base, work)
 
 
+def without_places(text: str, folder: Path) -> str:
+    """Text without the places that differ from machine to machine: of the cases, all in ``folder``, and of the code."""
+    here = re.sub(rf"{re.escape(str(folder))}/(work/[a-z]+-\d+(/up)?/here|base)/?", "", text)
+    return here.replace(f"{ROOT}/", "")
+
+
+def code_commit() -> str:
+    """The commit of the code; results that were written meanwhile are no change of it."""
+    command = ["git", "status", "--porcelain", "--", ".", ":(exclude)results"]
+    commit = git_commit() or "unknown"
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return commit.removesuffix("+changes") if done.returncode == 0 and not done.stdout.strip() else commit
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the parts asked for; 1 if there is a fault."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -94,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args(argv)
-    commit = git_commit() or "unknown"
+    commit = code_commit()
     warm.warm_up()
     _stop_as_usual()
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
@@ -117,13 +134,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             prepare(part, left, base)
             began = time.monotonic()
             for done, (case, row) in enumerate(results(run_case, left, args.seed, base, work, args.jobs), 1):
+                row["told"] = without_places(row["told"], Path(folder))
                 rows.add({"case": case, **row})
                 mark = "FAULT" if row["fault"] else "ok"
                 print(f"{part} {done}/{len(left)} case {case} {mark}: {row['kind']}: {row['verdict']}", flush=True)
                 if row["fault"]:
                     print(f"    {row['command']}\n    {row['told']}", flush=True)
             print(f"{part}: {len(rows.rows)} cases, {len(rows.faults)} faults, {time.monotonic() - began:.0f} s")
-    every = {name: Rows(args.out / f"{name}.csv", commit, args.seed) for name in PARTS}
+    every = {name: Rows.newest(args.out / f"{name}.csv") for name in PARTS}
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "README.md").write_text(summary({n: r for n, r in every.items() if r.rows}), encoding="utf-8")
     return int(any(every[name].faults for name in args.part))

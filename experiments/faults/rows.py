@@ -34,6 +34,16 @@ class Rows:
                         self.dropped += 1
         self._clean = self.dropped == 0
 
+    @classmethod
+    def newest(cls, path: Path) -> Rows:
+        """The rows of the commit and seed of the last one written."""
+        commit, seed = "", 0
+        if path.is_file():
+            with path.open(newline="", encoding="utf-8") as file:
+                for row in csv.DictReader(file):
+                    commit, seed = row["commit"], int(row["seed"])
+        return cls(path, commit, seed)
+
     @property
     def cases(self) -> set[int]:
         """The cases that have a row."""
@@ -76,13 +86,16 @@ def summary(parts: Mapping[str, Rows]) -> str:
         "",
         "Made by `python -m experiments.faults`, which says what each part does. Rows are in `<part>.csv`.",
         "",
-        "| part | cases | faults | verdicts |",
-        "| --- | --- | --- | --- |",
+        "| part | commit | cases | faults | verdicts |",
+        "| --- | --- | --- | --- | --- |",
     ]
     for name, rows in parts.items():
         counts = Counter(row["verdict"] for row in rows.rows)
         told = ", ".join(f"{verdict} {count}" for verdict, count in counts.most_common())
-        lines.append(f"| {name} | {len(rows.rows)} | {len(rows.faults)} | {told} |")
+        commit = rows.rows[0]["commit"].partition("+")
+        lines.append(
+            f"| {name} | {commit[0][:7]}{''.join(commit[1:])} | {len(rows.rows)} | {len(rows.faults)} | {told} |"
+        )
     for name, rows in parts.items():
         if rows.faults:
             lines += [
