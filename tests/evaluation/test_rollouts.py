@@ -104,16 +104,17 @@ def test_grid_hazards_rows_carry_the_exact_optimum_and_suites_their_own_environm
         return waker_envs.make("waker/GridHazards-v0", **kwargs)
 
     env: Any = waker_envs.make("waker/GridHazards-v0")
-    fresh: Any = waker_envs.make("waker/GridHazards-v0", n_layouts=None)
+    suites = env.theta_space.suites
+    owners: Any = {name: waker_envs.make("waker/GridHazards-v0", **suite.env_kwargs) for name, suite in suites.items()}
     spec, config = spec_of(env), EvalConfig(episodes=18, suite_episodes=4)
     chance = RandomPlayer(spec.action, np.random.default_rng(0), spec.tasks)
     found = evaluate(chance, make, spec, env.theta_space, config, 0, ("red", "green"))
     for row in found:
         theta = [row["theta_size"], row["theta_hazards"], row["theta_slip"]]
-        owner = (fresh if row["suite"] == "fresh" else env).unwrapped
+        owner = owners.get(row["suite"], env).unwrapped
         assert row["optimal_return"] == owner.optimal_return(theta, row["task"], row["episode_seed"])
         assert row["return"] <= row["length"]
-    assert {repr(k) for k in made} == {"{}", "{'n_layouts': None}"}
+    assert {repr(k) for k in made} == {"{}", "{'n_layouts': None}", "{'shape': 'oblong'}"}
     dr = [r["theta_id"] for r in found if r["suite"] == "dr" and r["task"] == "red"]
     assert sorted(dr) == list(range(18))
 

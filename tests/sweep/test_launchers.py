@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -67,3 +67,20 @@ def test_a_package_that_is_missing_is_named_with_how_to_install_it(monkeypatch: 
 
 def test_the_command_of_a_worker_gives_its_own_code(tmp_path: Path) -> None:
     assert launchers.run_command(SAYS, str(tmp_path / "log")) == 5
+
+
+def test_a_signal_from_before_the_command_was_there_is_passed_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Late(Local):
+        def start(self, command: Sequence[str], log: Path) -> Job:
+            signal.raise_signal(signal.SIGTERM)
+            return super().start(command, log)
+
+    monkeypatch.setattr(launchers, "Local", Late)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        assert launchers.run_command(WAITS, str(tmp_path / "log")) == -signal.SIGTERM
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

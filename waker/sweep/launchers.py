@@ -72,13 +72,25 @@ def run_command(command: Sequence[str], log: str) -> int:
     Returns:
         Its exit code.
     """
-    job = Local().start(command, Path(log))
-    assert isinstance(job, _Child)
+    begun: list[Job] = []
+    early: list[int] = []  # signals from before there was anything to pass them on to
+
+    def pass_on(received: int, frame: object) -> None:
+        if begun:
+            begun[0].stop(received)
+        else:
+            early.append(received)
+
     for number in (signal.SIGINT, signal.SIGTERM):
         try:
-            signal.signal(number, lambda received, frame: job.stop(received))
+            signal.signal(number, pass_on)
         except ValueError:  # not in the main thread of a worker: then nobody sends signals to it
             break
+    job = Local().start(command, Path(log))
+    assert isinstance(job, _Child)
+    begun.append(job)
+    for number in early:
+        job.stop(number)
     return job._child.wait()
 
 
