@@ -89,8 +89,8 @@ def run_command(command: Sequence[str], log: str) -> int:
     job = Local().start(command, Path(log))
     assert isinstance(job, _Child)
     begun.append(job)
-    for number in early:
-        job.stop(number)
+    for received in early:
+        job.stop(received)
     return job._child.wait()
 
 
