@@ -208,7 +208,7 @@ def test_a_task_that_fails_in_an_evaluation_costs_the_run_s_own_rows_nothing(
     (folder.parent / "tasks.py").write_text(TASK.replace("    return", "    raise SystemExit(0)\n    return"))
     capsys.readouterr()
     told = refused(["evaluate", str(folder), "--task-module", source, "--episodes", "9"], capsys)
-    assert "it called for the end of the program (SystemExit: 0)" in told
+    assert "top_row failed in line 5: it called for the end of the program (SystemExit: 0)" in told
     rows = read_rows(folder / "evaluation.parquet")
     chosen = rows[(rows["policy"] == "learned") & (rows["suite"] == "dr")]
     assert chosen.groupby("task").size().to_dict() == {"green": 9, "blue": 9, "red": 9}

@@ -175,6 +175,25 @@ except Stop as stop:
     assert (done.stdout, done.stderr) == (f"stopped by {int(number)}\n", "")
 
 
+def test_an_exception_of_a_finaliser_is_no_signal_whatever_it_carries() -> None:
+    program = """
+from waker.startup import guard
+guard()
+class Odd(Exception):
+    number = 15
+class Dying:
+    def __del__(self):
+        raise Odd
+import time, waker_envs.foreign
+Dying()
+time.sleep(0.3)
+print("went on")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=25, check=False)
+    assert (done.returncode, done.stdout) == (0, "went on\n")
+    assert "Odd" in done.stderr
+
+
 def test_signals_belong_to_the_main_thread() -> None:
     from waker.interrupts import StopSignals, stop_requested
 

@@ -299,19 +299,19 @@ class AdaptConfig:
 
     method: Literal["rollouts", "lookahead"] = "rollouts"
     """`rollouts`: actor-critics on imagined rollouts, as alongside exploration. `lookahead`: one imagined step of every
-    action; the actor is fitted to the Boltzmann policy of their values. It finds good policies in a fraction of the
-    updates. Continuous actions always learn from rollouts. The other settings are the lookahead's."""
+    action; the actor is fitted to the Boltzmann policy of their values. Continuous actions always learn from rollouts.
+    The other settings are the lookahead's."""
     sees: Literal["feature", "decoded"] = "feature"
     """What actors and critics see: the latent feature, or what the model's decoder makes of it (probabilities of
     categories, and vectors; the feature where all that is observed are pictures). Decoded, a state looks the same
-    however its latents were drawn, and policies are found in fewer updates; what is remembered and not seen is lost.
+    however its latents were drawn; what is remembered and not seen is lost.
     With `model.latent cells` it is the feature, seen from where the agent stands."""
     discount: float = 0.95
     """γ."""
     temperature: float = 0.02
     """Of the Boltzmann policy, as a share of the 5–95 % range of values (of at least `behaviour.return_floor`)."""
     critic: Literal["gaussian", "twohot"] = "gaussian"
-    """Distribution of the critic. Values spread from state to state in fewer updates with a Gaussian."""
+    """Distribution of the critic."""
     slow_rate: float = 0.05
     """Share of the live critic that its slow copy, which values the next states, takes over in an update."""
     starts: int = 64

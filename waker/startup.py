@@ -26,13 +26,13 @@ def guard() -> None:
 
 def _unraisable(lost):  # type: ignore[no-untyped-def]
     """Send a signal again that met a finaliser, or another callback, where what is raised is lost."""
-    number = getattr(lost.exc_value, "number", None)
-    if number not in SIGNALS:
+    foreign = sys.modules.get("waker_envs.foreign")  # there where one of its exceptions is
+    if foreign is None or not isinstance(lost.exc_value, foreign.Stop):
         sys.__unraisablehook__(lost)
         return
     import threading
 
-    threading.Timer(0.01, os.kill, (os.getpid(), number)).start()
+    threading.Timer(0.01, os.kill, (os.getpid(), lost.exc_value.number)).start()
 
 
 def leave(code: int) -> None:

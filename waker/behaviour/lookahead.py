@@ -1,9 +1,8 @@
 """Learning discrete policies by one imagined step of every action, in place of gradients of imagined rollouts.
 
 Used by :class:`waker.behaviour.adaptation.TaskAdapter` with ``adapt.method = "lookahead"``. A softmax policy's gradient
-is weighted by the policy itself, so an action that has become unlikely hardly ever comes back: on GridHazards it stays
-on such plateaus for thousands of updates even where every action's true value is given. A fit to the Boltzmann policy
-of the values has none (as in MPO, Abdolmaleki et al. 2018, arXiv 1806.06920, eq. 10).
+is weighted by the policy itself, so an action that has become unlikely hardly ever comes back. The gradient of a fit to
+the Boltzmann policy of the values has no such factor (as in MPO, Abdolmaleki et al. 2018, arXiv 1806.06920, eq. 10).
 """
 
 from __future__ import annotations
