@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
+from experiments.faults.damage import cut, flip
 from tests import dummies
-from tests.damage import cut, flip
 from tests.test_resume import Killed, assert_same, die, killer, outcome, terminate
 from waker.checkpoint import Checkpoints
 from waker.errors import UserError
@@ -27,6 +27,7 @@ from waker.report.data import load_run
 from waker.rundir import read_record, run_folder
 from waker.salvage import saved_rows
 from waker.tables import read_rows, write_rows
+from waker.telling import Losses
 
 CONFIG = dummies.config(save_every=60)
 
@@ -228,8 +229,22 @@ def test_a_run_goes_on_without_an_old_chunk_and_says_so(killed: Path, tmp_path: 
 def test_without_enough_of_the_replay_nothing_goes_on(killed: Path, tmp_path: Path) -> None:
     for chunk in (killed / "replay").glob("ticks-*"):
         short(chunk)
-    with pytest.raises(UserError, match="no checkpoint in .* is whole; remove"):
+    with pytest.raises(UserError, match="too little of the replay in .* is left to learn from; put it back, or remove"):
         dummies.run(tmp_path, CONFIG)
+
+
+def test_a_finished_run_needs_no_replay_but_to_go_on(whole: Path, tmp_path: Path) -> None:
+    folder = run_folder(tmp_path, CONFIG)
+    shutil.copytree(whole, folder)
+    shutil.rmtree(folder / "replay")
+    before, progress = Losses.told, dummies.Quiet()
+    assert dummies.run(tmp_path, CONFIG, progress)[1] is Outcome.SKIPPED
+    assert "chunks of the replay are gone: only `waker adapt` and more steps would need them" in progress.notes[0]
+    assert progress.notes[1].startswith("finished before")
+    assert Losses.told == before + 1
+    longer = replace(CONFIG, train=replace(CONFIG.train, steps=500))
+    with pytest.raises(UserError, match=r"too little of the replay in .*replay is left to learn from"):
+        dummies.run(tmp_path, longer)
 
 
 # Checkpoints ------------------------------------------------------------------------------------------------------

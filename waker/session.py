@@ -24,24 +24,25 @@ from waker.compile_costs import processor_seconds
 from waker.curriculum import Curriculum
 from waker.curriculum.api import Columns
 from waker.curriculum.thinning import WHOLE, Thinning
+from waker.extending import asked_for_more, before_adapting, taken_back, told
 from waker.feed import Feed
 from waker.files import saving, write_text
 from waker.interrupts import Paused
 from waker.learner import Learner
 from waker.loggers import Means, NotFinite, make_sink
 from waker.lost_files import BESIDE
-from waker.manifest import CheckpointCorrupt
 from waker.measuring import Measure, Measuring
 from waker.progress import Progress
 from waker.replay import Replay, record_fields
 from waker.replay_store import ReplayStore
 from waker.rundir import RunFolder, plain, read_record
-from waker.salvage import TABLES, restore_logs
+from waker.salvage import TABLES, restore_logs, restore_replay, tell_absent
 from waker.seeding import Streams, load_torch_state, preserved_torch, seed_for, torch_state
 from waker.slots import EnvironmentFailed, MakeEnv
 from waker.spaces import EnvSpec
 from waker.state_fit import check_fit
 from waker.tables import Table
+from waker.telling import tell_loss
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
 
 Row = Mapping[str, Any]
@@ -127,6 +128,8 @@ class Session:
         # While adapting there are no steps: save as often, counted in updates.
         self.adapt_clock = Every(max(1, int(train.save_every / train.train_every)))
         self._record: dict[str, Any] = {}  # of config.yaml, for checkpoints
+        self._before_adapting: dict[str, Any] | None = None
+        self._again, self._exact = False, True  # task policies were given up; and nothing else but them
         self._intact = ""  # said when a save fails
         self._seconds, self._since = 0.0, time.monotonic()
         self._cpu, self._cpu_since = 0.0, self._cpu_now()
@@ -208,6 +211,8 @@ class Session:
 
     def adapt(self) -> None:
         """One update of the task policies alone."""
+        if not self.adapted:
+            self._before_adapting = before_adapting({**self.state(), "sinks": self.sink.sync()})
         self.means.add({f"adapt/{k}": v for k, v in self.agent.adapt_update(self.adapt_feed.next()).items()})
         self.adapted += 1
         if self.adapted % self.config.train.log_every == 0 or not self.adapting:
@@ -277,6 +282,7 @@ class Session:
             "streams": self.streams.state_dict(),
             "means": self.means.state_dict(),
             "torch": torch_state(),
+            "before_adapting": self._before_adapting,
         }
 
     def resume(self) -> bool:
@@ -298,11 +304,15 @@ class Session:
             for table in self.tables.values():
                 table.restore(0, -1)
             self.sink.restore({})
+        elif self.run.growth:
+            self.progress.note(told(self.run.growth, self.step, self._again, self._exact))
         elif not self.finished:
             self.progress.note(f"going on from step {self.step:,}, {self.updates:,} updates")
-        if not self.finished:
-            self.run.going_on()
+        if not self.finished or self.run.growth:
+            self.run.going_on(self.step, self._exact)
         self._record = read_record(self.run.path)
+        if self._again:
+            self.save()  # the metrics of the policies that were given up are gone
         return found is not None
 
     def failed(self, failure: EnvironmentFailed) -> EnvironmentFailed:
@@ -322,10 +332,17 @@ class Session:
 
     def _restore(self, state: dict[str, Any], without_damaged: bool = False) -> bool:
         check_fit(state["agent"], self.agent.state_dict(), "agent")
-        lost = self.store.restore(state["replay"], without_damaged)  # it may find damage, and nothing has changed yet
-        if self.replay.lost and not self.replay.windows(self.config.train.length):
-            raise CheckpointCorrupt("too little of its replay is left to go on with")
-        self.updates, self.adapted, self.finished = state["updates"], state["adapted"], state["finished"]
+        step = int(state["collector"]["step"])
+        finished = state["finished"] and not asked_for_more(self.config.train, step, state["adapted"])
+        # It may find damage, and nothing has changed yet.
+        replay = state["replay"]
+        if finished:
+            tell_absent(self.store, replay, self.progress.note)
+        lost = [] if finished else restore_replay(self.store, replay, self.config.train.length, without_damaged)
+        self._again = state["adapted"] > 0 and step < self.config.train.steps
+        if self._again:  # more is asked for than when they were trained
+            state, self._exact = taken_back(state)
+        self.updates, self.adapted, self.finished = state["updates"], state["adapted"], finished
         self._seconds, self._since = state["seconds"], time.monotonic()
         self._cpu, self._cpu_since = state.get("cpu_seconds", 0.0), self._cpu_now()
         self._logged = (self.updates + self.adapted, self._since)
@@ -334,6 +351,9 @@ class Session:
             self.measuring.load_state_dict(state["measuring"])
             self.measuring.seconds = state["measuring_seconds"]
         self.agent.load_state_dict(state["agent"])
+        if self._again:
+            self.agent.forget_adaptation()
+        self._before_adapting = state.get("before_adapting")
         self.curriculum.load_state_dict(state["curriculum"])
         self.explorer = self.agent.explorer()
         self.collector.load_state_dict(state["collector"], self.explorer, self.progress.note)
@@ -341,10 +361,11 @@ class Session:
         self.adapt_clock.mark(self.adapted)
         self.streams.load_state_dict(state["streams"])
         self.means.load_state_dict(state["means"])
-        restore_logs(self.run.path, self.tables, self.sink, state["logs"], self.step, self.finished, self.progress.note)
+        logs = {**state["logs"], "sinks": state.get("sinks", state["logs"]["sinks"])}
+        restore_logs(self.run.path, self.tables, self.sink, logs, self.step, self.finished, self.progress.note)
         load_torch_state(state["torch"])
-        for what in lost if not self.finished else ():  # a finished run has no more use of its replay here
-            self.progress.note(what)
+        for what in lost:
+            tell_loss(self.progress.note, what)
             self.run.lose({"step": self.step, "what": what})
         self._prune()
         return True

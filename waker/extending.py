@@ -1,0 +1,59 @@
+"""Going on beyond the end of a run: what a longer run would not have done is taken back, and told.
+
+Called by :meth:`waker.session.Session.resume`. Up to where exploration ended a longer run is the same run; but task
+policies that were trained afterwards drew from its streams, and a longer run trains them later, from more.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from waker.config import TrainConfig
+
+CHANGED = ("streams", "means", "torch", "sinks")
+"""What training task policies changes of a session and its logs, but for the policies themselves."""
+
+
+def asked_for_more(train: TrainConfig, step: int, adapted: int) -> bool:
+    """Whether there is more to do than a run that was finished with this had been asked for.
+
+    Args:
+        step, adapted: agent steps, and updates of task policies alone, that it made.
+    """
+    return step < train.steps or (train.task_policies == "after" and adapted < train.adapt_updates)
+
+
+def before_adapting(state: Mapping[str, Any]) -> dict[str, Any]:
+    """What a session keeps of its state and its sinks' when it begins to train task policies, to take that back."""
+    return copy.deepcopy({key: state[key] for key in CHANGED})
+
+
+def taken_back(state: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+    """The state of a session as it was before its task policies were trained, the learner's own state left as it is.
+
+    Returns:
+        The state, and whether it is that exactly: not of a run of an earlier version, which kept no streams.
+    """
+    kept = state.get("before_adapting")
+    return {**state, **(kept or {}), "adapted": 0, "before_adapting": None}, kept is not None
+
+
+def told(growth: Mapping[str, tuple[int, int]], step: int, adapted: bool, exact: bool) -> str:
+    """One line about a run that is asked for more: from where it goes on, and as what.
+
+    Args:
+        growth: see :func:`waker.same_run.growth`.
+        step: from which it goes on.
+        adapted: whether task policies are given up.
+        exact: see :func:`taken_back`.
+    """
+    asked = ", ".join(f"{key} is {now:,} now and was {then:,}" for key, (then, now) in growth.items())
+    again = "; its task policies are given up and trained anew at the end" if adapted else ""
+    same = (
+        "training goes on as if that had been asked for at the start"
+        if exact
+        else "its streams have moved on since it explored (saved by an earlier version), so it is another sample"
+    )
+    return f"{asked}: going on beyond step {step:,}{again}; {same}, and config.yaml records it (`extended`)"
