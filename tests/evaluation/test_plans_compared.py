@@ -11,7 +11,7 @@ import pytest
 from tests.evaluation.test_numbers import EMPTY, errors, run, value
 from waker.evaluation.numbers import compare_runs
 from waker.evaluation.plans_compared import actor_share
-from waker.evaluation.summary import LOWER_IS_BETTER, quantities, shown, summarise, title
+from waker.evaluation.summary import LOWER_IS_BETTER, quantities, shown_value, summarise, title
 
 OPTIMUM = 10.0
 
@@ -119,10 +119,10 @@ def test_the_parts_are_shown_beside_the_regret() -> None:
     wanted.append("actor_share")
     assert [q for q in order if q in wanted] == wanted
     assert {"planned_mean_regret", "planned_worst_regret", "actor_share"} <= LOWER_IS_BETTER
-    told = shown(summary[summary["task"] == "a"], "actor_share")
+    told = shown_value(summary[summary["task"] == "a"], "actor_share")
     assert told is not None
     assert (title("actor_share"), told.value) == ("the actor's part, of the optimum", "10.0 %")
-    worst = shown(summary[summary["task"] == "a"], "planned_worst_regret")
+    worst = shown_value(summary[summary["task"] == "a"], "planned_worst_regret")
     assert worst is not None
     assert worst.value == "3.00"
     assert "…" in worst.bracket

@@ -218,7 +218,7 @@ class Shown(NamedTuple):
     bracket: str
 
 
-def shown(rows: pd.DataFrame, quantity: str) -> Shown | None:
+def shown_value(rows: pd.DataFrame, quantity: str) -> Shown | None:
     """One quantity of one sampler and task.
 
     Args:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pandas as pd
 from matplotlib.figure import Figure
 
-from waker.evaluation.summary import ALL, GROUP, LOWER_IS_BETTER, best, quantities, shown, title
+from waker.evaluation.summary import ALL, GROUP, LOWER_IS_BETTER, best, quantities, shown_value, title
 from waker.names import printable
 from waker.report.style import colours, data_uri
 
@@ -111,7 +111,7 @@ def summary_table(summary: pd.DataFrame, task: str, caption: str, source: Source
 
 
 def _number(rows: pd.DataFrame, quantity: str, is_best: bool) -> Cell:
-    told = shown(rows, quantity)
+    told = shown_value(rows, quantity)
     if told is None:
         return Cell("–")
     return Cell(told.value, told.interval, is_best, bracket=told.bracket)
