@@ -143,9 +143,9 @@ def test_the_defaults_in_the_help_are_those_of_the_preset(capsys: pytest.Capture
         (["evaluate", ".", "--episodes", "0"], "--episodes 0 must be at least 1"),
         (["adapt"], "missing argument"),
         (["adapt", "nowhere"], "not a run folder"),
-        (["report", "nowhere"], "no run folder nowhere"),
+        (["report", "nowhere"], "no folder nowhere"),
         (["report", "."], "holds no run"),
-        (["compare", "nowhere"], "no run folder nowhere"),
+        (["compare", "nowhere"], "no folder nowhere"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip

@@ -70,7 +70,7 @@ def show(args: ShowArgs, given: Mapping[str, Scalar]) -> str:
     """
     import waker_envs
     from waker.files import atomic, saving
-    from waker_envs.films import film, write_gif
+    from waker_envs.films import film, frame_rate, write_gif
 
     if args.steps < 1:
         raise UserError(f"--steps {args.steps} must be at least 1")
@@ -85,7 +85,7 @@ def show(args: ShowArgs, given: Mapping[str, Scalar]) -> str:
     try:
         with foreign(f"{env_id}, a film", failed, (waker_envs.ThetaError,)):  # or there is no renderer
             pictures, theta = film(env, args.theta or None, args.seed, args.steps)
-            rate, shown = env.metadata["render_fps"], env.theta_space.format(theta)
+            rate, shown = frame_rate(env), env.theta_space.format(theta)
     finally:
         close(env, env_id)
     with saving(f"the film {path}"), atomic(path) as file:
