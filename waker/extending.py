@@ -12,8 +12,8 @@ from typing import Any
 
 from waker.config import TrainConfig
 
-CHANGED = ("streams", "means", "torch", "sinks")
-"""What training task policies changes of a session and its logs, but for the policies themselves."""
+CHANGED = ("streams", "means", "torch")
+"""What training task policies changes of a session's state, but for the policies themselves."""
 
 
 def asked_for_more(train: TrainConfig, step: int, adapted: int) -> bool:
@@ -25,9 +25,18 @@ def asked_for_more(train: TrainConfig, step: int, adapted: int) -> bool:
     return step < train.steps or (train.task_policies == "after" and adapted < train.adapt_updates)
 
 
-def before_adapting(state: Mapping[str, Any]) -> dict[str, Any]:
-    """What a session keeps of its state and its sinks' when it begins to train task policies, to take that back."""
-    return copy.deepcopy({key: state[key] for key in CHANGED})
+def before_adapting(state: Mapping[str, Any], sinks: Mapping[str, Any]) -> dict[str, Any]:
+    """What a session keeps of its ``state`` and its ``sinks``' when it begins to train task policies."""
+    return copy.deepcopy({"state": {key: state[key] for key in CHANGED}, "sinks": dict(sinks)})
+
+
+def kept_before_adapting(state: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The same, from a checkpoint; None where no task policies had been trained, or an earlier version did not keep it.
+
+    What sinks were at is among the checkpoint's ``logs``, as that has bytes of rows with times in them.
+    """
+    kept = state.get("before_adapting")
+    return None if kept is None else {"state": kept, "sinks": state["logs"]["sinks_before_adapting"]}
 
 
 def taken_back(state: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
@@ -36,8 +45,9 @@ def taken_back(state: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
     Returns:
         The state, and whether it is that exactly: not of a run of an earlier version, which kept no streams.
     """
-    kept = state.get("before_adapting")
-    return {**state, **(kept or {}), "adapted": 0, "before_adapting": None}, kept is not None
+    kept = kept_before_adapting(state) or {"state": {}, "sinks": state["logs"]["sinks"]}
+    logs = {**state["logs"], "sinks": kept["sinks"]}
+    return {**state, **kept["state"], "logs": logs, "adapted": 0, "before_adapting": None}, bool(kept["state"])
 
 
 def told(growth: Mapping[str, tuple[int, int]], step: int, adapted: bool, exact: bool) -> str:

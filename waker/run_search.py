@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from waker.errors import UserError
+from waker.lost_settings import told_of_copies
 
 DEPTH = 6
 """Levels that are searched: two more than `waker train` puts runs below its ``runs``."""
@@ -34,7 +35,8 @@ def run_folders(
             raise UserError(f"no folder {path}{_nearby(path)}")
         here = [path] if is_run(path) else below(path, is_run)
         if not here:
-            raise UserError(f"{path} holds no run: expected {mark} in it or at most {DEPTH} levels below it")
+            where = f"in it or at most {DEPTH} levels below it"
+            raise UserError(f"{path} holds no run: expected {mark} {where}{told_of_copies(path)}")
         found.update(dict.fromkeys(here))
     return list(found)
 

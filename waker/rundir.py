@@ -25,7 +25,7 @@ from typing import IO, Any, TypeVar
 from waker.config import Config
 from waker.errors import UserError, unknown
 from waker.files import SaveFailed, clear_unfinished, is_open_as, saving
-from waker.lost_settings import copies_of_settings, recover_settings
+from waker.lost_settings import recover_settings, told_of_copies
 from waker.names import path_part
 from waker.same_run import difference, growth
 from waker.sealed import read_yaml, write_yaml
@@ -340,9 +340,7 @@ def read_record(path: Path) -> dict[str, Any]:
     """
     file = path / "config.yaml"
     if not file.is_file():
-        copied = "; its checkpoints have a copy: the run's own `waker train` command writes it anew"
-        again = copied if copies_of_settings(path) else ""
-        raise UserError(f"{path} is not a run folder: it has no config.yaml{again}")
+        raise UserError(f"{path} is not a run folder: it has no config.yaml{told_of_copies(path)}")
     record = read_yaml(file)
     if not isinstance(record.get("config"), dict):
         raise UserError(f"{file} cannot be read: it has no section 'config'")

@@ -24,7 +24,7 @@ from waker.compile_costs import processor_seconds
 from waker.curriculum import Curriculum
 from waker.curriculum.api import Columns
 from waker.curriculum.thinning import WHOLE, Thinning
-from waker.extending import asked_for_more, before_adapting, taken_back, told
+from waker.extending import asked_for_more, before_adapting, kept_before_adapting, taken_back, told
 from waker.feed import Feed
 from waker.files import saving, write_text
 from waker.interrupts import Paused
@@ -212,7 +212,7 @@ class Session:
     def adapt(self) -> None:
         """One update of the task policies alone."""
         if not self.adapted:
-            self._before_adapting = before_adapting({**self.state(), "sinks": self.sink.sync()})
+            self._before_adapting = before_adapting(self.state(), self.sink.sync())
         self.means.add({f"adapt/{k}": v for k, v in self.agent.adapt_update(self.adapt_feed.next()).items()})
         self.adapted += 1
         if self.adapted % self.config.train.log_every == 0 or not self.adapting:
@@ -258,7 +258,9 @@ class Session:
             replay = self.store.save()
             counts = {n: {"rows": table.save(), "generation": table.generation} for n, table in self.tables.items()}
             sinks = self.sink.sync()
-            state = self.state() | {"replay": replay, "logs": {"tables": counts, "sinks": sinks}}
+            before = (self._before_adapting or {}).get("sinks")
+            logs = {"tables": counts, "sinks": sinks, "sinks_before_adapting": before}
+            state = self.state() | {"replay": replay, "logs": logs}
             files = [name for name in BESIDE if (self.run.path / name).exists()]
             beside = {"tables": counts, "metrics": sinks["jsonl"]["bytes"], "files": files, "record": self._record}
             path = self.checkpoints.save(state, self.step, self.updates + self.adapted, replay, beside)
@@ -282,7 +284,7 @@ class Session:
             "streams": self.streams.state_dict(),
             "means": self.means.state_dict(),
             "torch": torch_state(),
-            "before_adapting": self._before_adapting,
+            "before_adapting": self._before_adapting and self._before_adapting["state"],
         }
 
     def resume(self) -> bool:
@@ -353,7 +355,7 @@ class Session:
         self.agent.load_state_dict(state["agent"])
         if self._again:
             self.agent.forget_adaptation()
-        self._before_adapting = state.get("before_adapting")
+        self._before_adapting = kept_before_adapting(state)
         self.curriculum.load_state_dict(state["curriculum"])
         self.explorer = self.agent.explorer()
         self.collector.load_state_dict(state["collector"], self.explorer, self.progress.note)
@@ -361,8 +363,7 @@ class Session:
         self.adapt_clock.mark(self.adapted)
         self.streams.load_state_dict(state["streams"])
         self.means.load_state_dict(state["means"])
-        logs = {**state["logs"], "sinks": state.get("sinks", state["logs"]["sinks"])}
-        restore_logs(self.run.path, self.tables, self.sink, logs, self.step, self.finished, self.progress.note)
+        restore_logs(self.run.path, self.tables, self.sink, state["logs"], self.step, self.finished, self.progress.note)
         load_torch_state(state["torch"])
         for what in lost:
             tell_loss(self.progress.note, what)

@@ -16,7 +16,7 @@ from waker.names import printable
 
 
 class Losses:
-    """What this process told of a run's files that were damaged or missing, and that it went on without.
+    """What this process told of that was damaged, missing or broken, and went on without.
 
     Attributes:
         told: how many there have been.

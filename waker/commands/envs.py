@@ -16,6 +16,7 @@ from waker.commands.constructor_arguments import Scalar, constructor_arguments
 from waker.constructors import close, construct
 from waker.errors import UserError
 from waker.names import path_part, printable
+from waker.telling import Losses
 from waker_envs.foreign import foreign, reason_of
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def listing() -> str:
             finally:
                 close(env, env_id)
         except UserError as error:  # a broken plug-in must not hide the others
+            Losses.told += 1
             rows.append((env_id, "", " ".join(str(error).split())))
     widths = [max(len(row[i]) for row in rows) for i in range(2)]
     return "\n".join(printable(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}") for a, b, c in rows)

@@ -26,7 +26,7 @@ from waker.run_search import run_folders
 from waker.rundir import FILM_FILE, SPACE_FILE
 from waker.salvage import lost_in, saved_rows
 from waker.sealed import read_arrays, read_json, read_yaml
-from waker.telling import tell_loss
+from waker.telling import Losses
 
 _ALWAYS = ("names", "hard_ids")
 """What every ``theta_space.json`` has, whatever version wrote it."""
@@ -87,8 +87,7 @@ def load_runs(folders: Sequence[Path | str]) -> list[RunData]:
     here = run_folders(map(Path, folders), _is_run, "config.yaml or metrics.jsonl")
     found = dict.fromkeys(path.resolve() for path in here)
     runs = [load_run(p) for p in found]
-    for line in (line for run in runs for line in run.lost):  # shown with the run
-        tell_loss(lambda text: None, line)
+    Losses.told += sum(len(run.lost) for run in runs)  # shown with each run
     return sorted(runs, key=lambda r: (r.domain, r.sampler, r.explorer, r.seed))
 
 
