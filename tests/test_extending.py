@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from tests import dummies
 from tests.test_resume import outcome
 from tests.tiny import RUN, TINY, refused
+from waker.checkpoint import Checkpoints
 from waker.cli import main
 from waker.config import Config
 from waker.errors import UserError
@@ -103,12 +105,18 @@ def test_what_is_longer_is_no_other_run_but_all_that_differs_is_named(tmp_path: 
         dummies.run(tmp_path, longer(config, 300))
 
 
-def test_the_command_goes_on_beyond_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    argv = ["train", *TINY, "--runs", str(tmp_path), "--task-policies", "after", "--train.adapt-updates", "1"]
-    small = ["--evaluation.episodes", "1", "--evaluation.suite-episodes", "1", "--evaluation.model-episodes", "1"]
-    assert main([*argv, *small, "--steps", "60"]) == 0
-    capsys.readouterr()
-    assert main([*argv, *small, "--steps", "80"]) == 0
-    assert "train.steps is 80 now and was 60: going on beyond step 60" in capsys.readouterr().err
-    assert read_rows(tmp_path / RUN / "evaluation.parquet")["step"].max() == 80
-    assert "train.batch" in refused([*argv, *small, "--steps", "60", "--train.batch", "5"], capsys)
+def test_the_command_goes_on_beyond_the_end(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the real agent, whose task policies are made anew."""
+    shutil.copytree(finished, tmp_path / "runs")
+    monkeypatch.setattr("waker.assembly.evaluator", lambda *args: lambda agent, curriculum: {})
+    argv = ["train", *TINY, "--runs", str(tmp_path / "runs"), "--task-policies", "after", "--steps"]
+    assert main([*argv, "170"]) == 0
+    told = capsys.readouterr().err
+    assert "train.steps is 170 now and was 160: going on beyond step 160; its task policies are given up and" in told
+    checkpoints = Checkpoints(tmp_path / "runs" / RUN / "checkpoints")
+    state = checkpoints.load(checkpoints.paths()[0])
+    assert (state["collector"]["step"], state["adapted"], state["finished"]) == (170, 3, True)
+    assert state["agent"]["adapter"]["updates"] == 3
+    assert "train.batch" in refused([*argv, "160", "--train.batch", "5"], capsys)

@@ -24,6 +24,7 @@ from waker.lost_settings import recover_settings
 from waker.manifest import read_manifest, write_manifest
 from waker.metrics_file import read_metrics
 from waker.report.data import load_run
+from waker.run_search import run_folders
 from waker.rundir import read_record, run_folder
 from waker.salvage import saved_rows
 from waker.tables import read_rows, write_rows
@@ -131,6 +132,8 @@ def test_lost_settings_are_those_of_the_checkpoints(killed: Path, tmp_path: Path
     (killed / "config.yaml").unlink()
     with pytest.raises(UserError, match=r"no config.yaml; its checkpoints have a copy: .*waker train"):
         read_record(killed)
+    with pytest.raises(UserError, match=r"holds no run: .*; its checkpoints have a copy: .*waker train"):
+        run_folders([killed])
     other = replace(CONFIG, behaviour=replace(CONFIG.behaviour, discount=0.5))
     with pytest.raises(UserError, match=r"belongs to other settings: behaviour.discount is 0.99 there and 0.5 now"):
         dummies.run(tmp_path, other)

@@ -16,13 +16,16 @@ CHANGED = ("streams", "means", "torch")
 """What training task policies changes of a session's state, but for the policies themselves."""
 
 
-def asked_for_more(train: TrainConfig, step: int, adapted: int) -> bool:
-    """Whether there is more to do than a run that was finished with this had been asked for.
+def standing(state: Mapping[str, Any], train: TrainConfig) -> tuple[bool, bool]:
+    """Where a session's state stands for what is asked for now.
 
-    Args:
-        step, adapted: agent steps, and updates of task policies alone, that it made.
+    Returns:
+        Whether it is a finished run's still; and whether its task policies are given up, as there is more to explore
+        than when they were trained.
     """
-    return step < train.steps or (train.task_policies == "after" and adapted < train.adapt_updates)
+    explores = int(state["collector"]["step"]) < train.steps
+    adapts = train.task_policies == "after" and state["adapted"] < train.adapt_updates
+    return bool(state["finished"]) and not explores and not adapts, explores and state["adapted"] > 0
 
 
 def before_adapting(state: Mapping[str, Any], sinks: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,7 +39,7 @@ def kept_before_adapting(state: Mapping[str, Any]) -> dict[str, Any] | None:
     What sinks were at is among the checkpoint's ``logs``, as that has bytes of rows with times in them.
     """
     kept = state.get("before_adapting")
-    return None if kept is None else {"state": kept, "sinks": state["logs"]["sinks_before_adapting"]}
+    return None if kept is None else {"state": kept, "sinks": state["logs"]["before_adapting"]}
 
 
 def taken_back(state: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:

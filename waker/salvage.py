@@ -67,13 +67,21 @@ def restore_logs(
         tell_loss(note, told)
 
 
-def restore_replay(store: ReplayStore, state: Mapping[str, Any], length: int, without_damaged: bool) -> list[str]:
-    """Read a run's replay.
+def restore_replay(
+    store: ReplayStore,
+    state: Mapping[str, Any],
+    length: int,
+    without_damaged: bool,
+    note: Callable[[str], None] = lambda text: None,
+) -> list[str]:
+    """Read a run's replay; nothing else has changed when it finds damage.
 
     Args:
         state: of a checkpoint.
-        length: steps of a window; one at least must be left.
+        length: steps of a window; one at least must be left. 0 = of a finished run, which has no more use of it by
+            itself: nothing is read, and what is gone is told.
         without_damaged: see :meth:`waker.replay_store.ReplayStore.restore`.
+        note: told in one line.
 
     Returns:
         What is given up now, one line each.
@@ -82,6 +90,11 @@ def restore_replay(store: ReplayStore, state: Mapping[str, Any], length: int, wi
         CheckpointCorrupt: a chunk is missing or torn.
         ReplayLost: too little is left.
     """
+    if not length:
+        if absent := store.absent(state):
+            which = f"{len(absent)} of {len(state['chunks'])} chunks of the replay are gone"
+            tell_loss(note, f"{which}: only `waker adapt` and more steps would need them")
+        return []
     lost = store.restore(state, without_damaged)
     if store.replay.lost and not store.replay.windows(length):
         raise ReplayLost(
@@ -89,13 +102,6 @@ def restore_replay(store: ReplayStore, state: Mapping[str, Any], length: int, wi
             f"{store.folder.parent} to start again (`waker evaluate` and `waker report` need no replay)"
         )
     return lost
-
-
-def tell_absent(store: ReplayStore, state: Mapping[str, Any], note: Callable[[str], None]) -> None:
-    """Tell what is gone of the replay of a finished run, which has no more use of it by itself."""
-    if absent := store.absent(state):
-        which = f"{len(absent)} of {len(state['chunks'])} chunks of the replay are gone"
-        tell_loss(note, f"{which}: only `waker adapt` and more steps would need them")
 
 
 def mend_tables(path: Path, note: Callable[[str], None]) -> None:

@@ -24,7 +24,7 @@ from waker.compile_costs import processor_seconds
 from waker.curriculum import Curriculum
 from waker.curriculum.api import Columns
 from waker.curriculum.thinning import WHOLE, Thinning
-from waker.extending import asked_for_more, before_adapting, kept_before_adapting, taken_back, told
+from waker.extending import before_adapting, kept_before_adapting, standing, taken_back, told
 from waker.feed import Feed
 from waker.files import saving, write_text
 from waker.interrupts import Paused
@@ -36,7 +36,7 @@ from waker.progress import Progress
 from waker.replay import Replay, record_fields
 from waker.replay_store import ReplayStore
 from waker.rundir import RunFolder, plain, read_record
-from waker.salvage import TABLES, restore_logs, restore_replay, tell_absent
+from waker.salvage import TABLES, restore_logs, restore_replay
 from waker.seeding import Streams, load_torch_state, preserved_torch, seed_for, torch_state
 from waker.slots import EnvironmentFailed, MakeEnv
 from waker.spaces import EnvSpec
@@ -258,8 +258,7 @@ class Session:
             replay = self.store.save()
             counts = {n: {"rows": table.save(), "generation": table.generation} for n, table in self.tables.items()}
             sinks = self.sink.sync()
-            before = (self._before_adapting or {}).get("sinks")
-            logs = {"tables": counts, "sinks": sinks, "sinks_before_adapting": before}
+            logs = {"tables": counts, "sinks": sinks, "before_adapting": (self._before_adapting or {}).get("sinks")}
             state = self.state() | {"replay": replay, "logs": logs}
             files = [name for name in BESIDE if (self.run.path / name).exists()]
             beside = {"tables": counts, "metrics": sinks["jsonl"]["bytes"], "files": files, "record": self._record}
@@ -299,8 +298,8 @@ class Session:
             SaveFailed: what it computes with from now on cannot be recorded.
         """
         self.checkpoints.tidy()
-        without = functools.partial(self._restore, without_damaged=True)
-        found = self.checkpoints.newest(self._restore, self.progress.note, without)
+        anyhow = functools.partial(self._restore, without_damaged=True)
+        found = self.checkpoints.newest(self._restore, self.progress.note, anyhow)
         if found is None:
             self.store.clear()
             for table in self.tables.values():
@@ -313,8 +312,8 @@ class Session:
         if not self.finished or self.run.growth:
             self.run.going_on(self.step, self._exact)
         self._record = read_record(self.run.path)
-        if self._again:
-            self.save()  # the metrics of the policies that were given up are gone
+        if self._again:  # their metrics are gone
+            self.save()
         return found is not None
 
     def failed(self, failure: EnvironmentFailed) -> EnvironmentFailed:
@@ -334,14 +333,9 @@ class Session:
 
     def _restore(self, state: dict[str, Any], without_damaged: bool = False) -> bool:
         check_fit(state["agent"], self.agent.state_dict(), "agent")
-        step = int(state["collector"]["step"])
-        finished = state["finished"] and not asked_for_more(self.config.train, step, state["adapted"])
-        # It may find damage, and nothing has changed yet.
-        replay = state["replay"]
-        if finished:
-            tell_absent(self.store, replay, self.progress.note)
-        lost = [] if finished else restore_replay(self.store, replay, self.config.train.length, without_damaged)
-        self._again = state["adapted"] > 0 and step < self.config.train.steps
+        finished, self._again = standing(state, self.config.train)
+        length = 0 if finished else self.config.train.length
+        lost = restore_replay(self.store, state["replay"], length, without_damaged, self.progress.note)
         if self._again:  # more is asked for than when they were trained
             state, self._exact = taken_back(state)
         self.updates, self.adapted, self.finished = state["updates"], state["adapted"], finished
@@ -376,8 +370,7 @@ class Session:
         kept = self.checkpoints.manifests()
         self.store.prune(m["replay"] for m in kept)
         if kept:
-            at = f"the checkpoint at step {kept[0]['step']:,}"
-            self._intact = f"; {at} is intact, the same command goes on from it"
+            self._intact = f"; the checkpoint at step {kept[0]['step']:,} is intact, the same command goes on from it"
 
     def _cpu_now(self) -> float:
         """Processor seconds of this process, of the environments' and of compilers that it called."""
