@@ -220,11 +220,25 @@ RUNNERS: dict[str, Callable[[list[str], pytest.MonkeyPatch], Any]] = {
     "python3": run_python,
     "make": run_make,
 }
-COMMANDS = [(page, command) for page in PAGES for command in commands_of(page)]
 
 
-@pytest.mark.parametrize(("page", "command"), COMMANDS, ids=[f"{p.relative_to(ROOT)}: {c}" for p, c in COMMANDS])
-def test_a_documented_command(page: Path, command: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def pages_of_commands() -> dict[str, list[Path]]:
+    """Each command, and the pages that have it."""
+    found: dict[str, list[Path]] = {}
+    for page in PAGES:
+        for command in commands_of(page):
+            found.setdefault(command, []).append(page.relative_to(ROOT))
+    return found
+
+
+COMMANDS = [
+    pytest.param(command, id=f"{', '.join(map(str, pages))}: {command}")
+    for command, pages in pages_of_commands().items()
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_documented_command(command: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     words = words_of(command)
     if words[0].endswith(".sh"):
@@ -233,7 +247,7 @@ def test_a_documented_command(page: Path, command: str, place: Path, monkeypatch
     elif words[0] in HANDED_TO_THE_SHELL:
         subprocess.run(["bash", "-n", "-c", command], check=True)
     else:
-        assert words[0] in RUNNERS, f"{page.name}: nobody here knows the command {words[0]!r}"
+        assert words[0] in RUNNERS, f"nobody here knows the command {words[0]!r}"
         RUNNERS[words[0]](words, monkeypatch)
 
 
