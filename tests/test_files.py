@@ -15,6 +15,8 @@ from tests.report.synthetic import write_run
 from waker.cli import main
 from waker.files import atomic, write_text
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 COMMANDS: dict[str, Callable[[Path, Path], list[str]]] = {
     "compare": lambda root, out: ["compare", str(root), "--csv", str(out)],
     "report": lambda root, out: ["report", str(root), "--out", str(out)],
