@@ -16,6 +16,8 @@ from waker import files
 from waker.cli import main
 from waker.files import atomic, clear_unfinished, write_text
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 COMMANDS: dict[str, Callable[[Path, Path], list[str]]] = {
     "compare": lambda root, out: ["compare", str(root), "--csv", str(out)],
     "report": lambda root, out: ["report", str(root), "--out", str(out)],

@@ -17,6 +17,8 @@ from waker.manifest import checkpoint_paths, read_manifest, write_manifest
 from waker.report.data import load_run
 from waker.tables import read_rows, write_rows
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 TABLES = ("curriculum", "episodes", "evaluation", "model_error")
 FILES = ("metrics.jsonl", "theta_space.json", "filmstrip.npz", "config.yaml")
 
@@ -35,7 +37,7 @@ def told(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
 
 
 def told_on_the_page(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
-    """What compare and a report really say; a page takes seconds to draw."""
+    """What compare and a report really say."""
     main(["compare", str(folder)])
     compared = "".join(capsys.readouterr())
     page = folder.parent / "page.html"

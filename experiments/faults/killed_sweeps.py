@@ -2,7 +2,8 @@
 
 A case is ``waker sweep`` of four small runs that meets twenty SIGKILLs, each at a moment drawn uniformly over a fifth
 of what the whole sweep takes. Every second one ends the sweep alone, whose runs must follow it; the others all that it
-has started. In the end the same command is let be, and every row that it keeps is compared with the undisturbed sweep's.
+has started. In the end the same command is let be, and all rows that it keeps are compared with the undisturbed
+sweep's.
 """
 
 from __future__ import annotations

@@ -80,6 +80,7 @@ def test_rows_keep_their_source(pair: Path, met: object) -> None:
     assert about == set(other.loc[other["step"] == other["step"].max(), "held_out"])
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_compare_shows_errors_pooled_and_by_source_and_the_ceiling(
     pair: Path, met: object, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -96,6 +97,7 @@ def test_compare_shows_errors_pooled_and_by_source_and_the_ceiling(
     assert "by who acted" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_compare_tells_of_different_mixtures(
     pair: Path, met: object, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
