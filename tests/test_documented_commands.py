@@ -128,30 +128,33 @@ def numbers_of_a_study() -> pd.DataFrame:
     )
 
 
-def example(beginning: str) -> str:
-    """A Python block of the README."""
+def example(beginning: str, language: str = "python") -> str:
+    """A block of the README."""
     blocks = _FENCE.findall((ROOT / "README.md").read_text(encoding="utf-8"))
-    return next(block for language, block in blocks if language == "python" and block.startswith(beginning))
+    return next(block for kind, block in blocks if kind == language and block.startswith(beginning))
 
 
 def filled_in(words: list[str]) -> list[str]:
     """The words with examples for what a reader would put there."""
     run = f"runs/{RUN.with_name('seed-1')}"
     plain = [word.strip("[]").removesuffix("…") for word in words]
-    return [run if word == "RUN" else EXAMPLES.get(word, word) for word in plain if word]
+    own = [str(ROOT / word) if word.startswith(("experiments/", "results/")) else word for word in plain]
+    return [run if word == "RUN" else EXAMPLES.get(word, word) for word in own if word]
 
 
 def run_waker(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     verb, *rest = filled_in(words[1:]) or [""]
-    assert verb in VERBS, f"unknown verb in {shlex.join(words)}"
-    if "--help" in rest:
+    assert verb in (*VERBS, "--help"), f"unknown verb in {shlex.join(words)}"
+    if verb == "--help":
+        assert main([verb]) == 0
+    elif "--help" in rest:
         assert main([verb, *rest]) == 0
     elif not rest and verb in ("adapt", "evaluate"):  # its name alone, in a sentence
         assert main([verb, "--help"]) == 0
     elif verb == "quickstart":
         assert plan(rest).trainings
     elif verb == "sweep":
-        Path("study.yaml").write_text("domains: [GridHazards]\nsamplers: [dr]\nseeds: 0\n")
+        Path("study.yaml").write_text(example("preset: tiny\n", "yaml"))  # for commands that name the reader's own
         assert main(["sweep", *rest, "--dry"]) == 0
     elif verb == "train":
         settings = parse_settings(rest, "train")
