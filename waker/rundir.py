@@ -200,6 +200,8 @@ class RunFolder:
             reference = (how or {}).get("reference")
             if reference and read_record(path).get("reference") == reference:
                 there["evaluation"]["reference"] = asked["evaluation"]["reference"]
+            elif relative := there["evaluation"]["reference"]:  # of an earlier version, which kept it as it was given
+                there["evaluation"]["reference"] = os.path.abspath(relative)
             if changed := difference(there, asked):
                 raise UserError(f"{path} belongs to other settings: {changed}; choose another folder for runs")
             return cls(path, config, (how or {}).get("arithmetic"), growth(there, asked))

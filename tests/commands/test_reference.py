@@ -139,6 +139,8 @@ def test_a_reference_is_kept_as_a_full_path_and_may_be_moved(
     assert read_config(run.path).evaluation.reference == str(tmp_path / "moved")
     with pytest.raises(UserError, match=r"evaluation.reference is '.*moved' there and '.*reference' now"):
         RunFolder.open(run.path, config, ("size",), ("a",), how={"reference": {"explorer": "of another run"}})
+    RunFolder.open(tmp_path / "earlier", Config(evaluation=EvalConfig(reference="reference")), ("size",), ("a",))
+    RunFolder.open(tmp_path / "earlier", config, ("size",), ("a",), how=how)  # it kept the path as it was given
     told = refused(["evaluate", str(pair / "runs" / DR), "--reference", str(tmp_path / "moved")], capsys)
     assert "no folder" in told and "if it was moved, name its new place" in told
 

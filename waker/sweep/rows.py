@@ -60,9 +60,13 @@ def keep(run: Path, rows: Path) -> None:
             shutil.copyfile(run / SPACE_FILE, half / SPACE_FILE)
         shutil.copyfile(run / _CONFIG, half / _CONFIG)
         sync_folder(half)
-        shutil.rmtree(rows, ignore_errors=True)
+        shorter = rows.with_name(f"{TEMPORARY}shorter-{rows.name}")
+        shutil.rmtree(shorter, ignore_errors=True)
+        if rows.exists():
+            os.rename(rows, shorter)
         os.rename(half, rows)
         sync_folder(rows.parent)
+        shutil.rmtree(shorter, ignore_errors=True)
 
 
 def share_done(run: Path, updates: float) -> float:
