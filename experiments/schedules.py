@@ -47,8 +47,8 @@ ONLINE: dict[str, tuple[int, tuple[str, ...]]] = {
 }
 """Agent steps, evaluated along the way, and settings."""
 ADAPTATION, REPEATS = 712, 4
-"""Batches of adaptation after a run of 40,000 steps, and policy updates on each: as many as the preset's, from fewer
-batches. (The preset takes one update a batch: the demo's policies were worse with four.)"""
+"""Batches of adaptation after a run of 40,000 steps, and policy updates on each; 2,400 in all, by rollouts in every
+schedule."""
 DEFERRED: dict[str, tuple[str, ...]] = {
     "deferred": (),
     "eager": ("--train.train-every", str(laptop().train.train_every / 2)),
@@ -67,6 +67,7 @@ def job(schedule: str, seed: int, steps: int, runs: Path) -> tuple[list[str], Pa
         adapt = whole.adapt_heads + (ADAPTATION - whole.adapt_heads) * steps // whole.steps
         arguments += ["--steps", str(steps), "--train.adapt-updates", str(adapt)]
         arguments += ["--train.adapt-repeats", str(REPEATS), *DEFERRED[schedule]]
+        arguments += ["--adapt.method", "rollouts", "--adapt.sees", "feature"]
         arguments += ["--evaluation.every", "0"]
     else:
         arguments += ["--task-policies", "online", *ONLINE[schedule][1], "--steps", str(steps)]
