@@ -5,7 +5,7 @@
 VENV    ?= .venv
 BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.installed
-WORKERS ?= 2
+WORKERS ?= 3
 
 # One thread a process: small matrices lose with two when the other core is busy.
 export OMP_NUM_THREADS = 1
@@ -27,8 +27,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## WAKER-M and DR side by side on GridHazards: table and HTML report (10 minutes, two cores)
 	$(BIN)/waker quickstart
 
-test: $(STAMP)  ## every test, ruff and mypy among them (two workers; < 10 minutes)
-	$(BIN)/python -m pytest -n $(WORKERS) -q $(PYTEST_ARGS)
+test: $(STAMP)  ## every test, ruff and mypy among them (< 10 minutes on two cores)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q $(PYTEST_ARGS)
 
 bench: $(STAMP)  ## time updates and compare with this kind of machine's stored figures (3 minutes; SAVE=1 stores them)
 	$(BIN)/waker bench --config quick --against results/learner_speed/baseline.json $(if $(SAVE),--save)

@@ -24,7 +24,7 @@ from matplotlib.axes import Axes
 import waker_envs
 from waker.curriculum.labels import sampler_label, sampler_name
 from waker.evaluation.sources import pooled
-from waker.evaluation.summary import ALL, shown, title
+from waker.evaluation.summary import ALL, shown_value, title
 from waker.rundir import read_config
 from waker.tables import read_rows
 
@@ -135,7 +135,7 @@ def _head(sampler: str) -> str:
 
 def _cell(rows: pd.DataFrame, quantity: str) -> str:
     """``6.3 (5.1 … 6.4)``: a worst case with its bracket in one cell."""
-    told = shown(rows, quantity)
+    told = shown_value(rows, quantity)
     if told is None:
         return "–"
     bracket = told.bracket.partition(" [")[0]

@@ -44,6 +44,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures of pages are made and not drawn: two thirds of a page's time, where its text is what is looked at."""
+    monkeypatch.setattr("waker.report.blocks.data_uri", lambda figure, kind="svg": "data:,")
+
+
+@pytest.fixture
 def float64() -> Iterator[None]:
     """New tensors are float64: for comparisons that rounding must not decide, see :mod:`tests.rounding`."""
     before = torch.get_default_dtype()

@@ -1,11 +1,10 @@
-"""Damage to a run folder, one bit or one cut at a time, and what the verbs make of it. No test of its own."""
+"""What the verbs make of a run folder with one bit turned or one file cut. No test of its own."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import io
-import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from experiments.faults.damage import cut, files_by_kind, flip
 from waker.checkpoint import Checkpoints
 from waker.cli import main
 from waker.errors import UserError
@@ -24,34 +24,12 @@ from waker.tables import read_rows
 T = TypeVar("T")
 
 
-def flip(path: Path, bit: int) -> None:
-    """Turn one bit of a file over; bit 0 is the lowest of its first byte."""
-    content = bytearray(path.read_bytes())
-    content[bit // 8] ^= 1 << bit % 8
-    path.write_bytes(content)
-
-
-def cut(path: Path, size: int) -> None:
-    """Cut a file to its first ``size`` bytes."""
-    path.write_bytes(path.read_bytes()[:size])
-
-
 def read_or_told(read: Callable[[], T]) -> tuple[T | None, str]:
     """What a reader gives, or the one line that it refuses with."""
     try:
         return read(), ""
     except UserError as error:
         return None, str(error)
-
-
-def kinds(run: Path) -> dict[str, list[Path]]:
-    """The files of a run folder that are not empty, relative to it, by kind: ``checkpoints/state.pt`` and so on."""
-    found: dict[str, list[Path]] = {}
-    for path in sorted(p.relative_to(run) for p in run.rglob("*") if p.is_file() and p.stat().st_size):
-        kind = re.sub(r"/(step-[\d-]+|[^/]*(?=/(tasks|metrics|checkpoints)))(?=/)", "", str(path))
-        kind = re.sub(r"(part|ticks)-[^/]*\.", r"\1.", kind)
-        found.setdefault(kind, []).append(path)
-    return found
 
 
 @dataclass(frozen=True)
@@ -69,10 +47,10 @@ class Fault:
 
 def draw(run: Path, kind: str, how: str, rng: np.random.Generator) -> Fault:
     """A fault of one kind of file, uniformly over its files, and over the bits or sizes of the one drawn."""
-    files = kinds(run)[kind]
+    files = files_by_kind(run)[kind]
     file = files[rng.integers(len(files))]
-    size = (run / file).stat().st_size
-    return Fault(file, how, int(rng.integers(8 * size if how == "flip" else size)))
+    size = file.stat().st_size
+    return Fault(file.relative_to(run), how, int(rng.integers(8 * size if how == "flip" else size)))
 
 
 @dataclass(frozen=True)

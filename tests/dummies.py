@@ -85,6 +85,9 @@ class DummyAgent:
         self.adapted += 1
         return {"loss": batch["observation"].mean() + torch.rand(())}
 
+    def forget_adaptation(self) -> None:
+        self.adapted = 0
+
     def explorer(self) -> Player:
         return DummyPlayer(self)
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import waker_envs
-from tests.damage import flip
+from experiments.faults.damage import flip
 from tests.tiny import RUN, refused
 from waker import compiled as compiled_module
 from waker.adapting import Adaptation, compiling_of, load_adapted, name_of

@@ -20,6 +20,7 @@ import waker_envs.testing  # noqa: F401 — registers the environments that fail
 from tests.report.synthetic import write_run
 from tests.tiny import RUN, refused, waker
 from waker.cli import VERBS, main
+from waker.errors import BLEMISHED
 from waker.report.data import load_runs
 from waker.tables import read_rows
 from waker_envs import registry
@@ -142,10 +143,10 @@ def test_the_defaults_in_the_help_are_those_of_the_preset(capsys: pytest.Capture
         (["bench", "--config", "tiny", "--updates", "1", "--against", "x" * 5000], "File name too long: xxx"),
         (["evaluate", ".", "--episodes", "0"], "--episodes 0 must be at least 1"),
         (["adapt"], "missing argument"),
-        (["adapt", "nowhere"], "not a run folder"),
-        (["report", "nowhere"], "no run folder nowhere"),
+        (["adapt", "nowhere"], "no folder nowhere"),
+        (["report", "nowhere"], "no folder nowhere"),
         (["report", "."], "holds no run"),
-        (["compare", "nowhere"], "no run folder nowhere"),
+        (["compare", "nowhere"], "no folder nowhere"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip
@@ -265,7 +266,7 @@ def test_report_writes_one_page(finished: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_envs_lists_and_describes(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["envs"]) == 0
+    assert main(["envs"]) == BLEMISHED  # as some are broken
     listed = capsys.readouterr().out
     assert re.search(r"^waker/GridHazards-v0 .*size, hazards, slip.* tasks: green", listed, re.MULTILINE)
     # Broken ones are named, and hide no other.

@@ -73,6 +73,7 @@ def test_a_run_of_one_domain_is_left_whole(finished: Path) -> None:
     assert by_domain(whole) == whole
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_page_has_a_section_for_each_domain(runs: Path) -> None:
     html = write_report([runs], runs / "report.html").read_text()
     anchors = re.findall(r'<section id="([^"]+)"', html)

@@ -12,29 +12,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.damage import Fault, Trial, draw, kinds
+from experiments.faults.damage import files_by_kind
+from tests.damage import Fault, Trial, draw
 from tests.tiny import RUN
 from waker.cli import main
+from waker.errors import BLEMISHED
 from waker.report.data import load_run
 
 TRAIN = ["train", "--preset", "tiny", "--train.task-policies", "after"]
 READ_BY = {
-    "adapted/checkpoints/manifest.json": "adapt",
-    "adapted/checkpoints/state.pt": "adapt",
-    "adapted/metrics.jsonl": "adapt",
-    "adapted/metrics.sums": "adapt",
-    "adapted/tasks.yaml": "adapt",
-    "checkpoints/manifest.json": "train",
-    "checkpoints/state.pt": "evaluate",
+    "adapted/*/checkpoints/*/manifest.json": "adapt",
+    "adapted/*/checkpoints/*/state.pt": "adapt",
+    "adapted/*/metrics.jsonl": "adapt",
+    "adapted/*/metrics.sums": "adapt",
+    "adapted/*/tasks.yaml": "adapt",
+    "checkpoints/*/manifest.json": "train",
+    "checkpoints/*/state.pt": "evaluate",
     "config.yaml": "train",
-    "curriculum.parquet/part.parquet": "train",
-    "episodes.parquet/part.parquet": "compare",
-    "evaluation.parquet/part.parquet": "evaluate",
+    "curriculum.parquet/*": "train",
+    "episodes.parquet/*": "compare",
+    "evaluation.parquet/*": "evaluate",
     "filmstrip.npz": "compare",
     "metrics.jsonl": "compare",
     "metrics.sums": "train",
-    "model_error.parquet/part.parquet": "compare",
-    "replay/ticks.npz": "adapt",
+    "model_error.parquet/*": "compare",
+    "replay/*": "adapt",
     "theta_space.json": "compare",
 }
 """Kinds of files, and a verb for which each matters."""
@@ -50,7 +52,7 @@ def trial(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Trial:
 
 
 def test_every_kind_of_file_is_known(trial: Trial) -> None:
-    assert sorted(kinds(trial.source)) == sorted(READ_BY)
+    assert sorted(files_by_kind(trial.source)) == sorted(READ_BY)
 
 
 @pytest.mark.parametrize("how", ["flip", "cut"])
@@ -73,10 +75,10 @@ def test_what_was_lost_is_on_the_page_and_below_the_table(
 ) -> None:
     folder = tmp_path / "run"
     shutil.copytree(trial.source, folder)
-    fault = draw(folder, "evaluation.parquet/part.parquet", "flip", np.random.default_rng(1))
+    fault = draw(folder, "evaluation.parquet/*", "flip", np.random.default_rng(1))
     fault.do(folder)
-    assert main(["evaluate", str(folder), "--episodes", "1", "--suite-episodes", "1"]) == 0
+    assert main(["evaluate", str(folder), "--episodes", "1", "--suite-episodes", "1"]) == BLEMISHED
     assert f"{fault.file.name} is damaged (its SHA-256 is another)" in capsys.readouterr().out
-    assert main(["compare", str(folder)]) == 0
+    assert main(["compare", str(folder)]) == BLEMISHED
     assert "of evaluation.parquet are lost (damaged and set aside: _lost-" in capsys.readouterr().out
     assert "of evaluation.parquet are lost (damaged and set aside: _lost-" in load_run(folder).notes[-1]

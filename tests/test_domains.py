@@ -15,7 +15,7 @@ import pytest
 
 from waker.cli import main
 from waker.evaluation import model_error, records, rollouts
-from waker.report import blocks, sections
+from waker.report import sections
 from waker.tables import read_rows
 
 TERRAIN = {"dr", "steep", "stairs"}
@@ -92,12 +92,11 @@ def test_a_run_explores_learns_and_is_evaluated_on_every_suite(domain: str, kind
     assert metrics["model_loss"].notna().all()
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("domain", SUITES)
 def test_both_runs_share_a_page(domain: str, trained: Trained, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     folders = [trained(domain, kind) for kind in KINDS]
     monkeypatch.setattr(sections, "_MOST_CURVES", sections._FIRST_CURVES)
-    # To draw takes most of a page's time; tests/test_combined_run.py draws one of several domains.
-    monkeypatch.setattr(blocks, "data_uri", lambda figure, kind: "data:image/png;base64,")
     assert main(["report", *map(str, folders), "--out", str(tmp_path / "report.html")]) == 0
     html = (tmp_path / "report.html").read_text()
     name = domain.lower()

@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.report.synthetic import write_run
+from waker import files
 from waker.cli import main
-from waker.files import atomic, write_text
+from waker.files import atomic, clear_unfinished, write_text
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 COMMANDS: dict[str, Callable[[Path, Path], list[str]]] = {
     "compare": lambda root, out: ["compare", str(root), "--csv", str(out)],
@@ -101,3 +104,17 @@ def test_a_link_is_followed_and_stays(tmp_path: Path) -> None:
 def test_a_name_that_is_a_folder_is_refused_as_one(name: str) -> None:
     with pytest.raises(IsADirectoryError, match="Is a directory"):
         write_text(Path(name), "text")
+
+
+def test_who_is_alone_in_a_folder_clears_what_others_left_and_who_is_not_what_nobody_will_finish(
+    tmp_path: Path,
+) -> None:
+    dead, elsewhere, other = "-4194303-0-a", "-1-0-b", f"-{os.getpid()}-7-c"
+    here = f"{files._host():x}"
+    names = [f".tmp-{here}{dead}", f".tmp-ffff{elsewhere}", f".tmp-{here}{other}"]
+    for name in (*names, "whole"):
+        (tmp_path / name).touch()
+    clear_unfinished(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*names[1:], "whole"])
+    clear_unfinished(tmp_path, alone=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["whole"]

@@ -12,7 +12,7 @@ import pytest
 import torch
 import wandb
 
-from tests.damage import cut, flip
+from experiments.faults.damage import cut, flip
 from waker.checkpoint import pack, unpack
 from waker.errors import UserError
 from waker.files import Damaged

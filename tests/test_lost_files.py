@@ -8,11 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiny import RUN, refused
+from experiments.faults.damage import flip
+from tests.tiny import RUN, TINY, refused
 from waker.cli import main
+from waker.errors import BLEMISHED
+from waker.evaluation.records import Measurement
 from waker.manifest import checkpoint_paths, read_manifest, write_manifest
 from waker.report.data import load_run
 from waker.tables import read_rows, write_rows
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 TABLES = ("curriculum", "episodes", "evaluation", "model_error")
 FILES = ("metrics.jsonl", "theta_space.json", "filmstrip.npz", "config.yaml")
@@ -32,7 +37,7 @@ def told(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
 
 
 def told_on_the_page(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
-    """What compare and a report really say; a page takes seconds to draw."""
+    """What compare and a report really say."""
     main(["compare", str(folder)])
     compared = "".join(capsys.readouterr())
     page = folder.parent / "page.html"
@@ -87,6 +92,30 @@ def test_a_description_of_the_parameters_that_lacks_something_is_refused(
     for content in ({}, {"names": ["size"]}, {"names": 3, "hard_ids": []}):
         (folder / "theta_space.json").write_text(json.dumps(content))
         assert "theta_space.json is damaged: it lacks" in refused(["compare", str(folder)], capsys)
+
+
+def test_whoever_goes_on_without_something_says_so_with_the_exit_code(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(finished, tmp_path / "runs")
+    folder = tmp_path / "runs" / RUN
+    train = ["train", *TINY, "--task-policies", "after", "--runs", str(tmp_path / "runs")]
+    assert main(train) == 0
+    flip(next((folder / "episodes.parquet").glob("part-*")), 4_000)
+    assert main(train) == BLEMISHED
+    assert "going on without its rows" in capsys.readouterr().err
+    assert main(train) == 0  # nothing more is lost
+    flip(next((folder / "curriculum.parquet").glob("part-*")), 4_000)
+    monkeypatch.setattr("waker.evaluation.records.measure", lambda *args, **named: Measurement([], [], {}, {}))
+    monkeypatch.setattr("waker.evaluation.records.save", lambda *args: None)
+    assert main(["evaluate", str(folder)]) == BLEMISHED
+    assert main(["evaluate", str(folder)]) == 0
+    assert main(["compare", str(folder)]) == BLEMISHED  # tells it each time, as its numbers are without it
+    newest = checkpoint_paths(folder / "checkpoints")[0]
+    (newest / "state.pt").unlink()
+    capsys.readouterr()
+    assert main(["evaluate", str(folder)]) == BLEMISHED
+    assert f"{newest.name} is not usable" in capsys.readouterr().out
 
 
 def test_manifests_of_earlier_versions(folder: Path) -> None:

@@ -40,6 +40,7 @@ def test_memory_stays_flat_between_saves(tmp_path: Path) -> None:
     assert grown < 20e6  # 60 snapshots as mappings of all θ took 6 GB
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_large_space_s_run_is_resumed_and_reported(tmp_path: Path) -> None:
     run = session(tmp_path, 3_000)
     for _ in range(220):

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.damage import cut, flip, read_or_told
+from experiments.faults.damage import cut, flip
+from tests.damage import read_or_told
 from waker.errors import UserError
 from waker.files import Damaged
 from waker.metrics_file import JsonlSink, lost_of, read_metrics, sums_of

@@ -51,6 +51,7 @@ def test_every_verb_shows_its_help(verb: str, monkeypatch: pytest.MonkeyPatch) -
     assert f"usage: waker {verb}" in str(streams)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_every_verb_does_its_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run = str(Path("runs") / RUN)

@@ -10,10 +10,9 @@ import pytest
 from tests.report.synthetic import write_run
 from tests.tiny import RUN, refused
 from waker.cli import main
-from waker.commands.evaluate import run_folders
 from waker.errors import UserError
 from waker.report.data import load_runs
-from waker.run_search import DEPTH
+from waker.run_search import DEPTH, one_run, run_folders
 
 
 def found(root: Path) -> list[list[Path]]:
@@ -39,6 +38,25 @@ def test_runs_are_searched_a_few_levels_deep_without_links_and_hidden_folders(tm
     for refuse in (lambda: run_folders([root]), lambda: load_runs([root])):
         with pytest.raises(UserError, match=f"at most {DEPTH} levels below it"):
             refuse()
+
+
+def test_adapt_and_references_search_below_like_all_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [write_run(tmp_path / "runs", "dr", seed) for seed in (0, 1)]
+    asked: list[Path] = []
+    monkeypatch.setattr("waker.commands.adapt.chosen_tasks", lambda names, modules, known: [])
+    monkeypatch.setattr("waker.commands.adapt._adapted", lambda folder, tasks, args: asked.append(folder))
+    assert main(["adapt", str(tmp_path / "runs")]) == 0
+    assert asked == runs
+    assert one_run(runs[0]) == runs[0]
+    (tmp_path / "alone").mkdir()
+    shutil.move(runs[1], tmp_path / "alone" / "seed-1")
+    assert one_run(tmp_path / "alone") == tmp_path / "alone" / "seed-1"
+    with pytest.raises(UserError, match="holds 2 runs, and one is wanted: alone"):
+        one_run(tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert "holds no run: expected config.yaml" in refused(["adapt", str(tmp_path / "empty")], capsys)
 
 
 def test_a_link_that_is_named_is_a_folder_as_any_other(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from waker.presets import PRESETS
 from waker.rundir import (
     RunFolder,
     config_from,
-    difference,
     domain_of,
     git_commit,
     plain,
@@ -25,6 +24,7 @@ from waker.rundir import (
     read_record,
     run_folder,
 )
+from waker.same_run import difference
 
 
 def test_a_folder_is_named_after_its_run() -> None:
@@ -83,9 +83,9 @@ def test_a_setting_only_there_counts_as_a_difference() -> None:
     assert difference({"a": 1}, {"a": 1}) is None
 
 
-def test_of_many_differences_the_first_are_told_and_the_others_counted() -> None:
+def test_of_many_differences_the_first_are_told_and_the_others_named() -> None:
     told = difference(dict.fromkeys("abcde", 1), {**dict.fromkeys("abde", 2), "c": 1})
-    assert told == "a is 1 there and 2 now, b is 1 there and 2 now, d is 1 there and 2 now, 1 more"
+    assert told == "a is 1 there and 2 now, b is 1 there and 2 now, d is 1 there and 2 now; also other: e"
 
 
 def test_unknown_settings_name_the_nearest() -> None:

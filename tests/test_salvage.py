@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
+from experiments.faults.damage import cut, flip
 from tests import dummies
-from tests.damage import cut, flip
 from tests.test_resume import Killed, assert_same, die, killer, outcome, terminate
 from waker.checkpoint import Checkpoints
 from waker.errors import UserError
@@ -24,9 +24,11 @@ from waker.lost_settings import recover_settings
 from waker.manifest import read_manifest, write_manifest
 from waker.metrics_file import read_metrics
 from waker.report.data import load_run
+from waker.run_search import run_folders
 from waker.rundir import read_record, run_folder
 from waker.salvage import saved_rows
 from waker.tables import read_rows, write_rows
+from waker.telling import Losses
 
 CONFIG = dummies.config(save_every=60)
 
@@ -130,6 +132,8 @@ def test_lost_settings_are_those_of_the_checkpoints(killed: Path, tmp_path: Path
     (killed / "config.yaml").unlink()
     with pytest.raises(UserError, match=r"no config.yaml; its checkpoints have a copy: .*waker train"):
         read_record(killed)
+    with pytest.raises(UserError, match=r"holds no run: .*; its checkpoints have a copy: .*waker train"):
+        run_folders([killed])
     other = replace(CONFIG, behaviour=replace(CONFIG.behaviour, discount=0.5))
     with pytest.raises(UserError, match=r"belongs to other settings: behaviour.discount is 0.99 there and 0.5 now"):
         dummies.run(tmp_path, other)
@@ -228,8 +232,22 @@ def test_a_run_goes_on_without_an_old_chunk_and_says_so(killed: Path, tmp_path: 
 def test_without_enough_of_the_replay_nothing_goes_on(killed: Path, tmp_path: Path) -> None:
     for chunk in (killed / "replay").glob("ticks-*"):
         short(chunk)
-    with pytest.raises(UserError, match="no checkpoint in .* is whole; remove"):
+    with pytest.raises(UserError, match="too little of the replay in .* is left to learn from; put it back, or remove"):
         dummies.run(tmp_path, CONFIG)
+
+
+def test_a_finished_run_needs_no_replay_but_to_go_on(whole: Path, tmp_path: Path) -> None:
+    folder = run_folder(tmp_path, CONFIG)
+    shutil.copytree(whole, folder)
+    shutil.rmtree(folder / "replay")
+    before, progress = Losses.told, dummies.Quiet()
+    assert dummies.run(tmp_path, CONFIG, progress)[1] is Outcome.SKIPPED
+    assert "chunks of the replay are gone: only `waker adapt` and more steps would need them" in progress.notes[0]
+    assert progress.notes[1].startswith("finished before")
+    assert Losses.told == before + 1
+    longer = replace(CONFIG, train=replace(CONFIG.train, steps=500))
+    with pytest.raises(UserError, match=r"too little of the replay in .*replay is left to learn from"):
+        dummies.run(tmp_path, longer)
 
 
 # Checkpoints ------------------------------------------------------------------------------------------------------

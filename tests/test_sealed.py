@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.damage import cut, flip, read_or_told
+from experiments.faults.damage import cut, flip
+from tests.damage import read_or_told
 from waker.errors import UserError
 from waker.files import Damaged
 from waker.sealed import read_arrays, read_json, read_yaml, write_arrays, write_json, write_yaml

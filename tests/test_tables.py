@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.damage import cut, flip, read_or_told
+from experiments.faults.damage import cut, flip
+from tests.damage import read_or_told
 from waker.errors import UserError
 from waker.files import Damaged
 from waker.tables import Table, lost_parts, read_rows, write_rows

@@ -37,6 +37,7 @@ from waker.rundir import read_config
 from waker.sealed import read_yaml, write_yaml
 from waker.seeding import load_torch_state, seed_for, torch_state
 from waker.state_fit import check_fit
+from waker.telling import tell_loss
 
 SAVE_EVERY = 500
 """Updates between checkpoints."""
@@ -319,7 +320,7 @@ class Adaptation:
         load_torch_state(state["torch"])
         missing = sink.restore(state["sink"])
         if missing:
-            self.progress.note(missing)
+            tell_loss(self.progress.note, missing)
         return True
 
 

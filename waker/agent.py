@@ -175,6 +175,10 @@ class Agent:
             self.adapter = TaskAdapter(self.model, self.spec, self.config, tasks, recorder, costs)
         return self.adapter
 
+    def forget_adaptation(self) -> None:
+        """Give up the task policies that were trained alone."""
+        self.adapter = None
+
     def _rewards(self, trajectory: Trajectory) -> Tensor:
         """Rewards (H+1, M, N): the tasks' heads for task policies, disagreement for the explorer (the last member)."""
         feature, action = trajectory.feature, trajectory.action

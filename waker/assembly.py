@@ -29,21 +29,22 @@ from waker.evaluation import records
 from waker.evaluation.model_error import measured_ids
 from waker.evaluation.pieces import FOLDER, Pieces, subject_of
 from waker.evaluation.rehearsal import rehearse
-from waker.evaluation.sources import RANDOM_ONLY, Source
+from waker.evaluation.sources import RANDOM, RANDOM_ONLY, Source
 from waker.files import saving
 from waker.learner import Learner, Player
 from waker.loggers import check_sinks
 from waker.loop import Outcome, train
 from waker.lost_settings import recover_settings
-from waker.manifest import CheckpointCorrupt
 from waker.progress import Progress
 from waker.replay import Replay, record_fields
 from waker.replay_store import ReplayStore
 from waker.rundir import RunFolder, canonical, read_config, read_record, run_folder
+from waker.salvage import restore_replay
 from waker.sealed import write_json
 from waker.session import Evaluate, Parts, Row
 from waker.spaces import EnvSpec, spec_of
 from waker.state_fit import check_fit
+from waker.telling import tell_loss
 from waker.told import check_wanted, measure_of
 from waker_envs.api import ParametricEnv, ThetaSpace
 from waker_envs.foreign import foreign, reason_of
@@ -270,7 +271,8 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
     before = read_config(folder).train.compile if known else None
     compiling = decide(config, family.spec, run_calls(config), progress.note, before)
     config = compiling.config
-    record = {"arithmetic": used, "compiling": compiling.record}
+    acting = {source.name: source.about for source in sources if source.name != RANDOM}
+    record = {"arithmetic": used, "compiling": compiling.record, "reference": acting}
     with RunFolder(folder, config).locked() as lock:  # before anything is written
         if (folder / "config.yaml").is_file() != known:
             raise UserError(f"{folder} was begun or removed just now by another process; run the same command again")
@@ -354,14 +356,13 @@ class LoadedRun:
             note: told of chunks that are damaged or missing, and left out (``lost`` of the replay).
 
         Raises:
-            CheckpointCorrupt: not enough of it is left for a window.
+            ReplayLost: not enough of it is left for a window.
         """
         train = self.config.train
         replay = Replay(record_fields(self.family.spec), train.envs, train.replay, self.run.path / "replay")
-        for told in ReplayStore(self.run.path / "replay", replay).restore(self.state["replay"], without_damaged=True):
-            note(told)
-        if replay.lost and not replay.windows(train.length):
-            raise CheckpointCorrupt(f"the replay in {self.run.path} is damaged: too little of it is left")
+        store = ReplayStore(self.run.path / "replay", replay)
+        for told in restore_replay(store, self.state["replay"], train.length, without_damaged=True):
+            tell_loss(note, told)
         return replay
 
 

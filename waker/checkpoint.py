@@ -21,7 +21,15 @@ import torch
 
 from waker.errors import UserError
 from waker.files import TEMPORARY, atomic, sha256, sync_folder
-from waker.manifest import CheckpointCorrupt, checkpoint_paths, read_manifest, readable_manifests, write_manifest
+from waker.manifest import (
+    CheckpointCorrupt,
+    ReplayLost,
+    checkpoint_paths,
+    read_manifest,
+    readable_manifests,
+    write_manifest,
+)
+from waker.telling import tell_loss
 
 _ARRAY, _SCALAR, _INTEGER = "__array__", "__scalar__", "__integer__"
 T = TypeVar("T")
@@ -216,23 +224,27 @@ class Checkpoints:
 
         Raises:
             CheckpointMisfit: there are checkpoints, none can be used, and the newest whole one does not fit.
+            ReplayLost: there are whole ones, but no replay to go on with.
             UserError: there are checkpoints, and none is whole.
         """
-        paths, misfit = self.paths(), None
+        paths, misfit, replay_lost = self.paths(), None, None
         for left, path in zip(reversed(range(len(paths))), paths, strict=True):
             try:
                 return _fitted(path, use, self.load(path))
             except (CheckpointCorrupt, CheckpointMisfit) as error:
                 misfit = misfit or (error if isinstance(error, CheckpointMisfit) else None)
-                note(f"{path.name} is not usable ({error}); {'trying the one before' if left else 'it is the oldest'}")
+                then = "trying the one before" if left else "it is the oldest"
+                tell_loss(note, f"{path.name} is not usable ({error}); {then}")
         for path in paths if otherwise is not None and misfit is None else ():
             assert otherwise is not None
             try:
                 return _fitted(path, otherwise, self.load(path))
-            except (CheckpointCorrupt, CheckpointMisfit):
-                continue  # told above
+            except (CheckpointCorrupt, CheckpointMisfit) as error:  # told above
+                replay_lost = replay_lost or (error if isinstance(error, ReplayLost) else None)
         if misfit is not None:
             raise CheckpointMisfit(f"no checkpoint in {self.folder} can be used: {misfit}")
+        if replay_lost is not None:
+            raise replay_lost
         if paths:
             raise UserError(f"no checkpoint in {self.folder} is whole; remove {self.folder.parent} to start again")
         return None

@@ -90,7 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments after ``waker``; None = the process's own.
 
     Returns:
-        The exit code: 0 done; 3 done but for something that failed, which was told and left out (a picture, say); 2
+        The exit code: 0 done; 3 done but for something that failed or is lost, which was told and left out (a picture,
+        damaged rows); 2
         something that was asked for does not exist, does not fit, or failed (an environment, say), told in one line; 1
         a file could not be written; 130 and 143 stopped by Ctrl-C and SIGTERM.
     """
@@ -100,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with watched(), told_warnings() as told:
         code = _guarded(sys.argv[1:] if argv is None else argv)
-    return BLEMISHED if code == 0 and told.failures else code
+    return BLEMISHED if code == 0 and told.blemishes else code
 
 
 def _guarded(argv: Sequence[str]) -> int:

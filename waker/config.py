@@ -358,7 +358,7 @@ class EvalConfig:
     """Who acts in them: uniform random actions, and the explorer and the task policies of the reference run."""
     reference: str = ""
     """Folder of a finished run whose policies act in held-out episodes, the same for all runs that are compared;
-    empty = only random actions."""
+    empty = only random actions. Kept as a full path; the same run may be named at another place later."""
     horizon: int = 10
     """Open-loop steps k of the k-step model error."""
     samples: int = 128

@@ -14,6 +14,7 @@ import gymnasium as gym
 
 import waker_envs
 from waker.errors import UserError
+from waker.torch_globals import torch_unchanged
 from waker_envs.api import ParametricEnv
 from waker_envs.foreign import foreign, leniently, reason_of
 
@@ -46,7 +47,8 @@ def made(make: Callable[[], E], env_id: str, kwargs: Mapping[str, Any] | None = 
     def failed(error: BaseException) -> UserError:
         return UserError(f"{env_id} cannot be made{given}: {reason_of(error)}")
 
-    with foreign(f"the constructor of {env_id}", failed, (UserError, waker_envs.UnknownEnvError)):
+    call = f"the constructor of {env_id}"
+    with torch_unchanged(call), foreign(call, failed, (UserError, waker_envs.UnknownEnvError)):
         return make()
 
 
@@ -68,7 +70,8 @@ def check_arguments(env_id: str, names: Iterable[str]) -> None:
     def failed(error: BaseException) -> UserError:
         return UserError(f"{env_id} cannot be imported: {reason_of(error)}")
 
-    with foreign(f"the import of {env_id}", failed):
+    call = f"the import of {env_id}"
+    with torch_unchanged(call), foreign(call, failed):
         loaded = gym.envs.registration.load_env_creator(entry) if isinstance(entry, str) else entry
         parameters = inspect.signature(cast(Callable[..., Any], loaded)).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Iterable
 
 BLEMISHED = 3
-"""The exit code of a command that did what was asked but for something that failed: told, and left out."""
+"""The exit code of a command that did what was asked but for something that failed or is lost: told, and left out."""
 _MOST_LISTED = 20
 """Valid names listed in full; beyond it only the nearest one is named."""
 

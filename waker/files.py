@@ -41,16 +41,24 @@ def _host() -> int:
     return zlib.crc32(os.uname().nodename.encode())
 
 
-def clear_unfinished(folder: Path) -> None:
-    """Remove unfinished files that processes of this host have left behind which are no more.
+def clear_unfinished(folder: Path, alone: bool = False) -> None:
+    """Remove unfinished files that nobody will finish: those of processes of this host which are no more.
+
+    Args:
+        alone: nobody else writes in this folder, as it lies in a run folder that this process has locked: then all
+            are, of other hosts as well.
 
     Raises:
         OSError: one cannot be removed.
     """
-    for path in folder.glob(f"{TEMPORARY}{_host():x}-*"):
-        pid = path.name.removeprefix(TEMPORARY).split("-")[1]
-        if pid.isdecimal() and path.is_file() and not _alive(int(pid)):
+    for path in folder.glob(f"{TEMPORARY}*" if alone else f"{TEMPORARY}{_host():x}-*"):
+        if path.is_file() and (alone or _left_behind(path.name)):
             path.unlink(missing_ok=True)
+
+
+def _left_behind(name: str) -> bool:
+    pid = name.removeprefix(TEMPORARY).split("-")[1]
+    return pid.isdecimal() and not _alive(int(pid))
 
 
 def _alive(pid: int) -> bool:

@@ -69,6 +69,9 @@ class Learner(Protocol):
     def adapt_update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """One update of the task policies alone, in imagination."""
 
+    def forget_adaptation(self) -> None:
+        """Give up the task policies that were trained alone: there is more to explore first."""
+
     def explorer(self) -> Player:
         """The exploration policy."""
 

@@ -18,6 +18,12 @@ def copies_of_settings(path: Path) -> list[dict[str, Any]]:
     return [m["record"] for m in manifests if isinstance(m.get("record"), dict)]
 
 
+def told_of_copies(path: Path) -> str:
+    """The end of a message that a folder has no ``config.yaml``; empty where its checkpoints have no copy."""
+    copied = "; its checkpoints have a copy: the run's own `waker train` command writes it anew"
+    return copied if copies_of_settings(path) else ""
+
+
 def recover_settings(path: Path, note: Callable[[str], None] = lambda text: None) -> None:
     """Write a lost ``config.yaml`` anew from the newest checkpoint; without one that has a copy, refuse the folder.
 

@@ -25,6 +25,10 @@ class CheckpointCorrupt(UserError):
     """A checkpoint (or a file it needs) is torn, damaged or missing."""
 
 
+class ReplayLost(CheckpointCorrupt):
+    """A checkpoint is whole, and the replay that it needs is not there."""
+
+
 def checkpoint_paths(folder: Path) -> list[Path]:
     """All checkpoints of a folder, newest first."""
     return sorted((p for p in folder.glob("step-*") if p.is_dir()), key=lambda p: p.name, reverse=True)

@@ -19,6 +19,7 @@ from waker.config import Config
 from waker.errors import UserError
 from waker.evaluation.sources import RANDOM, Source
 from waker.learner import EXPLORER
+from waker.run_search import one_run
 
 
 def held_out_sources(config: Config, family: Family, note: Callable[[str], None]) -> tuple[Source, ...]:
@@ -37,8 +38,13 @@ def held_out_sources(config: Config, family: Family, note: Callable[[str], None]
     settings = config.evaluation
     if not settings.reference or set(settings.sources) == {RANDOM}:
         return (Source(RANDOM),)
+    try:
+        folder = one_run(Path(settings.reference))
+    except UserError as error:
+        named = "`waker train --evaluation.reference` or `waker evaluate --reference`"
+        raise UserError(f"evaluation.reference: {error}; if it was moved, name its new place: {named}") from error
     with torch.random.fork_rng(devices=[]):  # an agent is made with random weights before the saved ones are loaded
-        loaded = load_run(Path(settings.reference), note, config.device, settle=False)
+        loaded = load_run(folder, note, config.device, settle=False)
     _check(loaded, config, family)
     about = f"{loaded.run.name} at step {loaded.step}, weights {fingerprint(loaded.state['agent'])}"
     makers = {RANDOM: lambda: Source(RANDOM), "explorer": lambda: _explorer(loaded, about)}

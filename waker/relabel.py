@@ -6,6 +6,7 @@ Used by ``waker adapt`` (training from the relabelled replay) and ``waker evalua
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib.util
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ from waker.errors import UserError, unknown
 from waker.names import printable, task_name
 from waker.replay import Replay
 from waker.spaces import EnvSpec
+from waker.torch_globals import torch_unchanged
 from waker_envs.foreign import foreign, reason_of
 
 _CHUNK = 4096
@@ -46,7 +48,8 @@ class TaskFunction:
             UserError: the function raised, or returned another shape or values that are not finite.
         """
         shape = next(iter(observation.values())).shape[:2]
-        with foreign(f"task {self.source}", lambda error: self._failed(error, observation)):
+        call = f"task {self.source}"
+        with torch_unchanged(call), foreign(call, lambda error: self._failed(error, observation)):
             rewards = np.array(self.function(observation), np.float32)  # a function may return its own array twice
         if rewards.shape != shape:
             raise UserError(
@@ -82,13 +85,19 @@ def load_task(source: str) -> TaskFunction:
     if spec is None or spec.loader is None:
         raise UserError(f"{file!r} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    with foreign(f"the import of {file}", lambda error: UserError(f"{file} cannot be imported: {reason_of(error)}")):
+    call = f"the import of {file}"
+    failed = functools.partial(_not_imported, file)
+    with torch_unchanged(call), foreign(call, failed):
         spec.loader.exec_module(module)
     function = getattr(module, name, None)
     if not callable(function):
         names = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
         raise unknown(f"function of {file}", name, names)
     return TaskFunction(task_name(name), f"{path}:{name}", function)
+
+
+def _not_imported(file: str, error: BaseException) -> UserError:
+    return UserError(f"{file} cannot be imported: {reason_of(error)}")
 
 
 def relabelled(replay: Replay, spec: EnvSpec, tasks: Sequence[str | TaskFunction]) -> Replay:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waker.errors import UserError
-from waker.files import TEMPORARY, atomic, sha256
+from waker.files import atomic, clear_unfinished, sha256
 from waker.manifest import CheckpointCorrupt
 from waker.names import OURS, RECORD, key_name
 from waker.replay import Replay
@@ -90,6 +90,11 @@ class ReplayStore:
         self._chunks = chunks
         return told
 
+    def absent(self, state: Mapping[str, Any]) -> list[str]:
+        """The chunks of a checkpoint's state whose files are not there; none is read."""
+        wanted = {c["name"] for c in state["chunks"] if not c.get("lost")}
+        return sorted(wanted - {path.name for path in self.folder.glob("ticks-*.npz")})
+
     def gone(self) -> Path | None:
         """A chunk that was saved and is no longer there; None while all are."""
         wanted = {c["name"] for c in self._chunks if not c.get("lost")}
@@ -107,9 +112,10 @@ class ReplayStore:
     def prune(self, states: Iterable[Mapping[str, Any]]) -> None:
         """Remove chunk files that neither this store nor any of the checkpoints' ``states`` names."""
         wanted = {c["name"] for c in [*self._chunks, *(c for s in states for c in s["chunks"])] if not c.get("lost")}
-        for path in [*self.folder.glob("ticks-*.npz"), *self.folder.glob(TEMPORARY + "*")]:
+        for path in self.folder.glob("ticks-*.npz"):
             if path.name not in wanted:
                 path.unlink()
+        clear_unfinished(self.folder, alone=True)
 
 
 def _write(path: Path, records: Mapping[str, NDArray[Any]]) -> None:

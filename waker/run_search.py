@@ -1,13 +1,57 @@
-"""Which folders below one a user named are runs: for all commands that take a folder above them."""
+"""Which folders are runs, in or below those that a user named: for all commands that take a run or a folder above."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+
+from waker.errors import UserError
+from waker.lost_settings import told_of_copies
 
 DEPTH = 6
 """Levels that are searched: two more than `waker train` puts runs below its ``runs``."""
+
+
+def has_settings(folder: Path) -> bool:
+    """Whether a folder is a run that can be worked on."""
+    return (folder / "config.yaml").is_file()
+
+
+def run_folders(
+    given: Iterable[Path], is_run: Callable[[Path], bool] = has_settings, mark: str = "config.yaml"
+) -> list[Path]:
+    """Every run folder in or under those ``given`` (:func:`below`), each once, in their order.
+
+    Args:
+        is_run: tells runs; ``mark`` says what it looks for.
+
+    Raises:
+        UserError: a folder that does not exist or holds no run.
+    """
+    found: dict[Path, None] = {}
+    for path in given:
+        if not path.is_dir():
+            raise UserError(f"no folder {path}{_nearby(path)}")
+        here = [path] if is_run(path) else below(path, is_run)
+        if not here:
+            where = f"in it or at most {DEPTH} levels below it"
+            raise UserError(f"{path} holds no run: expected {mark} {where}{told_of_copies(path)}")
+        found.update(dict.fromkeys(here))
+    return list(found)
+
+
+def one_run(path: Path) -> Path:
+    """The one run folder in or under ``path``.
+
+    Raises:
+        UserError: there is none, or there are several.
+    """
+    found = run_folders([path])
+    if len(found) > 1:
+        names = ", ".join(str(run.relative_to(path)) for run in found[:4])
+        raise UserError(f"{path} holds {len(found)} runs, and one is wanted: {names}{' …' if len(found) > 4 else ''}")
+    return found[0]
 
 
 def below(folder: Path, is_run: Callable[[Path], bool]) -> list[Path]:
@@ -25,3 +69,12 @@ def below(folder: Path, is_run: Callable[[Path], bool]) -> list[Path]:
         found += [here / name for name in runs]
         inside[:] = [name for name in names if name not in runs] if deep < DEPTH else []
     return sorted(found)
+
+
+def _nearby(path: Path) -> str:
+    """What is there instead, as the end of a message."""
+    parent = path.absolute().parent
+    while not parent.is_dir() and parent != parent.parent:
+        parent = parent.parent
+    inside = sorted(p.name for p in parent.iterdir() if p.is_dir() and not p.name.startswith("."))[:8]
+    return f"; {parent} holds {', '.join(inside)}" if inside else f"; {parent} holds no folder"

@@ -2,8 +2,9 @@
 
 ``runs/<domain>/<sampler>/<explorer>/seed-<n>/`` holds ``config.yaml`` (resolved settings, git commit, versions, θ
 names), ``metrics.jsonl``, the tables (``episodes.parquet`` …), ``checkpoints/``, ``replay/`` and ``wandb/``. The same
-command finds the same folder and goes on; a folder of other settings is refused. ``config.yaml`` has a checksum, and
-every checkpoint a copy of it: an edited one is refused in a line that says how to edit it, a lost one is written anew.
+command finds the same folder and goes on, one that asks for more steps beyond its end; a folder of other settings is
+refused. ``config.yaml`` has a checksum, and every checkpoint a copy of it: an edited one is refused in a line that says
+how to edit it, a lost one is written anew.
 """
 
 from __future__ import annotations
@@ -24,23 +25,11 @@ from typing import IO, Any, TypeVar
 from waker.config import Config
 from waker.errors import UserError, unknown
 from waker.files import SaveFailed, clear_unfinished, is_open_as, saving
-from waker.lost_settings import copies_of_settings, recover_settings
+from waker.lost_settings import recover_settings, told_of_copies
 from waker.names import path_part
+from waker.same_run import difference, growth
 from waker.sealed import read_yaml, write_yaml
 
-_TOLD = 3
-"""Settings that differ of which both values are told; of others their number."""
-FREE_KEYS = (
-    "device",
-    "sinks",
-    "train.compile_cache",
-    "train.env_processes",
-    "train.products",
-    "train.save_every",
-    "train.keep",
-)
-"""Settings that may differ on a resume: where a run is computed, by whom, and how it is kept. Another ``device`` or
-other ``train.products`` change the last digits of its numbers; :mod:`waker.arithmetic` tells and records that."""
 SPACE_FILE = "theta_space.json"
 """In a run folder: θ's names and units, points, DR weights and the experts' hard set."""
 FILM_FILE = "filmstrip.npz"
@@ -57,14 +46,19 @@ def domain_of(env_id: str) -> str:
 
 
 def canonical(config: Config) -> Config:
-    """The configuration with its environment's full id: a run has one, whatever short name was asked for.
+    """The configuration with its environment's full id and its reference's full path, whatever was asked for.
+
+    A path that is stored means the same from wherever it is read.
 
     Raises:
         UnknownEnvError: no such environment.
     """
     import waker_envs  # here, as a report of saved rows needs no environments
 
-    return dataclasses.replace(config, env=waker_envs.resolve_id(config.env))
+    evaluation = config.evaluation
+    if evaluation.reference:
+        evaluation = dataclasses.replace(evaluation, reference=os.path.abspath(evaluation.reference))
+    return dataclasses.replace(config, env=waker_envs.resolve_id(config.env), evaluation=evaluation)
 
 
 def run_folder(root: Path, config: Config) -> Path:
@@ -128,12 +122,6 @@ def _is_tuple(hint: Any) -> bool:
     return any(typing.get_origin(option) is tuple for option in options)
 
 
-def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(data, Mapping) and data:
-        return {k: v for key, value in data.items() for k, v in _flat(value, f"{prefix}.{key}".strip(".")).items()}
-    return {prefix: data}
-
-
 def git_commit(folder: Path = Path(__file__).parent) -> str | None:
     """The commit of the source tree, with ``+changes`` where it was edited; None outside its repository."""
 
@@ -161,31 +149,25 @@ def versions() -> dict[str, str]:
     return found
 
 
-def difference(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
-    """The settings that differ, the first ones with both values; None if none does but :data:`FREE_KEYS`."""
-    old, new = _flat(saved), _flat(now)
-    keys = [*new, *(k for k in old if k not in new)]
-    differ = [key for key in keys if key not in FREE_KEYS and not _alike(old.get(key), new.get(key))]
-    told = [f"{key} is {old.get(key)!r} there and {new.get(key)!r} now" for key in differ[:_TOLD]]
-    more = [f"{len(differ) - _TOLD} more"] if len(differ) > _TOLD else []
-    return ", ".join(told + more) or None
-
-
-def _alike(one: Any, other: Any) -> bool:
-    return bool(one == other or (one != one and other != other))  # NaN is NaN
-
-
 class RunFolder:
     """An opened run folder.
 
     Attributes:
         path: the folder.
         config: its configuration (the one given, whose free settings win).
+        growth: what is asked for beyond the settings in the folder; see :func:`waker.same_run.growth`.
         lock: the open lock file while the folder is held, by :meth:`locked` of this object or of another.
     """
 
-    def __init__(self, path: Path, config: Config, arithmetic: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        config: Config,
+        arithmetic: Mapping[str, Any] | None = None,
+        growth: Mapping[str, tuple[int, int]] | None = None,
+    ) -> None:
         self.path, self.config, self._arithmetic = path, config, arithmetic
+        self.growth = dict(growth or {})
         self.lock: IO[str] | None = None
 
     @classmethod
@@ -204,19 +186,23 @@ class RunFolder:
             path: the folder.
             config: the run's settings.
             theta_names, tasks, spaces: of its environments; kept to tell when they have changed since.
-            how: what it computes with (``arithmetic``), and why its updates are compiled or not (``compiling``).
+            how: what it computes with (``arithmetic``), why its updates are compiled or not (``compiling``), and whose
+                policies act in held-out episodes (``reference``): the same ones may have been moved.
 
         Raises:
-            UserError: it belongs to other settings; the message names the first that differ. Or its settings are
+            UserError: it belongs to other settings; the message names all that differ. Or its settings are
                 lost (:func:`recover_settings`).
             SaveFailed: it cannot be made.
         """
         recover_settings(path)
         if (path / "config.yaml").exists():
-            changed = difference(plain(read_config(path)), plain(config))
-            if changed:
+            there, asked = plain(read_config(path)), plain(config)
+            reference = (how or {}).get("reference")
+            if reference and read_record(path).get("reference") == reference:
+                there["evaluation"]["reference"] = asked["evaluation"]["reference"]
+            if changed := difference(there, asked):
                 raise UserError(f"{path} belongs to other settings: {changed}; choose another folder for runs")
-            return cls(path, config, (how or {}).get("arithmetic"))
+            return cls(path, config, (how or {}).get("arithmetic"), growth(there, asked))
         record = {
             "config": plain(config),
             "git": git_commit(),
@@ -231,26 +217,37 @@ class RunFolder:
             write_yaml(path / "config.yaml", record)
         return cls(path, config)
 
-    def going_on(self) -> None:
-        """Record what a run that goes on computes with from now on; call it with the folder locked.
+    def going_on(self, step: int = 0, exact: bool = True) -> None:
+        """Record what a run that goes on computes with, and how far, from now on; call it with the folder locked.
 
         ``arithmetic`` in ``config.yaml`` is what was used last, and what the next resume stays with; what was used
-        before is in ``arithmetic_before``, oldest first.
+        before is in ``arithmetic_before``, oldest first. What was asked for later is in ``extended``, oldest first, and
+        in the settings; a reference that was moved is there under its new place.
+
+        Args:
+            step: from which it goes on.
+            exact: whether all that it does from there is what a run does that was asked for as much from the start.
 
         Raises:
             SaveFailed: it cannot be written.
         """
-        if not self._arithmetic:
-            return
-        record, used = read_record(self.path), dict(self._arithmetic)
-        last = record.get("arithmetic")
-        if last == used:
-            return
-        if last:
-            record["arithmetic_before"] = [*record.get("arithmetic_before", []), last]
-        record["arithmetic"] = used
-        with saving(f"settings in {self.path}"):
-            write_yaml(self.path / "config.yaml", record)
+        record, used = read_record(self.path), dict(self._arithmetic or {})
+        before, last = dict(record), record.get("arithmetic")
+        if used and last != used:
+            if last:
+                record["arithmetic_before"] = [*record.get("arithmetic_before", []), last]
+            record["arithmetic"] = used
+        if self.growth:
+            entry = {"step": step, "exact": exact, **{key: list(pair) for key, pair in self.growth.items()}}
+            grown = {key.removeprefix("train."): now for key, (_, now) in self.growth.items()}
+            record["extended"] = [*record.get("extended", []), entry]
+            record["config"] = _changed(record["config"], "train", grown)
+        if record["config"].get("evaluation", {}).get("reference", "") != self.config.evaluation.reference:
+            place = {"reference": self.config.evaluation.reference}
+            record["config"] = _changed(record["config"], "evaluation", place)
+        if record != before:
+            with saving(f"settings in {self.path}"):
+                write_yaml(self.path / "config.yaml", record)
 
     @property
     def name(self) -> str:
@@ -331,6 +328,10 @@ class RunFolder:
             )
 
 
+def _changed(config: Mapping[str, Any], section: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {**config, section: {**config.get(section, {}), **values}}
+
+
 def read_record(path: Path) -> dict[str, Any]:
     """``config.yaml`` of a run folder: ``config``, ``git``, ``versions``, ``arithmetic``, ``theta``, ``tasks`` …
 
@@ -339,9 +340,7 @@ def read_record(path: Path) -> dict[str, Any]:
     """
     file = path / "config.yaml"
     if not file.is_file():
-        copied = "; its checkpoints have a copy: the run's own `waker train` command writes it anew"
-        again = copied if copies_of_settings(path) else ""
-        raise UserError(f"{path} is not a run folder: it has no config.yaml{again}")
+        raise UserError(f"{path} is not a run folder: it has no config.yaml{told_of_copies(path)}")
     record = read_yaml(file)
     if not isinstance(record.get("config"), dict):
         raise UserError(f"{file} cannot be read: it has no section 'config'")

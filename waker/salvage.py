@@ -14,12 +14,14 @@ import pandas as pd
 
 from waker.files import Damaged, saving
 from waker.lost_files import counted, gone_from
-from waker.manifest import readable_manifests
+from waker.manifest import ReplayLost, readable_manifests
 from waker.metrics_file import lost_of
 from waker.tables import Table, last_row, lost_parts, read_rows
+from waker.telling import tell_loss
 
 if TYPE_CHECKING:
     from waker.loggers import MultiSink
+    from waker.replay_store import ReplayStore
 
 TABLES = ("episodes", "curriculum", "evaluation", "model_error")
 _UNCHECKED = "saved by an earlier version, without checksums: damage in its rows, metrics and settings is not found"
@@ -54,15 +56,52 @@ def restore_logs(
         rows, generation = counted(logs["tables"].get(name, 0))
         with saving(f"what is whole of {table.folder}"):
             for told in table.mend(rows, generation):
-                note(told)
+                tell_loss(note, told)
             dropped[name] = 0 if finished else table.restore(rows, step)
     if any(dropped.values()):
         given_up = ", ".join(f"{rows} of {name}" for name, rows in dropped.items() if rows)
-        note(f"dropping rows measured after step {step:,}, from which the run goes on: {given_up}")
+        tell_loss(note, f"dropping rows measured after step {step:,}, from which the run goes on: {given_up}")
     with saving(f"what is whole of the metrics in {path}"):
         told = sink.rows.mend() if finished else sink.restore(logs["sinks"])
     if told:
-        note(told)
+        tell_loss(note, told)
+
+
+def restore_replay(
+    store: ReplayStore,
+    state: Mapping[str, Any],
+    length: int,
+    without_damaged: bool,
+    note: Callable[[str], None] = lambda text: None,
+) -> list[str]:
+    """Read a run's replay; nothing else has changed when it finds damage.
+
+    Args:
+        state: of a checkpoint.
+        length: steps of a window; one at least must be left. 0 = of a finished run, which has no more use of it by
+            itself: nothing is read, and what is gone is told.
+        without_damaged: see :meth:`waker.replay_store.ReplayStore.restore`.
+        note: told in one line.
+
+    Returns:
+        What is given up now, one line each.
+
+    Raises:
+        CheckpointCorrupt: a chunk is missing or torn.
+        ReplayLost: too little is left.
+    """
+    if not length:
+        if absent := store.absent(state):
+            which = f"{len(absent)} of {len(state['chunks'])} chunks of the replay are gone"
+            tell_loss(note, f"{which}: only `waker adapt` and more steps would need them")
+        return []
+    lost = store.restore(state, without_damaged)
+    if store.replay.lost and not store.replay.windows(length):
+        raise ReplayLost(
+            f"too little of the replay in {store.folder} is left to learn from; put it back, or remove "
+            f"{store.folder.parent} to start again (`waker evaluate` and `waker report` need no replay)"
+        )
+    return lost
 
 
 def mend_tables(path: Path, note: Callable[[str], None]) -> None:
@@ -75,7 +114,7 @@ def mend_tables(path: Path, note: Callable[[str], None]) -> None:
     for name in TABLES:
         with saving(f"what is whole of {path / name}.parquet"):
             for told in Table(path / f"{name}.parquet").mend(*counted(counts.get(name, 0))):
-                note(told)
+                tell_loss(note, told)
 
 
 def saved_rows(file: Path) -> pd.DataFrame:

@@ -24,24 +24,25 @@ from waker.compile_costs import processor_seconds
 from waker.curriculum import Curriculum
 from waker.curriculum.api import Columns
 from waker.curriculum.thinning import WHOLE, Thinning
+from waker.extending import before_adapting, kept_before_adapting, standing, taken_back, told
 from waker.feed import Feed
 from waker.files import saving, write_text
 from waker.interrupts import Paused
 from waker.learner import Learner
 from waker.loggers import Means, NotFinite, make_sink
 from waker.lost_files import BESIDE
-from waker.manifest import CheckpointCorrupt
 from waker.measuring import Measure, Measuring
 from waker.progress import Progress
 from waker.replay import Replay, record_fields
 from waker.replay_store import ReplayStore
 from waker.rundir import RunFolder, plain, read_record
-from waker.salvage import TABLES, restore_logs
+from waker.salvage import TABLES, restore_logs, restore_replay
 from waker.seeding import Streams, load_torch_state, preserved_torch, seed_for, torch_state
 from waker.slots import EnvironmentFailed, MakeEnv
 from waker.spaces import EnvSpec
 from waker.state_fit import check_fit
 from waker.tables import Table
+from waker.telling import tell_loss
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
 
 Row = Mapping[str, Any]
@@ -127,6 +128,8 @@ class Session:
         # While adapting there are no steps: save as often, counted in updates.
         self.adapt_clock = Every(max(1, int(train.save_every / train.train_every)))
         self._record: dict[str, Any] = {}  # of config.yaml, for checkpoints
+        self._before_adapting: dict[str, Any] | None = None
+        self._again, self._exact = False, True  # task policies were given up; and nothing else but them
         self._intact = ""  # said when a save fails
         self._seconds, self._since = 0.0, time.monotonic()
         self._cpu, self._cpu_since = 0.0, self._cpu_now()
@@ -208,6 +211,8 @@ class Session:
 
     def adapt(self) -> None:
         """One update of the task policies alone."""
+        if not self.adapted:
+            self._before_adapting = before_adapting(self.state(), self.sink.sync())
         self.means.add({f"adapt/{k}": v for k, v in self.agent.adapt_update(self.adapt_feed.next()).items()})
         self.adapted += 1
         if self.adapted % self.config.train.log_every == 0 or not self.adapting:
@@ -253,7 +258,8 @@ class Session:
             replay = self.store.save()
             counts = {n: {"rows": table.save(), "generation": table.generation} for n, table in self.tables.items()}
             sinks = self.sink.sync()
-            state = self.state() | {"replay": replay, "logs": {"tables": counts, "sinks": sinks}}
+            logs = {"tables": counts, "sinks": sinks, "before_adapting": (self._before_adapting or {}).get("sinks")}
+            state = self.state() | {"replay": replay, "logs": logs}
             files = [name for name in BESIDE if (self.run.path / name).exists()]
             beside = {"tables": counts, "metrics": sinks["jsonl"]["bytes"], "files": files, "record": self._record}
             path = self.checkpoints.save(state, self.step, self.updates + self.adapted, replay, beside)
@@ -277,6 +283,7 @@ class Session:
             "streams": self.streams.state_dict(),
             "means": self.means.state_dict(),
             "torch": torch_state(),
+            "before_adapting": self._before_adapting and self._before_adapting["state"],
         }
 
     def resume(self) -> bool:
@@ -291,18 +298,22 @@ class Session:
             SaveFailed: what it computes with from now on cannot be recorded.
         """
         self.checkpoints.tidy()
-        without = functools.partial(self._restore, without_damaged=True)
-        found = self.checkpoints.newest(self._restore, self.progress.note, without)
+        anyhow = functools.partial(self._restore, without_damaged=True)
+        found = self.checkpoints.newest(self._restore, self.progress.note, anyhow)
         if found is None:
             self.store.clear()
             for table in self.tables.values():
                 table.restore(0, -1)
             self.sink.restore({})
+        elif self.run.growth:
+            self.progress.note(told(self.run.growth, self.step, self._again, self._exact))
         elif not self.finished:
             self.progress.note(f"going on from step {self.step:,}, {self.updates:,} updates")
-        if not self.finished:
-            self.run.going_on()
+        if not self.finished or self.run.growth:
+            self.run.going_on(self.step, self._exact)
         self._record = read_record(self.run.path)
+        if self._again:  # their metrics are gone
+            self.save()
         return found is not None
 
     def failed(self, failure: EnvironmentFailed) -> EnvironmentFailed:
@@ -322,10 +333,12 @@ class Session:
 
     def _restore(self, state: dict[str, Any], without_damaged: bool = False) -> bool:
         check_fit(state["agent"], self.agent.state_dict(), "agent")
-        lost = self.store.restore(state["replay"], without_damaged)  # it may find damage, and nothing has changed yet
-        if self.replay.lost and not self.replay.windows(self.config.train.length):
-            raise CheckpointCorrupt("too little of its replay is left to go on with")
-        self.updates, self.adapted, self.finished = state["updates"], state["adapted"], state["finished"]
+        finished, self._again = standing(state, self.config.train)
+        length = 0 if finished else self.config.train.length
+        lost = restore_replay(self.store, state["replay"], length, without_damaged, self.progress.note)
+        if self._again:  # more is asked for than when they were trained
+            state, self._exact = taken_back(state)
+        self.updates, self.adapted, self.finished = state["updates"], state["adapted"], finished
         self._seconds, self._since = state["seconds"], time.monotonic()
         self._cpu, self._cpu_since = state.get("cpu_seconds", 0.0), self._cpu_now()
         self._logged = (self.updates + self.adapted, self._since)
@@ -334,6 +347,9 @@ class Session:
             self.measuring.load_state_dict(state["measuring"])
             self.measuring.seconds = state["measuring_seconds"]
         self.agent.load_state_dict(state["agent"])
+        if self._again:
+            self.agent.forget_adaptation()
+        self._before_adapting = kept_before_adapting(state)
         self.curriculum.load_state_dict(state["curriculum"])
         self.explorer = self.agent.explorer()
         self.collector.load_state_dict(state["collector"], self.explorer, self.progress.note)
@@ -343,8 +359,8 @@ class Session:
         self.means.load_state_dict(state["means"])
         restore_logs(self.run.path, self.tables, self.sink, state["logs"], self.step, self.finished, self.progress.note)
         load_torch_state(state["torch"])
-        for what in lost if not self.finished else ():  # a finished run has no more use of its replay here
-            self.progress.note(what)
+        for what in lost:
+            tell_loss(self.progress.note, what)
             self.run.lose({"step": self.step, "what": what})
         self._prune()
         return True
@@ -354,8 +370,7 @@ class Session:
         kept = self.checkpoints.manifests()
         self.store.prune(m["replay"] for m in kept)
         if kept:
-            at = f"the checkpoint at step {kept[0]['step']:,}"
-            self._intact = f"; {at} is intact, the same command goes on from it"
+            self._intact = f"; the checkpoint at step {kept[0]['step']:,} is intact, the same command goes on from it"
 
     def _cpu_now(self) -> float:
         """Processor seconds of this process, of the environments' and of compilers that it called."""

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waker.constructors import close
-from waker.slots import EnvironmentFailed, MakeEnv, Slot, Step, reason_of
+from waker.slots import EnvironmentFailed, MakeEnv, Slot, Step, fault_of
 from waker.spaces import EnvSpec
 from waker_envs.foreign import Failed, foreign
 
@@ -67,7 +67,7 @@ def work(pipe: Connection, under_way: c_int, make_env: MakeEnv, spec: EnvSpec, s
     mine: dict[int, Slot] = {}
     try:
         for i in slots:
-            with foreign("a constructor", lambda error: _Unmakeable(reason_of(error))):
+            with foreign("a constructor", lambda error: _Unmakeable(fault_of(error))):
                 mine[i] = Slot(make_env(), spec)
         _serve(pipe, under_way, mine)
         pipe.send(_closed(mine))

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from waker.errors import UserError
 from waker.spaces import BrokenPromise, EnvSpec, ObservationKey, completion_of
-from waker_envs.foreign import Told, foreign
-from waker_envs.foreign import reason_of as foreign_reason
+from waker.torch_globals import torch_unchanged
+from waker_envs.foreign import Told, foreign, reason_of
 
 MakeEnv = Callable[[], gym.Env[Any, Any]]
 _KINDS = {"image": "u", "categorical": "iu", "vector": "fiub"}
@@ -127,18 +127,24 @@ class Slot:
 
     def _failed(self, error: BaseException) -> EnvironmentFailed:
         """Whatever somebody else's code raises is reported with what reproduces it."""
-        return self.episode.failed(reason_of(error), trace_of(error))
+        return self.episode.failed(fault_of(error), trace_of(error))
 
     def reset(self, theta: NDArray[np.float64], theta_id: int, seed: int) -> Step:
         """Begin the episode of (seed, θ)."""
         self.episode.begin(theta, theta_id, seed)
-        with self._foreign:
+        with torch_unchanged(f"a reset of {self.spec.env_id}"), self._foreign:
             observation, _ = self.env.reset(seed=seed, options={"theta": theta.copy()})
             return Step(checked_observation(self.spec, observation), np.zeros(len(self.spec.tasks), np.float32))
 
     def step(self, action: NDArray[np.float32]) -> Step:
         """Make one step with the agent's vector (A,)."""
         self.episode.actions.append(action.copy())
+        if len(self.episode.actions) > 1:
+            return self._advance(action)
+        with torch_unchanged(f"a step of {self.spec.env_id}"):  # at the first of an episode, as a look takes its time
+            return self._advance(action)
+
+    def _advance(self, action: NDArray[np.float32]) -> Step:
         with self._foreign:
             observation, _, terminated, truncated, info = self.env.step(self.spec.action.to_env(action))
             rewards = checked_rewards(self.spec, info)
@@ -172,9 +178,9 @@ def tell_cut(spec: EnvSpec, seed: int, theta: NDArray[np.float64]) -> None:
     )
 
 
-def reason_of(error: BaseException) -> str:
+def fault_of(error: BaseException) -> str:
     """What went wrong in an environment, in one line."""
-    return " ".join(str(error).split()) if isinstance(error, BrokenPromise) else foreign_reason(error)
+    return " ".join(str(error).split()) if isinstance(error, BrokenPromise) else reason_of(error)
 
 
 def trace_of(error: BaseException) -> str:

@@ -24,7 +24,7 @@ import pandas as pd
 
 from waker.curriculum.api import Columns
 from waker.errors import UserError
-from waker.files import LOST, TEMPORARY, Damaged, atomic, reading
+from waker.files import LOST, TEMPORARY, Damaged, atomic, clear_unfinished, reading
 
 Row = Mapping[str, Any]
 _MOST_WAITING = 2 << 20
@@ -272,8 +272,9 @@ def _tidy(folder: Path) -> list[_Part]:
     """Remove what a kill left behind; the parts that count."""
     parts = _parts(folder)
     older = [p.path for p in _every_part(folder) if p not in parts and not p.lost]
-    for path in [*older, *folder.glob(TEMPORARY + "*")]:
+    for path in older:
         path.unlink()
+    clear_unfinished(folder, alone=True)
     return parts
 
 

@@ -1,4 +1,4 @@
-"""Warnings about foreign code as lines of the command line, and how many of them mean that something failed.
+"""What is told and left out, counted, as a command's exit code says so: warnings about foreign code, and losses.
 
 Entered by :func:`waker.cli.main`; in a notebook the same warnings are shown as Python shows warnings.
 """
@@ -7,25 +7,47 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from waker.names import printable
 
 
+class Losses:
+    """What this process told of that was damaged, missing or broken, and went on without.
+
+    Attributes:
+        told: how many there have been.
+    """
+
+    told: ClassVar[int] = 0
+
+
+def tell_loss(note: Callable[[str], None], text: str) -> None:
+    """Tell in one line what is lost, or was; the command's exit code says that there was something."""
+    Losses.told += 1
+    note(text)
+
+
 @dataclass
 class ToldCount:
-    """What has been told: ``failures`` counts what failed and was left out."""
+    """What has been told: ``failures`` counts what failed and was left out, ``losses_before`` is for the rest."""
 
     failures: int = 0
+    losses_before: int = 0
+
+    @property
+    def blemishes(self) -> int:
+        """What failed, was left out or is lost, since the block was entered."""
+        return self.failures + Losses.told - self.losses_before
 
 
 @contextmanager
 def told_warnings() -> Iterator[ToldCount]:
     """Print each :class:`~waker_envs.foreign.Told` of the block as one line, at once, however often it was told."""
-    told, before = ToldCount(), set[str]()
+    told, before = ToldCount(losses_before=Losses.told), set[str]()
     with warnings.catch_warnings():
         others = warnings.showwarning
 

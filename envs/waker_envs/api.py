@@ -13,10 +13,11 @@ This package never imports torch or ``waker``; it is usable from any gymnasium c
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import gymnasium as gym
 import numpy as np
@@ -188,6 +189,10 @@ class ParametricEnv(gym.Env[Any, Any]):
         if self.theta is None:
             raise gym.error.ResetNeeded("call reset() before render(): there is nothing to show yet")
         return self.picture()
+
+    def __copy__(self) -> Self:
+        """As deep a copy as any: what shares a simulation, or arrays, with the original is stepped by both."""
+        return copy.deepcopy(self)
 
     def _drawn_theta(self) -> Theta:
         """A θ from DR. Its chance is not the episode's, which must be the same when θ is given."""

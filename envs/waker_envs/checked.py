@@ -75,6 +75,29 @@ def checked_numbers(
     return array
 
 
+def checked_picture(what: str, value: Any, like: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+    """A picture as an array of its own, (height, width, 3) uint8, neither of them 0.
+
+    Other types are refused, not rounded: of numbers in [0, 1] nothing but black would be left.
+
+    Args:
+        what: begins the message: "render()".
+        like: a picture of the same film, whose size it must have.
+
+    Raises:
+        ValueError: it is none.
+    """
+    array = raw_numbers(value)
+    wanted = "must give a picture: uint8 of shape (height, width, 3)"
+    if array is None:
+        raise ValueError(f"{what} {wanted}, not {shown(value)}")
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
+        raise ValueError(f"{what} {wanted}, not {array.dtype} of shape {array.shape}")
+    if like is not None and array.shape != like.shape:
+        raise ValueError(f"{what} must give pictures of one size, not {like.shape[:2]} and then {array.shape[:2]}")
+    return array.copy()
+
+
 def check_names(what: str, names: Iterable[Any], error: type[Exception] = ValueError) -> None:
     """Refuse names that no table could hold; every other text is a name.
 

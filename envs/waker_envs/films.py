@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from waker_envs.api import ParametricEnv, Theta
+from waker_envs.checked import as_numbers, checked_picture, shown
 
 _COLOURS = 128
 _TICK = 10
@@ -34,17 +35,30 @@ def film(env: ParametricEnv, theta: ArrayLike | None, seed: int, steps: int) -> 
 
     Raises:
         ThetaError: θ is neither in the space nor in a suite.
+        ValueError: what it shows is no picture, or pictures are of different sizes.
         NotImplementedError: the family has no pictures.
     """
     _, info = env.reset(seed=seed, options=None if theta is None else {"theta": theta})
-    shown = np.array(info["theta"], np.float64)
+    point = np.array(info["theta"], np.float64)
     env.action_space.seed(seed)
-    pictures, over = [np.array(env.render(), np.uint8)], False
+    pictures, over = [checked_picture("render()", env.render())], False
     while not over and len(pictures) <= steps:
         _, _, terminated, truncated, _ = env.step(env.action_space.sample())
         over = terminated or truncated
-        pictures.append(np.array(env.render(), np.uint8))
-    return pictures, shown
+        pictures.append(checked_picture("render()", env.render(), like=pictures[0]))
+    return pictures, point
+
+
+def frame_rate(env: ParametricEnv) -> float:
+    """Pictures a second that an environment shows (``metadata["render_fps"]``); without a word about it, as all do.
+
+    Raises:
+        ValueError: it is no positive number.
+    """
+    rate = as_numbers(env.metadata.get("render_fps", ParametricEnv.metadata["render_fps"]))
+    if rate is None or rate.size != 1 or not 0 < rate.item() < np.inf:
+        raise ValueError(f"metadata['render_fps'] must be a positive number, got {shown(env.metadata['render_fps'])}")
+    return float(rate.item())
 
 
 def write_gif(file: BinaryIO, pictures: Sequence[NDArray[np.uint8]], fps: float) -> None:
@@ -61,9 +75,9 @@ def write_gif(file: BinaryIO, pictures: Sequence[NDArray[np.uint8]], fps: float)
 
     every = max(1, round(_SHORTEST * fps / 1000))
     duration = max(_SHORTEST, _TICK * round(1000 * every / fps / _TICK))
-    shown = list(pictures[::every])
+    kept = list(pictures[::every])
     # One palette for the whole film, from pictures spread over it: colours do not flicker between frames.
-    chosen = [shown[i] for i in np.linspace(0, len(shown) - 1, min(len(shown), 8)).astype(int)]
+    chosen = [kept[i] for i in np.linspace(0, len(kept) - 1, min(len(kept), 8)).astype(int)]
     palette = Image.fromarray(np.concatenate(chosen, 0)).quantize(_COLOURS, dither=Image.Dither.NONE)
-    frames = [Image.fromarray(p).quantize(palette=palette, dither=Image.Dither.NONE) for p in shown]
+    frames = [Image.fromarray(p).quantize(palette=palette, dither=Image.Dither.NONE) for p in kept]
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=duration, loop=0)

@@ -91,10 +91,13 @@ def foreign_packages() -> set[str]:
 
 
 def resolve_id(name: str) -> str:
-    """The id ``name`` means: itself, also if only gymnasium knows it, or ``waker/<name>-v0`` for a short name.
+    """The id ``name`` means: itself, also if only gymnasium knows it, or for a short name the family that has it.
+
+    ``GridHazards`` and ``GridHazards-v0`` are short for ``waker/GridHazards-v0``, and so are those of other packages'
+    families. Ours go before theirs, and a newer version before an older one.
 
     Raises:
-        UnknownEnvError: naming the nearest valid id.
+        UnknownEnvError: naming the nearest valid id, or all that a short name may mean.
     """
     _load_waiting()
     for candidate in (name, f"waker/{name}-v0", f"waker/{name}"):
@@ -102,6 +105,8 @@ def resolve_id(name: str) -> str:
             return candidate
     if name in gym.registry:
         return name
+    if (found := _by_short_name(name)) is not None:
+        return found
     short = {env_id.split("/")[-1].rsplit("-v", 1)[0].lower(): env_id for env_id in _registered}
     full = {env_id.lower(): env_id for env_id in _registered}
     close = difflib.get_close_matches(name.lower(), [*full, *short], n=1, cutoff=0.5)
@@ -109,11 +114,25 @@ def resolve_id(name: str) -> str:
     raise UnknownEnvError(f"unknown environment {name!r}; {hint}")
 
 
+def _by_short_name(name: str) -> str | None:
+    """The newest version of the one family whose id without its namespace, or without its version too, is ``name``."""
+    matches: dict[str, list[tuple[int, str]]] = {}
+    for env_id in _registered:
+        space, _, short = env_id.rpartition("/")
+        base, _, version = short.rpartition("-v")
+        if name in (short, base):
+            matches.setdefault(space, []).append((int(version) if version.isdecimal() else -1, env_id))
+    if len(matches) > 1:
+        ids = ", ".join(max(versions)[1] for versions in matches.values())
+        raise UnknownEnvError(f"{name!r} is short for several environments; name one of {ids}")
+    return next((max(versions)[1] for versions in matches.values()), None)
+
+
 def make(name: str, **kwargs: Any) -> ParametricEnv:
     """An environment as ``gymnasium.make`` makes it, with the time limit and the wrappers that it was registered with.
 
     Args:
-        name: a registered id, or the short name of one of ours (``GridHazards``).
+        name: a registered id, or a short name (``GridHazards``); see :func:`resolve_id`.
         kwargs: for its constructor, or for ``gymnasium.make`` (``max_episode_steps``).
 
     Returns:

@@ -14,7 +14,7 @@ from waker_envs.theta import Parameter, Suite, ThetaSpace, checked_suites, descr
 from waker_envs.theta_numbers import (
     Theta,
     ThetaError,
-    check_names,
+    check_parameter_names,
     checked_point,
     checked_points,
     within,
@@ -47,7 +47,7 @@ class BoxThetaSpace(ThetaSpace):
         suites: Mapping[str, ArrayLike | Suite] | None = None,
     ) -> None:
         self.parameters = tuple(parameters)
-        check_names(self.parameters)
+        check_parameter_names(self.parameters)
         self.low, self.high = checked_point(low, self.dim, "low"), checked_point(high, self.dim, "high")
         with np.errstate(over="ignore"):
             if not (self.low < self.high).all() or not np.isfinite(self.high - self.low).all():

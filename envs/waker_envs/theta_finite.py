@@ -14,7 +14,7 @@ from waker_envs.theta_numbers import (
     ThetaError,
     alike,
     check_different,
-    check_names,
+    check_parameter_names,
     checked_point,
     checked_points,
     checked_weights,
@@ -54,7 +54,7 @@ class FiniteThetaSpace(ThetaSpace):
         group_names: Sequence[str] = (),
     ) -> None:
         self.parameters = tuple(parameters)
-        check_names(self.parameters)
+        check_parameter_names(self.parameters)
         self.points = checked_points(points, self.dim, "points")
         if not len(self.points):
             raise ThetaError("a finite space needs at least one point")

@@ -83,7 +83,7 @@ def checked_weights(value: ArrayLike | None, points: int) -> NDArray[np.float64]
     return weights / total
 
 
-def check_names(parameters: Sequence[Any]) -> None:
+def check_parameter_names(parameters: Sequence[Any]) -> None:
     """Refuse parameters that are none, or that share a name.
 
     Raises:

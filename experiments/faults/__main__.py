@@ -1,11 +1,12 @@
-"""What happens to a run when everything around it goes wrong? Four parts, and a table of what came of them.
+"""What happens to a run when everything around it goes wrong? Five parts, and a table of what came of them.
 
-    python -m experiments.faults [--part fuzz envs damage kills] [--count N] [--seed 0] [--jobs 2]
+    python -m experiments.faults [--part fuzz envs damage kills sweeps] [--count N] [--seed 0] [--jobs 2]
 
 - ``fuzz``: 500 command lines with hostile values for every option of every verb (:mod:`.command_lines`);
 - ``envs``: environments that misbehave, in the learner's process and in workers (:mod:`.misbehaving`);
 - ``damage``: 400 flipped bits and 200 cut files of runs, and then each verb (:mod:`.damaged_runs`);
-- ``kills``: 200 SIGKILLs of whole runs of six configurations (:mod:`.killed_runs`).
+- ``kills``: 200 SIGKILLs of whole runs of six configurations (:mod:`.killed_runs`);
+- ``sweeps``: 60 SIGKILLs of sweeps of four runs (:mod:`.killed_sweeps`).
 
 Every case is fixed by the seed and its number. Rows are written to ``results/faults/<part>.csv`` as they come, and the
 table to ``results/faults/README.md``; the same command goes on where it was stopped, on the same commit. It ends with
@@ -32,7 +33,16 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from experiments.faults import bad_envs, command_lines, damaged_runs, finished, killed_runs, misbehaving, warm
+from experiments.faults import (
+    bad_envs,
+    command_lines,
+    damaged_runs,
+    finished,
+    killed_runs,
+    killed_sweeps,
+    misbehaving,
+    warm,
+)
 from experiments.faults.rows import Rows, summary
 from waker.rundir import git_commit
 
@@ -44,6 +54,7 @@ PARTS: dict[str, tuple[RunCase, int]] = {
     "envs": (misbehaving.run_case, 2 * len(misbehaving.BEHAVIOURS)),
     "damage": (damaged_runs.run_case, 600),
     "kills": (killed_runs.run_case, 200 // killed_runs.KILLS),
+    "sweeps": (killed_sweeps.run_case, 60 // killed_sweeps.KILLS),
 }
 """Name → what runs a case, and how many there are."""
 
@@ -59,6 +70,8 @@ def prepare(part: str, cases: Sequence[int], base: Path) -> None:
     if part == "kills":
         for name in dict.fromkeys(map(killed_runs.configuration_of, cases)):
             killed_runs.make_baseline(name, base)
+    if part == "sweeps":
+        killed_sweeps.make_baseline(base)
 
 
 def results(

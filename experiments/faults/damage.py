@@ -1,4 +1,4 @@
-"""Damage of files: one bit turned, or the end cut off. Pure functions of a path and chance."""
+"""Damage of files: one bit turned, or the end cut off. Pure functions of a path and chance; tests use them as well."""
 
 from __future__ import annotations
 
@@ -31,19 +31,30 @@ def kind_of(path: Path) -> str:
     return "/".join(words)
 
 
+def flip(path: Path, bit: int) -> None:
+    """Turn one bit of a file over; bit 0 is the lowest of its first byte."""
+    content = bytearray(path.read_bytes())
+    content[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(content)
+
+
+def cut(path: Path, size: int) -> None:
+    """Cut a file to its first ``size`` bytes."""
+    path.write_bytes(path.read_bytes()[:size])
+
+
 def flip_bit(path: Path, rng: np.random.Generator) -> str:
     """Turn one bit of a file over, any with the same chance; which one, in words.
 
     Raises:
         ValueError: the file is empty.
     """
-    data = bytearray(path.read_bytes())
-    if not data:
+    size = path.stat().st_size
+    if not size:
         raise ValueError(f"{path} is empty: it has no bit to turn")
-    at, bit = int(rng.integers(len(data))), int(rng.integers(8))
-    data[at] ^= 1 << bit
-    path.write_bytes(data)
-    return f"bit {bit} of byte {at} of {len(data)}"
+    at, bit = int(rng.integers(size)), int(rng.integers(8))
+    flip(path, 8 * at + bit)
+    return f"bit {bit} of byte {at} of {size}"
 
 
 def truncate(path: Path, rng: np.random.Generator) -> str:
@@ -52,9 +63,9 @@ def truncate(path: Path, rng: np.random.Generator) -> str:
     Raises:
         ValueError: the file is empty.
     """
-    data = path.read_bytes()
-    if not data:
+    size = path.stat().st_size
+    if not size:
         raise ValueError(f"{path} is empty: it cannot be cut")
-    keep = 0 if rng.random() < 0.125 else int(rng.integers(len(data)))
-    path.write_bytes(data[:keep])
-    return f"cut to {keep} of {len(data)} bytes"
+    keep = 0 if rng.random() < 0.125 else int(rng.integers(size))
+    cut(path, keep)
+    return f"cut to {keep} of {size} bytes"

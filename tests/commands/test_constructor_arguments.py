@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from waker.commands.constructor_arguments import Scalar, constructor_arguments, scalar
 from waker.commands.settings import parse_settings
 from waker.errors import UserError
-from waker.rundir import config_from, difference, plain
+from waker.rundir import config_from, plain
+from waker.same_run import difference
 
 VALUES: dict[str, Scalar] = {
     "4": 4,

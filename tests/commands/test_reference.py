@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ import pytest
 from tests.tiny import RUN, TINY, refused
 from waker.checkpoint import Checkpoints
 from waker.cli import main
+from waker.config import Config, EvalConfig
+from waker.errors import UserError
 from waker.evaluation import model_error
 from waker.evaluation.trajectories import Trajectory, collect
 from waker.report import blocks
+from waker.rundir import RunFolder, canonical, read_config
 from waker.tables import read_rows
 
 AFTER = ["--train.task-policies", "after"]
@@ -76,6 +80,7 @@ def test_rows_keep_their_source(pair: Path, met: object) -> None:
     assert about == set(other.loc[other["step"] == other["step"].max(), "held_out"])
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_compare_shows_errors_pooled_and_by_source_and_the_ceiling(
     pair: Path, met: object, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -92,6 +97,7 @@ def test_compare_shows_errors_pooled_and_by_source_and_the_ceiling(
     assert "by who acted" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_compare_tells_of_different_mixtures(
     pair: Path, met: object, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -119,11 +125,29 @@ def test_a_run_may_name_its_reference_from_the_start(pair: Path, tmp_path: Path)
     assert set(rows["source"]) == {"random", "explorer"}
 
 
+def test_a_reference_is_kept_as_a_full_path_and_may_be_moved(
+    pair: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(pair)
+    config = canonical(Config(evaluation=EvalConfig(reference="reference")))
+    assert config.evaluation.reference == str(pair / "reference")
+    how = {"reference": {"explorer": "explorer of a run at step 1, weights 00000000"}}
+    run = RunFolder.open(tmp_path / "run", config, ("size",), ("a",), how=how)
+    assert read_config(run.path) == config
+    elsewhere = replace(config, evaluation=EvalConfig(reference=str(tmp_path / "moved")))
+    RunFolder.open(run.path, elsewhere, ("size",), ("a",), how=how).going_on()
+    assert read_config(run.path).evaluation.reference == str(tmp_path / "moved")
+    with pytest.raises(UserError, match=r"evaluation.reference is '.*moved' there and '.*reference' now"):
+        RunFolder.open(run.path, config, ("size",), ("a",), how={"reference": {"explorer": "of another run"}})
+    told = refused(["evaluate", str(pair / "runs" / DR), "--reference", str(tmp_path / "moved")], capsys)
+    assert "no folder" in told and "if it was moved, name its new place" in told
+
+
 def test_references_that_cannot_be_used_are_told_before_anything_is_made(
     pair: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     train = ["train", *TINY, *AFTER, "--runs", str(tmp_path / "runs"), "--evaluation.reference"]
-    assert "not a run folder" in refused([*train, str(tmp_path / "nowhere")], capsys)
+    assert "no folder" in refused([*train, str(tmp_path / "nowhere")], capsys)
     other = [*train, str(pair / "reference"), "--env", "waker/GridCleanUp-v0"]
     assert "is a run of waker/GridHazards-v0, not of waker/GridCleanUp-v0" in refused(other, capsys)
     pictures = [*train, str(pair / "reference"), "--env-kwargs", "obs=pixels"]

@@ -6,14 +6,21 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from waker.cli import main
+from waker.config import Config
+from waker.errors import BLEMISHED, UserError
 from waker.evaluation.numbers_file import read_shares
 from waker.report.data import load_runs
+from waker.rundir import plain
+from waker.sealed import write_yaml
+from waker.sweep.conduct import Outcome
+from waker.sweep.rows import kept
 from waker.tables import read_rows
 
 STUDY = """
@@ -68,14 +75,14 @@ def test_kept_rows_are_enough(
     monkeypatch.chdir(tmp_path)
     study.write_text(STUDY.replace("dr, waker-m", "waker-m").replace("seeds: 3", "seeds: 0"))
     assert main(["sweep", str(study), "--keep", "rows", "--jobs", "1"]) == 0
-    kept = tmp_path / "runs" / "small" / "rows"
+    rows = tmp_path / "runs" / "small" / "rows"
     assert not (tmp_path / "runs" / "small" / "gridhazards" / "waker-m" / "plan2explore" / "seed-0").exists()
-    assert main(["compare", str(kept), "--page", str(tmp_path / "study.html")]) == 0
+    assert main(["compare", str(rows), "--page", str(tmp_path / "study.html")]) == 0
     shares = read_shares(tmp_path / "study-shares.csv")  # also of what training sampled
     assert shares[shares["parameter"] == "theta_size"].groupby("begin")["share"].sum().tolist() == pytest.approx(
         [1.0] * shares["begin"].nunique()
     )
-    assert [run.seed for run in load_runs([kept])] == [0]  # what a report is made of
+    assert [run.seed for run in load_runs([rows])] == [0]  # what a report is made of
     capsys.readouterr()
     assert main(["sweep", str(study)]) == 0
     assert "1 runs, 1 of them with rows in" in capsys.readouterr().out
@@ -119,3 +126,20 @@ def test_two_sweeps_of_one_folder_do_not_meet(study: Path, tmp_path: Path, capsy
     with only_one(tmp_path / "runs"):
         assert main(["sweep", str(study), "--runs", str(tmp_path / "runs")]) == 2
     assert "another sweep is at work" in capsys.readouterr().err
+
+
+def test_a_study_of_which_something_was_left_out_says_so_with_its_exit_code(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("waker.commands.sweep.Conductor.conduct", lambda self: Outcome(done=["a"], blemished=["a"]))
+    assert main(["sweep", str(study), "--runs", str(tmp_path / "runs")]) == BLEMISHED
+
+
+def test_rows_of_a_shorter_run_are_not_yet_those_of_a_longer_one(tmp_path: Path) -> None:
+    config = Config()
+    write_yaml(tmp_path / "config.yaml", {"config": plain(config)})
+    longer = replace(config, train=replace(config.train, steps=2 * config.train.steps))
+    assert kept(tmp_path, plain(config))
+    assert not kept(tmp_path, plain(longer))
+    with pytest.raises(UserError, match="train.steps may only grow"):
+        kept(tmp_path, plain(replace(config, train=replace(config.train, steps=1))))

@@ -166,3 +166,22 @@ def test_a_subject_is_all_that_rows_depend_on() -> None:
     other = {"net": {"weight": torch.arange(4.0) + 1e-7}, "count": 3}
     assert subject_of(weights, ("a",)) == subject_of({"net": {"weight": torch.arange(4.0)}, "count": 3}, ("a",))
     assert len({subject_of(weights, ("a",)), subject_of(other, ("a",)), subject_of(weights, ("b",))}) == 3
+
+
+def test_who_is_stopped_within_a_first_pass_is_told_that_nothing_of_it_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes: list[str] = []
+    monkeypatch.setattr(module, "stop_requested", lambda: notes == [] and at["stop"])
+    at: dict[str, Any] = {"stop": False, "pass": 0}
+    piece = Pieces(tmp_path / "kept", "this one", notes.append).piece("held-out trajectories")
+    piece.tick(lambda: at, lambda: str(at["pass"]), passes=True)
+    at["stop"] = True
+    with pytest.raises(Paused):
+        piece.tick(lambda: at, lambda: str(at["pass"]), passes=True)
+    assert notes[0].startswith("held-out trajectories: stopped before a first pass was done, after 0 s; the next")
+    notes.clear()
+    at["pass"] = 64
+    with pytest.raises(Paused):
+        piece.tick(lambda: at, lambda: str(at["pass"]), passes=True)
+    assert notes == []

@@ -11,7 +11,7 @@ import pytest
 from tests.evaluation.test_numbers import EMPTY, errors, run, value
 from waker.evaluation.numbers import compare_runs
 from waker.evaluation.plans_compared import actor_share
-from waker.evaluation.summary import LOWER_IS_BETTER, quantities, shown, summarise, title
+from waker.evaluation.summary import lower_is_better, quantities, shown_value, summarise, title
 
 OPTIMUM = 10.0
 
@@ -93,6 +93,19 @@ def test_without_common_episodes_it_is_compared_by_theta() -> None:
     assert actor_share(plans, nowhere.assign(worth=nowhere["return"])) == []
 
 
+def test_plans_on_other_suites_have_their_own_regret() -> None:
+    """Their names may look like shares of data."""
+    elsewhere = rows(run(), "planned", {0.0: [8.0], 5.0: [3.0]}, suite="far_share")
+    found = compare_runs(pd.DataFrame(PLAYED + elsewhere), EMPTY, EMPTY)
+    assert value(found, "planned_regret_far_share") == pytest.approx((2 + 7) / 2)
+    assert value(found, "planned_mean_regret") == pytest.approx(6 / 4)
+    order = quantities(summary := summarise(found.numbers))
+    assert order.index("planned_regret_far_share") == order.index("planned_worst_regret") + 1
+    told = shown_value(summary[summary["task"] == "a"], "planned_regret_far_share")
+    assert told is not None and told.value == "4.50"
+    assert lower_is_better("planned_regret_far_share")
+
+
 def test_a_run_without_policies_is_compared_by_its_plans() -> None:
     measured = [r for step in (20, 40) for r in rows(run(step=step), "planned", {0.0: [step / 10, step / 10]})]
     found = compare_runs(pd.DataFrame(measured), EMPTY, EMPTY)
@@ -118,11 +131,11 @@ def test_the_parts_are_shown_beside_the_regret() -> None:
     wanted = ["worst_regret", "planned_fraction_of_optimum", "planned_mean_regret", "planned_worst_regret"]
     wanted.append("actor_share")
     assert [q for q in order if q in wanted] == wanted
-    assert {"planned_mean_regret", "planned_worst_regret", "actor_share"} <= LOWER_IS_BETTER
-    told = shown(summary[summary["task"] == "a"], "actor_share")
+    assert all(map(lower_is_better, ("planned_mean_regret", "planned_worst_regret", "actor_share")))
+    told = shown_value(summary[summary["task"] == "a"], "actor_share")
     assert told is not None
     assert (title("actor_share"), told.value) == ("the actor's part, of the optimum", "10.0 %")
-    worst = shown(summary[summary["task"] == "a"], "planned_worst_regret")
+    worst = shown_value(summary[summary["task"] == "a"], "planned_worst_regret")
     assert worst is not None
     assert worst.value == "3.00"
     assert "…" in worst.bracket

@@ -18,7 +18,7 @@ from waker.evaluation.summary import (
     compare,
     quantities,
     run_numbers,
-    shown,
+    shown_value,
     summarise,
     task_order,
     title,
@@ -160,7 +160,7 @@ def test_a_worst_case_is_shown_once_with_its_bracket() -> None:
     earned = {0: (1, 10, 10, 7), 1: (10, 3, 8, 7)}
     rows = [{**run(), **episode("a", i, v, n)} for i, values in earned.items() for n, v in enumerate(values)]
     summary = compare(pd.DataFrame(rows), EMPTY, EMPTY)
-    told = shown(summary[summary["task"] == "a"], "worst_regret")
+    told = shown_value(summary[summary["task"] == "a"], "worst_regret")
     assert told is not None
     assert told.bracket.startswith("1.25 … 3.00 [")
     assert 1.25 <= float(told.value) <= 3.0
@@ -173,7 +173,7 @@ def test_the_optimistic_estimate_stands_first_for_returns_too() -> None:
     rows = [{**run(), **episode("a", i, v, n)} for i, values in earned.items() for n, v in enumerate(values)]
     summary = compare(pd.DataFrame(rows), EMPTY, EMPTY)
     for quantity, bracket in (("worst_regret", "1.25 … 3.00"), ("cvar_0.1_theta", "8.75 … 7.00")):
-        told = shown(summary[summary["task"] == "a"], quantity)
+        told = shown_value(summary[summary["task"] == "a"], quantity)
         assert told is not None
         assert told.bracket.partition(" [")[0] == bracket
 
@@ -204,7 +204,7 @@ def test_no_run_is_best_beside_one_of_another_step() -> None:
 
 
 def test_a_worst_case_of_which_the_plug_in_alone_is_known_says_so(numbers: pd.DataFrame) -> None:
-    told = shown(summarise(numbers[numbers["task"] == ALL]), "worst_model_error")
+    told = shown_value(summarise(numbers[numbers["task"] == ALL]), "worst_model_error")
     assert told == ("3.00 (plug-in)", "", "")
 
 

@@ -161,10 +161,11 @@ SLICES = {
     "damage": ["0"],
     "kills": ["0"],
 }
-"""Cases of each part: a few seconds of one core."""
+"""Cases of each part, a few seconds of one core; those of sweeps take a minute, and tests/commands/test_sweep.py kills
+one."""
 
 
-def test_a_slice_of_each_part_finds_no_fault(tmp_path: Path) -> None:
+def test_a_slice_of_the_parts_finds_no_fault(tmp_path: Path) -> None:
     """In one process of its own: children of this one would inherit its threads."""
     cases = [f"{part}:{case}" for part, numbers in SLICES.items() for case in numbers]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "envs")])}

@@ -188,7 +188,7 @@ def test_identity_comes_from_the_folder_when_nothing_else_tells(tmp_path: Path) 
 
 
 def test_unknown_folders_are_told_with_what_is_there(grid: Path) -> None:
-    with pytest.raises(UserError, match=r"no run folder .*gridhazard; .* holds gridhazards"):
+    with pytest.raises(UserError, match=r"no folder .*gridhazard; .* holds gridhazards"):
         load_runs([grid / "gridhazard"])
     (grid / "empty").mkdir()
     with pytest.raises(UserError, match="holds no run"):

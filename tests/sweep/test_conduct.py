@@ -50,7 +50,8 @@ def test_a_run_that_fails_stops_nobody_and_is_named_with_its_last_line(tmp_path:
 def test_a_run_that_left_something_out_is_done_and_told(tmp_path: Path) -> None:
     told: list[str] = []
     code = FINISHES + "\nprint('no film strip'); sys.exit(3)"
-    assert Conductor([work(tmp_path, "a", code)], Local(), 1, told.append).conduct().done == ["a"]
+    outcome = Conductor([work(tmp_path, "a", code)], Local(), 1, told.append).conduct()
+    assert outcome.done == outcome.blemished == ["a"]
     assert told[0] == "a is done but for something that was left out: no film strip"
 
 

@@ -131,3 +131,20 @@ def test_a_camera_is_not_copied_but_says_so() -> None:
     with pytest.raises(TypeError, match="make another one"):
         copy.deepcopy(camera)
     env.close()
+
+
+@pytest.mark.parametrize("name", ["TerrainHopper", "CleanUp", "CarCleanUp", "Combined", "GridHazards"])
+def test_a_shallow_copy_is_as_deep_as_any(name: str) -> None:
+    """What shares a simulation, or arrays, would be stepped by both."""
+    env_id = f"waker/{name}-v0"
+    env: Any = waker_envs.make(env_id, **({"obs": VECTORS[env_id]} if env_id in VECTORS else {}))
+    env.reset(seed=1)
+    env.action_space.seed(3)
+    actions = [env.action_space.sample() for _ in range(4)]
+    twin = copy.copy(env)
+    moved = trace(twin, actions)
+    assert same(trace(env, actions), moved)
+    if name == "CleanUp":
+        assert copy.copy(env.arena).data is not env.arena.data
+    for one in (env, twin):
+        one.close()

@@ -51,6 +51,21 @@ def test_short_names_of_ours_are_understood() -> None:
     assert waker_envs.resolve_id("test-Hard-v0") == "waker/test-Hard-v0"
 
 
+def test_short_names_of_others_are_understood_as_ours_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = ("mine/Corridor-v0", "mine/Corridor-v10", "mine/Corridor-v9", "yours/Maze-v1", "mine/Maze-v0")
+    monkeypatch.setattr(
+        registry, "_registered", {**registry._registered, **dict.fromkeys((*theirs, "mine/DoorKey-v3"))}
+    )
+    assert waker_envs.resolve_id("Corridor") == "mine/Corridor-v10"
+    assert waker_envs.resolve_id("Corridor-v0") == "mine/Corridor-v0"
+    assert waker_envs.resolve_id("DoorKey") == "waker/DoorKey-v0"
+    assert waker_envs.resolve_id("Maze-v1") == "yours/Maze-v1"
+    with pytest.raises(
+        waker_envs.UnknownEnvError, match="several environments; name one of yours/Maze-v1, mine/Maze-v0"
+    ):
+        waker_envs.resolve_id("Maze")
+
+
 @pytest.mark.parametrize(
     ("name", "meant"),
     [

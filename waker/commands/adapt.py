@@ -11,6 +11,7 @@ import tyro
 from waker.commands.arguments import parse
 from waker.config import CompileSetting
 from waker.errors import UserError, unknown
+from waker.run_search import run_folders
 
 if TYPE_CHECKING:
     from waker.adapting import Task
@@ -26,7 +27,7 @@ class AdaptArgs:
     """
 
     run: Annotated[Path, tyro.conf.Positional]
-    """Run folder."""
+    """Run folder, or a folder that holds some: policies for each."""
     tasks: tuple[str, ...] = ()
     """Tasks of the environment or of --task-module; none = all of the environment, or only the new ones if any."""
     task_module: tuple[str, ...] = ()
@@ -77,21 +78,32 @@ def command(argv: list[str]) -> int:
     args = parse(AdaptArgs, argv, verb="adapt")
     if args.updates is not None and args.updates < 1:
         raise UserError(f"--updates {args.updates} must be at least 1")
-    from waker.adapting import DEFAULT_UPDATES, Adaptation, arithmetic_of, compiling_of, name_of
-    from waker.assembly import load_run
     from waker.host_memory import keep_freed_memory
-    from waker.loop import Outcome
     from waker.mkl_dispatch import tell_unless_done
-    from waker.names import printable, task_name
-    from waker.progress import Progress
-    from waker.rundir import RunFolder, read_config, read_record
+    from waker.names import task_name
+    from waker.rundir import read_record
 
+    folders = [folder.absolute() for folder in run_folders([args.run])]  # now: an environment may change the directory
+    # All before the first is trained.
+    known = [tuple(map(task_name, read_record(folder).get("tasks", ()))) for folder in folders]
+    tasks = [chosen_tasks(args.tasks, args.task_module, of_run) for of_run in known]
     keep_freed_memory()
     tell_unless_done()
-    folder = args.run.absolute()  # now: an environment may change the working directory
+    for folder, wanted in zip(folders, tasks, strict=True):
+        print(_adapted(folder, wanted, args))
+    return 0
+
+
+def _adapted(folder: Path, tasks: list[Task], args: AdaptArgs) -> str:
+    """Train the policies of one run; one line that says where they are."""
+    from waker.adapting import DEFAULT_UPDATES, Adaptation, arithmetic_of, compiling_of, name_of
+    from waker.assembly import load_run
+    from waker.loop import Outcome
+    from waker.names import printable
+    from waker.progress import Progress
+    from waker.rundir import RunFolder, read_config
+
     config = read_config(folder)
-    known = tuple(map(task_name, read_record(folder).get("tasks", ())))
-    tasks = chosen_tasks(args.tasks, args.task_module, known)
     updates = args.updates or config.train.adapt_updates or DEFAULT_UPDATES
     names = ", ".join(printable(name_of(task)) for task in tasks)
     progress = Progress(f"{RunFolder(folder, config).name}, {names}", updates)
@@ -103,8 +115,7 @@ def command(argv: list[str]) -> int:
         outcome = adaptation.run(updates)
     again = " ".join(f"--task-module {module}" for module in args.task_module)
     done = "Trained before" if outcome is Outcome.SKIPPED else "Trained"
-    print(
+    return (
         f"{done}: policies for {names} in {printable(adaptation.folder)}; "
         f"measure them with `waker evaluate {printable(args.run)}{' ' + again if again else ''}`"
     )
-    return 0

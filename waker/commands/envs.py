@@ -16,6 +16,7 @@ from waker.commands.constructor_arguments import Scalar, constructor_arguments
 from waker.constructors import close, construct
 from waker.errors import UserError
 from waker.names import path_part, printable
+from waker.telling import Losses
 from waker_envs.foreign import foreign, reason_of
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def show(args: ShowArgs, given: Mapping[str, Scalar]) -> str:
     """
     import waker_envs
     from waker.files import atomic, saving
-    from waker_envs.films import film, write_gif
+    from waker_envs.films import film, frame_rate, write_gif
 
     if args.steps < 1:
         raise UserError(f"--steps {args.steps} must be at least 1")
@@ -85,7 +86,7 @@ def show(args: ShowArgs, given: Mapping[str, Scalar]) -> str:
     try:
         with foreign(f"{env_id}, a film", failed, (waker_envs.ThetaError,)):  # or there is no renderer
             pictures, theta = film(env, args.theta or None, args.seed, args.steps)
-            rate, shown = env.metadata["render_fps"], env.theta_space.format(theta)
+            rate, shown = frame_rate(env), env.theta_space.format(theta)
     finally:
         close(env, env_id)
     with saving(f"the film {path}"), atomic(path) as file:
@@ -109,6 +110,7 @@ def listing() -> str:
             finally:
                 close(env, env_id)
         except UserError as error:  # a broken plug-in must not hide the others
+            Losses.told += 1
             rows.append((env_id, "", " ".join(str(error).split())))
     widths = [max(len(row[i]) for row in rows) for i in range(2)]
     return "\n".join(printable(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}") for a, b, c in rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,7 +15,7 @@ import tyro
 from waker.commands.arguments import parse
 from waker.errors import UserError
 from waker.names import printable
-from waker.run_search import DEPTH, below
+from waker.run_search import run_folders
 
 if TYPE_CHECKING:
     from waker.assembly import LoadedRun
@@ -54,28 +54,6 @@ class EvaluateArgs:
     """Torch device; None = the run's."""
 
 
-def run_folders(paths: Sequence[Path]) -> list[Path]:
-    """Every run folder in or under ``paths`` (:func:`waker.run_search.below`).
-
-    Raises:
-        UserError: a path that holds none.
-    """
-    found: dict[Path, None] = {}
-    for path in paths:
-        if not path.is_dir():
-            inside = sorted(p.name for p in path.parent.iterdir() if p.is_dir()) if path.parent.is_dir() else []
-            raise UserError(f"no folder {path}" + (f"; {path.parent} holds {', '.join(inside[:8])}" if inside else ""))
-        here = [path] if _is_run(path) else below(path, _is_run)
-        if not here:
-            raise UserError(f"{path} holds no run (no config.yaml in it or at most {DEPTH} levels below it)")
-        found.update(dict.fromkeys(here))
-    return list(found)
-
-
-def _is_run(folder: Path) -> bool:
-    return (folder / "config.yaml").is_file()
-
-
 def adapted_rows(
     loaded: LoadedRun,
     config: Any,
@@ -92,6 +70,7 @@ def adapted_rows(
     from waker.evaluation.pieces import subject_of
     from waker.evaluation.records import SEED
     from waker.evaluation.rollouts import evaluate
+    from waker.telling import tell_loss
 
     family = loaded.family
     rows: list[dict[str, Any]] = []
@@ -101,7 +80,7 @@ def adapted_rows(
             _left_out(loaded, f"{folder.name} was trained on an earlier model; `waker adapt` it again to measure it")
             continue
         if record.get("replay_lost"):
-            note(f"{folder.name} was trained without some ticks of the replay, which were damaged")
+            tell_loss(note, f"{folder.name} was trained without some ticks of the replay, which were damaged")
         missing = [name for name in record["functions"] if name not in functions]
         for name in missing:
             source = record["functions"][name]["source"]
@@ -231,7 +210,10 @@ def command(argv: list[str]) -> int:
         value = getattr(args, name)
         if value is not None and value < least:
             raise UserError(f"--{name.replace('_', '-')} {value} must be at least {least}")
-    folders = [folder.absolute() for folder in run_folders(args.runs)]  # now: an environment may change the directory
+    # Now, as an environment may change the directory.
+    folders = [folder.absolute() for folder in run_folders(args.runs)]
+    if args.reference is not None:
+        args = dataclasses.replace(args, reference=args.reference.absolute())
     from waker.host_memory import keep_freed_memory
     from waker.mkl_dispatch import tell_unless_done
 

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 import tyro
 
 from waker.commands.arguments import parse
-from waker.errors import UserError
+from waker.errors import BLEMISHED, UserError
 from waker.sweep.conduct import Conductor, Work
 from waker.sweep.launchers import Launcher, Local, Ray, Slurm
 
@@ -139,4 +139,6 @@ def _conduct(args: SweepArgs, runs: Path, todo: list[Work]) -> int:
         return 128 + outcome.stopped
     for name, why in outcome.failed.items():
         print(f"waker: {name}: {why}", file=sys.stderr)
-    return 2 if outcome.failed else 0
+    if outcome.failed:
+        return 2
+    return BLEMISHED if outcome.blemished else 0

@@ -22,7 +22,7 @@ from waker.evaluation.summary import (
     p_value,
     quantities,
     seeds_told,
-    shown,
+    shown_value,
     task_order,
     title,
 )
@@ -100,7 +100,9 @@ class _Content(NamedTuple):
             by_column = dict(iter(of_task.groupby(["domain", "sampler", "explorer"], sort=False)))
             for quantity in quantities(of_task):
                 if only is None or quantity in only:
-                    told = {c: found for c, part in by_column.items() if (found := shown(part, quantity)) is not None}
+                    told = {
+                        c: found for c, part in by_column.items() if (found := shown_value(part, quantity)) is not None
+                    }
                     rows.append(_Row(task, quantity, told, best(of_task, quantity, task)))
         return cls(columns, rows, summary["explorer"].nunique() > 1, only is None)
 

@@ -8,7 +8,8 @@ Made by :func:`waker.curriculum.registry.make_curriculum` around samplers that a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from waker.curriculum.api import Columns, Curriculum, Floats, Informed, State, Wanted
 from waker.errors import UserError
 from waker.names import theta_column
+from waker.torch_globals import torch_unchanged
 from waker_envs.api import ThetaSpace
 from waker_envs.checked import as_numbers, shown
 from waker_envs.foreign import foreign, reason_of
@@ -186,8 +188,11 @@ def _is_tensor(value: Any) -> bool:
     return (type(value).__module__, type(value).__name__) == ("torch", "Tensor")
 
 
-def _guard(name: str, call: str) -> foreign:
+@contextmanager
+def _guard(name: str, call: str) -> Iterator[None]:
     def failed(error: BaseException) -> UserError:
         return UserError(f"sampler {name!r} failed in {call}: {reason_of(error)}")
 
-    return foreign(f"sampler {name!r}, {call}", failed, (UserError,))
+    method = call.partition("(")[0]  # a change is told once a method
+    with torch_unchanged(f"sampler {name!r}, {method},"), foreign(f"sampler {name!r}, {call}", failed, (UserError,)):
+        yield

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waker.evaluation.plan import Episode
-from waker.slots import reason_of
+from waker.slots import fault_of
 from waker.spaces import BrokenPromise, EnvSpec
 from waker_envs.foreign import Failed, foreign
 from waker_envs.predictions import is_joint, prediction_shape
@@ -140,7 +140,7 @@ class Exact:
                 self._calls |= {} if before is None else {method: before}
                 return None
             self._calls.setdefault(method, 1)  # to look whether there is such a method may fail, too
-            count, first = self._failures.get(method, (0, f"{call}: {reason_of(failure.error)}"))
+            count, first = self._failures.get(method, (0, f"{call}: {fault_of(failure.error)}"))
             self._failures[method] = (count + 1, first)
             return None
 

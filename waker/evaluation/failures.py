@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from waker.errors import UserError
 from waker.evaluation.plan import Episode
-from waker.slots import reason_of
+from waker.slots import fault_of
 from waker.spaces import EnvSpec
 from waker_envs.foreign import foreign
 
@@ -41,7 +41,7 @@ def failed(spec: EnvSpec, episode: Episode, actions: Sequence[NDArray[np.float32
     where = f"at step {len(actions)}" if actions else "at reset"
     taken = [np.asarray(spec.action.to_env(action)).tolist() for action in actions]
     return UserError(
-        f"environment {spec.env_id}{made} failed in evaluation {where} of an episode: {reason_of(error)}; "
+        f"environment {spec.env_id}{made} failed in evaluation {where} of an episode: {fault_of(error)}; "
         f"reproduce it with reset(seed={episode.seed}, options={{'theta': {episode.theta.tolist()}}}) and "
         + (f"the actions {taken}" if taken else "no action")
     )

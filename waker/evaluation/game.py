@@ -22,6 +22,7 @@ from waker.evaluation.regret import EXACT
 from waker.learner import Player
 from waker.slots import checked_observation, checked_rewards, tell_cut
 from waker.spaces import EnvSpec, completion_of
+from waker.torch_globals import torch_unchanged
 from waker_envs.api import ParametricEnv, ThetaSpace
 
 Row = dict[str, Any]
@@ -183,7 +184,7 @@ class Game:
 
     def _reset(self, slot: _Slot) -> None:
         episode = self._jobs[slot.job][0]
-        with guarded(self._spec, episode, ()):
+        with torch_unchanged(f"a reset of {self._spec.env_id}"), guarded(self._spec, episode, ()):
             observation, _ = slot.env.reset(seed=episode.seed, options={"theta": episode.theta.copy()})
             slot.observation = checked_observation(self._spec, observation)
         slot.first, slot.total, slot.actions, slot.seen = True, 0.0, [], []

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from waker.evaluation.metrics import improvement_interval
-from waker.evaluation.summary import ALL, LOWER_IS_BETTER
+from waker.evaluation.summary import ALL, lower_is_better
 
 QUANTITIES = ("mean_return", "cvar_0.1", "worst_regret")
 """What is compared: average, robust, worst-case."""
@@ -44,7 +44,7 @@ def improvements(numbers: pd.DataFrame, baseline: str = "dr", wanted: Sequence[s
             ours, theirs = both.loc[sampler].to_numpy(), both.loc[baseline].to_numpy()
             if min(len(ours), len(theirs)) < 2 or not both.shape[1]:
                 continue
-            sign = -1.0 if quantity in LOWER_IS_BETTER else 1.0
+            sign = -1.0 if lower_is_better(quantity) else 1.0
             found = improvement_interval(sign * ours, sign * theirs)
             rows.append(
                 {

@@ -153,7 +153,7 @@ def measure(
                 kept.update({"player": chance_of(acting), "exact": exact.state_dict()})
 
             def tick(name: str = source.name) -> None:
-                piece.tick(lambda: kept, lambda: f"{kept['at']:,} held-out episodes ({name})")
+                piece.tick(lambda: kept, lambda: f"{kept['at']:,} held-out episodes ({name})", passes=True)
 
             portions = held_out_trajectories(
                 source, make_env, spec, space, config, seed, player=player, at=at, mark=mark, tick=tick, ids=ids

@@ -4,6 +4,10 @@ A cluster ends a job some seconds after SIGTERM, and an evaluation may take hour
 step (:meth:`Piece.tick`), writes what it has measured and where it is, and raises
 :class:`~waker.interrupts.Paused`. Where it is includes the chance of policies, so that the rows in the end are those of
 an evaluation that nobody stopped. The same is written once a minute, as not every end is announced.
+
+What is kept of policies' episodes is every step; of held-out episodes it is whole passes of up to 64 that are played
+together, and a film strip begins anew. Whoever is stopped before the first pass is done is told so, and how long it has
+taken: jobs that are shorter never finish it.
 """
 
 from __future__ import annotations
@@ -38,20 +42,28 @@ class Piece:
 
     def __init__(self, whole: Pieces, name: str, state: dict[str, Any] | None) -> None:
         self._whole, self.name, self.state = whole, name, state
+        self._begun, self._began = "", 0.0  # where it stood, and when
 
-    def tick(self, snapshot: Callable[[], dict[str, Any]], progress: Callable[[], str] = str) -> None:
+    def tick(
+        self, snapshot: Callable[[], dict[str, Any]], progress: Callable[[], str] = str, passes: bool = False
+    ) -> None:
         """Between two steps: stop here if a signal has come.
 
         Args:
             snapshot: makes the state from which the piece can go on.
             progress: says how far it is.
+            passes: the snapshot is of where the pass under way began, which ``progress`` counts.
 
         Raises:
             Paused: a signal has come, and the snapshot is kept.
             SaveFailed: it cannot be written.
         """
+        if passes and not self._began:
+            self._begun, self._began = progress(), time.monotonic()
         if stop_requested():
             self._whole.keep(self.name, snapshot())
+            if passes and progress() == self._begun:
+                self._whole.tell_standstill(self.name, time.monotonic() - self._began)
             raise Paused
         if self._whole.due():
             self._whole.keep(self.name, snapshot(), progress())
@@ -105,6 +117,13 @@ class Pieces:
                 self._store.save(
                     {"subject": self._subject, "done": self._done, "piece": name, "state": state}, step=0, updates=0
                 )
+
+    def tell_standstill(self, name: str, seconds: float) -> None:
+        """Tell that a piece was stopped where it had begun."""
+        self._note(
+            f"{name}: stopped before a first pass was done, after {seconds:.0f} s; the next evaluation begins it anew, "
+            "so give it more time than that, or ask for fewer or shorter episodes"
+        )
 
     def finish(self) -> None:
         """All rows are where they belong: nothing needs to be kept."""

@@ -13,6 +13,9 @@ from waker.evaluation.bracketed import SEED, Number, of_bracket
 from waker.evaluation.plan import DR_SUITE
 from waker.evaluation.regret import fraction_of_optimum, mean_regret, worst_regret
 
+SUITE_REGRET = "planned_regret_"
+"""Before the name of a suite beyond DR: the mean regret of plans there."""
+
 
 def plan_numbers(planned: pd.DataFrame, learned: pd.DataFrame) -> list[Number]:
     """One run's numbers of its plans, task by task.
@@ -22,6 +25,8 @@ def plan_numbers(planned: pd.DataFrame, learned: pd.DataFrame) -> list[Number]:
         learned: of the run's policies, with ``worth``; may be empty.
     """
     numbers: list[Number] = []
+    for (task, suite), rows in planned[planned["suite"] != DR_SUITE].groupby(["task", "suite"], sort=False):
+        numbers.append((task, f"{SUITE_REGRET}{suite}", mean_regret(rows)))
     for task, rows in planned[planned["suite"] == DR_SUITE].groupby("task", sort=False):
         numbers.append((task, "planned_fraction_of_optimum", fraction_of_optimum(rows)))
         numbers.append((task, "planned_mean_regret", mean_regret(rows)))

@@ -186,7 +186,7 @@ def _film(
     """The film strip; empty where it fails, which is told: rows that have been measured are worth more."""
     piece = pieces.piece("film strip")
     try:
-        return film(model, make_env, spec, space, seed, device=device, tick=lambda: piece.tick(dict))
+        return film(model, make_env, spec, space, seed, device=device, tick=lambda: piece.tick(dict, passes=True))
     except Paused:
         raise
     except Exception as error:  # noqa: BLE001 — whatever it is, no picture may cost a measurement

@@ -16,6 +16,7 @@ from waker.evaluation.metrics import student_interval
 from waker.evaluation.numbers import ALL as ALL
 from waker.evaluation.numbers import BRACKETED, LIMITS, NO_SETS, PARTS
 from waker.evaluation.numbers import run_numbers as run_numbers
+from waker.evaluation.plans_compared import SUITE_REGRET
 from waker.evaluation.steps import GROUP as GROUP
 from waker.evaluation.steps import step_told
 from waker.names import printable
@@ -42,9 +43,9 @@ TITLES = {
     "hard_share": "data on hard θ",
     "exact_share": "episodes of exact value",
 }
-"""Quantity → heading. ``return_<suite>`` are mean returns of the suites beyond DR, ``<set>_share`` data on a family's
-sets of θ."""
-LOWER_IS_BETTER = {
+"""Quantity → heading. ``return_<suite>`` are mean returns of the suites beyond DR, ``planned_regret_<suite>`` mean
+regrets of plans in the model there, ``<set>_share`` data on a family's sets of θ."""
+_LOWER_IS_BETTER = {
     *("mean_regret", "worst_regret", "planned_mean_regret", "planned_worst_regret", "actor_share"),
     *("worst_model_error", "mean_model_error"),
     *("model_error_random", "model_error_explorer", "model_error_tasks"),
@@ -108,7 +109,7 @@ def compare(
 
 def is_share(quantity: str) -> bool:
     """Whether it is the share of data on a set of θ, ``<set>_share``, whatever the family calls the set."""
-    return quantity.endswith("_share") and not quantity.startswith("return_")
+    return quantity.endswith("_share") and not quantity.startswith(("return_", SUITE_REGRET))
 
 
 def seeds_told(summary: pd.DataFrame) -> str:
@@ -127,13 +128,22 @@ def quantities(summary: pd.DataFrame) -> list[str]:
     suites = sorted(q for q in present if q.startswith("return_"))
     named = [q for q in TITLES if q in present]
     at = sum(q in ("mean_return", "cvar_0.1", "cvar_0.1_theta") for q in named)
+    planned = sorted(q for q in present if q.startswith(SUITE_REGRET))
+    plans = max((i + 1 for i, q in enumerate(named) if q.startswith("planned_")), default=at)
     exact = named.index("exact_share") if "exact_share" in named else len(named)
     sets = sorted(q for q in present if is_share(q) and q not in TITLES)
-    return [*named[:at], *suites, *named[at:exact], *sets, *named[exact:], *(q for q in present if not _is_known(q))]
+    ordered = [*named[:at], *suites, *named[at:plans], *planned, *named[plans:exact], *sets, *named[exact:]]
+    return [*ordered, *(q for q in present if not is_known(q))]
 
 
-def _is_known(quantity: str) -> bool:
-    return quantity in TITLES or quantity.startswith("return_") or is_share(quantity)
+def is_known(quantity: str) -> bool:
+    """Whether tables have a heading for it, and know which side is better where one is."""
+    return quantity in TITLES or quantity.startswith(("return_", SUITE_REGRET)) or is_share(quantity)
+
+
+def lower_is_better(quantity: str) -> bool:
+    """Whether less of it is better."""
+    return quantity in _LOWER_IS_BETTER or quantity.startswith(SUITE_REGRET)
 
 
 def is_neutral(quantity: str) -> bool:
@@ -154,6 +164,8 @@ def title(quantity: str) -> str:
         return f"data on {printable(quantity.removesuffix('_share'))} θ"
     if quantity.startswith("return_"):
         return f"return on {printable(quantity.removeprefix('return_'))}"
+    if quantity.startswith(SUITE_REGRET):
+        return f"mean regret on {printable(quantity.removeprefix(SUITE_REGRET))}, plan in the model"
     return printable(quantity.replace("_", " "))
 
 
@@ -218,7 +230,7 @@ class Shown(NamedTuple):
     bracket: str
 
 
-def shown(rows: pd.DataFrame, quantity: str) -> Shown | None:
+def shown_value(rows: pd.DataFrame, quantity: str) -> Shown | None:
     """One quantity of one sampler and task.
 
     Args:
@@ -239,7 +251,7 @@ def shown(rows: pd.DataFrame, quantity: str) -> Shown | None:
     worst, mild = (float(by_quantity["mean"].get(f"{quantity}_{end}", np.nan)) for end in ("plug_in", "split"))
     if np.isnan(row["mean"]) and not np.isnan(worst):
         return Shown(f"{cell(quantity, worst)} {PLUG_IN}", interval, "")
-    ends = sorted((mild, worst), reverse=quantity not in LOWER_IS_BETTER)  # the better end first
+    ends = sorted((mild, worst), reverse=not lower_is_better(quantity))  # the better end first
     bracket = "" if np.isnan(mild) else " … ".join(_digits(quantity, end, row["mean"]) for end in ends)
     if row["interval"] == "episodes":
         return Shown(value, "", f"{bracket} {interval}")
@@ -249,11 +261,11 @@ def shown(rows: pd.DataFrame, quantity: str) -> Shown | None:
 def best(summary: pd.DataFrame, quantity: str, task: str) -> tuple[str, ...] | None:
     """The (domain, sampler, explorer) whose mean is best, where there is a choice at one step and one is better."""
     rows = summary[(summary["quantity"] == quantity) & (summary["task"] == task)].dropna(subset=["mean"])
-    if len(rows) < 2 or is_neutral(quantity) or not _is_known(quantity) or rows["mean"].nunique() == 1:
+    if len(rows) < 2 or is_neutral(quantity) or not is_known(quantity) or rows["mean"].nunique() == 1:
         return None
     if rows["sampler"].map(step_told).nunique(dropna=False) > 1:  # measured at other steps: nothing to choose between
         return None
-    at = rows["mean"].idxmin() if quantity in LOWER_IS_BETTER else rows["mean"].idxmax()
+    at = rows["mean"].idxmin() if lower_is_better(quantity) else rows["mean"].idxmax()
     return tuple(rows.loc[at, GROUP])
 
 

@@ -19,6 +19,7 @@ from waker.evaluation.plan import Episode
 from waker.learner import EXPLORER, Player
 from waker.slots import checked_observation, checked_rewards
 from waker.spaces import EnvSpec
+from waker.torch_globals import torch_unchanged
 from waker_envs.api import ParametricEnv
 from waker_envs.copies import detached
 
@@ -121,7 +122,7 @@ def as_batch(trajectories: Sequence[Trajectory], device: torch.device) -> dict[s
 
 
 def _reset(env: ParametricEnv, spec: EnvSpec, episode: Episode) -> tuple[Any, dict[str, NDArray[Any]]]:
-    with guarded(spec, episode, ()):
+    with torch_unchanged(f"a reset of {spec.env_id}"), guarded(spec, episode, ()):
         observation, _ = env.reset(seed=episode.seed, options={"theta": episode.theta.copy()})
         return detached(observation), checked_observation(spec, observation)
 

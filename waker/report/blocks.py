@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pandas as pd
 from matplotlib.figure import Figure
 
-from waker.evaluation.summary import ALL, GROUP, LOWER_IS_BETTER, best, quantities, shown, title
+from waker.evaluation.summary import ALL, GROUP, best, lower_is_better, quantities, shown_value, title
 from waker.names import printable
 from waker.report.style import colours, data_uri
 
@@ -104,14 +104,14 @@ def summary_table(summary: pd.DataFrame, task: str, caption: str, source: Source
     rows = []
     for quantity in quantities(of_task):
         winner = best(of_task, quantity, task)
-        head = f"{printable(title(quantity))} {'↓' if quantity in LOWER_IS_BETTER else ''}".strip()
+        head = f"{printable(title(quantity))} {'↓' if lower_is_better(quantity) else ''}".strip()
         rows.append([Cell(head), *(_number(of, quantity, winner == key) for key, of in groups.items())])
     head = "all tasks" if task == ALL else printable(task)
     return HtmlTable([head, *names], rows, 1, caption, colours(names), source)
 
 
 def _number(rows: pd.DataFrame, quantity: str, is_best: bool) -> Cell:
-    told = shown(rows, quantity)
+    told = shown_value(rows, quantity)
     if told is None:
         return Cell("–")
     return Cell(told.value, told.interval, is_best, bracket=told.bracket)

@@ -22,10 +22,11 @@ from waker.files import reading
 from waker.manifest import checkpoint_paths
 from waker.metrics_file import read_metrics
 from waker.names import theta_column
-from waker.run_search import DEPTH, below
+from waker.run_search import run_folders
 from waker.rundir import FILM_FILE, SPACE_FILE
 from waker.salvage import lost_in, saved_rows
 from waker.sealed import read_arrays, read_json, read_yaml
+from waker.telling import Losses
 
 _ALWAYS = ("names", "hard_ids")
 """What every ``theta_space.json`` has, whatever version wrote it."""
@@ -78,22 +79,15 @@ class RunData:
 def load_runs(folders: Sequence[Path | str]) -> list[RunData]:
     """Every run folder in or under ``folders``, sorted by domain, sampler, explorer and seed.
 
-    Which ones are found: :func:`waker.run_search.below`.
+    Which ones are found: :func:`waker.run_search.run_folders`.
 
     Raises:
         UserError: a folder that does not exist or holds no run.
     """
-    found: dict[Path, None] = {}
-    for given in map(Path, folders):
-        if not given.is_dir():
-            raise UserError(f"no run folder {given}{_nearby(given)}")
-        inside = [given] if _is_run(given) else below(given, _is_run)
-        if not inside:
-            raise UserError(
-                f"{given} holds no run: expected config.yaml or metrics.jsonl in it or at most {DEPTH} levels below it"
-            )
-        found.update(dict.fromkeys(p.resolve() for p in inside))
+    here = run_folders(map(Path, folders), _is_run, "config.yaml or metrics.jsonl")
+    found = dict.fromkeys(path.resolve() for path in here)
     runs = [load_run(p) for p in found]
+    Losses.told += sum(len(run.lost) for run in runs)  # shown with each run
     return sorted(runs, key=lambda r: (r.domain, r.sampler, r.explorer, r.seed))
 
 
@@ -291,14 +285,6 @@ def latest(rows: pd.DataFrame) -> pd.DataFrame:
 def _is_run(folder: Path) -> bool:
     files = ("config.yaml", "metrics.jsonl")
     return any((folder / name).exists() for name in files) or bool(checkpoint_paths(folder / "checkpoints"))
-
-
-def _nearby(path: Path) -> str:
-    parent = path.parent
-    while not parent.is_dir() and parent != parent.parent:
-        parent = parent.parent
-    inside = sorted(p.name for p in parent.iterdir() if p.is_dir() and not p.name.startswith("."))[:8]
-    return f"; {parent} holds {', '.join(inside)}" if inside else f"; {parent} holds no folder"
 
 
 def _table(folder: Path, stem: str) -> pd.DataFrame:

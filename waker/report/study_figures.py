@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from waker.evaluation.regret_parts import ACTOR, MODEL, TOTAL
-from waker.evaluation.summary import LOWER_IS_BETTER, TITLES, in_per_cent, is_neutral, quantities, title
+from waker.evaluation.summary import in_per_cent, is_known, is_neutral, lower_is_better, quantities, title
 from waker.report.style import colours, grid, legend, steps_axis, style, text
 
 _WIDTH = 4.7  # inches of a panel
@@ -51,10 +51,9 @@ def differences_figure(values: pd.DataFrame, tests: pd.DataFrame, baseline: str)
 
 def _direction(quantity: str) -> str:
     """Which side is better."""
-    if quantity in LOWER_IS_BETTER:
+    if lower_is_better(quantity):
         return "  (← better)"
-    known = quantity in TITLES or quantity.startswith("return_")
-    return "  (better →)" if known and not is_neutral(quantity) else ""
+    return "  (better →)" if is_known(quantity) and not is_neutral(quantity) else ""
 
 
 def _points(panel: Axes, x: pd.Series, at: float, colour: str) -> None:

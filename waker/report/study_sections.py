@@ -11,9 +11,9 @@ from waker.evaluation.paired import ALPHA, DRAWS, EXACT_UP_TO, WANTED_POWER, Ove
 from waker.evaluation.regret_parts import ACTOR, MODEL, TOTAL
 from waker.evaluation.summary import (
     ALL,
-    LOWER_IS_BETTER,
     cell,
     difference,
+    lower_is_better,
     p_value,
     seeds_told,
     task_order,
@@ -131,7 +131,7 @@ def _differences_table(tests: pd.DataFrame, task: str, caption: str, source: Sou
 
 
 def _heading(quantity: str) -> str:
-    return f"{printable(title(quantity))} {'↓' if quantity in LOWER_IS_BETTER else ''}".strip()
+    return f"{printable(title(quantity))} {'↓' if lower_is_better(quantity) else ''}".strip()
 
 
 def _tests_table(tests: pd.DataFrame, task: str, caption: str, source: Source) -> HtmlTable:

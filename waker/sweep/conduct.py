@@ -41,9 +41,13 @@ class Work:
 
 @dataclass
 class Outcome:
-    """How a study ended: names of runs, and the signal that stopped it (0: none)."""
+    """How a study ended: names of runs, and the signal that stopped it (0: none).
+
+    ``blemished`` are those of ``done`` that had to leave something out.
+    """
 
     done: list[str] = field(default_factory=list)
+    blemished: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     stopped: int = 0
 
@@ -122,6 +126,7 @@ class Conductor:
         code = job.code()
         if code in (0, BLEMISHED):
             if code:
+                self._outcome.blemished.append(work.name)
                 self._tell(f"{work.name} is done but for something that was left out: {last_line(work.log)}")
             try:
                 keep(work.run, work.rows)

@@ -15,7 +15,8 @@ from typing import Any
 
 from waker.errors import UserError
 from waker.files import TEMPORARY, reading, saving, sync_folder
-from waker.rundir import SPACE_FILE, difference, plain, read_config
+from waker.rundir import SPACE_FILE, plain, read_config
+from waker.same_run import difference, growth
 from waker.tables import read_rows, write_rows
 
 TABLES = ("evaluation", "model_error", "curriculum", "episodes")
@@ -26,20 +27,21 @@ _TAIL = 1 << 16
 
 
 def kept(rows: Path, settings: Mapping[str, Any]) -> bool:
-    """Whether the rows of a run of these settings lie in ``rows``.
+    """Whether the rows of a run of these settings lie in ``rows``; not where more is asked for than they are of.
 
     Raises:
         UserError: they are of other settings; or their folder is damaged.
     """
     if not (rows / _CONFIG).is_file():
         return False
-    if changed := difference(plain(read_config(rows)), settings):
+    there = plain(read_config(rows))
+    if changed := difference(there, settings):
         raise UserError(f"{rows} holds rows of other settings: {changed}; choose another --rows")
-    return True
+    return not growth(there, settings)
 
 
 def keep(run: Path, rows: Path) -> None:
-    """Copy a finished run's rows; the folder ``rows`` appears at once and whole.
+    """Copy a finished run's rows; the folder ``rows`` appears at once and whole, in place of a shorter run's.
 
     Raises:
         SaveFailed: it cannot be written.
@@ -58,6 +60,7 @@ def keep(run: Path, rows: Path) -> None:
             shutil.copyfile(run / SPACE_FILE, half / SPACE_FILE)
         shutil.copyfile(run / _CONFIG, half / _CONFIG)
         sync_folder(half)
+        shutil.rmtree(rows, ignore_errors=True)
         os.rename(half, rows)
         sync_folder(rows.parent)
 

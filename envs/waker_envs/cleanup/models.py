@@ -23,8 +23,9 @@ collide with nothing.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -168,6 +169,10 @@ class Arena:
         q, v = joint.qposadr[0], joint.dofadr[0]
         self.block_qpos = self.data.qpos[q : q + 7 * MAX_BLOCKS].reshape(MAX_BLOCKS, 7)  # x, y, z, quaternion
         self.block_qvel = self.data.qvel[v : v + 6 * MAX_BLOCKS].reshape(MAX_BLOCKS, 6)  # linear, angular
+
+    def __copy__(self) -> Self:
+        """Never a shallow one: two arenas would move one simulation."""
+        return copy.deepcopy(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """For copies and pickles: their views must be of their own state."""

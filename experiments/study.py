@@ -1,0 +1,212 @@
+"""The study of study.md: its numbers from run folders, and its answers from the numbers.
+
+    python -m experiments.study collect --main RUNS [--explorer RUNS] [--saved-30k RUNS] [--saved-40k RUNS]
+    python -m experiments.study
+
+``collect`` reads run folders of ``study.yaml``, ``study_explorer.yaml`` and the two variants of ``study_saved.yaml``
+and writes what is committed: ``results/study/<part>-numbers.csv`` with ``-shares.csv`` and ``-notes.csv`` (those of
+``waker compare --page``, see docs/compare.md), and ``checkpoints.csv``: worst model error and worst planned regret of
+each run at each measurement. Without a verb the answers are made again from these files: ``answers.csv``, one row a
+comparison, and ``figure.png``. ``waker compare results/study/main-numbers.csv --page study.html`` makes the whole page.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from waker.evaluation.metrics import spearman, student_interval
+from waker.evaluation.numbers import ALL
+from waker.evaluation.numbers_file import read_numbers, write_table
+from waker.evaluation.paired import holm, paired_test
+from waker.report.study import read_study, write_study
+
+RESULTS = Path(__file__).parents[1] / "results" / "study"
+PARTS = ("main", "explorer", "saved-30k", "saved-40k")
+PRIMARY, BESIDE = "planned_worst_regret", "planned_mean_regret"
+ERROR = "worst_model_error"
+BASELINE = "dr"
+SUITES = ("fresh", "denser", "emptier", "oblong")
+FINDS = ("hard_share", "noisy_share", "estimate_rank", "estimate_rank_ceiling")
+AT = (5_000, 10_000, 15_000, 20_000)
+"""Agent steps of the measurements of a run of ``study.yaml``."""
+RESAMPLES = 2_000
+ANSWERS = (
+    "question",
+    "compared",
+    "with",
+    "quantity",
+    "n",
+    "value",
+    "low",
+    "high",
+    "p_t",
+    "p_flips",
+    "p_t_holm",
+    "tests",
+)
+"""Columns of the answers: ``value`` is a mean paired difference (``with`` names what was taken off), a mean over seeds,
+or a correlation; ``low`` and ``high`` its 95 % interval; ``n`` the pairs, or the seeds."""
+
+Row = dict[str, Any]
+
+
+def collect(part: str, runs: Path, out: Path) -> None:
+    """Write one part's numbers, and of the main one its checkpoints."""
+    write_study(read_study([runs]), out / f"{part}-numbers.csv")
+    if part == "main":
+        write_table(out / "checkpoints.csv", pd.concat([_checkpoint(runs, step) for step in AT]))
+
+
+def _checkpoint(runs: Path, step: int) -> pd.DataFrame:
+    """Columns sampler, seed, step, worst model error, worst planned regret; one row a run."""
+    numbers = read_study([runs], at=step).numbers
+    kept = numbers[(numbers["task"] == ALL) & numbers["quantity"].isin([ERROR, PRIMARY])]
+    wide = kept.pivot_table(index=["sampler", "seed"], columns="quantity", values="value").reset_index()
+    return wide.assign(step=step).reindex(columns=["sampler", "seed", "step", ERROR, PRIMARY])
+
+
+def values(numbers: pd.DataFrame, sampler: str, quantity: str) -> pd.Series:
+    """A sampler's numbers over all tasks, by seed."""
+    rows = numbers[(numbers["sampler"] == sampler) & (numbers["task"] == ALL) & (numbers["quantity"] == quantity)]
+    return rows.set_index("seed")["value"].sort_index()
+
+
+def difference(question: str, of: str, ours: pd.Series, other: str, theirs: pd.Series, quantity: str) -> Row:
+    """A paired comparison of two arms, seed by seed."""
+    pairs = (ours - theirs).dropna()
+    found = paired_test(pairs)
+    told = {"n": found.pairs, "value": found.difference, "low": found.low, "high": found.high}
+    tests = {"p_t": found.p_t, "p_flips": found.p_permutation}
+    return {"question": question, "compared": of, "with": other, "quantity": quantity, **told, **tests}
+
+
+def family(rows: Sequence[Row]) -> list[Row]:
+    """The same rows with Holm's correction over all of them."""
+    corrected = holm([row["p_t"] for row in rows])
+    return [{**row, "p_t_holm": p, "tests": len(rows)} for row, p in zip(rows, corrected, strict=True)]
+
+
+def robustness(main: pd.DataFrame) -> list[Row]:
+    """Q1: each sampler with domain randomisation, the primary metric and beside it the mean."""
+    samplers = [s for s in dict.fromkeys(main["sampler"]) if s != BASELINE]
+    return [
+        row
+        for quantity in (PRIMARY, BESIDE)
+        for row in family([_with_dr("Q1", main, sampler, quantity) for sampler in samplers])
+    ]
+
+
+def _with_dr(question: str, numbers: pd.DataFrame, sampler: str, quantity: str) -> Row:
+    ours, theirs = values(numbers, sampler, quantity), values(numbers, BASELINE, quantity)
+    return difference(question, sampler, ours, BASELINE, theirs, quantity)
+
+
+def sampled(main: pd.DataFrame) -> Iterator[Row]:
+    """Q2 and Q3: what was sampled, and how well the estimate orders the θ; means over seeds."""
+    for quantity in FINDS:
+        for sampler in dict.fromkeys(main["sampler"]):
+            found = values(main, sampler, quantity).dropna()
+            if len(found):
+                mean, low, high = student_interval(found)
+                question = "Q3" if quantity == "noisy_share" else "Q2"
+                about = {"question": question, "compared": sampler, "quantity": quantity}
+                yield {**about, "n": len(found), "value": mean, "low": low, "high": high}
+
+
+def bound(checkpoints: pd.DataFrame) -> Iterator[Row]:
+    """Q4: rank correlation of the worst model error with the worst planned regret, seeds resampled."""
+    for name, rows in (("at 20,000 steps", checkpoints[checkpoints["step"] == AT[-1]]), ("all", checkpoints)):
+        known = rows.dropna(subset=[ERROR, PRIMARY])
+        by_seed = [part[[ERROR, PRIMARY]].to_numpy() for _, part in known.groupby("seed")]
+        if not by_seed:
+            continue
+        rng = np.random.default_rng(0)
+        drawn = [
+            spearman(*np.concatenate([by_seed[i] for i in rng.integers(len(by_seed), size=len(by_seed))]).T)
+            for _ in range(RESAMPLES)
+        ]
+        low, high = np.quantile(drawn, [0.025, 0.975])
+        about = {"question": "Q4", "compared": ERROR, "with": PRIMARY, "quantity": f"spearman, {name}"}
+        yield {
+            **about,
+            "n": len(by_seed),
+            "value": spearman(*known[[ERROR, PRIMARY]].to_numpy().T),
+            "low": low,
+            "high": high,
+        }
+
+
+def explorers(main: pd.DataFrame, random: pd.DataFrame) -> list[Row]:
+    """Q5: random actions with Plan2Explore's, for each sampler."""
+    return family(
+        [
+            difference(
+                "Q5",
+                f"{sampler}, random actions",
+                values(random, sampler, PRIMARY),
+                f"{sampler}, plan2explore",
+                values(main, sampler, PRIMARY),
+                PRIMARY,
+            )
+            for sampler in dict.fromkeys(random["sampler"])
+        ]
+    )
+
+
+def elsewhere(main: pd.DataFrame) -> list[Row]:
+    """Q6: mean planned regret on suites beyond the training distribution."""
+    known = set(main["quantity"])
+    measured = [quantity for suite in SUITES if (quantity := f"planned_regret_{suite}") in known]
+    return family([_with_dr("Q6", main, s, q) for s in ("waker-m", "error-oracle") for q in measured])
+
+
+def saved(main: pd.DataFrame, more: Sequence[tuple[str, pd.DataFrame]]) -> Iterator[Row]:
+    """Q7: domain randomisation with more data, and waker-m with 20,000 steps."""
+    ours = values(main, "waker-m", PRIMARY)
+    for budget, numbers in (("20,000", main), *more):
+        theirs = values(numbers, BASELINE, PRIMARY)
+        yield difference("Q7", f"{BASELINE}, {budget} steps", theirs, "waker-m, 20,000 steps", ours, PRIMARY)
+
+
+def answers(folder: Path) -> pd.DataFrame:
+    """All that the files in ``folder`` can answer, with the columns :data:`ANSWERS`."""
+    parts = {part: read_numbers(path) for part in PARTS if (path := folder / f"{part}-numbers.csv").exists()}
+    main = parts["main"]
+    rows = [*robustness(main), *sampled(main), *bound(pd.read_csv(folder / "checkpoints.csv")), *elsewhere(main)]
+    if "explorer" in parts:
+        rows += explorers(main, parts["explorer"])
+    budgets = [(f"{part[6:8]},000", parts[part]) for part in PARTS[2:] if part in parts]
+    if budgets:
+        rows += saved(main, budgets)
+    return pd.DataFrame(rows, columns=list(ANSWERS)).sort_values("question", kind="stable")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder of the numbers and answers")
+    verbs = parser.add_subparsers(dest="verb")
+    gather = verbs.add_parser("collect", help="numbers from run folders")
+    for part in PARTS:
+        gather.add_argument(f"--{part}", type=Path, help="the runs' folder", required=part == "main")
+    arguments = parser.parse_args()
+    if arguments.verb == "collect":
+        for part in PARTS:
+            if runs := getattr(arguments, part.replace("-", "_")):
+                collect(part, runs, arguments.results)
+        return
+    from experiments.study_figure import figure
+
+    found = answers(arguments.results)
+    write_table(arguments.results / "answers.csv", found.round(6))
+    figure(found, arguments.results).savefig(arguments.results / "figure.png", dpi=150)
+    print(found.to_string(index=False, float_format="%.3g", na_rep=""))
+
+
+if __name__ == "__main__":
+    main()

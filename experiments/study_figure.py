@@ -1,0 +1,86 @@
+"""The figure of study.md's answers: robustness, what was sampled, error and regret, and data saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.study import BASELINE, ERROR, PARTS, PRIMARY, values
+from waker.evaluation.numbers_file import read_numbers
+from waker.report.style import GREY, colours, style
+
+_MODEL = "worst-θ regret of plans in the model"
+
+
+def figure(answers: pd.DataFrame, folder: Path) -> Figure:
+    """Four panels, of what there is.
+
+    Args:
+        answers: of :func:`experiments.study.answers`.
+        folder: of the numbers.
+    """
+    numbers = {part: read_numbers(path) for part in PARTS if (path := folder / f"{part}-numbers.csv").exists()}
+    with style():
+        whole = Figure(figsize=(10.0, 7.2), layout="constrained")
+        robust, shares, bound, data = whole.subplots(2, 2).ravel()
+        palette = colours(dict.fromkeys(numbers["main"]["sampler"]))
+        _robustness(robust, answers[(answers["question"] == "Q1") & (answers["quantity"] == PRIMARY)], numbers, palette)
+        _shares(shares, answers[answers["quantity"].isin(["hard_share", "noisy_share"])], palette)
+        _bound(bound, pd.read_csv(folder / "checkpoints.csv"), palette)
+        _data(data, answers[answers["question"] == "Q7"], numbers)
+        return whole
+
+
+def _robustness(panel: Axes, rows: pd.DataFrame, numbers: dict[str, pd.DataFrame], palette: dict[str, str]) -> None:
+    panel.axvline(0.0, color=GREY, lw=1)
+    theirs = values(numbers["main"], BASELINE, PRIMARY)
+    for at, row in enumerate(rows.to_dict("records")):
+        name = row["compared"]
+        pairs = (values(numbers["main"], name, PRIMARY) - theirs).dropna()
+        panel.scatter(pairs, np.full(len(pairs), at - 0.2), s=11, color=palette[name], alpha=0.7, linewidths=0)
+        panel.hlines(at, row["low"], row["high"], color=palette[name], lw=2)
+        panel.plot(row["value"], at, "o", color=palette[name], ms=5)
+    panel.set_yticks(range(len(rows)), list(rows["compared"]))
+    panel.set_ylim(len(rows) - 0.5, -0.6)
+    panel.set(title="Q1: is it more robust than dr?  (← better)", xlabel=f"{_MODEL}, minus dr's of the same seed")
+
+
+def _shares(panel: Axes, rows: pd.DataFrame, palette: dict[str, str]) -> None:
+    names = list(dict.fromkeys(rows["compared"]))
+    for quantity, filled in (("hard_share", "full"), ("noisy_share", "none")):
+        of = rows[rows["quantity"] == quantity].set_index("compared")
+        for at, name in enumerate(names):
+            panel.hlines(at, of["low"][name], of["high"][name], color=palette[name], lw=1.5)
+            panel.plot(of["value"][name], at, "o", color=palette[name], fillstyle=filled, ms=6)
+    panel.set_yticks(range(len(names)), names)
+    panel.set_ylim(len(names) - 0.5, -0.6)
+    panel.set_xlim(left=0.0)
+    panel.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+    panel.set(title="Q2, Q3: what is sampled?", xlabel="share of steps: ● on θ experts call hard, ○ on slippery θ")
+
+
+def _bound(panel: Axes, rows: pd.DataFrame, palette: dict[str, str]) -> None:
+    last = rows["step"].max()
+    for name, of in rows.groupby("sampler", sort=False):
+        early, late = of[of["step"] < last], of[of["step"] == last]
+        panel.scatter(early[ERROR], early[PRIMARY], s=9, color=palette[str(name)], alpha=0.25, linewidths=0)
+        panel.scatter(late[ERROR], late[PRIMARY], s=22, color=palette[str(name)], linewidths=0, label=str(name))
+    panel.legend(fontsize=7)
+    panel.set(title="Q4: does the largest error tell the largest regret?", ylabel=_MODEL)
+    panel.set_xlabel("worst-θ model error (pale: before the last step)")
+
+
+def _data(panel: Axes, rows: pd.DataFrame, numbers: dict[str, pd.DataFrame]) -> None:
+    panel.set(title="Q7: how much data is saved?", xlabel="agent steps of domain randomisation")
+    if rows.empty:
+        panel.text(0.5, 0.5, "not run", transform=panel.transAxes, ha="center", color=GREY)
+        return
+    at = [int(name.split(", ", 1)[1].split()[0].replace(",", "")) for name in rows["compared"]]
+    panel.axhline(0.0, color=GREY, lw=1)
+    panel.vlines(at, rows["low"], rows["high"], color=colours([BASELINE])[BASELINE], lw=2)
+    panel.plot(at, rows["value"], "o", color=colours([BASELINE])[BASELINE])
+    panel.set_ylabel("worst-θ regret, minus that of\nwaker-m with 20,000 steps")

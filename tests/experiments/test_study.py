@@ -1,0 +1,100 @@
+"""The answers of the study, from numbers whose answers are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments import study
+from experiments.study import BASELINE, ERROR, PRIMARY, SUITES, answers
+from experiments.study_figure import figure
+from tests.evaluation.rows import numbers
+from tests.report.synthetic import write_run
+from waker.evaluation.numbers import ALL
+from waker.evaluation.numbers_file import write_table
+
+SEEDS = range(100, 104)
+DR = [10.0, 11.0, 12.0, 13.0]
+OURS = [7.0, 9.0, 10.0, 11.0]  # 3, 2, 2, 2 less than DR
+
+
+def arm(values: dict[str, list[float]], quantity: str) -> pd.DataFrame:
+    return numbers({s: {ALL: v} for s, v in values.items()}, quantity, seeds=list(SEEDS))
+
+
+def written(folder: Path, part: str, *rows: pd.DataFrame) -> None:
+    table = pd.concat(rows).assign(run="r", step="20000", commit="c")
+    write_table(folder / f"{part}-numbers.csv", table)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    primary = {BASELINE: DR, "waker-m": OURS, "error-oracle": DR[::-1]}
+    same = {name: [1.0, 2.0, 3.0, 4.0] for name in primary}
+    quantities = [PRIMARY, "planned_mean_regret", *(f"planned_regret_{suite}" for suite in SUITES)]
+    rows = [arm(primary if q == PRIMARY else same, q) for q in quantities]
+    rows += [arm({BASELINE: [0.5] * 4, "waker-m": [0.2, 0.3, 0.2, 0.3]}, q) for q in ("hard_share", "noisy_share")]
+    written(tmp_path, "main", *rows)
+    written(tmp_path, "saved-30k", arm({BASELINE: OURS}, PRIMARY))
+    written(tmp_path, "explorer", arm({BASELINE: [v + 1 for v in DR]}, PRIMARY))
+    points = [(s, seed, 20_000, 0.1 * seed, 10.0 * seed) for s in primary for seed in SEEDS]
+    columns = ["sampler", "seed", "step", ERROR, PRIMARY]
+    write_table(tmp_path / "checkpoints.csv", pd.DataFrame(points, columns=columns))
+    return tmp_path
+
+
+def test_each_question_has_its_answer(folder: Path) -> None:
+    found = answers(folder).set_index(["question", "compared", "quantity"])
+    assert sorted(set(found.index.get_level_values(0))) == ["Q1", "Q2", "Q3", "Q4", "Q5", "Q6", "Q7"]
+    robust = found.loc["Q1", "waker-m", PRIMARY]
+    assert robust["value"] == pytest.approx(-2.25)
+    # t = -2.25 / (0.5 / 2) = -9, three degrees of freedom; Holm doubles the smaller of two.
+    assert robust["p_t"] == pytest.approx(0.0028958, rel=1e-4)
+    assert (robust["p_t_holm"], robust["tests"]) == (pytest.approx(2 * robust["p_t"]), 2)
+    assert robust["p_flips"] == 2 / 2**4
+    assert found.loc["Q3", "waker-m", "noisy_share"]["value"] == pytest.approx(0.25)
+    assert found.loc["Q4", ERROR, "spearman, all"]["value"] == pytest.approx(1.0)
+    assert found.loc["Q5", "dr, random actions", PRIMARY]["value"] == pytest.approx(1.0)
+    assert found.loc["Q7", "dr, 20,000 steps", PRIMARY]["value"] == pytest.approx(2.25)
+    assert found.loc["Q7", "dr, 30,000 steps", PRIMARY]["value"] == 0.0
+    assert found.loc["Q6"]["tests"].eq(8).all()
+
+
+def test_numbers_are_collected_from_run_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "AT", (20_000,))  # of these runs the plans were made at the end alone
+    for sampler in (BASELINE, "waker-m", "error-oracle"):
+        for seed in (0, 1):
+            write_run(tmp_path / "runs", sampler, seed)
+    study.collect("main", tmp_path / "runs", tmp_path)
+    points = pd.read_csv(tmp_path / "checkpoints.csv")
+    assert points.groupby(["sampler", "seed"])["step"].agg(list).tolist() == [[20_000]] * 6
+    found = answers(tmp_path).set_index(["question", "compared", "quantity"])
+    last = points[points["step"] == 20_000].pivot(index="seed", columns="sampler", values=PRIMARY)
+    assert found.loc["Q1", "waker-m", PRIMARY]["value"] == pytest.approx((last["waker-m"] - last[BASELINE]).mean())
+    assert found.loc["Q2", "waker-m", "estimate_rank"]["n"] == 2
+
+
+def test_what_was_not_run_is_not_answered(folder: Path) -> None:
+    for part in ("saved-30k", "explorer"):
+        (folder / f"{part}-numbers.csv").unlink()
+    assert set(answers(folder)["question"]) == {"Q1", "Q2", "Q3", "Q4", "Q6"}
+
+
+def test_the_figure_shows_every_pair(folder: Path) -> None:
+    robust, _, bound, _ = figure(answers(folder), folder).axes
+    drawn = [
+        np.asarray(points.get_offsets())[:, 0].tolist() for points in robust.collections if points.get_offsets().size
+    ]
+    assert [-3.0, -2.0, -2.0, -2.0] in drawn
+    assert [t.get_text() for t in bound.get_legend().get_texts()] == [BASELINE, "waker-m", "error-oracle"]
+
+
+def test_committed_answers_are_those_of_the_committed_numbers() -> None:
+    if not (study.RESULTS / "answers.csv").exists():
+        pytest.skip("the study has no answers yet")
+    found = answers(study.RESULTS).reset_index(drop=True)
+    kept = pd.read_csv(study.RESULTS / "answers.csv")
+    pd.testing.assert_frame_equal(found, kept, check_dtype=False, atol=1e-5)
