@@ -33,8 +33,9 @@ EXACT = "exact_value"
 
 A plan's is computed (:mod:`waker.evaluation.planned`). A learned policy has memory, so that no small table holds its
 value; but it acts by its modes (unless ``evaluation.actions`` is ``sampled``), and where the family says that an
-episode of θ is ``deterministic`` its return is its value. Where dice fall its return is an unbiased sample of it, and this column is NaN. (A mean over other dice in the
-same room would need more episodes, and as many of other rooms and starts tell more.)
+episode of θ is ``deterministic`` its return is its value. Where dice fall its return is an unbiased sample of it, and
+this column is NaN. (A mean over other dice in the same room would need more episodes, and as many of other rooms and
+starts tell more.)
 """
 
 
