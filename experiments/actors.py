@@ -43,8 +43,9 @@ from waker_envs.grids.hazards import GridHazards
 from waker_envs.grids.layouts import HAZARD, N_ACTIONS, TILES
 
 RESULTS = Path(__file__).parents[1] / "results" / "actors"
-UPDATES = {"rollouts": 2_400, "lookahead": 1_000}
-"""Updates of adaptation by method, the reward heads' own 150 among them."""
+UPDATES = {"rollouts": 2_400, "lookahead": laptop().train.adapt_updates}
+"""Updates of adaptation by method, the reward heads' own 150 among them; by rollouts as many as the preset made when it
+had that method."""
 SLIPPERY_EPISODES = 4
 """From each start, where chance decides."""
 
@@ -52,7 +53,7 @@ SLIPPERY_EPISODES = 4
 def settings(method: str) -> Config:
     """The laptop preset, with the method of adaptation and its number of updates."""
     config = laptop()
-    adapt = AdaptConfig("lookahead", sees="decoded") if method == "lookahead" else AdaptConfig()
+    adapt = config.adapt if method == "lookahead" else AdaptConfig("rollouts")
     return replace(config, adapt=adapt, train=replace(config.train, adapt_updates=UPDATES[method]))
 
 

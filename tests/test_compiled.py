@@ -80,8 +80,10 @@ def test_gradients_of_a_compiled_update_are_the_eager_ones(recipe: str, discrete
         torch.testing.assert_close(ours, theirs, rtol=0.0, atol=1e-5 * size + 1e-9)
 
 
-def test_adapting_compiles_without_a_break() -> None:
-    spec, config = tiny_spec(), tiny_config(after=True)
+@pytest.mark.parametrize(("recipe", "method"), [("tiny", "rollouts"), ("laptop", "lookahead")])
+def test_adapting_compiles_without_a_break(recipe: str, method: str) -> None:
+    spec, config = tiny_spec(), tiny_config(recipe, after=True)
+    assert config.adapt.method == method
     config = replace(config, behaviour=replace(config.behaviour, horizon=2))
     results = []
     for agent, backend in zip(pair_of(config, spec), (None, "eager"), strict=True):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from waker.config import (
+    AdaptConfig,
     BehaviourConfig,
     Config,
     EvalConfig,
@@ -95,7 +96,8 @@ def laptop() -> Config:
     """The recipe for grids on one core: minutes, small nets, short memory of the error estimates.
 
     Chosen on GridHazards: few free nats (one hides slip), short windows (the room is seen whole), high rates with
-    decay, reward heads fitted to the frozen model before policies are trained on them.
+    decay, reward heads fitted to the frozen model before policies are trained on them. Task policies learn by a
+    lookahead and see what the decoder makes of a state (:mod:`experiments.actors` compares it with rollouts).
     """
     return Config(
         model=ModelConfig(
@@ -144,12 +146,13 @@ def laptop() -> Config:
             length=8,
             replay=200_000,
             task_policies="after",
-            adapt_updates=2_400,
+            adapt_updates=700,
             adapt_batch=48,
             adapt_heads=150,
             save_every=10_000,
             log_every=50,
         ),
+        adapt=AdaptConfig(method="lookahead", sees="decoded"),
         # Many short episodes of few start states and samples: the θ are told apart far better, for less.
         evaluation=EvalConfig(
             every=10_000, episodes=180, suite_episodes=36, planned_episodes=180, model_episodes=16, samples=32
