@@ -52,7 +52,7 @@ def _robustness(panel: Axes, rows: pd.DataFrame, numbers: dict[str, pd.DataFrame
 def _shares(panel: Axes, rows: pd.DataFrame, palette: dict[str, str]) -> None:
     names = list(dict.fromkeys(rows["compared"]))
     for quantity, filled in (("hard_share", "full"), ("noisy_share", "none")):
-        of = rows[rows["quantity"] == quantity].set_index("compared")
+        of = rows[rows["quantity"] == quantity].set_index("compared").reindex(names)
         for at, name in enumerate(names):
             panel.hlines(at, of["low"][name], of["high"][name], color=palette[name], lw=1.5)
             panel.plot(of["value"][name], at, "o", color=palette[name], fillstyle=filled, ms=6)
@@ -77,6 +77,7 @@ def _bound(panel: Axes, rows: pd.DataFrame, palette: dict[str, str]) -> None:
 def _data(panel: Axes, rows: pd.DataFrame, numbers: dict[str, pd.DataFrame]) -> None:
     panel.set(title="Q7: how much data is saved?", xlabel="agent steps of domain randomisation")
     if rows.empty:
+        panel.set_axis_off()
         panel.text(0.5, 0.5, "not run", transform=panel.transAxes, ha="center", color=GREY)
         return
     at = [int(name.split(", ", 1)[1].split()[0].replace(",", "")) for name in rows["compared"]]

@@ -65,8 +65,10 @@ def test_a_longer_run_is_as_if_it_had_been_asked_for_at_the_start(policies: str,
     assert dummies.run(tmp_path / "longer", longer(config))[1] is Outcome.SKIPPED
 
 
-def test_more_updates_of_task_policies_follow_those_that_were_made(tmp_path: Path) -> None:
-    config = dummies.config(task_policies="after", adapt_updates=6)
+@pytest.mark.parametrize("made", [6, 7])
+def test_more_updates_of_task_policies_are_those_of_the_longer_run(made: int, tmp_path: Path) -> None:
+    """They follow those that were made; but for a row of metrics that only the short adaptation has, here of 7."""
+    config = dummies.config(task_policies="after", adapt_updates=made)
     more = replace(config, train=replace(config.train, adapt_updates=12))
     path, _ = dummies.run(tmp_path / "longer", config)
     assert dummies.run(tmp_path / "longer", more)[1] is Outcome.FINISHED

@@ -86,6 +86,20 @@ def test_settings_and_metrics_at_once_leave_a_run(folder: Path, capsys: pytest.C
         assert "ost: config.yaml" in said and "ost: all rows of metrics.jsonl" in said
 
 
+def test_rows_of_an_evaluation_without_a_checkpoint_are_not_a_start(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every evaluation is made after a save: to start again would drop what was measured without a word."""
+    shutil.copytree(finished, tmp_path / "runs")
+    folder = tmp_path / "runs" / RUN
+    shutil.rmtree(folder / "checkpoints")
+    rows = read_rows(folder / "evaluation.parquet")
+    train = ["train", *TINY, "--train.task-policies", "after", "--runs", str(tmp_path / "runs")]
+    told = refused(train, capsys)
+    assert "has rows of evaluation and model_error, but no checkpoint: put checkpoints/ back, or remove" in told
+    assert read_rows(folder / "evaluation.parquet").equals(rows)
+
+
 def test_a_description_of_the_parameters_that_lacks_something_is_refused(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -40,6 +40,18 @@ def test_runs_are_searched_a_few_levels_deep_without_links_and_hidden_folders(tm
             refuse()
 
 
+def test_a_run_and_the_rows_kept_of_it_are_one(tmp_path: Path) -> None:
+    """Though one alone of them is there, and wherever the study's folder lies."""
+    runs = [write_run(tmp_path / "study", "dr", seed) for seed in (0, 1)]
+    kept = [tmp_path / "study" / "rows" / run.relative_to(tmp_path / "study") for run in runs]
+    for run, rows in zip(runs, kept, strict=True):
+        shutil.copytree(run, rows)
+    assert found(tmp_path) == [runs, runs]
+    assert found(tmp_path / "study" / "rows") == [kept, kept]
+    shutil.rmtree(runs[0])
+    assert [sorted(some) for some in found(tmp_path)] == [sorted([kept[0], runs[1]])] * 2
+
+
 def test_adapt_and_references_search_below_like_all_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

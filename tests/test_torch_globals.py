@@ -29,6 +29,8 @@ CHANGES: dict[str, Callable[[], Any]] = {
     "the recording of gradients from True to False; put": lambda: torch.set_grad_enabled(False),
     "the choice of deterministic algorithms from False to True": lambda: torch.use_deterministic_algorithms(True),
     "the precision of products from highest to high": lambda: torch.set_float32_matmul_precision("high"),
+    "the autocasting on a CPU from False to True; put": lambda: torch.set_autocast_enabled("cpu", True),
+    "the detection of anomalies from False to True; put": lambda: torch.autograd.set_detect_anomaly(True),
     "the default device from cpu to meta": lambda: torch.set_default_device("meta"),
     "the global random numbers, by a seed; put back": lambda: torch.manual_seed(5),
     "the global random numbers, by drawing from them": lambda: torch.rand(1),
@@ -42,6 +44,8 @@ def state() -> list[Any]:
         torch.is_grad_enabled(),
         torch.are_deterministic_algorithms_enabled(),
         torch.get_float32_matmul_precision(),
+        torch.is_autocast_enabled("cpu"),
+        torch.is_anomaly_enabled(),
         torch.get_default_device(),
         torch.initial_seed(),
     ]
@@ -92,6 +96,32 @@ def test_it_is_put_back_where_the_code_fails_and_nothing_is_told_of_code_that_ch
             torch.zeros(2)
 
     assert told(harmless) == []
+
+
+LATER = {
+    "the recording of gradients from True to False; put back to True": lambda: torch.set_grad_enabled(False),
+    "the global random numbers, by a seed; put back": lambda: torch.manual_seed(5),
+}
+
+
+@pytest.mark.parametrize("what", LATER)
+def test_what_later_steps_change_is_told_and_put_back_at_each(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner, before, chance = HardTheta.advance, state(), torch.get_rng_state()
+
+    def changing(self: Any, action: Any) -> Any:
+        if slot.episode.actions[1:]:
+            LATER[what]()
+        return inner(self, action)
+
+    monkeypatch.setattr(HardTheta, "advance", changing)
+    slot = Slot(made(HardTheta, "mine/Changes-v0"), SPEC)
+    slot.reset(np.array([2.0]), 2, 0)
+    for told_now in (0, 1, 1):
+        lines = told(lambda: slot.step(np.zeros(1, np.float32)))
+        assert len(lines) == told_now
+        assert all(line.startswith(f"a step of mine/Changes-v0 changed of torch {what}") for line in lines)
+        assert state() == before
+        assert torch.equal(torch.get_rng_state(), chance)
 
 
 @pytest.mark.parametrize("where", ["__init__", "reset", "step"])

@@ -20,12 +20,14 @@ def standing(state: Mapping[str, Any], train: TrainConfig) -> tuple[bool, bool]:
     """Where a session's state stands for what is asked for now.
 
     Returns:
-        Whether it is a finished run's still; and whether its task policies are given up, as there is more to explore
-        than when they were trained.
+        Whether it is a finished run's still; and whether its task policies are given up: there is more to explore than
+        when they were trained, or their metrics have a row at their end that a longer adaptation has not.
     """
-    explores = int(state["collector"]["step"]) < train.steps
+    explores, finished = int(state["collector"]["step"]) < train.steps, bool(state["finished"])
     adapts = train.task_policies == "after" and state["adapted"] < train.adapt_updates
-    return bool(state["finished"]) and not explores and not adapts, explores and state["adapted"] > 0
+    # Where adaptation ends its metrics are logged, though a longer one would not have done so there.
+    logged_early = finished and adapts and state["adapted"] % train.log_every > 0
+    return finished and not explores and not adapts, (explores or logged_early) and state["adapted"] > 0
 
 
 def before_adapting(state: Mapping[str, Any], sinks: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 
 from waker.errors import UserError
@@ -11,6 +11,8 @@ from waker.lost_settings import told_of_copies
 
 DEPTH = 6
 """Levels that are searched: two more than `waker train` puts runs below its ``runs``."""
+KEPT_ROWS = "rows"
+"""Where `waker sweep` keeps copies of its runs' rows, below the runs' own folder."""
 
 
 def has_settings(folder: Path) -> bool:
@@ -22,6 +24,8 @@ def run_folders(
     given: Iterable[Path], is_run: Callable[[Path], bool] = has_settings, mark: str = "config.yaml"
 ) -> list[Path]:
     """Every run folder in or under those ``given`` (:func:`below`), each once, in their order.
+
+    Of a run and the rows that a study keeps of it, only the run.
 
     Args:
         is_run: tells runs; ``mark`` says what it looks for.
@@ -38,7 +42,13 @@ def run_folders(
             where = f"in it or at most {DEPTH} levels below it"
             raise UserError(f"{path} holds no run: expected {mark} {where}{told_of_copies(path)}")
         found.update(dict.fromkeys(here))
-    return list(found)
+    return [path for path in found if not _is_copy(path, found)]
+
+
+def _is_copy(path: Path, found: Container[Path]) -> bool:
+    """Whether it holds the rows that a study keeps of a run which has been found as well."""
+    parts = path.parts
+    return any(Path(*parts[:i], *parts[i + 1 :]) in found for i, part in enumerate(parts) if part == KEPT_ROWS)
 
 
 def one_run(path: Path) -> Path:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from waker.errors import UserError
 from waker.files import Damaged, saving
 from waker.lost_files import counted, gone_from
 from waker.manifest import ReplayLost, readable_manifests
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from waker.loggers import MultiSink
     from waker.replay_store import ReplayStore
 
-TABLES = ("episodes", "curriculum", "evaluation", "model_error")
+MEASURED = ("evaluation", "model_error")
+TABLES = ("episodes", "curriculum", *MEASURED)
 _UNCHECKED = "saved by an earlier version, without checksums: damage in its rows, metrics and settings is not found"
 
 
@@ -115,6 +117,22 @@ def mend_tables(path: Path, note: Callable[[str], None]) -> None:
         with saving(f"what is whole of {path / name}.parquet"):
             for told in Table(path / f"{name}.parquet").mend(*counted(counts.get(name, 0))):
                 tell_loss(note, told)
+
+
+def refuse_rows_alone(path: Path) -> None:
+    """Refuse to start again where a run has been measured: every evaluation is made after a save.
+
+    Args:
+        path: of a run folder without a checkpoint.
+
+    Raises:
+        UserError: it holds rows of an evaluation.
+    """
+    if held := [name for name in MEASURED if len(read_rows(path / f"{name}.parquet"))]:
+        raise UserError(
+            f"{path} has rows of {' and '.join(held)}, but no checkpoint: put checkpoints/ back, or remove the folder "
+            "to start again (`waker compare` and `waker report` need none)"
+        )
 
 
 def saved_rows(file: Path) -> pd.DataFrame:

@@ -36,7 +36,7 @@ from waker.progress import Progress
 from waker.replay import Replay, record_fields
 from waker.replay_store import ReplayStore
 from waker.rundir import RunFolder, plain, read_record
-from waker.salvage import TABLES, restore_logs, restore_replay
+from waker.salvage import TABLES, refuse_rows_alone, restore_logs, restore_replay
 from waker.seeding import Streams, load_torch_state, preserved_torch, seed_for, torch_state
 from waker.slots import EnvironmentFailed, MakeEnv
 from waker.spaces import EnvSpec
@@ -301,6 +301,7 @@ class Session:
         anyhow = functools.partial(self._restore, without_damaged=True)
         found = self.checkpoints.newest(self._restore, self.progress.note, anyhow)
         if found is None:
+            refuse_rows_alone(self.run.path)
             self.store.clear()
             for table in self.tables.values():
                 table.restore(0, -1)

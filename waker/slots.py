@@ -139,13 +139,8 @@ class Slot:
     def step(self, action: NDArray[np.float32]) -> Step:
         """Make one step with the agent's vector (A,)."""
         self.episode.actions.append(action.copy())
-        if len(self.episode.actions) > 1:
-            return self._advance(action)
-        with torch_unchanged(f"a step of {self.spec.env_id}"):  # at the first of an episode, as a look takes its time
-            return self._advance(action)
-
-    def _advance(self, action: NDArray[np.float32]) -> Step:
-        with self._foreign:
+        first = len(self.episode.actions) == 1
+        with torch_unchanged(f"a step of {self.spec.env_id}", whole=first), self._foreign:
             observation, _, terminated, truncated, info = self.env.step(self.spec.action.to_env(action))
             rewards = checked_rewards(self.spec, info)
             self.episode.returns += rewards

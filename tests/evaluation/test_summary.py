@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.evaluation.rows import numbers as numbers_of
 from waker.commands.tables import comparison
 from waker.evaluation.metrics import student_interval
 from waker.evaluation.ranking import primary_metric, rank_correlation
@@ -73,6 +74,17 @@ def numbers() -> pd.DataFrame:
         pd.DataFrame(steps),
         sets={"hard": [1], "noisy": [0, 2], "none": []},
     )
+
+
+def test_only_what_cannot_leave_its_limits_is_cut_off_there() -> None:
+    """The actor's part of a regret is negative where the actor makes up for the model."""
+    for quantity, values, low, high in (
+        ("actor_share", [-0.2, -0.3, -0.1], -0.4484, 0.0484),
+        ("hard_share", [0.9, 1.0, 0.95], 0.8258, 1.0),
+        ("noisy_share", [0.9, 1.0, 0.95], 0.8258, 1.0),
+    ):
+        row = summarise(numbers_of({"dr": {"a": values}}, quantity)).iloc[0]
+        assert (row["low"], row["high"]) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import tyro
 
 from waker.commands.arguments import parse
 from waker.errors import BLEMISHED, UserError
+from waker.run_search import KEPT_ROWS
 from waker.sweep.conduct import Conductor, Work
 from waker.sweep.launchers import Launcher, Local, Ray, Slurm
 
@@ -58,7 +60,7 @@ def command(argv: list[str]) -> int:
     if args.jobs < 1:
         raise UserError(f"--jobs must be at least 1, not {args.jobs}")
     runs = args.runs if args.runs is not None else Path("runs") / args.study.stem
-    rows = args.rows if args.rows is not None else runs / "rows"
+    rows = args.rows if args.rows is not None else runs / KEPT_ROWS
     todo, there = plan(args.study, runs, rows)
     print(f"{len(todo) + len(there)} runs, {len(there)} of them with rows in {rows}", flush=True)
     if args.dry:
@@ -68,7 +70,10 @@ def command(argv: list[str]) -> int:
     if not todo:
         return 0
     with only_one(runs):
-        return _conduct(args, runs, todo)
+        code = _conduct(args, runs, todo)
+    if code in (0, BLEMISHED):
+        print(f"next: waker compare {shlex.quote(str(rows))} --page study.html", flush=True)
+    return code
 
 
 def plan(study: Path, runs: Path, rows: Path) -> tuple[list[Work], list[str]]:

@@ -193,7 +193,8 @@ class Game:
         """One step of one slot; how its episode ended, if it did."""
         (episode, task), spec = self._jobs[slot.job], self._spec
         slot.actions.append(np.array(action))
-        with guarded(spec, episode, slot.actions):
+        watched = torch_unchanged(f"a step of {spec.env_id}", whole=slot.first)
+        with watched, guarded(spec, episode, slot.actions):
             observation, _, terminated, truncated, info = slot.env.step(spec.action.to_env(action))
             slot.observation = checked_observation(spec, observation)
             checked_rewards(spec, info)

@@ -89,7 +89,7 @@ def summarise(numbers: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFram
             if len(values) == 1 and f"{quantity}_low" in by_quantity:
                 low, high = (float(by_quantity[f"{quantity}_{limit}"].iloc[0]) for limit in ("low", "high"))
                 over = "episodes"
-            if quantity in _WITHIN or is_share(quantity):
+            if quantity in _WITHIN or (is_share(quantity) and quantity not in TITLES):
                 low, high = max(low, 0.0), min(high, 1.0)
             over = "" if np.isnan(low) else over
             about = {"quantity": quantity, "mean": point, "low": low, "high": high, "seeds": len(values)}

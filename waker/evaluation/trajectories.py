@@ -131,7 +131,8 @@ def _step(
     env: ParametricEnv, spec: EnvSpec, episode: Episode, actions: Sequence[NDArray[np.float32]]
 ) -> tuple[Any, dict[str, NDArray[Any]], bool, bool]:
     """One step with the last of ``actions``."""
-    with guarded(spec, episode, actions):
+    watched = torch_unchanged(f"a step of {spec.env_id}", whole=len(actions) == 1)
+    with watched, guarded(spec, episode, actions):
         observation, _, terminated, truncated, info = env.step(spec.action.to_env(actions[-1]))
         checked_rewards(spec, info)
         return detached(observation), checked_observation(spec, observation), bool(terminated), bool(truncated)
