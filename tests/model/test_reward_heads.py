@@ -128,6 +128,8 @@ def test_nothing_is_learned_where_nothing_may_be_drawn() -> None:
     heads, batch = RewardHeads(K, F, A, config("transition", reward_draws=5)), tiny_batch(tiny_spec())
     batch["is_first"][:] = True
     assert torch.equal(heads.loss(torch.randn(3, 6, F), batch), torch.zeros(K))
+    alone = {name: value[:, :1] for name, value in batch.items()}
+    assert torch.equal(heads.loss(torch.randn(3, 1, F), alone), torch.zeros(K))
 
 
 def test_the_model_trains_heads_of_steps_without_touching_the_state() -> None:

@@ -65,7 +65,7 @@ class RewardHeads(ScalarStack):
             return self._nll(flat, target).mean(-1)
         before, action, after = (x.flatten(0, 1) for x in (feature[:, :-1], batch["action"][:, 1:], feature[:, 1:]))
         target, led = target[:, 1:].flatten(0, 1), (~batch["is_first"][:, 1:]).to(feature.dtype).flatten()
-        if self.draws:
+        if self.draws and len(target):  # a window of one record has no step
             drawn = self._drawn(target, led)
             before, action, after, target, led = (x[drawn] for x in (before, action, after, target, led))
         nll = self._nll(self.given(before, action, after), target)
