@@ -1,19 +1,22 @@
 """What a world model sees of GridCleanUp's blocks: one state for all that is seen, or one in every cell.
 
-    python -m experiments.boards [--latents cells vector] [--seconds 150] [--seed 20]
+    python -m experiments.boards trained [--latents cells vector] [--seconds 150] [--seed 20]
+    python -m experiments.boards runs RUN [RUN …]
 
-The model alone is trained on windows of episodes under domain randomisation and random actions, for so many CPU seconds
-of one thread (the laptop preset's model for ``vector``, the grid preset's for ``cells``), and measured on held-out
-episodes, whose starting places are new:
+``trained``: the model alone is trained on windows of episodes under domain randomisation and random actions, for so
+many CPU seconds of one thread (the laptop preset's model for ``vector``, the grid preset's for ``cells``). ``runs``:
+the models of finished runs, with the reward heads of their task policies. Measured on held-out episodes, whose starting
+places are new:
 
 - ``seen``: share of states in which the posterior's reconstruction has every block right;
 - ``moved`` and ``resting``: share of steps whose blocks are all right one step ahead, where one was moved and where
   none was;
 - ``ahead``: every block right ten steps open loop;
-- ``paid``: of a step that moves a block by a column and earns or costs 4, how much the reward heads say.
+- ``paid``: of a step that moves a block by a column and earns or costs 4, how much the reward heads say;
+- ``unpaid``: how far they are off in all other steps, as a root mean square.
 
-Writes ``results/boards/rows.csv``: latent, updates, cpu_seconds, seed, measure, blocks (their number in the episode),
-value, n (states measured).
+Writes ``results/boards/rows.csv`` or ``runs.csv``: latent, updates (of the model), cpu_seconds (``trained`` alone),
+seed, measure, blocks (their number in the episode), value, n (states measured).
 """
 
 from __future__ import annotations
@@ -30,9 +33,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from waker.assembly import load_run
 from waker.config import ModelConfig
-from waker.model.heads import ScalarStack
 from waker.model.optim import Adam
+from waker.model.reward_heads import RewardHeads
 from waker.model.rssm import State
 from waker.model.world_model import WorldModel
 from waker.presets import grid, laptop
@@ -97,7 +101,9 @@ def train(spec: EnvSpec, config: ModelConfig, episodes: Episodes, seconds: float
 
 
 @torch.no_grad()
-def measures(model: WorldModel, episodes: Episodes, seed: int) -> Iterator[tuple[str, Tensor, Tensor]]:
+def measures(
+    model: WorldModel, heads: RewardHeads, episodes: Episodes, seed: int
+) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Each measure with its values and the number of blocks they are about, both (m,)."""
     batch = windows(episodes, 1500, AHEAD + 2, torch.Generator().manual_seed(seed))
     posterior = model.observe(batch)
@@ -112,10 +118,11 @@ def measures(model: WorldModel, episodes: Episodes, seed: int) -> Iterator[tuple
     for t in range(2, AHEAD + 2):
         state = model.rssm.imagine(state, batch["action"][:, t])
     yield "ahead", right(model, state, batch["blocks"][:, -1]), count[:, -1]
-    heads: ScalarStack = model.rewards
-    said = heads.predict(posterior.state.feature.flatten(0, 1).unsqueeze(0)).T.view_as(batch["task_rewards"])
-    paid = batch["task_rewards"].abs() > PAID
-    yield "paid", (said / batch["task_rewards"])[paid], count.unsqueeze(-1).expand_as(paid)[paid]
+    feature, rewards = posterior.state.feature, batch["task_rewards"][:, 1:]
+    said = heads.earned(feature[:, :-1], batch["action"][:, 1:], feature[:, 1:]).movedim(0, -1)  # k b t -> b t k
+    paid, of = rewards.abs() > PAID, count[:, 1:].unsqueeze(-1).expand_as(rewards)
+    yield "paid", (said / rewards)[paid], of[paid]
+    yield "unpaid", (said - rewards).square()[~paid], of[~paid]
 
 
 def right(model: WorldModel, state: State, blocks: Tensor) -> Tensor:
@@ -124,21 +131,38 @@ def right(model: WorldModel, state: State, blocks: Tensor) -> Tensor:
     return (logits.argmax(-1) == blocks).all(-1).float()
 
 
-def rows(latent: str, seconds: float, seed: int) -> list[dict[str, Any]]:
-    """All measures of one model."""
+def trained(latent: str, seconds: float, seed: int) -> list[dict[str, Any]]:
+    """All measures of a model trained here."""
     model, updates = train(spec_of(GridCleanUp()), MODELS[latent], play(EPISODES, seed), seconds, seed)
     identity = {"latent": latent, "updates": updates, "cpu_seconds": seconds, "seed": seed}
+    return rows(model, model.rewards, seed, identity)
+
+
+def of_run(folder: Path) -> list[dict[str, Any]]:
+    """All measures of a finished run's model, and of the reward heads its task policies learned from."""
+    loaded = load_run(folder.absolute(), print)
+    agent, seed = loaded.agent, loaded.config.seed
+    heads = agent.model.rewards if agent.adapter is None else agent.adapter.heads
+    identity = {"latent": loaded.config.model.latent, "updates": int(loaded.state["updates"]), "seed": seed}
+    return rows(agent.model, heads, seed, identity)
+
+
+def rows(model: WorldModel, heads: RewardHeads, seed: int, identity: dict[str, Any]) -> list[dict[str, Any]]:
+    """All measures of one model, by number of blocks."""
     found = []
-    for measure, values, count in measures(model, play(HELD_OUT, seed + 1), seed):
+    for measure, values, count in measures(model, heads, play(HELD_OUT, seed + 1), seed):
         for blocks in sorted(set(count.flatten().tolist())):
-            chosen = values[count == blocks]
-            row = {"measure": measure, "blocks": blocks, "value": chosen.mean().item(), "n": chosen.numel()}
+            mean = values[count == blocks].mean().item()
+            value = mean**0.5 if measure == "unpaid" else mean
+            row = {"measure": measure, "blocks": blocks, "value": value, "n": int((count == blocks).sum())}
             found.append(identity | row)
     return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=("trained", "runs"))
+    parser.add_argument("folders", type=Path, nargs="*", help="run folders, for `runs`")
     parser.add_argument("--latents", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--seconds", type=float, default=150.0)
     parser.add_argument("--seed", type=int, default=20)
@@ -146,11 +170,14 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
+    parts: list[Any] = arguments.folders if arguments.part == "runs" else arguments.latents
     table = pd.DataFrame()
-    for latent in arguments.latents:
-        table = pd.concat([table, pd.DataFrame(rows(latent, arguments.seconds, arguments.seed))])
-        table.to_csv(arguments.out / "rows.csv", index=False, float_format="%.4g")
-        print(table[table.latent == latent].pivot(index="measure", columns="blocks", values="value").round(3))
+    for part in parts:
+        new = of_run(part) if arguments.part == "runs" else trained(part, arguments.seconds, arguments.seed)
+        table = pd.concat([table, pd.DataFrame(new)])
+        name = "runs.csv" if arguments.part == "runs" else "rows.csv"
+        table.to_csv(arguments.out / name, index=False, float_format="%.4g")
+        print(pd.DataFrame(new).pivot(index="measure", columns="blocks", values="value").round(3))
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ def test_presets_fit(name: str) -> None:
         (changed("model", deter=200_000), "weights and optimisers alone take"),
         (changed("model", deter=10**18), "model.deter = 1"),
         (changed("model", encoder_units=(10**10, 10**10)), "model.encoder_units = 10000000000 is too large"),
+        (changed("model", reward_draws=10**9), "model.reward_draws and head_units"),
         (changed("explorer", units=(10**6, 10**6)), "explorer"),
         (changed("explorer", heads=10**10), "explorer"),
         (changed("behaviour", critic_units=(10**5, 10**6)), "behaviour.*_units"),

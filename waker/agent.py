@@ -187,7 +187,8 @@ class Agent:
         intrinsic = self.ensemble.intrinsic_reward(explorer.squeeze(1), action[:, -1]).unsqueeze(1)
         if not tasks.shape[1]:
             return intrinsic
-        return torch.cat([task_rewards(self.model.rewards, tasks), intrinsic], 1)
+        of_tasks = Trajectory(tasks, action[:, :-1], trajectory.policy)
+        return torch.cat([task_rewards(self.model.rewards, of_tasks), intrinsic], 1)
 
     def _imagined_errors(self, rollout: Rollout) -> Tensor:
         """Mean disagreement of each start state over the credited steps while its episode lives, (N,)."""

@@ -115,6 +115,13 @@ class ModelConfig:
     """Weight of the continue head's loss; 0 = no continue head (environments that never terminate)."""
     reward_gradients: bool = False
     """Let reward heads shape the latent state (the reward-free setting does not)."""
+    reward_sees: Literal["state", "transition"] = "state"
+    """What reward heads see. `state`: the state arrived in. `transition`: the state before, the action and the state
+    after, for rewards of what an action does (a block that is pushed); an imagined start state then has none."""
+    reward_draws: int = 0
+    """Records of a batch that reward heads learn from in an update, drawn so that rare rewards come as often as common
+    ones; 0 = all of them, once each. Where a reward is certain, given what heads see, drawing changes no expectation;
+    where it is not, they expect the rare ones too often."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
     def __post_init__(self) -> None:
@@ -129,6 +136,7 @@ class ModelConfig:
         require(self, "model.", FINITE, "gru_update_bias")
         require(self, "model.", SHARE, "unimix")
         require(self, "model.", NOT_NEGATIVE, "kl_dyn", "kl_rep", "kl_scale", "free_nats", "continue_scale")
+        require(self, "model.", NOT_NEGATIVE, "reward_draws")
 
 
 @dataclass(frozen=True)
@@ -342,6 +350,10 @@ class EvalConfig:
     model_episodes: int = 4
     """Held-out episodes per θ (at most 200 θ) and source of actions for the world-model error. Two at least tell how
     well they order θ."""
+    actions: Literal["mode", "sampled"] = "mode"
+    """How task policies act in episodes: by the likeliest action on the likeliest latents (a learned policy's return is
+    then its exact value where nothing else is left to chance), or by actions and latents drawn as they believe. Where
+    values are nearly alike, a likeliest action may go round in circles that chance leaves."""
     sources: tuple[Literal["random", "explorer", "tasks"], ...] = ("random", "explorer", "tasks")
     """Who acts in them: uniform random actions, and the explorer and the task policies of the reference run."""
     reference: str = ""

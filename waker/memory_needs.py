@@ -101,7 +101,7 @@ def training(config: Config, spec: EnvSpec) -> list[Need]:
     model, behaviour, explorer, train = config.model, config.behaviour, config.explorer, config.train
     feature = _state(config, spec)
     states = train.batch * train.length
-    width = 2 * feature + model.hidden + sum(model.head_units) * len(spec.tasks)
+    width = 2 * feature + model.hidden + (0 if model.reward_draws else _heads(config, spec))
     record = record_bytes(record_fields(spec))
     at_once = min(behaviour.starts or states, states)
     at_once = min(behaviour.chunk or at_once, at_once)
@@ -110,12 +110,20 @@ def training(config: Config, spec: EnvSpec) -> list[Need]:
     needs = [
         Need("a batch", states * (record + _FLOAT * width), "train.batch, train.length and model.*"),
         Need("imagined states", _FLOAT * imagined, "behaviour.horizon, starts and chunk"),
+        Need("rewards drawn", _FLOAT * model.reward_draws * _heads(config, spec), "model.reward_draws and head_units"),
         Need("the ensemble's predictions", _FLOAT * states * explorer.heads * sum(explorer.units), "explorer.*"),
     ]
     if train.task_policies == "after" and train.adapt_updates:
         batch = train.adapt_batch * train.length * (record + 2 * _FLOAT * feature)
         needs.append(Need("a batch of adaptation", batch, "train.adapt_batch and train.length"))
     return needs
+
+
+def _heads(config: Config, spec: EnvSpec) -> int:
+    """Numbers of one record in the reward heads: what they see of a step, and their hidden layers."""
+    model = config.model
+    seen = 2 * _state(config, spec) + spec.action.dim if model.reward_sees == "transition" else 0
+    return seen + sum(model.head_units) * len(spec.tasks)
 
 
 def _state(config: Config, spec: EnvSpec) -> int:
@@ -181,6 +189,7 @@ def _guess(config: Config, spec: EnvSpec) -> int:
     model, behaviour, explorer = config.model, config.behaviour, config.explorer
     layers = (model.encoder_units, model.decoder_units, model.head_units, model.continue_units)
     width = model.deter + model.hidden + model.stoch * model.classes + sum(map(sum, layers))
+    width += (model.deter + model.stoch * model.classes) * (model.reward_sees == "transition")
     width += sum(behaviour.actor_units) + sum(behaviour.critic_units) + sum(explorer.units)
     width += model.bins * (model.reward == "twohot" or behaviour.critic == "twohot")
     width += sum(

@@ -165,6 +165,8 @@ def grid() -> Config:
 
     Chosen on GridCleanUp: :func:`laptop`'s global latent does not tell where four blocks are in any state it was not
     trained on; this one does. Random exploration moves a block as often as Plan2Explore there, and steps are cheap.
+    Reward heads see steps: those of states never told a push's reward. Actions are drawn in evaluations: the likeliest
+    ones go round in circles. One development seed, 20 (``python -m experiments.boards`` and ``experiments.pushes``).
     """
     base = laptop()
     return replace(
@@ -179,7 +181,9 @@ def grid() -> Config:
             classes=8,
             encoder_units=(32,),
             decoder_units=(32,),
-            head_units=(32, 32),
+            head_units=(32, 32, 32),
+            reward_sees="transition",  # a block that is pushed pays for the step, not for where it lies
+            reward_draws=128,  # and one step in a hundred is such a step
             continue_units=(16,),
             unimix=0.0,  # in some hundred latents 1 % of chance each would put something somewhere at every step
             kl_rep=0.02,
@@ -188,7 +192,11 @@ def grid() -> Config:
         ),
         behaviour=replace(base.behaviour, actor_units=(8, 128), critic_units=(8, 128)),
         explorer=replace(base.explorer, name="random", units=(16, 16)),
-        train=replace(base.train, steps=100_000, train_every=55.0),
+        train=replace(
+            base.train, steps=100_000, train_every=55.0, adapt_batch=24, adapt_heads=300, adapt_updates=1_200
+        ),
+        adapt=AdaptConfig("lookahead", starts=24),
+        evaluation=replace(base.evaluation, actions="sampled"),
     )
 
 

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from tests.tiny_learner import tiny_config
 from waker.behaviour.actor_critic import ActorCriticStack
+from waker.behaviour.imagination import Trajectory
 from waker.behaviour.rewards import task_rewards
 from waker.learner import EXPLORER
 from waker.model.distributions import truncated_normal_entropy, truncated_normal_log_prob
-from waker.model.heads import ScalarStack
+from waker.model.reward_heads import RewardHeads
 from waker.spaces import ActionSpec
 
 FEATURES = 6
@@ -119,9 +120,11 @@ def test_a_refresh_moves_the_slow_critic_by_its_rate(rate: float) -> None:
 
 
 def test_each_task_s_rollout_goes_through_its_own_reward_head() -> None:
-    heads = ScalarStack(2, FEATURES, (5,), "elu", "none", "gaussian", 11, 3.0, False)
+    torch.manual_seed(0)
+    model = replace(tiny_config().model, reward="gaussian", head_units=(5,), zero_heads=False)
+    heads = RewardHeads(2, FEATURES, 3, model)
     feature = torch.randn(4, 2, 3, FEATURES)
-    rewards = task_rewards(heads, feature)
+    rewards = task_rewards(heads, Trajectory(feature, torch.zeros(4, 2, 3, 3), torch.zeros(3, 2, 3, 3)))
     assert rewards.shape == (4, 2, 3)
     for k in range(2):
         own = heads.mean(heads(feature[:, k].flatten(0, 1).unsqueeze(0)))[k].unflatten(0, (4, 3))

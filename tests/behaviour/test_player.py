@@ -118,3 +118,24 @@ def test_random_players_follow_their_own_generator(discrete: bool) -> None:
         assert state == {}
     assert np.array_equal(drawn[0], drawn[1])
     assert np.array_equal(drawn[0], spec.action.random(np.random.default_rng(3), 5))
+
+
+@pytest.mark.parametrize("discrete", [True, False])
+def test_where_everybody_acts_at_random_the_model_is_not_asked(discrete: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    spec, config = tiny_spec(discrete=discrete), tiny_config()
+    model = WorldModel(spec, config.model)
+    how = config.behaviour, config.model, ("a",)
+    actor = ModelPlayer(model, ActorCriticStack(("a",), model.rssm.feature_dim, spec.action, *how))
+    monkeypatch.setattr(model.rssm, "transition", lambda *_: pytest.fail("filtered"))
+    state, batch = actor.initial(2_000), tiny_batch(spec, 2_000, 4)
+    observation = {k.name: batch[k.name][:, 0].numpy() for k in spec.observation}
+    action, after = actor.act(observation, np.ones(2_000, bool), state, np.zeros(2_000, np.int64), False)
+    assert np.array_equal(after["action"].numpy(), action)
+    assert after["deter"].shape == state["deter"].shape
+    if discrete:
+        assert set(np.unique(action)) == {0.0, 1.0}
+        np.testing.assert_allclose(action.mean(0), 0.25, atol=0.04)
+    else:
+        np.testing.assert_allclose(action.mean(0), 0.0, atol=0.06)
+        np.testing.assert_allclose(action.std(0), 1 / 3**0.5, atol=0.04)

@@ -120,9 +120,9 @@ class LineModel:
     def continue_probability(self, feature: Tensor) -> Tensor:
         return 1.0 - (feature[..., :CELLS] * self.ends).sum(-1)
 
-    def predict(self, feature: Tensor) -> Tensor:
-        """As reward heads: of ``right`` and ``left``, (2, n) for features (1, n, F)."""
-        return torch.stack([feature[0, :, CELLS - 1], feature[0, :, 0]])
+    def earned(self, before: Tensor, action: Tensor, after: Tensor) -> Tensor:
+        """As reward heads: of ``right`` and ``left``, (2, ...) for features (..., F)."""
+        return torch.stack([after[..., CELLS - 1], after[..., 0]])
 
     def __call__(self, feature: Tensor) -> dict[str, Tensor]:
         """As decoder: logits, as sure as floats can be of the cell, and wrong about the floor."""

@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from tests.evaluation.line import CELLS, LENGTH, SLIPS, Line, LineModel, line_moves
 from waker.evaluation import learned_table, planned
@@ -92,6 +93,22 @@ def test_the_learned_table_is_the_model_s_mean_over_samples() -> None:
     np.testing.assert_allclose(table.move, line_moves()[1], atol=0.04)
     np.testing.assert_allclose(table.reward[0], line_moves()[1][:, :, -1], atol=0.04)
     np.testing.assert_allclose(table.reward[1], line_moves()[1][:, :, 0], atol=0.04)
+
+
+class PaidForSteps(LineModel):
+    """Pays for a step to the right, and nothing for being anywhere."""
+
+    def earned(self, before: Tensor, action: Tensor, after: Tensor) -> Tensor:
+        cell = torch.arange(CELLS, dtype=torch.float32)
+        gone = after[..., :CELLS] @ cell - before[..., :CELLS] @ cell
+        return torch.stack([gone, action[..., 1].expand_as(gone)])
+
+
+def test_heads_are_asked_about_the_step_that_they_are_to_value() -> None:
+    table = learned(PaidForSteps(line_moves()))
+    left, right = [0.0, -1.0, -1.0, -1.0, -1.0], [1.0, 1.0, 1.0, 1.0, 0.0]
+    np.testing.assert_allclose(table.reward[0], [left, right], atol=1e-6)
+    np.testing.assert_allclose(table.reward[1], [[0.0] * CELLS, [1.0] * CELLS], atol=1e-6)
 
 
 def test_rooms_of_several_sizes_are_asked_about_side_by_side() -> None:

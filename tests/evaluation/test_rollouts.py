@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import waker_envs
+from tests.evaluation.line import Line
 from waker.behaviour.player import RandomPlayer
 from waker.config import EvalConfig
 from waker.errors import UserError
@@ -62,6 +63,35 @@ def action(observation: NDArray[Any], count: NDArray[Any], member: NDArray[Any])
 
 def rows(**options: Any) -> list[dict[str, Any]]:
     return evaluate(Scripted(), HardTheta, SPEC, ENV.theta_space, CONFIG, 5, ("right", "left"), **options)
+
+
+class Goer:
+    """Goes right for one task and left for the other on :class:`Line`, and notes how it is asked to act."""
+
+    names = ("left", "right")
+
+    def __init__(self) -> None:
+        self.asked: set[bool] = set()
+
+    def initial(self, n: int) -> dict[str, torch.Tensor]:
+        return {}
+
+    def act(
+        self, observation: Any, is_first: Any, state: Any, member: NDArray[np.int64], deterministic: bool
+    ) -> tuple[NDArray[np.float32], dict[str, torch.Tensor]]:
+        self.asked.add(deterministic)
+        return np.eye(2, dtype=np.float32)[member], state
+
+
+def test_policies_act_by_chance_where_asked_and_no_return_is_then_exact() -> None:
+    exact = {}
+    for actions in ("mode", "sampled"):
+        player, asked = Goer(), EvalConfig(episodes=6, suite_episodes=2, actions=actions)
+        found = evaluate(player, Line, spec_of(Line()), Line().theta_space, asked, 5, ("right", "left"))
+        assert player.asked == {actions == "mode"}
+        exact[actions] = [not np.isnan(row["exact_value"]) for row in found]
+    assert any(exact["mode"])
+    assert not any(exact["sampled"])
 
 
 @pytest.mark.parametrize("slots", [1, 3, 100])

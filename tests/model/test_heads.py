@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from functools import partial
 
 import pytest
 import torch
@@ -10,12 +11,13 @@ from torch import Tensor
 
 from waker.config import OptimizerConfig
 from waker.model.distributions import gaussian_nll, twohot_nll
+from waker.model.egocentric import policy_network
 from waker.model.heads import ScalarStack, bernoulli_nll
 from waker.model.optim import Adam
 
 
 def heads(kind: str, zero: bool = False) -> ScalarStack:
-    return ScalarStack(3, 4, (6,), "silu", "rms", kind, 11, 3.0, zero)
+    return ScalarStack(3, partial(policy_network, 4), (6,), "silu", "rms", kind, 11, 3.0, zero)
 
 
 def test_gaussian_heads_output_their_mean() -> None:
@@ -54,7 +56,7 @@ def test_predictions_are_the_means_of_the_parameters(kind: str) -> None:
 def test_wide_heads_learn_small_rewards_with_the_digits_of_float64() -> None:
     """255 bins to ±4.9e8 and rewards of 0.05: in values, and in the gradients that reach a policy through them."""
     torch.manual_seed(0)
-    stack = ScalarStack(2, 8, (32, 32), "silu", "rms", "twohot", 255, 20.0, True)
+    stack = ScalarStack(2, partial(policy_network, 8), (32, 32), "silu", "rms", "twohot", 255, 20.0, True)
     optimizer = Adam(stack.parameters(), OptimizerConfig(lr=1e-3), 2)
     for update in range(61):
         feature = torch.randn(1, 200, 8)

@@ -115,7 +115,7 @@ def test_reward_heads_shape_the_latent_state_only_when_asked(allowed: bool) -> N
     model = WorldModel(SPEC, replace(tiny_config().model, reward_gradients=allowed, zero_heads=False))
     batch = tiny_batch(SPEC)
     feature = model.observe(batch, mode=True).state.feature
-    loss = model.reward_loss(feature, batch["task_rewards"]).sum()
+    loss = model.reward_loss(feature, batch).sum()
     weight = model.rssm.gru.weight
     (grad,) = torch.autograd.grad(loss, weight, allow_unused=True)
     assert (grad is not None) == allowed
@@ -124,7 +124,7 @@ def test_reward_heads_shape_the_latent_state_only_when_asked(allowed: bool) -> N
 def test_each_reward_head_learns_its_own_task() -> None:
     model, batch = WorldModel(SPEC, replace(tiny_config("paper").model)), tiny_batch(SPEC)
     feature = model.observe(batch, mode=True).state.feature.detach()
-    losses = model.reward_loss(feature, batch["task_rewards"])
+    losses = model.reward_loss(feature, batch)
     for k in range(2):
         means = model.rewards.mean(model.rewards(feature.flatten(0, 1).unsqueeze(0)))[k].unflatten(0, (3, 6))
         expected = (0.5 * (batch["task_rewards"][..., k] - means).square()).mean() + 0.9189385332046727

@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from waker.config import BehaviourConfig, ModelConfig
-from waker.model.cell_nets import Network
 from waker.model.distributions import (
     categorical_entropy,
     log_probabilities,
@@ -23,7 +22,7 @@ from waker.model.distributions import (
 from waker.model.egocentric import Where, policy_network
 from waker.model.features import Features
 from waker.model.heads import ScalarStack
-from waker.model.nets import StackShape
+from waker.model.nets import Network, StackShape
 from waker.spaces import ActionSpec
 
 
@@ -58,21 +57,21 @@ class ActorCriticStack(nn.Module):
         self.action_dim, self.discrete = action.dim, action.discrete
         self.unimix, self.min_scale = config.actor_unimix, config.min_scale
         outputs = action.dim if action.discrete else 2 * action.dim
-        build = functools.partial(policy_network, where=where)
-        self.actor = build(features, StackShape(self.members, config.actor_units, outputs, model.act, model.norm))
-        self.critic = self._critic(features, config, model, build)
-        self.slow = self._critic(features, config, model, build)
+        build = functools.partial(policy_network, features, where=where)
+        self.actor = build(StackShape(self.members, config.actor_units, outputs, model.act, model.norm))
+        self.critic = self._critic(build, config, model)
+        self.slow = self._critic(build, config, model)
         self.slow.load_state_dict(self.critic.state_dict())
         self.slow.requires_grad_(False)
-        self.any_uniform = bool(uniform)
+        self.any_uniform, self.all_uniform = bool(uniform), all(name in uniform for name in names)
         learns = torch.tensor([name not in uniform for name in names])
         self.register_buffer("learns", learns, persistent=False)
         self.learns: Tensor
 
-    def _critic(self, features: Features, config: BehaviourConfig, model: ModelConfig, build: Network) -> ScalarStack:
+    def _critic(self, build: Network, config: BehaviourConfig, model: ModelConfig) -> ScalarStack:
         return ScalarStack(
             self.members,
-            features,
+            build,
             config.critic_units,
             model.act,
             model.norm,
@@ -80,7 +79,6 @@ class ActorCriticStack(nn.Module):
             model.bins,
             model.bins_limit,
             model.zero_heads,
-            build,
         )
 
     def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
@@ -101,11 +99,13 @@ class ActorCriticStack(nn.Module):
             action = truncated_normal_sample(*self._split(parameters), mode)
         if not self.any_uniform:
             return action
+        return torch.where(self._learns_like(action).bool(), action, self.undirected(action))
+
+    def undirected(self, like: Tensor) -> Tensor:
+        """Uniform random actions of the shape (..., A) of a tensor."""
         if self.discrete:
-            uniform = sample_onehot(torch.full_like(action, -math.log(self.action_dim)))
-        else:
-            uniform = 2.0 * torch.rand_like(action) - 1.0
-        return torch.where(self._learns_like(action).bool(), action, uniform)
+            return sample_onehot(torch.full_like(like, -math.log(self.action_dim)))
+        return 2.0 * torch.rand_like(like) - 1.0
 
     def entropy(self, parameters: Tensor) -> Tensor:
         """Entropy in nats, summed over action dimensions: (..., P) → (...)."""

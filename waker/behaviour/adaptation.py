@@ -26,8 +26,8 @@ from waker.graphs import Recorder
 from waker.learner import Player
 from waker.model.egocentric import Where
 from waker.model.features import Features
-from waker.model.heads import ScalarStack, reward_heads
 from waker.model.optim import Adam
+from waker.model.reward_heads import RewardHeads
 from waker.model.rssm import State
 from waker.model.world_model import WorldModel
 from waker.precision import Precision
@@ -61,7 +61,7 @@ class TaskAdapter:
         features = model.rssm.features
         device = next(model.parameters()).device
         self.precision = Precision(config.train.precision, device)
-        self.heads = reward_heads(len(tasks), features, config.model).to(device)
+        self.heads = RewardHeads(len(tasks), features, spec.action.dim, config.model).to(device)
         _copy_members(model.rewards, spec.tasks, self.heads, tasks)
         ahead = looks_ahead(config, spec.action)
         # A board is seen from where the agent stands, which its decoded keys laid side by side do not let one do.
@@ -110,10 +110,7 @@ class TaskAdapter:
         with self.precision():
             with torch.no_grad():
                 posterior = self.model.observe(batch)
-            feature = posterior.state.feature
-            flat = feature.flatten(0, 1).unsqueeze(0)  # b t f -> 1 (b t) f
-            target = batch["task_rewards"].flatten(0, 1).T  # b t k -> k (b t)
-            reward_loss = self.heads.nll(self.heads(flat), target).mean(-1)
+            reward_loss = self.heads.loss(posterior.state.feature, batch)
         return posterior.state, self.heads_optimizer.gradients(reward_loss.sum()), reward_loss.detach()
 
     def _policy_gradients(self, state: State, batch: Mapping[str, Tensor]) -> PolicyGradients:
@@ -121,7 +118,7 @@ class TaskAdapter:
         return self.learner.gradients(self.model, starts, self._rewards).without_trajectory()
 
     def _rewards(self, trajectory: Trajectory) -> Tensor:
-        return task_rewards(self.heads, trajectory.feature)
+        return task_rewards(self.heads, trajectory)
 
     def player(self) -> Player:
         """The adapted policies."""
@@ -182,7 +179,7 @@ def looks_ahead(config: Config, action: ActionSpec) -> bool:
 
 @torch.no_grad()
 def _copy_members(
-    source: ScalarStack, source_names: tuple[str, ...], target: ScalarStack, target_names: tuple[str, ...]
+    source: RewardHeads, source_names: tuple[str, ...], target: RewardHeads, target_names: tuple[str, ...]
 ) -> None:
     """Copy the members that both stacks have."""
     for ours, theirs in zip(target.parameters(), source.parameters(), strict=True):

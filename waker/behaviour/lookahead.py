@@ -38,11 +38,11 @@ def lookahead_behaviour(behaviour: BehaviourConfig, adapt: AdaptConfig) -> Behav
 class LookaheadLearner(PolicyLearner):
     """Fits each actor to the Boltzmann policy of its action values, and each critic to that policy's value.
 
-    Q(s, a) = r(s') + γ·c(s')·v(s') for one imagined s' of each action, v from the slow critic, c the probability that
-    the episode goes on after s'. The target policy is p(a|s) ∝ exp(Q(s, a) / (τ·range of values)); the actor's loss is
-    its cross-entropy, the critic's target Σ_a p(a|s)·Q(s, a). A value leaves out the reward of the state itself, unlike
-    that of :class:`PolicyLearner`. States are a batch's and those that policies lead to from there: where an explorer
-    seldom stands (on the tile of a task) a policy must know that it should stay.
+    Q(s, a) = r(s, a, s') + γ·c(s')·v(s') for one imagined s' of each action, v from the slow critic, c the probability
+    that the episode goes on after s'. The target policy is p(a|s) ∝ exp(Q(s, a) / (τ·range of values)); the actor's
+    loss is its cross-entropy, the critic's target Σ_a p(a|s)·Q(s, a). A value leaves out the reward of the state
+    itself, unlike that of :class:`PolicyLearner`. States are a batch's and those that policies lead to from there:
+    where an explorer seldom stands (on the tile of a task) a policy must know that it should stay.
 
     Args:
         config: of the stack, see :func:`lookahead_behaviour`.
@@ -71,7 +71,8 @@ class LookaheadLearner(PolicyLearner):
 
         Args:
             starts: N start states.
-            reward_of: rewards (1, M, n) of a trajectory whose n states, (1, 1, n, F), all members share.
+            reward_of: rewards (1, M, n) of a trajectory whose n states, (1, 1, n, F), all members share; it says where
+                they came from.
         """
         policies = self.policies
         with self.precision():
@@ -131,9 +132,11 @@ class LookaheadLearner(PolicyLearner):
         actions, n = self.policies.action_dim, len(state.deter)
         stoch, deter = (x.repeat_interleave(actions, 0) for x in state)  # n ... -> (n a) ...
         action = torch.eye(actions, device=stoch.device, dtype=stoch.dtype).repeat(n, 1)
-        feature = model.rssm.imagine(State(stoch, deter), action, mode).feature.unsqueeze(0)  # 1 (n a) F
+        before = State(stoch, deter)
+        feature = model.rssm.imagine(before, action, mode).feature.unsqueeze(0)  # 1 (n a) F
         # Where a policy leads plays no part in one step: all members share the next states.
-        shared = Trajectory(feature.unsqueeze(0), action[None, None], action[None, None])
+        origin = before.feature[None, None]
+        shared = Trajectory(feature.unsqueeze(0), action[None, None], action[None, None], origin)
         reward = reward_of(shared)  # (1, M, N·A)
         goes_on = model.continue_probability(feature)  # (1, N·A)
         q = reward[0] + self.config.discount * goes_on * self.policies.slow.predict(self.policies.see(feature))

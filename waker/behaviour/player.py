@@ -69,7 +69,10 @@ class ModelPlayer:
     def _steps(
         self, observation: Mapping[str, Tensor], is_first: Tensor, state: PlayerState, member: Tensor, mode: bool
     ) -> tuple[Tensor, PlayerState]:
-        """:meth:`act` on tensors."""
+        """:meth:`act` on tensors. Where every policy acts at random, nobody asks what state the world is in."""
+        if self.policies.all_uniform:
+            action = self.policies.undirected(state["action"])
+            return action, {**state, "action": action}
         keep = (~is_first).float().unsqueeze(-1)
         previous = State(state["stoch"] * keep, state["deter"] * keep)
         rssm = self.model.rssm

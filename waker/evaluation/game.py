@@ -65,6 +65,7 @@ class Game:
         rewards: reward functions of tasks that the environment does not have.
         policy: the rows' ``policy`` column.
         exact: asked for each episode's optimum.
+        sampled: act by actions drawn from the policies, not by their modes.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Game:
         rewards: Mapping[str, RewardFunction],
         policy: str,
         exact: Exact,
+        sampled: bool = False,
     ) -> None:
         self._player, self._spec, self._space, self._jobs = player, spec, space, jobs
         self._rewards, self._policy, self._exact = rewards, policy, exact
@@ -84,7 +86,7 @@ class Game:
         self._rows: dict[int, Row] = {}  # by job
         self._next = 0  # job
         self._told_cut = self._begun = False
-        self._certain = not chance_of(player)  # acts by its modes alone
+        self._sampled, self._certain = sampled, not sampled and not chance_of(player)  # certain: by its modes alone
         self._state = player.initial(len(envs))
 
     @property
@@ -115,7 +117,7 @@ class Game:
         batch = {k.name: np.stack([slot.observation[k.name] for slot in self._slots]) for k in self._spec.observation}
         first = np.array([slot.first for slot in self._slots])
         members = np.array([slot.member for slot in self._slots], np.int64)
-        actions, self._state = self._player.act(batch, first, self._state, members, True)
+        actions, self._state = self._player.act(batch, first, self._state, members, not self._sampled)
         for slot, action in zip(self._slots, actions, strict=True):
             if slot.job >= 0 and (ended := self._step(slot, action)) is not None:
                 self._rows[slot.job] = self._row(slot, ended)

@@ -27,9 +27,9 @@ States = Mapping[str, NDArray[Any]]
 
 
 class RewardHeads(Protocol):
-    """What of :class:`waker.model.heads.ScalarStack` is asked."""
+    """What of :class:`waker.model.reward_heads.RewardHeads` is asked."""
 
-    def predict(self, feature: Tensor) -> Tensor: ...
+    def earned(self, before: Tensor, action: Tensor, after: Tensor) -> Tensor: ...
 
 
 class PlannedModel(Model, Protocol):
@@ -79,10 +79,10 @@ def learned_tables(
         last = min(first + at_once, edges[-1])
         part = State(state.stoch[first:last], state.deter[first:last])
         feature = _outcomes(model, part, actions, samples)  # (n A samples F)
+        before, action = _origins(part, actions, samples)
         decoded, goes_on = model.decoder(feature), model.continue_probability(feature)
         chances = {name: model.decoder.layout(name).log_probabilities(decoded[name]) for name in varying}
-        earned = model.rewards.predict(feature.flatten(0, 2).unsqueeze(0)).unflatten(1, (-1, actions, samples))
-        rewards.append(earned.mean(3))  # k n a samples -> k n a
+        rewards.append(model.rewards.earned(before, action, feature).mean(3))  # k n a samples -> k n a
         for room, move, begin, end in zip(rooms, moves, edges[:-1], edges[1:], strict=True):
             rows = slice(max(begin, first) - first, max(min(end, last) - first, 0))
             if rows.start < rows.stop:
@@ -114,6 +114,13 @@ def _outcomes(model: PlannedModel, state: State, actions: int, samples: int) -> 
     drawn = model.rssm.sample(prior.unsqueeze(1).expand(-1, samples, -1, -1))  # (n a) samples stoch
     feature = torch.cat([drawn, deter.unsqueeze(1).expand(-1, samples, -1)], -1)
     return feature.unflatten(0, (n, actions))
+
+
+def _origins(state: State, actions: int, samples: int) -> tuple[Tensor, Tensor]:
+    """What led to each outcome: the feature before (n, A, samples, F), the action (n, A, samples, A)."""
+    n = len(state.deter)
+    before = state.feature.view(n, 1, 1, -1).expand(n, actions, samples, -1)
+    return before, torch.eye(actions, device=before.device).view(1, actions, 1, -1).expand(n, actions, samples, -1)
 
 
 def _varying(values: NDArray[Any]) -> NDArray[np.int64]:

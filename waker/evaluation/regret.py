@@ -32,9 +32,10 @@ EXACT = "exact_value"
 """Column of V(π, θ, task, seed), where it can be computed; NaN where it cannot.
 
 A plan's is computed (:mod:`waker.evaluation.planned`). A learned policy has memory, so that no small table holds its
-value; but it acts by its modes, and where the family says that an episode of θ is ``deterministic`` its return is its
-value. Where dice fall its return is an unbiased sample of it, and this column is NaN. (A mean over other dice in the
-same room would need more episodes, and as many of other rooms and starts tell more.)
+value; but it acts by its modes (unless ``evaluation.actions`` is ``sampled``), and where the family says that an
+episode of θ is ``deterministic`` its return is its value. Where dice fall its return is an unbiased sample of it, and
+this column is NaN. (A mean over other dice in the same room would need more episodes, and as many of other rooms and
+starts tell more.)
 """
 
 

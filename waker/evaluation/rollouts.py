@@ -56,7 +56,7 @@ def evaluate(
     rewards: Mapping[str, RewardFunction] | None = None,
     piece: Piece | None = None,
 ) -> list[Row]:
-    """Play the DR suite and every other suite with every task's deterministic policy.
+    """Play the DR suite and every other suite with every task's policy, by its modes or as ``config.actions`` says.
 
     In a family of several domains a task is played in its own alone: on DR restricted to it, and on its suites.
 
@@ -89,6 +89,7 @@ def evaluate(
             raise unknown("task", task, player.names)
         if task not in spec.tasks and task not in rewards:
             raise unknown("task", task, [*spec.tasks, *rewards])
+    sampled = config.actions == "sampled"
     alike: dict[str, list[tuple[Episode, str]]] = {}  # jobs by what their environments are made with
     for domain in dict.fromkeys(map(spec.domain_of, tasks)):
         of_domain = [task for task in tasks if spec.domain_of(task) == domain]
@@ -97,13 +98,14 @@ def evaluate(
             made += [(episode, task) for task in of_domain]
     piece = piece or Pieces().piece("episodes")
     beginning = chance_of(player)
+    how = (player, make_env, spec, space, list(alike.values()), seed, slots, rewards, policy)
     try:
-        return _evaluate(player, make_env, spec, space, list(alike.values()), seed, slots, rewards, policy, piece)
+        return _evaluate(*how, piece, sampled)
     except NotRepeated as difference:
         warnings.warn(f"{difference}; the evaluation begins anew", Told, stacklevel=2)
         piece.state = None
         set_chance(player, beginning)
-        return _evaluate(player, make_env, spec, space, list(alike.values()), seed, slots, rewards, policy, piece)
+        return _evaluate(*how, piece, sampled)
 
 
 def _evaluate(
@@ -117,6 +119,7 @@ def _evaluate(
     rewards: Mapping[str, RewardFunction],
     policy: str,
     piece: Piece,
+    sampled: bool,
 ) -> list[Row]:
     """Play all jobs, those of one kind of environment after those of the other, from where ``piece`` was stopped."""
     state = piece.state or {"kind": 0, "rows": [], "playing": None}
@@ -130,7 +133,7 @@ def _evaluate(
             if kind < state["kind"]:
                 continue
             envs = environments(make_env, spec, jobs[0][0], min(slots, len(jobs)))
-            game = Game(player, envs, spec, space, jobs, rewards, policy, exact)
+            game = Game(player, envs, spec, space, jobs, rewards, policy, exact, sampled)
             if kind == state["kind"] and state["playing"] is not None:
                 game.restore(state["playing"])
 

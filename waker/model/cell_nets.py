@@ -6,13 +6,13 @@ row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from waker.model.features import CellLayout, Features
+from waker.model.features import CellLayout, Inputs, StepLayout
 from waker.model.nets import ACTIVATIONS, Norm, StackedLinear, StackedMLP, StackShape, glorot_
 from waker.precision import float32
 
@@ -107,10 +107,38 @@ class SummedCells(nn.Module):
         return self.sum(self.act(found.unflatten(1, (-1, self.layout.size)).sum(2)))
 
 
-Network = Callable[[Features, StackShape], nn.Module]
-"""Makes M networks on the latent state, (M, n, F) or shared (1, n, F) → (M, n, out)."""
+class SummedSteps(nn.Module):
+    """:class:`SummedCells` for a step: each cell before and after it, seen in the light of the action.
+
+    The action shifts and scales the first layer, the same in every cell, so that what a change is worth may depend on
+    what was done.
+    """
+
+    def __init__(self, layout: StepLayout, shape: StackShape) -> None:
+        super().__init__()
+        self.layout, self.act = layout, ACTIVATIONS[shape.act]
+        members, first, width = shape.members, shape.units[0], shape.units[-1]
+        self.both = StackedLinear(members, layout.channels, first)
+        self.both_norm = Norm(shape.norm, (members, 1, first))
+        self.shift, self.gate = (StackedLinear(members, layout.actions, first) for _ in range(2))
+        self.each = StackedMLP(members, first, shape.units[1:-1], width, shape.act, shape.norm)
+        self.sum = shape._replace(units=(width,)).mlp(width)
+
+    def forward(self, step: Tensor) -> Tensor:
+        """(M, n, F + A + F) or shared (1, n, F + A + F) → (M, n, out)."""
+        cells, action = self.layout.parts(step)
+        size = cells.shape[2]
+        x = self.both(cells.flatten(1, 2)).unflatten(1, (-1, size)) + self.shift(action).unsqueeze(2)
+        x = self.both_norm(x.flatten(1, 2)).unflatten(1, (-1, size)) * (1.0 + self.gate(action).unsqueeze(2))
+        found = self.each(self.act(x).flatten(1, 2))  # m n p c -> m (n p) width
+        return self.sum(self.act(found.unflatten(1, (-1, size)).sum(2)))
 
 
-def summed_network(features: Features, shape: StackShape) -> nn.Module:
-    """For what happens somewhere on a board, wherever that is: rewards, ends of episodes. See :data:`Network`."""
-    return SummedCells(features, shape) if isinstance(features, CellLayout) else shape.mlp(features)
+def summed_network(inputs: Inputs, shape: StackShape) -> nn.Module:
+    """For what happens somewhere on a board, wherever that is: rewards, ends of episodes.
+
+    See :data:`waker.model.nets.Network`.
+    """
+    if isinstance(inputs, StepLayout):
+        return SummedSteps(inputs, shape)
+    return SummedCells(inputs, shape) if isinstance(inputs, CellLayout) else shape.mlp(inputs)

@@ -62,7 +62,7 @@ class EgocentricStack(nn.Module):
 def policy_network(features: Features, shape: StackShape, where: Where | None = None) -> nn.Module:
     """For what depends on all of the state; on a board where something stands, from there.
 
-    See :data:`waker.model.cell_nets.Network`.
+    See :data:`waker.model.nets.Network`.
     """
     if isinstance(features, CellLayout) and where is not None:
         return EgocentricStack(features, where, shape)

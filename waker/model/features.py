@@ -1,7 +1,8 @@
 """What networks on the latent state must know of it: how many numbers it has, or how a board of cells lies in them.
 
 On a vector such networks (reward heads, actors and critics, the ensemble) are stacks of MLPs; on a board their rules
-are shared between the cells (:mod:`waker.model.cell_nets`).
+are shared between the cells (:mod:`waker.model.cell_nets`). What sees a step sees two states and the action between
+them, side by side (:func:`step_inputs`).
 """
 
 from __future__ import annotations
@@ -47,3 +48,35 @@ class CellLayout(NamedTuple):
 
 Features = int | CellLayout
 """The latent state as networks see it: the size F of a vector, or the layout of a board."""
+
+
+class StepLayout(NamedTuple):
+    """How a step on a board lies in a flat vector: the feature before it, its action, the feature after it.
+
+    Attributes:
+        board: of both features.
+        actions: size A of an action.
+    """
+
+    board: CellLayout
+    actions: int
+
+    @property
+    def channels(self) -> int:
+        """Numbers a cell, of both states."""
+        return 2 * self.board.channels
+
+    def parts(self, step: Tensor) -> tuple[Tensor, Tensor]:
+        """Both states cell by cell, and the action: (..., F + A + F) → (..., P, channels), (..., A)."""
+        feature = self.board.size * self.board.channels
+        before, action, after = step.split([feature, self.actions, feature], -1)
+        return torch.cat([self.board.cells(before), self.board.cells(after)], -1), action
+
+
+Inputs = Features | StepLayout
+"""What a network of cells, or in their absence an MLP, is given: a latent state, or a step between two."""
+
+
+def step_inputs(features: Features, actions: int) -> int | StepLayout:
+    """What a network is given of a step, (..., F + A + F): its size for a vector, its layout for a board."""
+    return StepLayout(features, actions) if isinstance(features, CellLayout) else 2 * features + actions

@@ -1,4 +1,4 @@
-"""Heads on the feature: one reward head per task, as a stack, and the continue head."""
+"""Heads on the feature: stacks of scalar regressors (rewards, values) and the continue head."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from waker.config import ModelConfig
-from waker.model.cell_nets import Network, SummedCells, summed_network
+from waker.model.cell_nets import SummedCells
 from waker.model.distributions import (
     gaussian_nll,
     paired_twohot_mean,
@@ -15,9 +15,8 @@ from waker.model.distributions import (
     twohot_nll,
     unpaired,
 )
-from waker.model.egocentric import policy_network
 from waker.model.features import CellLayout, Features
-from waker.model.nets import MLP, PairedLinear, StackedLinear, StackShape
+from waker.model.nets import MLP, Network, PairedLinear, StackedLinear, StackShape
 
 
 class ScalarStack(nn.Module):
@@ -26,13 +25,14 @@ class ScalarStack(nn.Module):
     Serves reward heads (M = K tasks) and critics (M = K task policies and the explorer).
 
     Args:
-        build: makes the networks; see :func:`summed_network` and :func:`policy_network`.
+        build: makes the networks; see :func:`waker.model.cell_nets.summed_network` and
+            :func:`waker.model.egocentric.policy_network`.
     """
 
     def __init__(
         self,
         members: int,
-        features: Features,
+        build: Network,
         units: tuple[int, ...],
         act: str,
         norm: str,
@@ -40,13 +40,12 @@ class ScalarStack(nn.Module):
         bins: int,
         limit: float,
         zero: bool,
-        build: Network = policy_network,
     ) -> None:
         super().__init__()
         self.twohot = kind == "twohot"
         last = PairedLinear if self.twohot else StackedLinear
         outputs = bins if self.twohot else 1
-        self.net = build(features, StackShape(members, units, outputs, act, norm, zero, last))
+        self.net = build(StackShape(members, units, outputs, act, norm, zero, last))
         self.register_buffer("bins", symexp_bins(bins, limit), persistent=False)
         self.bins: Tensor
 
@@ -81,13 +80,6 @@ class ScalarStack(nn.Module):
 def bernoulli_nll(logit: Tensor, target: Tensor) -> Tensor:
     """−log likelihood of 0/1 targets, element by element."""
     return F.binary_cross_entropy_with_logits(logit, target, reduction="none")
-
-
-def reward_heads(tasks: int, features: Features, config: ModelConfig) -> ScalarStack:
-    """A stack of ``tasks`` reward heads."""
-    c = config
-    sizes = (c.bins, c.bins_limit, c.zero_heads)
-    return ScalarStack(tasks, features, c.head_units, c.act, c.norm, c.reward, *sizes, summed_network)
 
 
 class ContinueCells(nn.Module):

@@ -255,3 +255,7 @@ class StackShape(NamedTuple):
     def mlp(self, inputs: int) -> StackedMLP:
         """As MLPs on so many inputs."""
         return StackedMLP(self.members, inputs, *self[1:])
+
+
+Network = Callable[[StackShape], nn.Module]
+"""Makes M networks of a shape, (M, n, inputs) or shared (1, n, inputs) → (M, n, out); what they see is settled."""

@@ -19,7 +19,8 @@ from waker.model.decoder import Decoder, Reconstruction, weighted
 from waker.model.distributions import categorical_entropy, categorical_kl
 from waker.model.egocentric import Where
 from waker.model.encoder import Encoder
-from waker.model.heads import bernoulli_nll, continue_head, reward_heads
+from waker.model.heads import bernoulli_nll, continue_head
+from waker.model.reward_heads import RewardHeads
 from waker.model.rssm import RSSM, Dynamics, Posterior, State
 from waker.names import loss_metric
 from waker.spaces import EnvSpec
@@ -51,7 +52,7 @@ class WorldModel(nn.Module):
             self.encoder = Encoder(self.keys, config)
             self.rssm = RSSM(config, self.encoder.out_features, spec.action.dim)
             self.decoder = Decoder(self.keys, config, self.rssm.feature_dim)
-        self.rewards = reward_heads(len(spec.tasks), self.rssm.features, config)
+        self.rewards = RewardHeads(len(spec.tasks), self.rssm.features, spec.action.dim, config)
         self.continues = continue_head(self.rssm.features, config) if config.continue_scale > 0 else None
 
     def observe(self, batch: Mapping[str, Tensor], mode: bool = False) -> Posterior:
@@ -78,7 +79,7 @@ class WorldModel(nn.Module):
         reconstruction = self.decoder.nll(self.decoder(feature), batch)
         first = None if self.config.kl_first else batch["is_first"]
         kl_loss, kl = kl_losses(posterior.posterior, posterior.prior, self.config, first)
-        reward = self.reward_loss(feature, batch["task_rewards"])
+        reward = self.reward_loss(feature, batch)
         loss = weighted(reconstruction, self.keys) + self.config.kl_scale * kl_loss + reward.sum()
         metrics = {loss_metric(name): value.detach().mean() for name, value in reconstruction.items()}
         if self.continues is not None:
@@ -97,13 +98,9 @@ class WorldModel(nn.Module):
             }
         return ModelOutput(loss, posterior, metrics)
 
-    def reward_loss(self, feature: Tensor, task_rewards: Tensor) -> Tensor:
-        """−log likelihood of each task's rewards, averaged over B·T, (K,)."""
-        if not self.config.reward_gradients:
-            feature = feature.detach()
-        flat = feature.flatten(0, -2).unsqueeze(0)  # B T F -> 1 (B T) F, shared by all heads
-        target = task_rewards.flatten(0, -2).T  # B T K -> K (B T)
-        return self.rewards.nll(self.rewards(flat), target).mean(-1)
+    def reward_loss(self, feature: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """−log likelihood of each task's rewards, (K,); see :meth:`waker.model.reward_heads.RewardHeads.loss`."""
+        return self.rewards.loss(feature if self.config.reward_gradients else feature.detach(), batch)
 
 
 def kl_losses(
@@ -130,4 +127,4 @@ def kl_losses(
     return config.kl_dyn * sides[0] + config.kl_rep * sides[1], dyn.mean()
 
 
-__all__ = ["ModelOutput", "State", "WorldModel", "kl_losses", "reward_heads"]
+__all__ = ["ModelOutput", "State", "WorldModel", "kl_losses"]

@@ -1,0 +1,158 @@
+"""Do policies finish GridCleanUp's tasks? With the true dynamics and rewards, and from the models of finished runs.
+
+    python -m experiments.pushes exact [--seeds 20 21 22] [--updates 400]
+    python -m experiments.pushes learned RUN [RUN …]
+
+``exact`` trains task policies in the true dynamics with true rewards (:mod:`experiments.exact_boards`) by the grid
+preset's lookahead, from states that random actions lead to: what is missing there is the learner's own fault.
+``learned`` takes the task policies of finished runs (``waker train --preset grid``). Each plays 200 new episodes a task
+under domain randomisation, by the policies' most likely actions (and latents) and by actions drawn from them.
+
+Writes ``results/pushes/exact.csv`` and ``learned.csv``: seed, updates (of the policies), cpu_s (of training, ``exact``
+alone), actions (mode or sampled), task, blocks (their number in the episode), completion (share of blocks in their goal
+at the episode's end), episodes.
+
+One process of one thread: a minute a seed or run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from experiments.exact_boards import Boards, ExactBoards
+from waker.assembly import load_run, use_threads
+from waker.behaviour.actor_critic import ActorCriticStack
+from waker.behaviour.adaptation import task_learner
+from waker.host_memory import keep_freed_memory
+from waker.learner import Player
+from waker.presets import grid
+from waker.spaces import ActionSpec
+from waker_envs.grids.cleanup import GridCleanUp
+from waker_envs.grids.pushing import N_ACTIONS
+
+RESULTS = Path(__file__).parents[1] / "results" / "pushes"
+STATES, EPISODES = 4_000, 200
+ACTIONS = ("mode", "sampled")
+
+Act = Callable[[Boards, Tensor], Tensor]
+"""Actions (n,) on boards (n,) for the tasks (n,), step by step from the beginning of an episode."""
+
+
+def adapted_in(model: ExactBoards, seed: int, updates: int) -> ActorCriticStack:
+    """Policies trained in the exact model, from states of random episodes."""
+    torch.manual_seed(seed)
+    config, pool = grid(), model.wandered(STATES, seed)
+    action, device = ActionSpec(N_ACTIONS, True), torch.device("cpu")
+    learner = task_learner(model.tasks, model.layout, action, config, device, where=model.where)
+    for _ in range(updates):
+        starts = model.starts(pool, config.adapt.starts)
+        learner.step(learner.gradients(model.as_model(), starts, model.rewards))
+    return learner.policies
+
+
+@torch.no_grad()
+def completions(model: ExactBoards, act: Act, seed: int) -> tuple[Tensor, Tensor]:
+    """Completion of each task at the end of new episodes (K, n), and their numbers of blocks (n,)."""
+    tasks, begun = len(model.tasks), model.episodes(EPISODES, seed)
+    boards = Boards(*(part.repeat(tasks, *[1] * (part.dim() - 1)) for part in begun))
+    task = torch.arange(tasks).repeat_interleave(EPISODES)
+    for _ in range(model.env.length):
+        boards = model.moved(boards, act(boards, task))
+    inside = model.standing(boards)[1].gather(1, task.unsqueeze(1)).squeeze(1)
+    return inside.unflatten(0, (tasks, -1)), (begun.blocks > 0).sum(-1)
+
+
+def of_policies(model: ExactBoards, policies: ActorCriticStack, mode: bool) -> Act:
+    """How policies of the exact model act."""
+    return lambda boards, task: policies.act(model.state(boards).feature, task, mode).argmax(-1)
+
+
+def of_player(model: ExactBoards, player: Player, mode: bool) -> Act:
+    """How a run's policies act, in episodes that begin now: they see what the environment shows."""
+    memory: dict[str, Any] = {}
+
+    def act(boards: Boards, task: Tensor) -> Tensor:
+        n = len(task)
+        place = torch.stack([boards.agent // model.frame, boards.agent % model.frame], -1)
+        seen = {"agent": place.numpy(), "blocks": boards.blocks.numpy(), "cells": boards.cells.numpy()}
+        first = np.full(n, not memory)
+        state = memory["state"] if memory else player.initial(n)
+        action, memory["state"] = player.act(seen, first, state, task.numpy(), mode)
+        return torch.from_numpy(action).argmax(-1)
+
+    return act
+
+
+def rows(model: ExactBoards, act: Act, seed: int, identity: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Completion by task and number of blocks."""
+    done, count = completions(model, act, seed + 1_000)
+    for k, task in enumerate(model.tasks):
+        for blocks in range(int(count.max()) + 1):
+            of = done[k, count == blocks]
+            yield identity | {"task": task, "blocks": blocks, "completion": of.mean().item(), "episodes": len(of)}
+
+
+def exact(seeds: Sequence[int], updates: int) -> Iterator[dict[str, Any]]:
+    """Rows of policies trained in the exact model."""
+    model = ExactBoards(GridCleanUp())
+    for seed in seeds:
+        began = time.process_time()
+        policies = adapted_in(model, seed, updates)
+        identity = {"seed": seed, "updates": updates, "cpu_s": round(time.process_time() - began, 1)}
+        for actions in ACTIONS:
+            act = of_policies(model, policies, actions == "mode")
+            yield from rows(model, act, seed, identity | {"actions": actions})
+
+
+def learned(runs: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """Rows of finished runs' policies."""
+    model = ExactBoards(GridCleanUp())
+    for run in runs:
+        loaded = load_run(run.absolute(), print)
+        player, seed, train = loaded.agent.task_player(), loaded.config.seed, loaded.config.train
+        identity = {"seed": seed, "updates": train.adapt_updates - train.adapt_heads}
+        torch.manual_seed(seed)
+        for actions in ACTIONS:
+            act = of_player(model, player, actions == "mode")
+            yield from rows(model, act, seed, identity | {"actions": actions})
+
+
+def told(table: pd.DataFrame) -> pd.DataFrame:
+    """Completion by seed, kind of actions and number of blocks, tasks together; ``all`` as often as episodes are."""
+    weighted = table.assign(done=table["completion"] * table["episodes"])
+    by = ["seed", "actions"]
+    sums = weighted.groupby([*by, "blocks"])[["done", "episodes"]].sum()
+    wide = (sums["done"] / sums["episodes"]).unstack()
+    whole = weighted.groupby(by)[["done", "episodes"]].sum()
+    return wide.assign(all=whole["done"] / whole["episodes"]).round(3)
+
+
+def main() -> None:
+    """Write the rows of one part."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=("exact", "learned"))
+    parser.add_argument("runs", type=Path, nargs="*", help="run folders, for `learned`")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[20, 21, 22])
+    parser.add_argument("--updates", type=int, default=400)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    asked = parser.parse_args()
+    use_threads("cpu")
+    keep_freed_memory()
+    rows = exact(asked.seeds, asked.updates) if asked.part == "exact" else learned(asked.runs)
+    table = pd.DataFrame(rows)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    table.to_csv(asked.out / f"{asked.part}.csv", index=False, float_format="%.4g")
+    print(told(table))
+
+
+if __name__ == "__main__":
+    main()
