@@ -58,6 +58,7 @@ def as_before() -> Iterator[None]:
     before, chance = state(), torch.get_rng_state()
     yield
     assert state() == before
+    assert not torch._C._len_torch_function_stack()  # no mode is left, as a default device by name would be
     torch.set_rng_state(chance)
 
 

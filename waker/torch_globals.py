@@ -45,7 +45,12 @@ _SETTINGS = (
         lambda t, v: t.set_autocast_enabled("cpu", v),
     ),
     _Global("detection of anomalies", lambda t: t.is_anomaly_enabled(), lambda t, v: t.autograd.set_detect_anomaly(v)),
-    _Global("default device", lambda t: t.get_default_device(), lambda t, v: t.set_default_device(v)),
+    # None is a CPU, and not the mode of torch functions that a CPU by name would be: compilers stumble over it.
+    _Global(
+        "default device",
+        lambda t: t.get_default_device(),
+        lambda t, v: t.set_default_device(None if v.type == "cpu" else v),
+    ),
 )
 
 

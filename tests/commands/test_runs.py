@@ -18,7 +18,7 @@ import waker_envs.testing  # noqa: F401 — registers the environments that fail
 from tests.tiny import RUN, TINY, refused
 from waker import assembly, loggers
 from waker.cli import main
-from waker.errors import UserError
+from waker.errors import BLEMISHED, UserError
 from waker.evaluation import records
 from waker.loop import Outcome
 from waker.presets import preset
@@ -107,7 +107,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     assert len(checkpoints) == 2
     newest = checkpoints[-1] / "state.pt"
     newest.write_bytes(newest.read_bytes()[:1000])
-    assert main(["train", *TINY, *AFTER, "--runs", str(tmp_path / "runs")]) == 0
+    assert main(["train", *TINY, *AFTER, "--runs", str(tmp_path / "runs")]) == BLEMISHED
     told = capsys.readouterr().err
     assert f"{checkpoints[-1].name} is not usable" in told
     assert "going on from step" in told

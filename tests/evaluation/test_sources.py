@@ -231,7 +231,9 @@ class Stopped(Piece):
         super().__init__(Pieces(), "errors", state)
         self.at, self.ticks = at, 0
 
-    def tick(self, snapshot: Callable[[], dict[str, Any]], progress: Callable[[], str] = str) -> None:
+    def tick(
+        self, snapshot: Callable[[], dict[str, Any]], progress: Callable[[], str] = str, passes: bool = False
+    ) -> None:
         self.ticks += 1
         if self.ticks == self.at:
             self.state = copy.deepcopy(snapshot())

@@ -97,7 +97,7 @@ def test_a_signal_reaches_every_run_and_starts_no_other(tmp_path: Path, number: 
 
     threading.Thread(target=interrupt, daemon=True).start()
     outcome = Conductor(todo, Local(), 2, print).conduct()
-    assert outcome == Outcome([], {}, number)
+    assert outcome == Outcome(stopped=number)
     assert not (tmp_path / "c.log").exists()
 
 

@@ -81,10 +81,12 @@ def command(argv: list[str]) -> int:
     from waker.host_memory import keep_freed_memory
     from waker.mkl_dispatch import tell_unless_done
     from waker.names import task_name
-    from waker.rundir import read_record
+    from waker.rundir import read_config, read_record
 
     folders = [folder.absolute() for folder in run_folders([args.run])]  # now: an environment may change the directory
     # All before the first is trained.
+    for folder in folders:
+        read_config(folder)
     known = [tuple(map(task_name, read_record(folder).get("tasks", ()))) for folder in folders]
     tasks = [chosen_tasks(args.tasks, args.task_module, of_run) for of_run in known]
     keep_freed_memory()
