@@ -137,10 +137,10 @@ class Endless(HardTheta):
 
 
 class Forks(HardTheta):
-    """Each of its episodes forks at its third step; the child leaves the call in one way, a key of :data:`WAYS`.
+    """Each of its episodes forks at its third step; the child leaves the call in some way, a key of :data:`WAYS`.
 
     Args:
-        way: "return": the child goes on as if it were its parent; empty: there is none.
+        way: "return": the child goes on as if it were its parent; "error+return": there are two children; empty: none.
     """
 
     def __init__(self, task: str | None = None, render_mode: str | None = None, way: str = "") -> None:
@@ -148,12 +148,13 @@ class Forks(HardTheta):
         self.way = way
 
     def advance(self, action: Any) -> Transition:
-        if self.way and self._t == 2:
+        for way in self.way.split("+") if self.way and self._t == 2 else ():
             child = os.fork()
-            if child == 0 and self.way != "return":
-                raise WAYS[self.way]()
-            if child:
-                os.waitpid(child, 0)
+            if child == 0 and way != "return":
+                raise WAYS[way]()
+            if child == 0:
+                break
+            os.waitpid(child, 0)
         return super().advance(action)
 
 

@@ -258,6 +258,7 @@ def test_compare_knows_its_samplers_and_seeds(finished: Path, capsys: pytest.Cap
     assert "no run with seed 3; there are 0" in refused(["compare", str(finished), "--seeds", "3"], capsys)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_report_writes_one_page(finished: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["report", str(finished), "--out", str(tmp_path / "deep" / "page.html")]) == 0
     page = (tmp_path / "deep" / "page.html").read_text(encoding="utf-8")

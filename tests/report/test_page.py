@@ -151,6 +151,7 @@ def test_one_parameter_two_parameters_and_several_domains(tmp_path: Path) -> Non
     assert "Regret" not in text  # no optimum was given
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_s_steps_are_its_own_and_not_those_of_its_last_log(tmp_path: Path) -> None:
     for seed in (0, 1):
         metrics = write_run(tmp_path, "dr", seed, LINE) / "metrics.jsonl"
@@ -224,6 +225,7 @@ def test_stacking_names_groups_by_explorer_only_where_runs_differ(grid: Path, tm
     }
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_sampler_of_another_credit_is_called_so_everywhere(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,9 +9,9 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -20,6 +20,9 @@ from waker.errors import BLEMISHED, UserError
 from waker.run_search import KEPT_ROWS
 from waker.sweep.conduct import Conductor, Work
 from waker.sweep.launchers import Launcher, Local, Ray, Slurm
+
+if TYPE_CHECKING:
+    from waker.config import Config
 
 
 @dataclass(frozen=True)
@@ -87,12 +90,16 @@ def plan(study: Path, runs: Path, rows: Path) -> tuple[list[Work], list[str]]:
     from waker.sweep.rows import kept
     from waker.sweep.study import read_study
 
+    parsed: dict[tuple[str, ...], Config] = {}  # but for seeds: to parse takes a tenth of a second
     todo: list[Work] = []
     there: list[str] = []
     seen: dict[Path, str] = {}
     for cell in read_study(study):
+        alike = (cell.variant, cell.domain, cell.sampler, cell.explorer)
         try:
-            config = parse_settings([*cell.arguments, "--runs", str(runs / cell.variant)], "train").config
+            if alike not in parsed:
+                parsed[alike] = parse_settings([*cell.arguments, "--runs", str(runs / cell.variant)], "train").config
+            config = replace(parsed[alike], seed=cell.seed)
         except ValueError as error:
             raise UserError(f"{study}: {cell.name}: {error}") from error
         run = run_folder(runs / cell.variant, config)
