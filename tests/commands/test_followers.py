@@ -67,7 +67,7 @@ def test_a_follower_whose_parent_is_no_more_does_not_begin() -> None:
 
 
 def test_a_killed_quickstart_takes_its_trainings_along_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    options = ["quickstart", *TINY, "--steps", "2000", "--train.save-every", "200", "--runs", "runs"]
+    options = ["quickstart", *TINY, "--steps", "800", "--train.save-every", "100", "--runs", "runs"]
     command = [sys.executable, "-m", "waker", *options]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert until(lambda: len({p.parents[3] for p in tmp_path.glob("runs/*/*/*/*/checkpoints/step-*")}) == 2, 240)
