@@ -166,7 +166,7 @@ def grid() -> Config:
     Chosen on GridCleanUp: :func:`laptop`'s global latent does not tell where four blocks are in any state it was not
     trained on; this one does. Random exploration moves a block as often as Plan2Explore there, and steps are cheap.
     Reward heads see steps: those of states never told a push's reward. Actions are drawn in evaluations: the likeliest
-    ones go round in circles. One development seed, 20 (``python -m experiments.boards`` and ``experiments.pushes``).
+    ones finish less often. One development seed, 20 (``python -m experiments.boards`` and ``experiments.pushes``).
     """
     base = laptop()
     return replace(

@@ -90,7 +90,7 @@ def plan(study: Path, runs: Path, rows: Path) -> tuple[list[Work], list[str]]:
     from waker.sweep.rows import kept
     from waker.sweep.study import read_study
 
-    parsed: dict[tuple[str, ...], Config] = {}  # but for seeds: to parse takes a tenth of a second
+    parsed: dict[tuple[str, ...], Config] = {}  # but for seeds, which change nothing else
     todo: list[Work] = []
     there: list[str] = []
     seen: dict[Path, str] = {}
