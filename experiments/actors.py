@@ -28,17 +28,17 @@ import torch
 from numpy.typing import NDArray
 
 from experiments.exact_model import ExactModel, Floats, Rooms, rooms_of, shares, values
-from waker.adapting import adapter_for
-from waker.assembly import LoadedRun, load_run, use_threads
+from waker.agent.task_adapter import task_learner
 from waker.behaviour.actor_critic import ActorCriticStack
-from waker.behaviour.adaptation import task_learner
-from waker.config import AdaptConfig, Config
-from waker.feed import Feed
+from waker.config.presets import laptop
+from waker.config.schema import AdaptConfig, Config
 from waker.model.rssm import State
 from waker.model.world_model import WorldModel
-from waker.presets import laptop
-from waker.relabel import relabelled
-from waker.spaces import ActionSpec
+from waker.replay.feed import Feed
+from waker.replay.relabel import relabelled
+from waker.specs import ActionSpec
+from waker.training.adapt import adapter_for
+from waker.training.build import LoadedRun, load_run, use_threads
 from waker_envs.grids.hazards import GridHazards
 from waker_envs.grids.layouts import HAZARD, N_ACTIONS, TILES
 

@@ -33,14 +33,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from waker.assembly import load_run
-from waker.config import ModelConfig
+from waker.config.presets import grid, laptop
+from waker.config.schema import ModelConfig
 from waker.model.optim import Adam
 from waker.model.reward_heads import RewardHeads
 from waker.model.rssm import State
 from waker.model.world_model import WorldModel
-from waker.presets import grid, laptop
-from waker.spaces import EnvSpec, spec_of
+from waker.specs import EnvSpec, spec_of
+from waker.training.build import load_run
 from waker_envs.grids.cleanup import GridCleanUp
 
 RESULTS = Path(__file__).parents[1] / "results" / "boards"

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from waker.checkpoint import Checkpoints
+from waker.storage.checkpoint import Checkpoints
 
 RESULTS = Path(__file__).parents[1] / "results" / "compiled_resume"
 RUN = Path("gridhazards/waker-m/plan2explore")

@@ -22,11 +22,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 import waker_envs
+from waker.analysis.summary import ALL, shown_value, title
 from waker.curriculum.labels import sampler_label, sampler_name
 from waker.evaluation.sources import pooled
-from waker.evaluation.summary import ALL, shown_value, title
-from waker.rundir import read_config
-from waker.tables import read_rows
+from waker.storage.run_folder import read_config
+from waker.storage.tables import read_rows
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "demo"

@@ -25,8 +25,8 @@ import numpy as np
 
 # Workers import the program's main module: what needs torch is imported where it is used.
 if TYPE_CHECKING:
-    from waker.collector import Collector
-    from waker.learner import Player
+    from waker.collection.collector import Collector
+    from waker.protocols import Player
 
 RESULTS = Path(__file__).parents[1] / "results" / "env_processes"
 FAMILIES = ("TerrainWalker", "GridHazards")
@@ -36,13 +36,13 @@ PROCESSES = (0, 1, 2)
 
 def collector_of(family: str, slots: int, processes: int, policy: bool) -> tuple[Collector, Player | None]:
     """A collector of domain randomisation, and who acts; None = random actions."""
-    from waker.agent import Agent
-    from waker.assembly import Family, use_threads
-    from waker.collector import Collector
+    from waker.agent.agent import Agent
+    from waker.collection.collector import Collector
+    from waker.config.presets import preset
     from waker.curriculum import CurriculumConfig, make_curriculum
-    from waker.presets import preset
-    from waker.replay import Replay, record_fields
+    from waker.replay.ring import Replay, record_fields
     from waker.seeding import Streams
+    from waker.training.build import Family, use_threads
 
     config = replace(preset("tiny"), env=f"waker/{family}-v0")
     use_threads(config.device)

@@ -8,7 +8,7 @@ estimate the curriculum held at that moment. Writes ``results/error_estimates/``
 seed, step, metric and subset of θ: all, without slip, with slip), ``summary.csv`` (means over seeds and steps with
 Student's intervals over seeds) and ``figure.png``. Beside every correlation stands its ceiling: the true error is
 itself measured on a few episodes, and no estimate can be expected to agree with it better
-(:mod:`waker.evaluation.reliability`).
+(:mod:`waker.analysis.reliability`).
 
 Runs have the preset's full length. The target, the ensemble's learning rate and what is credited were chosen on seeds
 11 and 12, other settings on seed 0, and seeds 1 to 3 were looked at before; none of them is among the default seeds.
@@ -28,10 +28,10 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from experiments.training import train_all
-from waker.evaluation.metrics import spearman, student_interval
-from waker.evaluation.ranking import rank_correlation
+from waker.analysis.metrics import spearman, student_interval
+from waker.analysis.ranking import rank_correlation
 from waker.evaluation.sources import pooled
-from waker.tables import read_rows
+from waker.storage.tables import read_rows
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "error_estimates"

@@ -33,8 +33,6 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from waker import mkl_dispatch
-from waker.assembly import use_threads
 from waker.bench.configs import Workload, small_walker, workload
 from waker.bench.loop import measure_loop
 from waker.bench.measure import (
@@ -48,11 +46,13 @@ from waker.bench.measure import (
 )
 from waker.bench.memory import in_fresh_process
 from waker.bench.parts import CpuClock
-from waker.host_memory import keep_freed_memory
-from waker.mkl_dispatch import tell_unless_done
-from waker.replay import Replay, record_fields
-from waker.rundir import git_commit
-from waker.spaces import ObservationKey
+from waker.machine import mkl_dispatch
+from waker.machine.host_memory import keep_freed_memory
+from waker.machine.mkl_dispatch import tell_unless_done
+from waker.replay.ring import Replay, record_fields
+from waker.specs import ObservationKey
+from waker.storage.run_folder import git_commit
+from waker.training.build import use_threads
 
 RESULTS = Path(__file__).parents[1] / "results" / "learner_speed"
 SCHEDULES = RESULTS.parent / "schedules" / "summary.csv"

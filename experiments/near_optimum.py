@@ -22,9 +22,9 @@ import pandas as pd
 
 from experiments.planning import decompose
 from experiments.training import train_all
-from waker.assembly import load_run
 from waker.evaluation.plan import dr_thetas, episode_seeds, stream
-from waker.tables import read_rows
+from waker.storage.tables import read_rows
+from waker.training.build import load_run
 from waker_envs.grids.hazards import GridHazards
 
 ROOT = Path(__file__).parents[1]

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from waker.agent import Agent
+from waker.agent.agent import Agent
 from waker.evaluation.learned_table import filtered, learned_tables
 from waker.evaluation.planned import states_of
-from waker.spaces import EnvSpec
+from waker.specs import EnvSpec
 from waker_envs.tabular import TabularMDP, action_values, policy_values
 
 SAMPLES = 64

@@ -29,13 +29,13 @@ import torch
 from torch import Tensor
 
 from experiments.exact_boards import Boards, ExactBoards
-from waker.assembly import load_run, use_threads
+from waker.agent.task_adapter import task_learner
 from waker.behaviour.actor_critic import ActorCriticStack
-from waker.behaviour.adaptation import task_learner
-from waker.host_memory import keep_freed_memory
-from waker.learner import Player
-from waker.presets import grid
-from waker.spaces import ActionSpec
+from waker.config.presets import grid
+from waker.machine.host_memory import keep_freed_memory
+from waker.protocols import Player
+from waker.specs import ActionSpec
+from waker.training.build import load_run, use_threads
 from waker_envs.grids.cleanup import GridCleanUp
 from waker_envs.grids.pushing import N_ACTIONS
 

@@ -32,9 +32,9 @@ import numpy as np
 import pandas as pd
 
 from experiments.training import train_all
-from waker.evaluation.regret import fraction_of_optimum
-from waker.presets import laptop
-from waker.tables import read_rows
+from waker.analysis.regret import fraction_of_optimum
+from waker.config.presets import laptop
+from waker.storage.tables import read_rows
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "schedules"

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.study import BASELINE, ERROR, PARTS, PRIMARY, values
-from waker.evaluation.numbers_file import read_numbers
+from waker.analysis.numbers_file import read_numbers
 from waker.report.style import GREY, colours, style
 
 _MODEL = "worst-θ regret of plans in the model"

@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 
 from experiments.training import train_all
-from waker.evaluation.metrics import student_interval
-from waker.tables import read_rows
+from waker.analysis.metrics import student_interval
+from waker.storage.tables import read_rows
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "terrain_policies"

@@ -8,8 +8,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from waker.children import environment_of_child
 from waker.errors import BLEMISHED
+from waker.terminal.children import environment_of_child
 
 
 def train_all(jobs: dict[str, Sequence[str]], workers: int, logs: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch._inductor.config  # reads CXX at its import, once: tests that name another compiler must not be the first
 
-from waker.model import products
+from waker.machine import products
 from waker_envs.foreign import Stop
 
 torch.set_num_threads(1)
@@ -51,7 +51,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def float64() -> Iterator[None]:
-    """New tensors are float64: for comparisons that rounding must not decide, see :mod:`tests.rounding`."""
+    """New tensors are float64: for comparisons that rounding must not decide, see :mod:`tests.helpers.rounding`."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     yield

@@ -21,19 +21,19 @@ import gymnasium as gym
 import pandas as pd
 import pytest
 
-from tests import dispatch_count, reference_step
-from tests.evaluation.rows import numbers
-from tests.tiny import RUN
+from experiments import dispatch_count, reference_step
+from tests.helpers.rows import numbers
+from tests.helpers.tiny import RUN
+from waker.analysis.numbers_file import write_table
 from waker.cli import VERBS, main
-from waker.commands.adapt import AdaptArgs
-from waker.commands.arguments import parse
-from waker.commands.bench import BenchArgs
-from waker.commands.quickstart import plan
-from waker.commands.settings import parse_settings
+from waker.cli.arguments import parse
+from waker.cli.settings import parse_settings
+from waker.cli.verbs.adapt import AdaptArgs
+from waker.cli.verbs.bench import BenchArgs
+from waker.cli.verbs.quickstart import plan
 from waker.curriculum import registry as registry_of_samplers
 from waker.errors import BLEMISHED
-from waker.evaluation.numbers_file import write_table
-from waker.sealed import read_yaml, write_yaml
+from waker.storage.sealed import read_yaml, write_yaml
 from waker_envs import registry
 
 ROOT = Path(__file__).parents[1]
@@ -164,7 +164,7 @@ def run_waker(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     elif verb == "bench":
         parse(BenchArgs, [*rest, "numbers.json"] if rest[-1:] == ["--json"] else rest, verb="bench")
     elif verb == "envs" and rest[:1] == ["show"] and rest[1] in DEAR:
-        monkeypatch.setattr("waker.commands.envs.show", lambda args, given: f"{args} {given}")
+        monkeypatch.setattr("waker.cli.verbs.envs.show", lambda args, given: f"{args} {given}")
         assert main(["envs", *rest]) == 0
     elif verb == "adapt" and "--compile" in rest:  # a compiler would take minutes
         assert parse(AdaptArgs, rest, verb="adapt").compile == "compile"
@@ -195,13 +195,13 @@ def run_python(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         run_waker(["waker", *rest], monkeypatch)
         return
     monkeypatch.chdir(ROOT)
-    if module == "tests.reference_step":
+    if module == "experiments.reference_step":
         if "--compile" in rest:  # minutes: the way there, but for the compiler
             compare = reference_step.compare
             monkeypatch.setattr(reference_step, "compare", lambda path, backend=None: compare(path))
         files = [str(path) for word in rest for path in ([word] if word[0] == "-" else ROOT.glob(word))]
         assert reference_step.main(files) == 0
-    elif module == "tests.dispatch_count":
+    elif module == "experiments.dispatch_count":
         monkeypatch.setattr(dispatch_count, "CASES", dict(list(dispatch_count.CASES.items())[:1]))
         dispatch_count.main()
     else:
@@ -261,7 +261,7 @@ def test_commands_are_found() -> None:
     assert all(found.values())
     readme = found["README.md"]
     assert {"make demo", "waker train --sampler waker-m --seed 1", "waker compare runs/gridhazards"} <= set(readme)
-    assert "python -m tests.reference_step tests/reference/*.npz" in readme
+    assert "python -m experiments.reference_step tests/reference/*.npz" in readme
     assert sum(command.startswith("waker train") for command in readme) >= 3
     assert {words_of(command)[0] for commands in found.values() for command in commands} >= {"waker", "make", "python"}
 

@@ -13,20 +13,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-import tests.misbehaving  # noqa: F401 — registers its environments
-from tests.misbehaving import TOLD, WAYS, Endless, Exactly, Misbehaves
-from tests.tiny import TINY
+import tests.helpers.misbehaving  # noqa: F401 — registers its environments
+from tests.helpers.misbehaving import TOLD, WAYS, Endless, Exactly, Misbehaves
+from tests.helpers.tiny import TINY
 from waker.behaviour.player import RandomPlayer
 from waker.cli import main
-from waker.config import EvalConfig
+from waker.collection.slot import EnvironmentFailed, Slot
+from waker.collection.slot_group import Start, slot_group
+from waker.config.schema import EvalConfig
 from waker.errors import BLEMISHED, UserError
 from waker.evaluation.plan import plan_episodes
 from waker.evaluation.rollouts import evaluate
 from waker.evaluation.trajectories import collect
-from waker.slot_group import Start, slot_group
-from waker.slots import EnvironmentFailed, Slot
-from waker.spaces import spec_of
-from waker.tables import read_rows
+from waker.specs import spec_of
+from waker.storage.tables import read_rows
 from waker_envs.api import FiniteThetaSpace
 from waker_envs.checker import check_parametric_env
 from waker_envs.foreign import Failed, foreign, leniently
@@ -188,7 +188,7 @@ def test_a_process_that_an_environment_forks_never_becomes_a_second_training(
     way: str, lines: int, tmp_path: Path
 ) -> None:
     arguments = [*_train("Forks", tmp_path), "--env-kwargs", f"way={way}"]
-    program = f"import tests.misbehaving, sys; from waker.cli import main; sys.exit(main({arguments!r}))"
+    program = f"import tests.helpers.misbehaving, sys; from waker.cli import main; sys.exit(main({arguments!r}))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Finished: ") == 1
@@ -318,7 +318,7 @@ def test_a_cut_is_no_true_end_and_an_end_in_time_is_no_cut() -> None:
 def test_nothing_ends_the_command_without_a_word(
     way: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from waker.commands import envs
+    from waker.cli.verbs import envs
 
     def fails() -> str:
         raise WAYS[way]()
@@ -349,7 +349,7 @@ def test_an_error_of_foreign_code_that_nobody_guards_is_one_line(
 
 
 def test_an_error_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    from waker.commands import envs
+    from waker.cli.verbs import envs
 
     monkeypatch.setattr(envs, "listing", {}.popitem)
     monkeypatch.setattr("waker_envs.registry.foreign_packages", lambda: {"theirs"})
@@ -361,7 +361,7 @@ def test_an_error_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None
 def test_os_exit_is_told_and_no_success(code: int) -> None:
     program = (
         "import os, sys\n"
-        "from waker.startup import watch_exit\n"
+        "from waker.terminal.startup import watch_exit\n"
         "from waker_envs.foreign import foreign\n"
         "watch_exit()\n"
         "if os.fork() == 0: os._exit(0)\n"  # its own business

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 import torch
 
-import tests.misbehaving  # noqa: F401 — registers its environments
-from tests import dummies
-from tests.misbehaving import TOLD, WAYS
-from waker.checkpoint import pack, unpack
-from waker.config import CurriculumConfig
+import tests.helpers.misbehaving  # noqa: F401 — registers its environments
+from tests.helpers import dummies
+from tests.helpers.misbehaving import TOLD, WAYS
+from waker.config.schema import CurriculumConfig
 from waker.curriculum import make_curriculum
 from waker.curriculum import registry as curricula
 from waker.errors import UserError
-from waker.loggers import JsonlSink, MultiSink
-from waker.relabel import TaskFunction, load_task
+from waker.loggers.sinks import JsonlSink, MultiSink
+from waker.replay.relabel import TaskFunction, load_task
+from waker.storage.checkpoint import pack, unpack
 from waker_envs import registry
 from waker_envs.api import BoxThetaSpace, Parameter, ThetaError
 from waker_envs.foreign import Failed, Told
@@ -38,7 +38,7 @@ def test_a_plug_in_that_fails_in_its_import_is_left_out(
     way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = f"plug_in_{way.replace('-', '_')}"
-    (tmp_path / f"{module}.py").write_text(f"from tests.misbehaving import WAYS\nraise WAYS[{way!r}]()\n")
+    (tmp_path / f"{module}.py").write_text(f"from tests.helpers.misbehaving import WAYS\nraise WAYS[{way!r}]()\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.warns(Told, match="entry point 'bad' .* are left out") as caught:
         registry.load_entry_points([EntryPoint("bad", f"{module}:Env", "waker.envs")])
@@ -185,7 +185,7 @@ def test_a_user_s_task_is_guarded(way: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"task here\.py:fails failed") as caught:
         TaskFunction("fails", "here.py:fails", fails)({"observation": np.zeros((2, 3, 2))})
     assert TOLD[way] in str(caught.value)
-    (tmp_path / "module.py").write_text(f"from tests.misbehaving import WAYS\nraise WAYS[{way!r}]()\n")
+    (tmp_path / "module.py").write_text(f"from tests.helpers.misbehaving import WAYS\nraise WAYS[{way!r}]()\n")
     with pytest.raises(UserError, match=r"module\.py cannot be imported") as caught:
         load_task(f"{tmp_path / 'module.py'}:fails")
     assert TOLD[way] in str(caught.value)

@@ -13,16 +13,16 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from tests.hostile_names import KEYS, SUITES, TASKS, THETAS, Hostile
+from tests.helpers.hostile_names import KEYS, SUITES, TASKS, THETAS, Hostile
+from waker.analysis.numbers_file import read_numbers, read_shares
 from waker.cli import main
 from waker.curriculum import registry as curricula
-from waker.evaluation.numbers_file import read_numbers, read_shares
 from waker.names import path_part, suite_name, task_name, theta_column
 from waker.report import sections
-from waker.rundir import FILM_FILE
-from waker.sealed import read_arrays, write_arrays
-from waker.spaces import spec_of
-from waker.tables import read_rows
+from waker.specs import spec_of
+from waker.storage.run_folder import FILM_FILE
+from waker.storage.sealed import read_arrays, write_arrays
+from waker.storage.tables import read_rows
 from waker_envs import registry
 
 SAMPLER = "../[/bold] $m$\n"

@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.many_thetas import HARD, session
-from tests.report.synthetic import write_run
+from tests.helpers.many_thetas import HARD, session
+from tests.helpers.synthetic import write_run
+from waker.analysis.data import load_runs
+from waker.analysis.ranking import rank_correlation
 from waker.curriculum.thinning import WHOLE, Thinning
-from waker.evaluation.ranking import rank_correlation
 from waker.report import sections
-from waker.report.data import load_runs
 from waker.report.page import write_report
 from waker.report.theta_maps import means
-from waker.tables import read_rows, write_rows
+from waker.storage.tables import read_rows, write_rows
 from waker_envs.api import FiniteThetaSpace, Parameter
 
 

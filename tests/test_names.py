@@ -12,8 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.hostile_names import KEYS, SHAPES
-from waker.adapting import folder_of
+from tests.helpers.hostile_names import KEYS, SHAPES
 from waker.names import (
     ALL,
     DR,
@@ -29,8 +28,9 @@ from waker.names import (
     task_name,
     theta_column,
 )
-from waker.replay import record_fields
-from waker.spaces import ActionSpec, EnvSpec, ObservationKey
+from waker.replay.ring import record_fields
+from waker.specs import ActionSpec, EnvSpec, ObservationKey
+from waker.training.adapt import folder_of
 
 MARKS = ("", " (task)", " (suite)", " (observation)", " (parameter)", " (waker)")
 WORDS = (*RECORD, *LOSSES, *SHAPES, ALL, DR, EXPLORER, "id", "training", "a%2Eb")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from waker.config import BehaviourConfig, Config, EvalConfig, ModelConfig, OptimizerConfig, TrainConfig
+from waker.config.schema import BehaviourConfig, Config, EvalConfig, ModelConfig, OptimizerConfig, TrainConfig
 from waker.curriculum.config import CurriculumConfig
 from waker.errors import UserError
 

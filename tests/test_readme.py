@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from waker.commands.settings import parse_settings
+from waker.cli.settings import parse_settings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

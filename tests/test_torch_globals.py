@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from waker.constructors import made
+from waker.collection.make_env import made
+from waker.collection.slot import Slot
 from waker.curriculum import CurriculumConfig, make_curriculum
 from waker.curriculum.foreign import ForeignCurriculum
-from waker.relabel import load_task
-from waker.slots import Slot
-from waker.spaces import spec_of
+from waker.replay.relabel import load_task
+from waker.specs import spec_of
 from waker.torch_globals import torch_unchanged
 from waker_envs.foreign import Told
 from waker_envs.testing import HardTheta

@@ -1,6 +1,6 @@
 """``python -m waker`` is the ``waker`` command."""
 
-from waker.startup import guard
+from waker.terminal.startup import guard
 
 if __name__ == "__main__":
     guard()  # before anything that takes time to import

@@ -1,4 +1,4 @@
-"""Ranges of settings: the dataclasses of :mod:`waker.config` check their numbers with :func:`require` when made."""
+"""Ranges of settings: the dataclasses of :mod:`waker.config.schema` check their numbers here."""
 
 from __future__ import annotations
 

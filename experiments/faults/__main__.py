@@ -44,7 +44,7 @@ from experiments.faults import (
     warm,
 )
 from experiments.faults.rows import Rows, summary
-from waker.rundir import git_commit
+from waker.storage.run_folder import git_commit
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results" / "faults"

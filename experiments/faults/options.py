@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import tyro
 
-from waker.commands.adapt import AdaptArgs
-from waker.commands.bench import BenchArgs
-from waker.commands.compare import CompareArgs
-from waker.commands.envs import EnvsArgs, ShowArgs
-from waker.commands.evaluate import EvaluateArgs
-from waker.commands.report import ReportArgs
-from waker.commands.settings import TrainArgs
+from waker.cli.settings import TrainArgs
+from waker.cli.verbs.adapt import AdaptArgs
+from waker.cli.verbs.bench import BenchArgs
+from waker.cli.verbs.compare import CompareArgs
+from waker.cli.verbs.envs import EnvsArgs, ShowArgs
+from waker.cli.verbs.evaluate import EvaluateArgs
+from waker.cli.verbs.report import ReportArgs
 
 VERBS: dict[str, tuple[tuple[str, ...], type[Any], tuple[str, ...]]] = {
     "train": (("train",), TrainArgs, ("config",)),

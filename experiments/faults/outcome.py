@@ -66,7 +66,7 @@ def _metrics(file: Path) -> list[dict[str, Any]]:
 
 
 def _table(folder: Path) -> list[Any]:
-    from waker.tables import read_rows
+    from waker.storage.tables import read_rows
 
     frame = read_rows(folder)
     return [list(frame.columns), *frame.to_dict("records")]
@@ -81,7 +81,7 @@ def _without_times(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _state(folder: Path) -> dict[str, Any]:
-    from waker.checkpoint import Checkpoints
+    from waker.storage.checkpoint import Checkpoints
 
     checkpoints = Checkpoints(folder / "checkpoints")
     return checkpoints.load(checkpoints.paths()[0])

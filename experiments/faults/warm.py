@@ -23,17 +23,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from waker.startup import guard
+from waker.terminal.startup import guard
 
 NEEDED = (
-    "waker.assembly",
-    "waker.adapting",
+    "waker.training.build",
+    "waker.training.adapt",
     "waker.bench.configs",
-    "waker.commands.tables",
+    "waker.cli.tables",
     "waker.bench.loop",
     "waker.bench.memory",
     "waker.bench.store",
-    "waker.evaluation.summary",
+    "waker.analysis.summary",
     "waker.report.page",
     "waker_envs.films",
     "waker_envs.combined",
@@ -51,7 +51,7 @@ def warm_up() -> None:
     """Import all that command lines need; call it before the first fork."""
     from waker.cli import VERBS
 
-    for name in (*NEEDED, *(f"waker.commands.{verb}" for verb in VERBS)):
+    for name in (*NEEDED, *(f"waker.cli.verbs.{verb}" for verb in VERBS)):
         importlib.import_module(name)
 
 

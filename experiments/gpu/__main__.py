@@ -30,7 +30,7 @@ from experiments.gpu import table
 from experiments.gpu.pool import Pool
 from experiments.gpu.tasks import all_tasks
 from waker.bench.measure import machine_of
-from waker.rundir import git_commit
+from waker.storage.run_folder import git_commit
 
 PARTS = ("card", "checks", "work", "speed", "run", "loop", "render")
 RESULTS = Path(__file__).parents[2] / "results" / "gpu"

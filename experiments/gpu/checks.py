@@ -15,18 +15,18 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from tests.reference_step import compare
-from tests.tiny_learner import ALL_KINDS, tiny_batch, tiny_config, tiny_spec
-from waker.agent import Agent
-from waker.assembly import train_run, use_threads
-from waker.checkpoint import Checkpoints
-from waker.config import Config
-from waker.graphs import recorder_for
-from waker.interrupts import Interrupted
+from experiments.reference_step import compare
+from tests.helpers.tiny_learner import ALL_KINDS, tiny_batch, tiny_config, tiny_spec
+from waker.agent.agent import Agent
+from waker.config.presets import preset
+from waker.config.schema import Config
+from waker.machine.cuda_graphs import recorder_for
+from waker.machine.precision import use_tf32
 from waker.model.distributions import sample_onehot
-from waker.precision import use_tf32
-from waker.presets import preset
-from waker.progress import Progress
+from waker.storage.checkpoint import Checkpoints
+from waker.terminal.progress import Progress
+from waker.terminal.signals import Interrupted
+from waker.training.build import train_run, use_threads
 
 Row = dict[str, Any]
 REFERENCES = Path(__file__).parents[2] / "tests" / "reference"
@@ -71,7 +71,7 @@ def row(quantity: str, deviation: float, bound: float | None) -> Row:
 
 
 def reference(device: str) -> Iterator[Row]:
-    """The recorded steps of the published code, at the bounds of :mod:`tests.reference_step`."""
+    """The recorded steps of the published code, at the bounds of :mod:`experiments.reference_step`."""
     for path in sorted(REFERENCES.glob("step_*.npz")):
         found = compare(path, device)
         for name, deviation, bound in found.worst():

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from experiments.gpu.tasks import PLAIN, sized
-from waker import arithmetic
-from waker.assembly import use_threads
 from waker.bench.configs import Workload
 from waker.bench.counting import update_work
 from waker.bench.measure import Bench, build
 from waker.bench.memory import peak_bytes
 from waker.bench.parts import Clock, clock_for
-from waker.precision import use_tf32
+from waker.machine import arithmetic
+from waker.machine.precision import use_tf32
+from waker.training.build import use_threads
 
 Row = dict[str, Any]
 Measure = Callable[[], Iterator[Row]]

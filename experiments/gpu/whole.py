@@ -17,7 +17,7 @@ from typing import Any
 from experiments.gpu.tasks import sized
 from waker.bench.configs import Workload, changed
 from waker.bench.loop import measure_loop
-from waker.presets import preset
+from waker.config.presets import preset
 
 Row = dict[str, Any]
 Measure = Callable[[], Iterator[Row]]

@@ -10,14 +10,14 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from tests.tiny_learner import tiny_config
+from tests.helpers.tiny_learner import tiny_config
 from waker.behaviour.actor_critic import ActorCriticStack
 from waker.behaviour.imagination import Trajectory
 from waker.behaviour.rewards import task_rewards
-from waker.learner import EXPLORER
 from waker.model.distributions import truncated_normal_entropy, truncated_normal_log_prob
 from waker.model.reward_heads import RewardHeads
-from waker.spaces import ActionSpec
+from waker.protocols import EXPLORER
+from waker.specs import ActionSpec
 
 FEATURES = 6
 DISCRETE = ActionSpec(3, True)

@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.behaviour.fakes import Table
-from tests.tiny_learner import tiny_config, tiny_spec
+from tests.helpers.fakes import Table
+from tests.helpers.tiny_learner import tiny_config, tiny_spec
 from waker.behaviour.actor_critic import ActorCriticStack
 from waker.behaviour.imagination import imagine, lambda_return, survival
 from waker.behaviour.starts import start_states
 from waker.model.rssm import State
 from waker.model.world_model import WorldModel
-from waker.spaces import ActionSpec
+from waker.specs import ActionSpec
 
 
 def brute_force(reward: Tensor, discount: Tensor, value: Tensor, lambda_: float, t: int = 0) -> float:

@@ -10,17 +10,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.behaviour.fakes import Table
-from tests.tiny_learner import tiny_batch, tiny_config, tiny_spec
+from tests.helpers.fakes import Table
+from tests.helpers.tiny_learner import tiny_batch, tiny_config, tiny_spec
+from waker.agent.task_adapter import TaskAdapter
 from waker.behaviour.actor_critic import ActorCriticStack
-from waker.behaviour.adaptation import TaskAdapter
 from waker.behaviour.imagination import Trajectory
 from waker.behaviour.lookahead import LookaheadLearner, lookahead_behaviour
 from waker.behaviour.policy_learner import PolicyLearner
 from waker.behaviour.starts import Starts
-from waker.config import AdaptConfig, Config, OptimizerConfig
+from waker.config.schema import AdaptConfig, Config, OptimizerConfig
 from waker.model.world_model import WorldModel
-from waker.spaces import ActionSpec
+from waker.specs import ActionSpec
 
 FAST = OptimizerConfig(lr=3e-2, eps=1e-8)
 FORK = Table(torch.tensor([[1, 2], [1, 1], [2, 2]]), torch.tensor([1.0, 1.0, 0.0]))

@@ -9,12 +9,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from tests.tiny_learner import tiny_batch, tiny_config, tiny_spec
+from tests.helpers.tiny_learner import tiny_batch, tiny_config, tiny_spec
 from waker.behaviour.actor_critic import ActorCriticStack
 from waker.behaviour.player import ModelPlayer, RandomPlayer
-from waker.learner import PlayerState
 from waker.model.world_model import WorldModel
-from waker.spaces import EnvSpec
+from waker.protocols import PlayerState
+from waker.specs import EnvSpec
 
 SLOTS, STEPS = 3, 6
 

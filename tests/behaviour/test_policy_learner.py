@@ -15,18 +15,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from tests.behaviour.fakes import Table
-from tests.rounding import adam_drift, rounding
-from tests.tiny_learner import tiny_batch, tiny_config, tiny_spec
+from tests.helpers.fakes import Table
+from tests.helpers.rounding import adam_drift, rounding
+from tests.helpers.tiny_learner import tiny_batch, tiny_config, tiny_spec
 from waker.behaviour.actor_critic import ActorCriticStack
 from waker.behaviour.imagination import Trajectory
 from waker.behaviour.policy_learner import PolicyLearner, RewardFunction, Rollout
 from waker.behaviour.starts import Starts, start_states
-from waker.config import BehaviourConfig, OptimizerConfig
-from waker.learner import EXPLORER
+from waker.config.schema import BehaviourConfig, OptimizerConfig
 from waker.model.rssm import State
 from waker.model.world_model import WorldModel
-from waker.spaces import ActionSpec
+from waker.protocols import EXPLORER
+from waker.specs import ActionSpec
 
 in_float64 = pytest.mark.usefixtures("float64")
 NAMES = ("a", "b", EXPLORER)

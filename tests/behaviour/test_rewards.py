@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.tiny_board import SPEC as BOARD_SPEC
-from tests.tiny_board import board_config
-from tests.tiny_learner import tiny_batch, tiny_config, tiny_spec
-from waker.agent import Agent
+from tests.helpers.tiny_board import SPEC as BOARD_SPEC
+from tests.helpers.tiny_board import board_config
+from tests.helpers.tiny_learner import tiny_batch, tiny_config, tiny_spec
+from waker.agent.agent import Agent
 from waker.behaviour.imagination import Trajectory
 from waker.behaviour.rewards import task_rewards
-from waker.config import AdaptConfig, Config
+from waker.config.schema import AdaptConfig, Config
 from waker.model.reward_heads import RewardHeads
 
 F, A, K, H, N = 6, 3, 2, 3, 5
@@ -73,7 +73,7 @@ def test_every_learner_of_task_policies_takes_heads_of_steps(board: bool, method
 
 @pytest.mark.parametrize("method", ["online", "rollouts", "lookahead"])
 def test_heads_of_steps_need_no_values(method: str) -> None:
-    """On torch's meta device, as every update must run (:mod:`tests.test_meta`)."""
+    """On torch's meta device, as every update must run (:mod:`tests.agent.test_meta`)."""
     config = of_steps(board_config(after=method != "online"), method)
     with torch.device("meta"):
         agent = Agent(BOARD_SPEC, config, "meta")

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.tiny_learner import ALL_KINDS, tiny_spec
-from waker.agent import Agent
+from tests.helpers.tiny_learner import ALL_KINDS, tiny_spec
+from waker.agent.agent import Agent
 from waker.bench.configs import (
     WALKER_THETAS,
     WORKLOADS,
@@ -19,7 +19,7 @@ from waker.bench.configs import (
     workload,
 )
 from waker.errors import UserError
-from waker.replay import record_fields
+from waker.replay.ring import record_fields
 
 
 @pytest.mark.parametrize("name", WORKLOADS)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from tests.tiny_learner import tiny_config, tiny_spec
-from waker.agent import Agent
+from tests.helpers.tiny_learner import tiny_config, tiny_spec
+from waker.agent.agent import Agent
 from waker.bench.configs import WALKER, Workload, synthetic_replay, workload
 from waker.bench.counting import OperationCounter, Work, update_work, work_of
-from waker.feed import Feed
+from waker.replay.feed import Feed
 
 
 def test_a_linear_layers_work_is_counted_by_hand() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-import waker.agent
-from tests.tiny_learner import tiny_batch, tiny_config, tiny_spec
-from waker.agent import Agent
+import waker.agent.agent
+from tests.helpers.tiny_learner import tiny_batch, tiny_config, tiny_spec
+from waker.agent.agent import Agent
 from waker.behaviour import policy_learner
 from waker.bench.counting import OperationCounter
 from waker.bench.parts import (
@@ -149,13 +149,13 @@ def test_the_parts_of_an_update_leave_little_over(recipe: str, after: bool) -> N
 
 def test_a_watched_agent_is_itself_again() -> None:
     spec = tiny_spec()
-    agent, before = Agent(spec, tiny_config()), (policy_learner.imagine, waker.agent.start_states)
+    agent, before = Agent(spec, tiny_config()), (policy_learner.imagine, waker.agent.agent.start_states)
     holders: list[Any] = [agent, agent.model, agent.learner, agent.ensemble, agent.model_optimizer]
     own = [set(vars(holder)) for holder in holders]
     with watched(agent, Stopwatch(CpuClock())):
         assert policy_learner.imagine is not before[0]
     assert [set(vars(holder)) for holder in holders] == own
-    assert (policy_learner.imagine, waker.agent.start_states) == before
+    assert (policy_learner.imagine, waker.agent.agent.start_states) == before
 
 
 def test_watching_changes_no_number() -> None:

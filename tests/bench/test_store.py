@@ -10,7 +10,7 @@ import pytest
 
 from waker.bench.store import COUNTED, MEASURED, Baseline, figures, machine_key, moved, save_json
 from waker.errors import UserError
-from waker.files import SaveFailed
+from waker.storage.files import SaveFailed
 
 HERE = {"device": "Processor A", "threads": 1, "torch": "2.13.0"}
 THERE = {"device": "Processor B", "threads": 2, "torch": "2.13.0"}

@@ -10,7 +10,7 @@ import torch
 from waker.bench import timing
 from waker.bench.parts import MODEL, REST, CpuClock, Span, Stopwatch
 from waker.bench.timing import Machine, Product, Timing, best_of, products_of, stopwatch, timed_updates
-from waker.model.products import has_onednn
+from waker.machine.products import has_onednn
 
 
 def made_up(by_cpu: bool) -> Timing:

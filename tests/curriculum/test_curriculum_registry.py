@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.curriculum.spaces import finite_space
+from tests.helpers.spaces import finite_space
 from waker.curriculum import CurriculumConfig, curriculum_names, make_curriculum, register_curriculum, registry
 from waker.curriculum.api import Curriculum, Floats, Score
 from waker.curriculum.composed import ComposedCurriculum

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.curriculum.spaces import PARAMETERS, POINTS, WEIGHTS, box_space, finite_space
+from tests.helpers.spaces import PARAMETERS, POINTS, WEIGHTS, box_space, finite_space
 from waker.curriculum import CurriculumConfig, make_curriculum
 from waker.curriculum.api import Curriculum, Informed, State
 from waker.errors import UserError

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.curriculum.spaces import joint_space
+from tests.helpers.spaces import joint_space
 from waker.curriculum import ComposedCurriculum, CurriculumConfig, Mixture, make_curriculum
 from waker.curriculum.priorities import Boltzmann, Rank, Restrict, TopK, each_domain_alike
 from waker.errors import UserError

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.curriculum.spaces import finite_space, plane_space
+from tests.helpers.spaces import finite_space, plane_space
 from waker.curriculum import CurriculumConfig, make_curriculum
 from waker.curriculum.api import Floats, Ints, Score
 from waker.curriculum.composed import ComposedCurriculum

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from waker.config.presets import PRESETS
 from waker.curriculum.labels import called, sampler_label, sampler_name
-from waker.presets import PRESETS
 
 
 @pytest.mark.parametrize(

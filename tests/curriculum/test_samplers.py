@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.curriculum.spaces import POINTS, WEIGHTS, box_space, finite_space
+from tests.helpers.spaces import POINTS, WEIGHTS, box_space, finite_space
 from waker.curriculum import ComposedCurriculum, CurriculumConfig, Wanted, make_curriculum
 from waker.curriculum.api import Curriculum
 from waker.errors import UserError

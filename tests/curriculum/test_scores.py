@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.curriculum.spaces import finite_space, joint_space
+from tests.helpers.spaces import finite_space, joint_space
 from waker.curriculum.config import CurriculumConfig, resolve_decay
 from waker.curriculum.scores import Magnitude, Reduction, Visits, credit
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.curriculum.spaces import joint_space, plane_space
+from tests.helpers.spaces import joint_space, plane_space
 from waker.curriculum import CurriculumConfig, make_curriculum
 from waker.curriculum.api import Columns
 from waker.curriculum.thinning import WHOLE, Thinning, highest, split

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 import waker_envs
-from tests.evaluation.ring import SLIPS, Ring, RingModel
+from tests.helpers.known_dynamics import SLIPS, Ring, RingModel
+from waker.config.presets import tiny
 from waker.evaluation.filmstrip import CELL, CONTEXT, STEPS, film, picture
 from waker.model.world_model import WorldModel
-from waker.presets import tiny
-from waker.spaces import ObservationKey, spec_of
+from waker.specs import ObservationKey, spec_of
 from waker_envs.testing import HardTheta, PictureEnv
 
 BOARD = ObservationKey("cells", "categorical", (4,), "uint8", (3,) * 4)

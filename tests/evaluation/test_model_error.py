@@ -12,16 +12,16 @@ import torch
 from gymnasium import spaces
 
 import waker_envs.testing
-from tests.evaluation.pushed_blocks import PushedBlocks, misplaced_by_standing_still
-from tests.evaluation.ring import SLIPS, Ring, RingModel
-from waker.config import EvalConfig
+from tests.helpers.known_dynamics import SLIPS, Ring, RingModel
+from tests.helpers.pushed_blocks import PushedBlocks, misplaced_by_standing_still
+from waker.config.presets import tiny
+from waker.config.schema import EvalConfig
 from waker.errors import UserError
 from waker.evaluation import model_error
 from waker.evaluation.model_error import MOST_THETA, held_out_episodes, held_out_trajectories, measure
 from waker.evaluation.sources import RANDOM_ONLY, pooled
 from waker.model.world_model import WorldModel
-from waker.presets import tiny
-from waker.spaces import EnvSpec, spec_of
+from waker.specs import EnvSpec, spec_of
 from waker_envs.api import BoxThetaSpace, FiniteThetaSpace, Parameter, ParametricEnv
 from waker_envs.foreign import Failed
 from waker_envs.grids.cleanup import GridCleanUp

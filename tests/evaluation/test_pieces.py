@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 import torch
 
-from waker.agent import Agent
+from waker.agent.agent import Agent
+from waker.config.presets import tiny
 from waker.evaluation import pieces as module
 from waker.evaluation.pieces import Pieces, subject_of
 from waker.evaluation.records import Measurement, measure
-from waker.interrupts import Paused
-from waker.presets import tiny
-from waker.spaces import spec_of
+from waker.specs import spec_of
+from waker.terminal.signals import Paused
 from waker_envs.api import ParametricEnv, Transition
 from waker_envs.grids.hazards import GridHazards
 from waker_envs.testing import HardTheta

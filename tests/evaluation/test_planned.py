@@ -13,17 +13,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.evaluation.line import CELLS, LENGTH, SLIPS, Line, LineModel, line_moves
+from tests.helpers.line import CELLS, LENGTH, SLIPS, Line, LineModel, line_moves
+from waker.config.presets import tiny
 from waker.evaluation import learned_table, planned
 from waker.evaluation.learned_table import PlannedModel, learned_tables
 from waker.evaluation.pieces import Piece, Pieces
 from waker.evaluation.plan import Episode, plan_episodes
 from waker.evaluation.planned import planned_rows
 from waker.evaluation.rollouts import Row
-from waker.interrupts import Paused
 from waker.model.world_model import WorldModel
-from waker.presets import tiny
-from waker.spaces import spec_of
+from waker.specs import spec_of
+from waker.terminal.signals import Paused
 from waker_envs.grids.hazards import GridHazards
 from waker_envs.tabular import action_values, policy_values
 from waker_envs.testing import HardTheta

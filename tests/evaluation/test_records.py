@@ -13,17 +13,17 @@ import pandas as pd
 import pytest
 import torch
 
-from waker.agent import Agent
-from waker.config import EvalConfig
+from waker.agent.agent import Agent
+from waker.analysis.numbers import run_numbers
+from waker.config.presets import tiny
+from waker.config.schema import EvalConfig
 from waker.evaluation import learned_table, pieces, planned
-from waker.evaluation.numbers import run_numbers
 from waker.evaluation.pieces import Pieces
 from waker.evaluation.plan import plan_episodes, planned_episodes
 from waker.evaluation.records import Measurement, describe_space, measure, save
-from waker.interrupts import Paused
-from waker.presets import tiny
-from waker.spaces import spec_of
-from waker.tables import read_rows
+from waker.specs import spec_of
+from waker.storage.tables import read_rows
+from waker.terminal.signals import Paused
 from waker_envs.api import BoxThetaSpace, Parameter
 from waker_envs.foreign import Failed
 from waker_envs.grids.hazards import GridHazards

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.curriculum.spaces import joint_space
-from tests.evaluation.ring import Ring, RingModel
-from waker.config import EvalConfig
+from tests.helpers.known_dynamics import Ring, RingModel
+from tests.helpers.spaces import joint_space
+from waker.config.schema import EvalConfig
 from waker.errors import UserError
 from waker.evaluation import model_error
 from waker.evaluation.model_error import held_out_episodes, held_out_trajectories, measure
@@ -21,9 +21,9 @@ from waker.evaluation.pieces import Piece, Pieces
 from waker.evaluation.plan import Episode
 from waker.evaluation.sources import RANDOM_ONLY, UNKNOWN, Source, by_source, pooled, shared, sources_of
 from waker.evaluation.trajectories import Trajectory, collect
-from waker.interrupts import Paused
-from waker.learner import PlayerState
-from waker.spaces import spec_of
+from waker.protocols import PlayerState
+from waker.specs import spec_of
+from waker.terminal.signals import Paused
 
 CONFIG = EvalConfig(model_episodes=6, horizon=3, samples=4)
 ENV = Ring()

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.evaluation.line import CELLS, Line, LineModel, line_moves
-from tests.evaluation.ring import SLIPS, Ring, RingModel
-from tests.two_domains import Pair
-from waker.config import EvalConfig
+from tests.helpers.known_dynamics import SLIPS, Ring, RingModel
+from tests.helpers.line import CELLS, Line, LineModel, line_moves
+from tests.helpers.two_domains import Pair
+from waker.config.schema import EvalConfig
 from waker.curriculum import Wanted
 from waker.errors import UserError
 from waker.evaluation import model_error
@@ -23,7 +23,7 @@ from waker.evaluation.records import SEED
 from waker.evaluation.sources import pooled
 from waker.evaluation.truth import REGRETS, Truth, nearest
 from waker.seeding import seed_for
-from waker.spaces import spec_of
+from waker.specs import spec_of
 from waker_envs.api import FiniteThetaSpace, Parameter
 
 CONFIG = EvalConfig(model_episodes=1, horizon=4, samples=500)

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from experiments.planning import actor_policy, decompose
-from waker.agent import Agent
-from waker.presets import tiny
-from waker.spaces import spec_of
+from waker.agent.agent import Agent
+from waker.config.presets import tiny
+from waker.specs import spec_of
 from waker_envs.grids.hazards import GridHazards
 
 

@@ -11,10 +11,10 @@ import pytest
 from experiments import study
 from experiments.study import BASELINE, ERROR, PRIMARY, SUITES, answers
 from experiments.study_figure import figure
-from tests.evaluation.rows import numbers
-from tests.report.synthetic import write_run
-from waker.evaluation.numbers import ALL
-from waker.evaluation.numbers_file import write_table
+from tests.helpers.rows import numbers
+from tests.helpers.synthetic import write_run
+from waker.analysis.numbers import ALL
+from waker.analysis.numbers_file import write_table
 
 SEEDS = range(100, 104)
 DR = [10.0, 11.0, 12.0, 13.0]

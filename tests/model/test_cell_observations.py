@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.tiny_board import BOARD, KEYS, SPEC, board_config, play
-from tests.tiny_learner import VECTOR, tiny_spec
+from tests.helpers.tiny_board import BOARD, KEYS, SPEC, board_config, play
+from tests.helpers.tiny_learner import VECTOR, tiny_spec
 from waker.errors import UserError
 from waker.model.cell_observations import BoardOutputs, CellDecoder, CellEncoder, board_of
 from waker.model.features import CellLayout

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.tiny_board import BOARD, board_config
+from tests.helpers.tiny_board import BOARD, board_config
 from waker.model.cell_rssm import CellRSSM
 from waker.model.rssm import State
 from waker_envs.boards import Board

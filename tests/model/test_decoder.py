@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.tiny_learner import ALL_KINDS, IMAGE, tiny_batch, tiny_config, tiny_spec
+from tests.helpers.tiny_learner import ALL_KINDS, IMAGE, tiny_batch, tiny_config, tiny_spec
 from waker.errors import UserError
 from waker.model.decoder import Decoder, ImageDecoder, weighted
 from waker.model.distributions import symexp, symlog

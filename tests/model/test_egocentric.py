@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.tiny_board import SPEC, board_config
+from tests.helpers.tiny_board import SPEC, board_config
 from waker.behaviour.actor_critic import ActorCriticStack
 from waker.model.cell_observations import CellDecoder
 from waker.model.egocentric import EgocentricStack, policy_network, views

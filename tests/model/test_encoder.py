@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.rounding import rounding
-from tests.tiny_learner import ALL_KINDS, CATEGORICAL, IMAGE, VECTOR, tiny_batch, tiny_config, tiny_spec
+from tests.helpers.rounding import rounding
+from tests.helpers.tiny_learner import ALL_KINDS, CATEGORICAL, IMAGE, VECTOR, tiny_batch, tiny_config, tiny_spec
 from waker.errors import UserError
 from waker.model.distributions import symlog
 from waker.model.encoder import Encoder, ImageEncoder, conv_output, few_windows, has_few_windows, image_to_float

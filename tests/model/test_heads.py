@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from waker.config import OptimizerConfig
+from waker.config.schema import OptimizerConfig
 from waker.model.distributions import gaussian_nll, twohot_nll
 from waker.model.egocentric import policy_network
 from waker.model.heads import ScalarStack, bernoulli_nll

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.rounding import rounding
+from tests.helpers.rounding import rounding
 from waker.model.nets import MLP, Linear, Norm, StackedLinear, StackedMLP
 
 pytestmark = pytest.mark.usefixtures("float64")

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.rounding import adam_drift, rounding
-from waker.config import OptimizerConfig
+from tests.helpers.rounding import adam_drift, rounding
+from waker.config.schema import OptimizerConfig
 from waker.errors import UserError
 from waker.model.optim import Adam
 

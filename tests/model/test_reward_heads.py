@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.tiny_learner import tiny_batch, tiny_config, tiny_spec
-from waker.config import ModelConfig, OptimizerConfig
+from tests.helpers.tiny_learner import tiny_batch, tiny_config, tiny_spec
+from waker.config.schema import ModelConfig, OptimizerConfig
 from waker.model.features import CellLayout, StepLayout, step_inputs
 from waker.model.optim import Adam
 from waker.model.reward_heads import RewardHeads

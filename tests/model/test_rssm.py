@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.tiny_learner import tiny_config
+from tests.helpers.tiny_learner import tiny_config
 from waker.model.rssm import RSSM, State
 
 EMBED, ACTION = 7, 2

@@ -8,8 +8,8 @@ from typing import Literal
 import pytest
 import torch
 
-from tests.tiny_learner import ALL_KINDS, tiny_batch, tiny_config, tiny_spec
-from waker.config import ModelConfig
+from tests.helpers.tiny_learner import ALL_KINDS, tiny_batch, tiny_config, tiny_spec
+from waker.config.schema import ModelConfig
 from waker.model.distributions import categorical_kl
 from waker.model.heads import bernoulli_nll
 from waker.model.world_model import WorldModel, kl_losses

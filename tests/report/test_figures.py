@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from waker.evaluation.metrics import student_interval
+from waker.analysis.metrics import student_interval
 from waker.report.curves import error_curves, learning_curves, metric_columns, rank_curves
 from waker.report.film import film_strip
 from waker.report.returns import by_suite, by_theta, intervals

@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from tests.report.synthetic import LINE, TERRAIN, write_run
+from tests.helpers.synthetic import LINE, TERRAIN, write_run
+from waker.analysis.data import load_run, load_runs, stack, theta_names
 from waker.cli import main
 from waker.errors import UserError
-from waker.report.data import load_run, load_runs, stack, theta_names
 from waker.report.page import render, write_report
 from waker.report.style import colours
-from waker.tables import read_rows, write_rows
+from waker.storage.tables import read_rows, write_rows
 
 
 @pytest.fixture(scope="module")

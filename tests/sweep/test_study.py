@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from waker.commands.settings import parse_settings
+from waker.cli.settings import parse_settings
 from waker.errors import UserError
 from waker.sweep.study import read_study
 

@@ -9,7 +9,7 @@ import pytest
 from gymnasium import spaces
 
 from waker.errors import UserError
-from waker.spaces import spec_of
+from waker.specs import spec_of
 from waker_envs.api import Board, ParametricEnv
 from waker_envs.boards import board_fault
 from waker_envs.checker import EnvCheckError, check_parametric_env

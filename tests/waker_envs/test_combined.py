@@ -11,8 +11,8 @@ from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env
 
 import waker_envs
-from tests.two_domains import Pair, Plane
-from waker.spaces import completion_of
+from tests.helpers.two_domains import Pair, Plane
+from waker.specs import completion_of
 from waker_envs.api import FiniteThetaSpace, ParametricEnv
 from waker_envs.checker import EnvCheckError, check_parametric_env
 from waker_envs.combining import CombinedEnv, Member

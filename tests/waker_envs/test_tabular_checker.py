@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.evaluation.line import CELLS, Line, line_moves
+from tests.helpers.line import CELLS, Line, line_moves
 from waker_envs.api import Transition
 from waker_envs.checker import EnvCheckError, check_parametric_env
 from waker_envs.grids.hazards import GridHazards

@@ -12,7 +12,7 @@ from gymnasium.envs.registration import WrapperSpec
 from gymnasium.wrappers import OrderEnforcing, TimeLimit
 
 import waker_envs
-from waker.spaces import spec_of
+from waker.specs import spec_of
 from waker_envs.checker import EnvCheckError, check_parametric_env
 from waker_envs.combining import CombinedEnv, Member
 from waker_envs.testing import HardTheta, NoisyTheta, PictureEnv
@@ -205,7 +205,7 @@ def test_members_of_a_combined_family_keep_theirs() -> None:
 
 
 def test_a_picture_family_in_a_time_limit_is_described() -> None:
-    from waker.commands.envs import description
+    from waker.cli.verbs.envs import description
 
     gym.register("wrapped/Picture-v0", entry_point=PictureEnv, max_episode_steps=3)
     assert "A bright square" in description("wrapped/Picture-v0")

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from waker.config import BehaviourConfig, ModelConfig
+from waker.config.schema import BehaviourConfig, ModelConfig
 from waker.model.distributions import (
     categorical_entropy,
     log_probabilities,
@@ -23,7 +23,7 @@ from waker.model.egocentric import Where, policy_network
 from waker.model.features import Features
 from waker.model.heads import ScalarStack
 from waker.model.nets import Network, StackShape
-from waker.spaces import ActionSpec
+from waker.specs import ActionSpec
 
 
 class ActorCriticStack(nn.Module):

@@ -1,6 +1,6 @@
 """Learning discrete policies by one imagined step of every action, in place of gradients of imagined rollouts.
 
-Used by :class:`waker.behaviour.adaptation.TaskAdapter` with ``adapt.method = "lookahead"``. A softmax policy's gradient
+Used by :class:`waker.agent.task_adapter.TaskAdapter` with ``adapt.method = "lookahead"``. A softmax policy's gradient
 is weighted by the policy itself, so an action that has become unlikely hardly ever comes back. The gradient of a fit to
 the Boltzmann policy of the values has no such factor (as in MPO, Abdolmaleki et al. 2018, arXiv 1806.06920, eq. 10).
 """
@@ -16,10 +16,10 @@ from waker.behaviour.actor_critic import ActorCriticStack
 from waker.behaviour.imagination import Trajectory
 from waker.behaviour.policy_learner import PolicyGradients, PolicyLearner, RewardFunction, Rollout
 from waker.behaviour.starts import Starts
-from waker.config import AdaptConfig, BehaviourConfig
+from waker.config.schema import AdaptConfig, BehaviourConfig
+from waker.machine.precision import Precision
 from waker.model.rssm import State
 from waker.model.world_model import WorldModel
-from waker.precision import Precision
 
 
 def lookahead_behaviour(behaviour: BehaviourConfig, adapt: AdaptConfig) -> BehaviourConfig:

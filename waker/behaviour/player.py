@@ -1,6 +1,6 @@
 """Policies that act in environments: filter observations with the world model, then ask the actor.
 
-Collectors and evaluations see only the :class:`waker.learner.Player` protocol; observations and actions are numpy
+Collectors and evaluations see only the :class:`waker.protocols.Player` protocol; observations and actions are numpy
 arrays.
 """
 
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from waker.behaviour.actor_critic import ActorCriticStack
-from waker.graphs import Recorded, Recorder
-from waker.learner import PlayerState
+from waker.machine.cuda_graphs import Recorded, Recorder
+from waker.machine.precision import Precision
 from waker.model.rssm import State
 from waker.model.world_model import WorldModel
-from waker.precision import Precision
-from waker.spaces import ActionSpec
+from waker.protocols import PlayerState
+from waker.specs import ActionSpec
 
 
 class ModelPlayer:

@@ -15,11 +15,11 @@ from torch import Tensor
 from waker.behaviour.actor_critic import ActorCriticStack
 from waker.behaviour.imagination import Trajectory, imagine, lambda_return, survival
 from waker.behaviour.starts import Starts
-from waker.config import BehaviourConfig
-from waker.learner import EXPLORER
+from waker.config.schema import BehaviourConfig
+from waker.machine.precision import Precision
 from waker.model.optim import Adam, add_gradients, by_member
 from waker.model.world_model import WorldModel
-from waker.precision import Precision
+from waker.protocols import EXPLORER
 
 RewardFunction = Callable[[Trajectory], Tensor]
 """Rewards of a rollout, (H+1, M, N); gradients may flow into the trajectory."""

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waker.assembly import Family
-from waker.config import CompileChoice, Config, PrecisionChoice, ProductsChoice
+from waker.config.presets import preset
+from waker.config.schema import CompileChoice, Config, PrecisionChoice, ProductsChoice
 from waker.errors import unknown
-from waker.presets import preset
-from waker.replay import Replay, record_fields
-from waker.spaces import ActionSpec, EnvSpec, ObservationKey
+from waker.replay.ring import Replay, record_fields
+from waker.specs import ActionSpec, EnvSpec, ObservationKey
+from waker.training.build import Family
 from waker_envs.api import FiniteThetaSpace, Parameter, ThetaSpace
 
 _EPISODE = 100

@@ -15,10 +15,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from waker.agent import Agent
+from waker.agent.agent import Agent
 from waker.bench.configs import synthetic_replay
-from waker.config import Config
-from waker.spaces import EnvSpec
+from waker.config.schema import Config
+from waker.specs import EnvSpec
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def work_of(function: Callable[[], object]) -> Work:
 
 
 def update_work(spec: EnvSpec, config: Config) -> Work:
-    """The work of one :meth:`waker.agent.Agent.update` on a batch of the configuration's shape, in float32."""
+    """The work of one :meth:`waker.agent.agent.Agent.update` on a batch of the configuration's shape, in float32."""
     train = replace(config.train, compile="off", precision="fp32")
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         agent = Agent(spec, replace(config, train=train), "meta")

@@ -1,6 +1,7 @@
 """The environment alone, and the whole training loop: steps per second, and how much of the time the learner has.
 
-The loop is made of the same :class:`~waker.session.Session` as a real run, in a temporary folder, without evaluation.
+The loop is made of the same :class:`~waker.training.session.Session` as a real run, in a temporary folder, without
+evaluation.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from waker import arithmetic
-from waker.assembly import Family, parts_of, use_threads
 from waker.bench.configs import Workload
 from waker.bench.parts import Span, Stopwatch, clock_for, replaced
-from waker.constructors import close, made
-from waker.progress import Progress
-from waker.rundir import RunFolder
-from waker.session import Session
-from waker.slots import Slot
+from waker.collection.make_env import close, made
+from waker.collection.slot import Slot
+from waker.machine import arithmetic
+from waker.storage.run_folder import RunFolder
+from waker.terminal.progress import Progress
+from waker.training.build import Family, parts_of, use_threads
+from waker.training.session import Session
 
 LEARNER, SAMPLING, CREDITING, ENVIRONMENTS, COLLECTING, REST = (
     "learner",

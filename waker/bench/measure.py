@@ -17,21 +17,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from waker import arithmetic
-from waker.agent import Agent
-from waker.assembly import checked_device, curriculum_of, use_threads
+from waker.agent.agent import Agent
 from waker.bench.configs import Workload, synthetic_replay
 from waker.bench.counting import update_work
 from waker.bench.memory import device_peak_bytes, peak_bytes
 from waker.bench.parts import CREDITING, SAMPLING, Stopwatch, watched
 from waker.bench.timing import best_of, stopwatch, timed_updates
-from waker.compile_cache import CompileCache
 from waker.curriculum import Curriculum
 from waker.curriculum.thinning import Thinning
 from waker.evaluation.model_error import measured_ids
-from waker.feed import Feed
-from waker.replay import Replay, record_fields
-from waker.tables import Table
+from waker.machine import arithmetic
+from waker.machine.compile_cache import CompileCache
+from waker.replay.feed import Feed
+from waker.replay.ring import Replay, record_fields
+from waker.storage.tables import Table
+from waker.training.build import checked_device, curriculum_of, use_threads
 from waker_envs.api import FiniteThetaSpace
 
 _RING_BYTES = 256 << 20
@@ -42,7 +42,7 @@ _WARM_UP = {"off": 1, "compile": 5, "reduce-overhead": 5, "graphs": 5}
 
 
 class Bench(NamedTuple):
-    """What :meth:`waker.session.Session.learn` puts together, on synthetic data."""
+    """What :meth:`waker.training.session.Session.learn` puts together, on synthetic data."""
 
     agent: Agent
     feed: Feed
@@ -187,7 +187,7 @@ def measure_choosing(workload: Workload, curriculum: str, spread: bool) -> dict[
 def measure_logging(workload: Workload, curriculum: str, logs: int) -> dict[str, float]:
     """Megabytes that snapshots of a curriculum add to memory between two saves, and what the making of one takes.
 
-    As :class:`waker.session.Session` logs them; allocations of Python and numpy are counted.
+    As :class:`waker.training.session.Session` logs them; allocations of Python and numpy are counted.
     """
     _, space = workload.resolved()
     assert isinstance(space, FiniteThetaSpace)

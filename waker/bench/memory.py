@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
-from waker.config import CompileChoice, PrecisionChoice, ProductsChoice
+from waker.config.schema import CompileChoice, PrecisionChoice, ProductsChoice
 from waker.errors import UserError
-from waker.host_memory import SWITCH, keep_freed_memory
-from waker.mkl_dispatch import treat_as_intel
+from waker.machine.host_memory import SWITCH, keep_freed_memory
+from waker.machine.mkl_dispatch import treat_as_intel
 
 
 def peak_bytes() -> int:
@@ -60,7 +60,7 @@ def in_fresh_process(
 
     Args:
         updates: None = the workload's own number.
-        keep: with freed memory kept (:mod:`waker.host_memory`), or given back.
+        keep: with freed memory kept (:mod:`waker.machine.host_memory`), or given back.
         compiled, precision, chunk, products: see :func:`waker.bench.configs.changed`.
 
     Raises:

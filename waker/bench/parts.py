@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 
-import waker.agent
-from waker.agent import Agent
+import waker.agent.agent
+from waker.agent.agent import Agent
 from waker.behaviour import policy_learner
 from waker.model.optim import Adam
 
@@ -156,8 +156,8 @@ def watched(agent: Agent, watch: Stopwatch) -> Iterator[None]:
         (learner, "gradients", POLICIES),
         (learner, "step", POLICIES),
         (policy_learner, "imagine", IMAGINATION),
-        (waker.agent, "start_states", IMAGINATION),
-        (waker.agent, "task_rewards", IMAGINATION),
+        (waker.agent.agent, "start_states", IMAGINATION),
+        (waker.agent.agent, "task_rewards", IMAGINATION),
         (agent.model, "continue_probability", IMAGINATION),
         (ensemble, "loss", ENSEMBLE),
         (ensemble, "intrinsic_reward", ENSEMBLE),

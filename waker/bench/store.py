@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from waker.errors import UserError
-from waker.files import reading, saving, write_text
+from waker.storage.files import reading, saving, write_text
 
 LIMIT = 0.10
 """A figure that moved by more than this share is told."""

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from waker.bench.parts import PARTS, REST, Clock, Span, Stopwatch, clock_for
-from waker.model.products import has_onednn, times
+from waker.machine.products import has_onednn, times
 
 _SHAPES = ((1024, 1024, 1024), (4096, 256, 256), (2048, 512, 512))
 """Rows, inputs and outputs of the products that are tried on a CPU: libraries have their best at different ones."""

@@ -3,7 +3,7 @@
 WAKER's samplers choose by an estimate of the model's error: as published, the ensemble's disagreement about the steps
 imagined from each start state, over the whole horizon. Settings of the explorer credit something else, and then the
 sampler is a variant and must not be read as the published one. Called where runs are loaded to be shown
-(:mod:`waker.report.data`), by ``waker compare`` and by the training loop.
+(:mod:`waker.analysis.data`), by ``waker compare`` and by the training loop.
 """
 
 from __future__ import annotations

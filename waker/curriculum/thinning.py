@@ -1,7 +1,7 @@
 """Snapshots of a curriculum over very many θ, made small: some θ by themselves, the others in cells.
 
 A log keeps a snapshot at every row of metrics; whole ones of 10⁵ θ would be most of a run's memory and disk. Called by
-:class:`waker.session.Session`; read by :mod:`waker.report` and :mod:`waker.evaluation.ranking`.
+:class:`waker.training.session.Session`; read by :mod:`waker.report` and :mod:`waker.analysis.ranking`.
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from waker.collection.slot import fault_of
 from waker.evaluation.plan import Episode
-from waker.slots import fault_of
-from waker.spaces import BrokenPromise, EnvSpec
+from waker.specs import BrokenPromise, EnvSpec
 from waker_envs.foreign import Failed, foreign
 from waker_envs.predictions import is_joint, prediction_shape
 from waker_envs.tabular import TabularMDP, table_fault

@@ -1,7 +1,7 @@
 """What an evaluation says when an environment fails: one line that reproduces it.
 
 Called by :mod:`waker.evaluation.rollouts` and :mod:`waker.evaluation.trajectories`; what an environment returns is
-checked as strictly as while training (:mod:`waker.slots`).
+checked as strictly as while training (:mod:`waker.collection.slot`).
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from waker.collection.slot import fault_of
 from waker.errors import UserError
 from waker.evaluation.plan import Episode
-from waker.slots import fault_of
-from waker.spaces import EnvSpec
+from waker.specs import EnvSpec
 from waker_envs.foreign import foreign
 
 

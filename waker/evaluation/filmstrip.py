@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from waker.behaviour.player import RandomPlayer
-from waker.constructors import close, made
+from waker.collection.make_env import close, made
 from waker.evaluation.model_error import SUITE
 from waker.evaluation.open_loop import Model, start_states
 from waker.evaluation.plan import Episode, episode_seeds, spread, stream
 from waker.evaluation.rollouts import MakeEnv, torch_seed
 from waker.evaluation.trajectories import Trajectory, as_batch, collect
-from waker.learner import Player
-from waker.spaces import EnvSpec, ObservationKey
+from waker.protocols import Player
+from waker.specs import EnvSpec, ObservationKey
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
 
 CONTEXT = 4

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from waker.analysis.regret import EXACT
 from waker.behaviour.player import chance_of
+from waker.collection.slot import checked_observation, checked_rewards, tell_cut
 from waker.errors import UserError
 from waker.evaluation.exact import Exact
 from waker.evaluation.failures import guarded
 from waker.evaluation.plan import Episode, theta_columns
-from waker.evaluation.regret import EXACT
-from waker.learner import Player
-from waker.slots import checked_observation, checked_rewards, tell_cut
-from waker.spaces import EnvSpec, completion_of
+from waker.protocols import Player
+from waker.specs import EnvSpec, completion_of
 from waker.torch_globals import torch_unchanged
 from waker_envs.api import ParametricEnv, ThetaSpace
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from waker.evaluation.open_loop import Model
 from waker.model.rssm import State
-from waker.spaces import ObservationKey
+from waker.specs import ObservationKey
 from waker_envs.tabular import Floats
 
 DRAWS = 16384

@@ -35,8 +35,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from waker.behaviour.player import chance_of, set_chance
-from waker.config import EvalConfig
-from waker.constructors import close, made
+from waker.collection.make_env import close, made
+from waker.config.schema import EvalConfig
 from waker.evaluation.exact import Exact
 from waker.evaluation.factors import misplaced, total_variation, without_sampling_error
 from waker.evaluation.open_loop import Model, Prediction, predict
@@ -45,11 +45,11 @@ from waker.evaluation.plan import MOST_THETA, Episode, dr_thetas, episode_seeds,
 from waker.evaluation.rollouts import MakeEnv, Row, torch_seed
 from waker.evaluation.sources import RANDOM_ONLY, Source
 from waker.evaluation.trajectories import Trajectory, as_batch, collect
-from waker.learner import Player
 from waker.model.distributions import categorical_kl
 from waker.model.rssm import Posterior
+from waker.protocols import Player
 from waker.seeding import load_torch_state, torch_state
-from waker.spaces import EnvSpec
+from waker.specs import EnvSpec
 from waker_envs.api import FiniteThetaSpace, ParametricEnv, ThetaSpace
 from waker_envs.predictions import is_joint, not_covered
 

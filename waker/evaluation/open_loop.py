@@ -13,9 +13,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from waker.model.categorical_keys import CategoricalLayout
+from waker.model.categorical import CategoricalLayout
 from waker.model.rssm import Dynamics, Posterior, State
-from waker.spaces import ObservationKey
+from waker.specs import ObservationKey
 from waker_envs.predictions import is_joint
 
 _ROWS = 8192

@@ -2,8 +2,8 @@
 
 A cluster ends a job some seconds after SIGTERM, and an evaluation may take hours. So it looks for a signal at every
 step (:meth:`Piece.tick`), writes what it has measured and where it is, and raises
-:class:`~waker.interrupts.Paused`. Where it is includes the chance of policies, so that the rows in the end are those of
-an evaluation that nobody stopped. The same is written once a minute, as not every end is announced.
+:class:`~waker.terminal.signals.Paused`. Where it is includes the chance of policies, so that the rows in the end are
+those of an evaluation that nobody stopped. The same is written once a minute, as not every end is announced.
 
 What is kept of policies' episodes is every step; of held-out episodes it is whole passes of up to 64 that are played
 together, and a film strip begins anew. Whoever is stopped before the first pass is done is told so, and how long it has
@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from waker.checkpoint import CheckpointCorrupt, Checkpoints
-from waker.files import saving
-from waker.interrupts import Paused, stop_requested
+from waker.storage.checkpoint import CheckpointCorrupt, Checkpoints
+from waker.storage.files import saving
+from waker.terminal.signals import Paused, stop_requested
 
 Row = dict[str, Any]
 FOLDER = "evaluating"

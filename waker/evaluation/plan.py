@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waker.config import EvalConfig
+from waker.config.schema import EvalConfig
 from waker.names import DR, suite_name, theta_column
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
 from waker_envs.foreign import Failed

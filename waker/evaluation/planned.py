@@ -21,15 +21,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from waker.constructors import close
+from waker.analysis.regret import EXACT
+from waker.collection.make_env import close
 from waker.evaluation.exact import Exact
 from waker.evaluation.learned_table import DRAWS, PlannedModel, States, learned_tables
 from waker.evaluation.pieces import Piece, Pieces
 from waker.evaluation.plan import Episode, stream, theta_columns
-from waker.evaluation.regret import EXACT
 from waker.evaluation.rollouts import MakeEnv, Row, environments, torch_seed
 from waker.names import PLANNED
-from waker.spaces import EnvSpec
+from waker.specs import EnvSpec
 from waker_envs.api import ThetaSpace
 from waker_envs.tabular import Floats, TabularMDP, action_values, by_key, policy_values
 

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from waker.behaviour.player import RandomPlayer
-from waker.config import EvalConfig
+from waker.config.schema import EvalConfig
 from waker.evaluation import model_error
 from waker.evaluation.filmstrip import film
 from waker.evaluation.learned_table import PlannedModel
@@ -28,13 +28,13 @@ from waker.evaluation.plan import planned_episodes, stream
 from waker.evaluation.planned import planned_rows
 from waker.evaluation.rollouts import MakeEnv, RewardFunction, Row, evaluate
 from waker.evaluation.sources import RANDOM_ONLY, Source
-from waker.interrupts import Paused
-from waker.learner import Player
 from waker.names import suite_name
-from waker.rundir import FILM_FILE, SPACE_FILE
-from waker.sealed import write_arrays, write_json
-from waker.spaces import EnvSpec
-from waker.tables import read_rows, write_rows
+from waker.protocols import Player
+from waker.specs import EnvSpec
+from waker.storage.run_folder import FILM_FILE, SPACE_FILE
+from waker.storage.sealed import write_arrays, write_json
+from waker.storage.tables import read_rows, write_rows
+from waker.terminal.signals import Paused
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
 from waker_envs.foreign import Failed, reason_of
 

@@ -1,7 +1,7 @@
 """What only an evaluation would meet, tried once before a training begins: hours later it is too late.
 
-Called by :func:`waker.assembly.train_run` for a new run. Suites are made, reset and stepped once, and the family's
-exact methods are asked once.
+Called by :func:`waker.training.build.train_run` for a new run. Suites are made, reset and stepped once, and the
+family's exact methods are asked once.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from waker.config import EvalConfig
-from waker.constructors import close, made
+from waker.collection.make_env import close, made
+from waker.collection.slot import checked_observation, checked_rewards
+from waker.config.schema import EvalConfig
 from waker.errors import UserError
 from waker.evaluation.exact import Exact
 from waker.evaluation.failures import guarded
 from waker.evaluation.plan import DR_SUITE, Episode, plan_episodes
 from waker.evaluation.rollouts import MakeEnv
-from waker.slots import checked_observation, checked_rewards
-from waker.spaces import EnvSpec, completion_of
+from waker.specs import EnvSpec, completion_of
 from waker_envs.api import ThetaSpace
 from waker_envs.foreign import Told
 

@@ -15,16 +15,16 @@ from typing import Any
 import torch
 
 from waker.behaviour.player import chance_of, set_chance
-from waker.config import EvalConfig
-from waker.constructors import close, made
+from waker.collection.make_env import close, made
+from waker.config.schema import EvalConfig
 from waker.errors import UserError, unknown
 from waker.evaluation.exact import Exact
 from waker.evaluation.game import Game, NotRepeated, RewardFunction, Row
 from waker.evaluation.pieces import Piece, Pieces
 from waker.evaluation.plan import Episode, plan_episodes
-from waker.learner import Player
+from waker.protocols import Player
 from waker.seeding import load_torch_state, torch_state
-from waker.spaces import EnvSpec
+from waker.specs import EnvSpec
 from waker_envs.api import ParametricEnv, ThetaSpace
 from waker_envs.foreign import Failed, Told
 

@@ -3,8 +3,8 @@
 Where a uniform random agent goes is not where policies go. So a measurement takes a fixed mixture: random actions, and
 the explorer and the task policies of one *reference run*, never those of the run that is measured (each would choose
 its own examination). Episodes, actions and their chance depend on the family, the settings and the reference alone.
-Called by :mod:`waker.evaluation.model_error`; :mod:`waker.reference` makes the sources of a reference run, tables and
-reports read the rows with :func:`pooled` and :func:`shared`.
+Called by :mod:`waker.evaluation.model_error`; :mod:`waker.training.reference` makes the sources of a reference run,
+tables and reports read the rows with :func:`pooled` and :func:`shared`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from waker.analysis.steps import RUN
 from waker.evaluation.plan import Episode, stream
-from waker.evaluation.steps import RUN
-from waker.spaces import EnvSpec
+from waker.specs import EnvSpec
 from waker_envs.api import ThetaSpace
 
 if TYPE_CHECKING:
-    from waker.learner import Player
+    from waker.protocols import Player
 
 RANDOM = "random"
 IDENTITY = ["source", "held_out", "exact_keys"]

@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from waker.collection.slot import checked_observation, checked_rewards
 from waker.evaluation.failures import guarded
 from waker.evaluation.plan import Episode
-from waker.learner import EXPLORER, Player
-from waker.slots import checked_observation, checked_rewards
-from waker.spaces import EnvSpec
+from waker.protocols import EXPLORER, Player
+from waker.specs import EnvSpec
 from waker.torch_globals import torch_unchanged
 from waker_envs.api import ParametricEnv
 from waker_envs.copies import detached

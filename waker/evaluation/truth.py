@@ -1,6 +1,6 @@
 """The truth about the current world model, one number for each θ, while a run goes on: for curricula that ask for it.
 
-Made by :mod:`waker.told`; called by the session when a curriculum's measurement is due
+Made by :mod:`waker.training.curriculum_truth`; called by the session when a curriculum's measurement is due
 (:class:`waker.curriculum.api.Informed`), and once before a run begins. A curriculum that is told the truth is a
 control: it shows what an estimate of the same quantity could gain, and costs held-out episodes of every θ each time.
 
@@ -21,7 +21,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from waker.config import EvalConfig
+from waker.analysis.ranking import steps_ahead
+from waker.config.schema import EvalConfig
 from waker.curriculum.api import Floats, Wanted
 from waker.errors import UserError
 from waker.evaluation import model_error
@@ -29,11 +30,10 @@ from waker.evaluation.learned_table import PlannedModel
 from waker.evaluation.model_error import held_out_episodes
 from waker.evaluation.open_loop import Model
 from waker.evaluation.planned import planned_rows
-from waker.evaluation.ranking import steps_ahead
 from waker.evaluation.rollouts import MakeEnv
 from waker.evaluation.sources import RANDOM_ONLY, Source, pooled
 from waker.seeding import seed_for
-from waker.spaces import EnvSpec
+from waker.specs import EnvSpec
 from waker_envs.api import FiniteThetaSpace
 from waker_envs.foreign import Failed
 

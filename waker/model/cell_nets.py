@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from waker.machine.precision import float32
 from waker.model.features import CellLayout, Inputs, StepLayout
 from waker.model.nets import ACTIVATIONS, Norm, StackedLinear, StackedMLP, StackShape, glorot_
-from waker.precision import float32
 
 
 class CellConvolution(nn.Module):

@@ -12,14 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from waker.config import ModelConfig
+from waker.config.schema import ModelConfig
 from waker.errors import UserError
-from waker.model.categorical_keys import CategoricalLayout
+from waker.machine.precision import float32
+from waker.model.categorical import CategoricalLayout
 from waker.model.decoder import Reconstruction
 from waker.model.features import CellLayout
 from waker.model.nets import MLP, Linear
-from waker.precision import float32
-from waker.spaces import EnvSpec, ObservationKey
+from waker.specs import EnvSpec, ObservationKey
 from waker_envs.boards import Board
 
 

@@ -13,14 +13,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from waker.config import ModelConfig
-from waker.model import products
+from waker.config.schema import ModelConfig
+from waker.machine import products
+from waker.machine.precision import float32
 from waker.model.cell_nets import CellConvolution
 from waker.model.distributions import log_probabilities
 from waker.model.features import CellLayout
 from waker.model.nets import ACTIVATIONS, Linear, Norm
 from waker.model.rssm import Dynamics, State, columns_of
-from waker.precision import float32
 from waker_envs.boards import Board
 
 

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from waker.config import ModelConfig
+from waker.config.schema import ModelConfig
 from waker.errors import UserError
-from waker.model import products
-from waker.model.categorical_keys import CategoricalLayout
+from waker.machine import products
+from waker.machine.precision import float32
+from waker.model.categorical import CategoricalLayout
 from waker.model.distributions import symlog
 from waker.model.nets import ACTIVATIONS, MLP, Norm, glorot_convolution_
-from waker.precision import float32
-from waker.spaces import ObservationKey
+from waker.specs import ObservationKey
 
 
 def image_to_float(image: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from waker.config import ModelConfig
+from waker.config.schema import ModelConfig
 from waker.model.cell_nets import SummedCells
 from waker.model.distributions import (
     gaussian_nll,

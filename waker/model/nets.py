@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from waker.model import products
+from waker.machine import products
+from waker.machine.precision import float32
 from waker.model.distributions import paired
-from waker.precision import float32
 
 Activation = Callable[[Tensor], Tensor]
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from waker.config import OptimizerConfig
+from waker.config.schema import OptimizerConfig
 from waker.errors import UserError
 
 _BETA1, _BETA2 = 0.9, 0.999

@@ -1,7 +1,7 @@
 """Reward heads: one a task, as a stack, on the state arrived in or on the whole step that led there.
 
 Trained beside the model (:meth:`waker.model.world_model.WorldModel.reward_loss`) and on the frozen one
-(:class:`waker.behaviour.adaptation.TaskAdapter`); asked by imagination (:mod:`waker.behaviour.rewards`) and by plans
+(:class:`waker.agent.task_adapter.TaskAdapter`); asked by imagination (:mod:`waker.behaviour.rewards`) and by plans
 (:mod:`waker.evaluation.learned_table`).
 
 Shapes: K tasks, n steps, F feature, A action.
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from waker.config import ModelConfig
+from waker.config.schema import ModelConfig
 from waker.model.cell_nets import summed_network
 from waker.model.features import Features, Inputs, step_inputs
 from waker.model.heads import ScalarStack

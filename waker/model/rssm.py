@@ -10,12 +10,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from waker.config import ModelConfig
-from waker.model import products
+from waker.config.schema import ModelConfig
+from waker.machine import products
+from waker.machine.precision import float32
 from waker.model.distributions import log_probabilities, sample_onehot
 from waker.model.features import Features
 from waker.model.nets import ACTIVATIONS, Linear, Norm
-from waker.precision import float32
 
 
 class State(NamedTuple):

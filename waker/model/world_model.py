@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from waker.config import ModelConfig
+from waker.config.schema import ModelConfig
 from waker.model.cell_observations import CellDecoder, CellEncoder, board_of
 from waker.model.cell_rssm import CellRSSM
 from waker.model.decoder import Decoder, Reconstruction, weighted
@@ -23,7 +23,7 @@ from waker.model.heads import bernoulli_nll, continue_head
 from waker.model.reward_heads import RewardHeads
 from waker.model.rssm import RSSM, Dynamics, Posterior, State
 from waker.names import loss_metric
-from waker.spaces import EnvSpec
+from waker.specs import EnvSpec
 
 
 class ModelOutput(NamedTuple):

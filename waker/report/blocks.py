@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pandas as pd
 from matplotlib.figure import Figure
 
-from waker.evaluation.summary import ALL, GROUP, best, lower_is_better, quantities, shown_value, title
+from waker.analysis.summary import ALL, GROUP, best, lower_is_better, quantities, shown_value, title
 from waker.names import printable
 from waker.report.style import colours, data_uri
 
@@ -95,7 +95,7 @@ class Section:
 
 
 def summary_table(summary: pd.DataFrame, task: str, caption: str, source: Source | None = None) -> HtmlTable:
-    """One task of a summary (:func:`waker.evaluation.summary.compare`): a row for each quantity, a column for each
+    """One task of a summary (:func:`waker.analysis.summary.compare`): a row for each quantity, a column for each
     sampler."""
     of_task = summary[summary["task"] == task]
     many = of_task["explorer"].nunique() > 1

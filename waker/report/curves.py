@@ -13,9 +13,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from waker.evaluation.numbers import error_sample
+from waker.analysis.numbers import error_sample
+from waker.analysis.worst import worst_of
 from waker.evaluation.sources import sources_of
-from waker.evaluation.worst import worst_of
 from waker.report.style import colours, grid, legend, steps_axis, style, text
 
 _NOT_METRICS = {"step", "updates", "seed"}
@@ -115,7 +115,7 @@ def rank_curves(ranks: pd.DataFrame) -> Figure:
     Dotted: the ceiling that the measurement sets, where it is known.
 
     Args:
-        ranks: rows of :func:`waker.evaluation.ranking.rank_correlation` with group and seed.
+        ranks: rows of :func:`waker.analysis.ranking.rank_correlation` with group and seed.
     """
     with style():
         metrics = sorted(ranks["metric"].unique(), key=lambda m: ("tv" not in m, m))

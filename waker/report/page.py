@@ -12,13 +12,13 @@ from typing import Any
 import jinja2
 import yaml
 
+from waker.analysis.data import RunData, by_domain, last_step, load_runs, settings_of
 from waker.errors import UserError
-from waker.files import atomic
 from waker.names import printable
 from waker.report.blocks import Cell, HtmlTable
-from waker.report.data import RunData, by_domain, last_step, load_runs, settings_of
 from waker.report.sections import domain_sections
 from waker.report.style import colours
+from waker.storage.files import atomic
 
 _HERE = Path(__file__).parent
 

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from waker.evaluation.metrics import student_interval
+from waker.analysis.metrics import student_interval
 from waker.names import printable
 from waker.report.style import colours, grid, legend, style, text
 

@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from waker.evaluation.errors_compared import compared_errors, error_numbers
-from waker.evaluation.numbers import compare_runs, worth
+from waker.analysis.data import RunData, hard_ids, latest, stack, stands_for, theta_names, theta_sets
+from waker.analysis.errors_compared import compared_errors, error_numbers
+from waker.analysis.numbers import compare_runs, worth
+from waker.analysis.ranking import primary_metric, rank_correlation
+from waker.analysis.steps import Steps, choose_steps, deciding, of_policy
+from waker.analysis.summary import ALL, GROUP, seeds_told, summarise, task_order
 from waker.evaluation.plan import DR_SUITE
-from waker.evaluation.ranking import primary_metric, rank_correlation
 from waker.evaluation.sources import pooled, shared, sources_of
-from waker.evaluation.steps import Steps, choose_steps, deciding, of_policy
-from waker.evaluation.summary import ALL, GROUP, seeds_told, summarise, task_order
 from waker.names import PLANNED, printable
 from waker.report import captions
 from waker.report.blocks import Picture, Section, summary_table
@@ -27,7 +28,6 @@ from waker.report.curves import (
     share_curves,
     source_curves,
 )
-from waker.report.data import RunData, hard_ids, latest, stack, stands_for, theta_names, theta_sets
 from waker.report.film import film_strip
 from waker.report.returns import by_suite, by_theta, too_many
 from waker.report.theta_maps import binned, theta_map

@@ -13,8 +13,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from waker.evaluation.regret_parts import ACTOR, MODEL, TOTAL
-from waker.evaluation.summary import in_per_cent, is_known, is_neutral, lower_is_better, quantities, title
+from waker.analysis.regret_parts import ACTOR, MODEL, TOTAL
+from waker.analysis.summary import in_per_cent, is_known, is_neutral, lower_is_better, quantities, title
 from waker.report.style import colours, grid, legend, steps_axis, style, text
 
 _WIDTH = 4.7  # inches of a panel

@@ -12,18 +12,18 @@ from pathlib import Path
 
 import pandas as pd
 
+from waker.analysis.numbers_file import write_table
+from waker.analysis.paired import Over
+from waker.analysis.steps import RUN
+from waker.analysis.study import Study, notes_of, write_study
 from waker.errors import UserError
-from waker.evaluation.numbers_file import write_table
-from waker.evaluation.paired import Over
-from waker.evaluation.steps import RUN
-from waker.files import saving
 from waker.names import printable
 from waker.report.blocks import Cell, HtmlTable
 from waker.report.page import fill, span, write_page
-from waker.report.study import Study, notes_of, write_study
 from waker.report.study_sections import Shown, study_sections
 from waker.report.study_tables import tables_of
 from waker.report.style import colours
+from waker.storage.files import saving
 
 _COMMIT = 10
 """Characters of a commit that are shown."""
@@ -37,7 +37,7 @@ def write_study_page(
     Args:
         study: what to show.
         out: the HTML file; its folder is made if need be.
-        baseline, over: see :func:`waker.evaluation.paired.pairs`.
+        baseline, over: see :func:`waker.analysis.paired.pairs`.
         quantities: those to test; none = all of which more or less is better.
 
     Returns:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from waker.evaluation.paired import ALPHA, DRAWS, EXACT_UP_TO, WANTED_POWER, Over
-from waker.evaluation.regret_parts import ACTOR, MODEL, TOTAL
-from waker.evaluation.summary import (
+from waker.analysis.paired import ALPHA, DRAWS, EXACT_UP_TO, WANTED_POWER, Over
+from waker.analysis.regret_parts import ACTOR, MODEL, TOTAL
+from waker.analysis.summary import (
     ALL,
     cell,
     difference,

@@ -7,13 +7,13 @@ from dataclasses import dataclass, fields, replace
 
 import pandas as pd
 
-from waker.evaluation.improvement import improvements
-from waker.evaluation.paired import Over, Pairs, paired_differences, pairs
-from waker.evaluation.profiles import interquartile_means, profiles
-from waker.evaluation.regret_parts import mean_parts, regret_parts
-from waker.evaluation.sampling import mean_shares
-from waker.evaluation.summary import summarise
-from waker.report.study import Study
+from waker.analysis.improvement import improvements
+from waker.analysis.paired import Over, Pairs, paired_differences, pairs
+from waker.analysis.profiles import interquartile_means, profiles
+from waker.analysis.regret_parts import mean_parts, regret_parts
+from waker.analysis.sampling import mean_shares
+from waker.analysis.study import Study
+from waker.analysis.summary import summarise
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,13 @@ class Tables:
     """Rows by table; every one has a column ``domain``.
 
     Attributes:
-        comparison: :func:`waker.evaluation.summary.summarise`.
-        pairs: :func:`waker.evaluation.paired.pairs`, one row a pair.
-        paired: :func:`waker.evaluation.paired.paired_differences`.
-        improvement: :func:`waker.evaluation.improvement.improvements`.
-        iqm, profiles: :mod:`waker.evaluation.profiles`.
-        regret, parts: :mod:`waker.evaluation.regret_parts`, of runs and their means.
-        sampling: :func:`waker.evaluation.sampling.mean_shares`.
+        comparison: :func:`waker.analysis.summary.summarise`.
+        pairs: :func:`waker.analysis.paired.pairs`, one row a pair.
+        paired: :func:`waker.analysis.paired.paired_differences`.
+        improvement: :func:`waker.analysis.improvement.improvements`.
+        iqm, profiles: :mod:`waker.analysis.profiles`.
+        regret, parts: :mod:`waker.analysis.regret_parts`, of runs and their means.
+        sampling: :func:`waker.analysis.sampling.mean_shares`.
     """
 
     comparison: pd.DataFrame
@@ -57,7 +57,7 @@ def tables_of(study: Study, baseline: str, over: Over, wanted: Sequence[str] = (
 
     Args:
         study: its numbers and shares.
-        baseline, over: see :func:`waker.evaluation.paired.pairs`.
+        baseline, over: see :func:`waker.analysis.paired.pairs`.
         wanted: quantities to test; none = all of which more or less is better.
     """
     numbers, paired = study.numbers, pairs(study.numbers, baseline, over)

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from waker.report.data import stands_for
+from waker.analysis.data import stands_for
 from waker.report.style import colours, grid, legend, number, style, text
 
 _MOST_VALUES = 50

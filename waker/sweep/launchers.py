@@ -16,8 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
-from waker.children import environment_of_child
 from waker.errors import UserError
+from waker.terminal.children import environment_of_child
 
 
 class Job(Protocol):

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from waker.config.same_run import difference, growth
 from waker.errors import UserError
-from waker.files import TEMPORARY, reading, saving, sync_folder
-from waker.rundir import SPACE_FILE, plain, read_config
-from waker.same_run import difference, growth
-from waker.tables import read_rows, write_rows
+from waker.storage.files import TEMPORARY, reading, saving, sync_folder
+from waker.storage.run_folder import SPACE_FILE, plain, read_config
+from waker.storage.tables import read_rows, write_rows
 
 TABLES = ("evaluation", "model_error", "curriculum", "episodes")
 """Tables that answers are computed from; metrics and pictures stay in the run's folder."""

@@ -30,7 +30,7 @@ from typing import Any
 import yaml
 
 from waker.errors import UserError, unknown
-from waker.files import reading
+from waker.storage.files import reading
 
 _KEYS = ("preset", "settings", "domains", "samplers", "explorers", "seeds", "variants")
 _NEEDED = ("domains", "samplers", "seeds")

@@ -13,7 +13,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import waker_envs
-from tests.waker_envs.cleanup.driving import push_first_block
+from tests.helpers.driving import push_first_block
 from waker_envs.checker import check_parametric_env
 from waker_envs.cleanup.base import CleanUpEnv
 from waker_envs.cleanup.car import CarCleanUp

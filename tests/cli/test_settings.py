@@ -1,0 +1,117 @@
+"""Preset first, then overrides; one spelling of every option."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+
+from tests.helpers.tiny import refused
+from waker.cli.arguments import flags
+from waker.cli.settings import TrainArgs, parse_settings
+from waker.config.presets import PRESETS, preset
+from waker.errors import UserError
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_alone_is_the_preset(name: str) -> None:
+    assert parse_settings(["--preset", name], "train").config == preset(name)
+
+
+def test_overrides_change_only_their_fields() -> None:
+    got = parse_settings(
+        ["--preset=tiny", "--seed", "4", "--model.deter=24", "--curriculum.sampler", "dr"], "train"
+    ).config
+    base = preset("tiny")
+    expected = dataclasses.replace(
+        base,
+        seed=4,
+        model=dataclasses.replace(base.model, deter=24),
+        curriculum=dataclasses.replace(base.curriculum, sampler="dr"),
+    )
+    assert got == expected
+
+
+def test_the_last_preset_counts_wherever_it_stands() -> None:
+    assert parse_settings(["--seed", "1", "--preset", "paper", "--preset", "tiny"], "train").preset == "tiny"
+
+
+@pytest.mark.parametrize("form", [["obs=pixels", "n_layouts=2"], ["obs", "pixels", "n_layouts", "2"]])
+def test_constructor_arguments_are_typed(form: list[str]) -> None:
+    config = parse_settings(["--env-kwargs", *form, "--seed", "2"], "train").config
+    assert config.env_kwargs == {"obs": "pixels", "n_layouts": 2}
+    assert config.seed == 2
+
+
+def test_a_short_environment_name_becomes_the_full_one() -> None:
+    assert parse_settings(["--env", "GridCleanUp"], "train").config.env == "waker/GridCleanUp-v0"
+
+
+def test_every_listed_option_exists(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = flags(TrainArgs, inline=("config",))
+    assert {"--preset", "--env", "--curriculum.sampler", "--model.optimizer.lr", "--train.adapt-updates"} <= set(listed)
+    monkeypatch.setenv("COLUMNS", "300")
+    with pytest.raises(SystemExit):
+        parse_settings(["--help"], "train")
+    shown = capsys.readouterr().out.replace(",", " ").split()
+    assert set(listed) <= set(shown)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("train.envs", "0"), ("train.keep", "0"), ("train.length", "-1"), ("train.adapt-batch", "0")),
+        *(("train.train-every", v) for v in ("0", "nan", "inf")),
+        *(("model.bins", "2"), ("model.bins", "4"), ("model.classes", "0"), ("model.encoder-units", "8 0")),
+        *(("model.optimizer.lr", "-1"), ("explorer.heads", "0"), ("explorer.heads", "1"), ("behaviour.horizon", "0")),
+        *(("behaviour.discount", "1.1"), ("evaluation.samples", "0"), ("evaluation.horizon", "0"), ("seed", "-1")),
+    ],
+)
+def test_numbers_out_of_range_are_refused_by_name(option: str, value: str) -> None:
+    name = ".".join(option.replace("-", "_").split(".")[-2:])
+    with pytest.raises(UserError, match=rf"(^|\W){re.escape(name)} = .* must be ") as caught:
+        parse_settings([f"--{option}", *value.split()], "train")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("form", [["--sampler", "waker-r"], ["--sampler=waker-r"]])
+def test_short_names_stand_for_full_ones(form: list[str]) -> None:
+    full = ["--curriculum.sampler", "waker-r", "--train.task-policies", "online", "--train.steps", "777"]
+    short = [*form, "--task-policies", "online", "--steps", "777"]
+    assert parse_settings(short, "train").config == parse_settings(full, "train").config
+
+
+@pytest.mark.parametrize(
+    ("words", "env", "sampler"),
+    [
+        ("--preset paper", None, None),
+        ("--preset paper --env CleanUp", "waker/CleanUp-v0", None),
+        (
+            "--preset=authors --env=waker/CarCleanUp-v0 --sampler=gradual-expansion",
+            "waker/CarCleanUp-v0",
+            "gradual-expansion",
+        ),
+        ("--env Combined --preset paper --curriculum.sampler dr", "waker/Combined-v0", "dr"),
+    ],
+)
+def test_a_published_preset_follows_environment_and_sampler(words: str, env: str | None, sampler: str | None) -> None:
+    name = "authors" if "authors" in words else "paper"
+    assert parse_settings(words.split(), "train").config == preset(name, env, sampler)
+
+
+def test_an_option_still_goes_before_what_was_published() -> None:
+    words = "--preset paper --env CleanUp --sampler hardest-oracle --train.prefill 7000 --model.kl-scale 2"
+    config = parse_settings(words.split(), "train").config
+    assert (config.train.prefill, config.model.kl_scale, config.model.optimizer.lr) == (7000, 2.0, 2e-4)
+
+
+def test_the_numbers_of_a_domain_go_to_any_environment() -> None:
+    config = parse_settings(["--preset", "paper-cleanup", "--env", "GridCleanUp"], "train").config
+    assert config == dataclasses.replace(preset("paper-cleanup"), env="waker/GridCleanUp-v0")
+
+
+@pytest.mark.parametrize("words", ["--preset paper --env GridHazards", "--env=DoorKey --preset=authors"])
+def test_no_paper_has_the_grids(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no paper has waker/" in refused(["train", *words.split()], capsys)
+    assert "no paper has waker/" in refused(["quickstart", *words.split()], capsys)

@@ -1,0 +1,145 @@
+"""``waker sweep``: a study is made, killed, gone on with and collected; its rows are those of single runs."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from waker.analysis.data import load_runs
+from waker.analysis.numbers_file import read_shares
+from waker.cli import main
+from waker.config.schema import Config
+from waker.errors import BLEMISHED, UserError
+from waker.storage.run_folder import plain
+from waker.storage.sealed import write_yaml
+from waker.storage.tables import read_rows
+from waker.sweep.conduct import Outcome
+from waker.sweep.rows import kept
+
+STUDY = """
+preset: tiny
+settings: {train.task-policies: after}
+domains: [GridHazards]
+samplers: [dr, waker-m]
+seeds: 3
+"""
+CELLS = ("gridhazards/dr/plan2explore/seed-3", "gridhazards/waker-m/plan2explore/seed-3")
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(STUDY)
+    return path
+
+
+def sweep(study: Path, runs: Path) -> list[str]:
+    return [sys.executable, "-m", "waker", "sweep", str(study), "--runs", str(runs), "--jobs", "2"]
+
+
+def rows_of(runs: Path) -> dict[tuple[str, str], pd.DataFrame]:
+    tables = ("evaluation", "model_error", "curriculum", "episodes")
+    return {(cell, table): read_rows(runs / "rows" / cell / f"{table}.parquet") for cell in CELLS for table in tables}
+
+
+def test_a_sweep_that_is_killed_ends_with_the_rows_of_single_runs(study: Path, tmp_path: Path) -> None:
+    runs, alone = tmp_path / "runs", tmp_path / "alone"
+    child = subprocess.Popen(sweep(study, runs), stdout=subprocess.DEVNULL, process_group=0)
+    while not list(runs.glob("gridhazards/*/*/*/checkpoints")):  # a training is under way
+        assert child.poll() is None
+        time.sleep(0.05)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    done = subprocess.run(sweep(study, runs), capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    for sampler in ("dr", "waker-m"):
+        argv = ["train", "--preset", "tiny", "--train.task-policies", "after", "--seed", "3", "--sampler", sampler]
+        assert main([*argv, "--runs", str(alone)]) == 0
+    for (cell, table), frame in rows_of(runs).items():
+        pd.testing.assert_frame_equal(frame, read_rows(alone / cell / f"{table}.parquet"))
+    again = subprocess.run(sweep(study, runs), capture_output=True, text=True, timeout=60, check=True)
+    assert again.stdout.startswith("2 runs, 2 of them with rows in")
+
+
+def test_kept_rows_are_enough(
+    study: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows are compared and reported, and no run is made again, when the runs themselves are gone."""
+    monkeypatch.chdir(tmp_path)
+    study.write_text(STUDY.replace("dr, waker-m", "waker-m").replace("seeds: 3", "seeds: 0"))
+    assert main(["sweep", str(study), "--keep", "rows", "--jobs", "1"]) == 0
+    rows = tmp_path / "runs" / "small" / "rows"
+    assert not (tmp_path / "runs" / "small" / "gridhazards" / "waker-m" / "plan2explore" / "seed-0").exists()
+    assert main(["compare", str(rows), "--page", str(tmp_path / "study.html")]) == 0
+    shares = read_shares(tmp_path / "study-shares.csv")  # also of what training sampled
+    assert shares[shares["parameter"] == "theta_size"].groupby("begin")["share"].sum().tolist() == pytest.approx(
+        [1.0] * shares["begin"].nunique()
+    )
+    assert [run.seed for run in load_runs([rows])] == [0]  # what a report is made of
+    capsys.readouterr()
+    assert main(["sweep", str(study)]) == 0
+    assert "1 runs, 1 of them with rows in" in capsys.readouterr().out
+    study.write_text(study.read_text().replace("after", "online"))
+    assert main(["sweep", str(study)]) == 2
+    assert "holds rows of other settings: train.task_policies is 'after' there and 'online' now" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_dry_sweep_lists_the_runs_and_writes_nothing(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sweep", str(study), "--runs", str(tmp_path / "runs"), "--dry"]) == 0
+    out = capsys.readouterr().out
+    assert "GridHazards · dr · plan2explore · seed 3" in out
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("tiny", "tinny"), "GridHazards · dr · plan2explore · seed 3: unknown preset 'tinny'"),
+        (("waker-m]", "waker-x]"), "unknown sampler 'waker-x'"),
+        (("train.task-policies", "train.tusk-policies"), "unknown option '--train.tusk-policies'"),
+        (("[GridHazards]", "[GridHazards, waker/GridHazards-v0]"), "are one run"),
+    ],
+)
+def test_a_study_that_cannot_be_run_is_refused_before_anything_starts(
+    study: Path, tmp_path: Path, change: tuple[str, str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study.write_text(STUDY.replace(*change))
+    assert main(["sweep", str(study), "--runs", str(tmp_path / "runs")]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_two_sweeps_of_one_folder_do_not_meet(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from waker.cli.verbs.sweep import only_one
+
+    with only_one(tmp_path / "runs"):
+        assert main(["sweep", str(study), "--runs", str(tmp_path / "runs")]) == 2
+    assert "another sweep is at work" in capsys.readouterr().err
+
+
+def test_a_study_of_which_something_was_left_out_says_so_with_its_exit_code(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("waker.cli.verbs.sweep.Conductor.conduct", lambda self: Outcome(done=["a"], blemished=["a"]))
+    assert main(["sweep", str(study), "--runs", str(tmp_path / "runs")]) == BLEMISHED
+
+
+def test_rows_of_a_shorter_run_are_not_yet_those_of_a_longer_one(tmp_path: Path) -> None:
+    config = Config()
+    write_yaml(tmp_path / "config.yaml", {"config": plain(config)})
+    longer = replace(config, train=replace(config.train, steps=2 * config.train.steps))
+    assert kept(tmp_path, plain(config))
+    assert not kept(tmp_path, plain(longer))
+    with pytest.raises(UserError, match="train.steps may only grow"):
+        kept(tmp_path, plain(replace(config, train=replace(config.train, steps=1))))

@@ -1,0 +1,65 @@
+"""A run over very many θ, with environments and a learner that cost next to nothing: what is left is the curriculum."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.helpers import dummies
+from waker.config.schema import Config
+from waker.curriculum import make_curriculum
+from waker.specs import spec_of
+from waker.storage.run_folder import RunFolder, run_folder
+from waker.training.session import Parts, Session
+from waker_envs.api import FiniteThetaSpace, Parameter
+from waker_envs.testing import HardTheta
+
+HARD = 30
+
+
+def space_of(size: int) -> FiniteThetaSpace:
+    """``size`` θ on a square, the last ``HARD`` of them hard."""
+    points = np.stack(divmod(np.arange(float(size)), np.ceil(np.sqrt(size))), 1)
+    parameters = [Parameter("row", "of the square"), Parameter("column", "of the square")]
+    return FiniteThetaSpace(parameters, points, hard=points[-HARD:])
+
+
+class ManyThetas(HardTheta):
+    """:class:`HardTheta` without waves, over a space that is given."""
+
+    space: FiniteThetaSpace
+
+    def __init__(self, task: str | None = None, render_mode: str | None = None) -> None:
+        super().__init__(task, render_mode)
+        self.theta_space = self.space
+
+    def begin(self, theta: Any) -> Any:
+        return super().begin(np.zeros(1))
+
+
+def parts(config: Config, size: int) -> Parts:
+    """The factories of a run over ``size`` θ; the θ of every hundredth id are those whose model error is measured."""
+    env = type("ManyThetas", (ManyThetas,), {"space": space_of(size)})
+    spec = replace(spec_of(env()), env_id=config.env)
+    return Parts(
+        spec=spec,
+        space=env.space,
+        make_env=env,
+        make_curriculum=lambda rng: make_curriculum(
+            config.curriculum.sampler, env.space, config.curriculum, rng, config.train.batch * config.train.length
+        ),
+        make_agent=lambda: dummies.DummyAgent(spec),
+        evaluate=lambda agent, curriculum: {"curriculum": curriculum.table()},
+        measured=range(0, size, max(1, size // 100)),
+    )
+
+
+def session(root: Path, size: int, **train: Any) -> Session:
+    """A run under ``root``, ready to collect."""
+    config = dummies.config(steps=10**6, prefill=600, **{"log_every": 1, "batch": 4, "length": 5, **train})
+    made = parts(config, size)
+    folder = RunFolder.open(run_folder(root, config), config, made.space.names, made.spec.tasks)
+    return Session(made, folder, dummies.Quiet())

@@ -1,0 +1,56 @@
+"""Regret apart by who made it: the world model, of which a plan knows how to make the best, and the actor.
+
+Called by :mod:`waker.analysis.numbers`. A learned policy's regret is that of the plan, the model's part, and what the
+plan is worth more than the policy, the actor's part. The latter is negative where the actor makes up for errors of the
+model, as its filter has seen more of an episode than one that begins in a state.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from waker.analysis.bracketed import SEED, Number, of_bracket
+from waker.analysis.regret import fraction_of_optimum, mean_regret, worst_regret
+from waker.evaluation.plan import DR_SUITE
+
+SUITE_REGRET = "planned_regret_"
+"""Before the name of a suite beyond DR: the mean regret of plans there."""
+
+
+def plan_numbers(planned: pd.DataFrame, learned: pd.DataFrame) -> list[Number]:
+    """One run's numbers of its plans, task by task.
+
+    Args:
+        planned: rows of plans, with ``worth``.
+        learned: of the run's policies, with ``worth``; may be empty.
+    """
+    numbers: list[Number] = []
+    for (task, suite), rows in planned[planned["suite"] != DR_SUITE].groupby(["task", "suite"], sort=False):
+        numbers.append((task, f"{SUITE_REGRET}{suite}", mean_regret(rows)))
+    for task, rows in planned[planned["suite"] == DR_SUITE].groupby("task", sort=False):
+        numbers.append((task, "planned_fraction_of_optimum", fraction_of_optimum(rows)))
+        numbers.append((task, "planned_mean_regret", mean_regret(rows)))
+        numbers += of_bracket(task, "planned_worst_regret", worst_regret(rows, seed=SEED))
+        if not learned.empty:
+            own = learned[(learned["suite"] == DR_SUITE) & (learned["task"] == task)]
+            numbers += [(task, "actor_share", share) for share in actor_share(rows, own)]
+    return numbers
+
+
+def actor_share(planned: pd.DataFrame, learned: pd.DataFrame) -> list[float]:
+    """(Σ worth of plans − Σ worth of policies) / Σ optimum, over the episodes that both have.
+
+    Where they share none, over the θ that both have, of each the mean of its own episodes. Of one task, one suite.
+
+    Returns:
+        One number, or none where they share neither, or the optima sum to 0.
+    """
+    coordinates = [c for c in planned if str(c).startswith("theta_") and c in learned]
+    for keys in ([*coordinates, "episode_seed"], coordinates):
+        plans = planned.groupby(keys, dropna=False)[["worth", "optimal_return"]].mean()
+        policies = learned.groupby(keys, dropna=False)["worth"].mean().rename("learned")
+        both = plans.join(policies, how="inner").dropna()
+        total = float(both["optimal_return"].sum())
+        if total != 0:
+            return [float((both["worth"] - both["learned"]).sum()) / total]
+    return []

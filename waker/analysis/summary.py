@@ -1,0 +1,275 @@
+"""Tables from numbers: what ``waker compare``, ``waker quickstart`` and the report print.
+
+:mod:`waker.analysis.numbers` makes one number for each (run, task, quantity); here they become means over the seeds
+of each sampler with intervals, and text. Everything is a function of saved rows, so a table can always be made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from waker.analysis.metrics import student_interval
+from waker.analysis.numbers import ALL as ALL
+from waker.analysis.numbers import BRACKETED, LIMITS, NO_SETS, PARTS
+from waker.analysis.numbers import run_numbers as run_numbers
+from waker.analysis.plans_compared import SUITE_REGRET
+from waker.analysis.steps import GROUP as GROUP
+from waker.analysis.steps import step_told
+from waker.names import printable
+
+TITLES = {
+    "mean_return": "mean return",
+    "cvar_0.1": "CVaR 0.1 over episodes",
+    "cvar_0.1_theta": "CVaR 0.1 over θ",
+    "fraction_of_optimum": "share of optimum",
+    "mean_regret": "mean regret",
+    "worst_regret": "worst-θ regret",
+    "planned_fraction_of_optimum": "share of optimum, plan in the model",
+    "planned_mean_regret": "mean regret: the model's part",
+    "planned_worst_regret": "worst-θ regret, plan in the model",
+    "actor_share": "the actor's part, of the optimum",
+    "completion": "completion",
+    "worst_model_error": "worst-θ model error",
+    "mean_model_error": "mean model error",
+    "model_error_random": "… random actions",
+    "model_error_explorer": "… reference's explorer",
+    "model_error_tasks": "… reference's task policies",
+    "estimate_rank": "estimate's rank correlation with it",
+    "estimate_rank_ceiling": "… its ceiling",
+    "hard_share": "data on hard θ",
+    "exact_share": "episodes of exact value",
+}
+"""Quantity → heading. ``return_<suite>`` are mean returns of the suites beyond DR, ``planned_regret_<suite>`` mean
+regrets of plans in the model there, ``<set>_share`` data on a family's sets of θ."""
+_LOWER_IS_BETTER = {
+    *("mean_regret", "worst_regret", "planned_mean_regret", "planned_worst_regret", "actor_share"),
+    *("worst_model_error", "mean_model_error"),
+    *("model_error_random", "model_error_explorer", "model_error_tasks"),
+}
+NEUTRAL = {"hard_share", "exact_share", "estimate_rank", "estimate_rank_ceiling"}
+"""Neither more nor less of these is better; nor of other shares of data."""
+SHARES = {
+    *("fraction_of_optimum", "planned_fraction_of_optimum", "actor_share"),
+    *("completion", "hard_share", "exact_share"),
+}
+"""Quantities shown in per cent, as other shares of data are."""
+_WITHIN = {"completion", "hard_share", "exact_share"}
+"""Those that cannot leave [0, 1], nor can their intervals; nor can other shares of data."""
+PLUG_IN = "(plug-in)"
+"""Stands behind a worst case of which the pessimistic estimate alone is known."""
+_HIDDEN = {f"{quantity}_{part}" for quantity in BRACKETED for part in PARTS}
+
+
+def summarise(numbers: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
+    """Mean over seeds with Student's interval, for each sampler, task and quantity.
+
+    One seed has no interval over seeds; of a quantity with a bracket the interval over the run's episodes stands there.
+
+    Args:
+        numbers: from :func:`waker.analysis.numbers.run_numbers`.
+        confidence: of the interval.
+
+    Returns:
+        Columns domain, sampler, explorer, task, quantity, mean, low, high (NaN where there is none), seeds, interval
+        (over ``seeds`` or ``episodes``, or empty).
+    """
+    rows = []
+    for key, group in numbers.groupby([*GROUP, "task"], sort=False):
+        by_quantity = dict(iter(group.groupby("quantity", sort=False)["value"]))
+        for quantity, column in by_quantity.items():
+            if quantity in LIMITS:
+                continue
+            values = column.to_numpy(float)
+            point, low, high = student_interval(values, confidence)
+            over = "seeds" if len(values) > 1 else ""
+            if len(values) == 1 and f"{quantity}_low" in by_quantity:
+                low, high = (float(by_quantity[f"{quantity}_{limit}"].iloc[0]) for limit in ("low", "high"))
+                over = "episodes"
+            if quantity in _WITHIN or (is_share(quantity) and quantity not in TITLES):
+                low, high = max(low, 0.0), min(high, 1.0)
+            over = "" if np.isnan(low) else over
+            about = {"quantity": quantity, "mean": point, "low": low, "high": high, "seeds": len(values)}
+            rows.append({**dict(zip([*GROUP, "task"], key, strict=True)), **about, "interval": over})
+    return pd.DataFrame(rows, columns=[*GROUP, "task", "quantity", "mean", "low", "high", "seeds", "interval"])
+
+
+def compare(
+    evaluation: pd.DataFrame,
+    model_error: pd.DataFrame,
+    episodes: pd.DataFrame,
+    sets: Mapping[str, Sequence[int]] = NO_SETS,
+) -> pd.DataFrame:
+    """:func:`run_numbers`, then :func:`summarise`."""
+    return summarise(run_numbers(evaluation, model_error, episodes, sets))
+
+
+def is_share(quantity: str) -> bool:
+    """Whether it is the share of data on a set of θ, ``<set>_share``, whatever the family calls the set."""
+    return quantity.endswith("_share") and not quantity.startswith(("return_", SUITE_REGRET))
+
+
+def seeds_told(summary: pd.DataFrame) -> str:
+    """``3``, or ``dr 3, waker-m 2`` where groups have other numbers of seeds."""
+    seeds = summary.groupby(GROUP, sort=False)["seeds"].max()
+    if seeds.nunique() == 1:
+        return str(seeds.iloc[0])
+    several = summary["explorer"].nunique() > 1
+    return ", ".join(f"{s} ({e}) {n}" if several else f"{s} {n}" for (_, s, e), n in seeds.items())
+
+
+def quantities(summary: pd.DataFrame) -> list[str]:
+    """The quantities to show, in the order of :data:`TITLES`, suites after the returns, a family's own sets of θ after
+    the hard ones, unknown ones last; ends of brackets are not."""
+    present = [q for q in dict.fromkeys(summary["quantity"]) if q not in _HIDDEN]
+    suites = sorted(q for q in present if q.startswith("return_"))
+    named = [q for q in TITLES if q in present]
+    at = sum(q in ("mean_return", "cvar_0.1", "cvar_0.1_theta") for q in named)
+    planned = sorted(q for q in present if q.startswith(SUITE_REGRET))
+    plans = max((i + 1 for i, q in enumerate(named) if q.startswith("planned_")), default=at)
+    exact = named.index("exact_share") if "exact_share" in named else len(named)
+    sets = sorted(q for q in present if is_share(q) and q not in TITLES)
+    ordered = [*named[:at], *suites, *named[at:plans], *planned, *named[plans:exact], *sets, *named[exact:]]
+    return [*ordered, *(q for q in present if not is_known(q))]
+
+
+def is_known(quantity: str) -> bool:
+    """Whether tables have a heading for it, and know which side is better where one is."""
+    return quantity in TITLES or quantity.startswith(("return_", SUITE_REGRET)) or is_share(quantity)
+
+
+def lower_is_better(quantity: str) -> bool:
+    """Whether less of it is better."""
+    return quantity in _LOWER_IS_BETTER or quantity.startswith(SUITE_REGRET)
+
+
+def is_neutral(quantity: str) -> bool:
+    """Whether neither more nor less of it is better."""
+    return quantity in NEUTRAL or (is_share(quantity) and quantity not in TITLES)
+
+
+def in_per_cent(quantity: str) -> bool:
+    """Whether it is shown in per cent."""
+    return quantity in SHARES or is_share(quantity)
+
+
+def title(quantity: str) -> str:
+    """The heading of a quantity."""
+    if quantity in TITLES:
+        return TITLES[quantity]
+    if is_share(quantity):
+        return f"data on {printable(quantity.removesuffix('_share'))} θ"
+    if quantity.startswith("return_"):
+        return f"return on {printable(quantity.removeprefix('return_'))}"
+    if quantity.startswith(SUITE_REGRET):
+        return f"mean regret on {printable(quantity.removeprefix(SUITE_REGRET))}, plan in the model"
+    return printable(quantity.replace("_", " "))
+
+
+def cell(quantity: str, mean: float, low: float = float("nan"), high: float = float("nan")) -> str:
+    """``3.10 [2.95, 3.27]``; shares in per cent; no bracket without an interval, – for NaN."""
+    if np.isnan(mean):
+        return "–"
+    sign = " %" if in_per_cent(quantity) else ""
+    limits = "" if np.isnan(low) else f" [{_digits(quantity, low, mean)}, {_digits(quantity, high, mean)}]"
+    return f"{_digits(quantity, mean, mean)}{sign}{limits}"
+
+
+def _digits(quantity: str, value: float, beside: float) -> str:
+    """A number with the digits of the one it stands beside."""
+    if in_per_cent(quantity):
+        return _unsigned_zero(f"{100 * value:.1f}")
+    if np.isnan(beside):
+        beside = value
+    digits = max(0, 2 - int(np.floor(np.log10(max(abs(beside), 1e-3))))) if beside else 2
+    return _unsigned_zero(f"{value:.{min(digits, 4)}f}")
+
+
+def _unsigned_zero(text: str) -> str:
+    """What rounds to zero from below is zero."""
+    return text.lstrip("-") if float(text) == 0 else text
+
+
+def difference(quantity: str, mean: float, low: float = float("nan"), high: float = float("nan")) -> tuple[str, str]:
+    """``+1.24`` and ``[+0.31, +2.17]`` with the digits that the wider of them is worth; differences of shares in
+    percentage points (``+3.1 pp``). The interval is empty where there is none, the number – for NaN."""
+    if np.isnan(mean):
+        return "–", ""
+    size = abs(mean) if np.isnan(low) else max(abs(mean), (high - low) / 2.0)
+    told, ends = (_signed(quantity, mean, size), [_signed(quantity, end, size) for end in (low, high)])
+    unit = " pp" if in_per_cent(quantity) else ""
+    return f"{told}{unit}", "" if np.isnan(low) else f"[{', '.join(ends)}]"
+
+
+def _signed(quantity: str, value: float, beside: float) -> str:
+    return _digits(quantity, value, beside) if value < 0 else f"+{_digits(quantity, value, beside)}"
+
+
+def p_value(p: float) -> str:
+    """``0.0123``, ``0.34``, ``<0.0001``; – for NaN."""
+    if np.isnan(p):
+        return "–"
+    return "<0.0001" if p < 1e-4 else f"{p:.4f}" if p < 0.1 else f"{p:.2f}"
+
+
+class Shown(NamedTuple):
+    """What a table cell says.
+
+    Attributes:
+        value: the number, with what it is where it is not the usual one.
+        interval: over seeds, ``[2.95, 3.27]``, or empty.
+        bracket: ``3.1 … 8.0``, the optimistic and the pessimistic estimate, and of one seed the interval over its
+            episodes; or empty.
+    """
+
+    value: str
+    interval: str
+    bracket: str
+
+
+def shown_value(rows: pd.DataFrame, quantity: str) -> Shown | None:
+    """One quantity of one sampler and task.
+
+    Args:
+        rows: a summary's, of this sampler and task.
+        quantity: one of :func:`quantities`.
+
+    Returns:
+        None where there is no such row.
+    """
+    by_quantity = rows.set_index("quantity")
+    if quantity not in by_quantity.index:
+        return None
+    row = by_quantity.loc[quantity]
+    value, _, interval = cell(quantity, row["mean"], row["low"], row["high"]).partition(" [")
+    interval = f"[{interval}" if interval else ""
+    if f"{quantity}_plug_in" not in by_quantity.index:
+        return Shown(value, interval, "")
+    worst, mild = (float(by_quantity["mean"].get(f"{quantity}_{end}", np.nan)) for end in ("plug_in", "split"))
+    if np.isnan(row["mean"]) and not np.isnan(worst):
+        return Shown(f"{cell(quantity, worst)} {PLUG_IN}", interval, "")
+    ends = sorted((mild, worst), reverse=not lower_is_better(quantity))  # the better end first
+    bracket = "" if np.isnan(mild) else " … ".join(_digits(quantity, end, row["mean"]) for end in ends)
+    if row["interval"] == "episodes":
+        return Shown(value, "", f"{bracket} {interval}")
+    return Shown(value, interval, bracket)
+
+
+def best(summary: pd.DataFrame, quantity: str, task: str) -> tuple[str, ...] | None:
+    """The (domain, sampler, explorer) whose mean is best, where there is a choice at one step and one is better."""
+    rows = summary[(summary["quantity"] == quantity) & (summary["task"] == task)].dropna(subset=["mean"])
+    if len(rows) < 2 or is_neutral(quantity) or not is_known(quantity) or rows["mean"].nunique() == 1:
+        return None
+    if rows["sampler"].map(step_told).nunique(dropna=False) > 1:  # measured at other steps: nothing to choose between
+        return None
+    at = rows["mean"].idxmin() if lower_is_better(quantity) else rows["mean"].idxmax()
+    return tuple(rows.loc[at, GROUP])
+
+
+def task_order(summary: pd.DataFrame) -> list[str]:
+    """All tasks together first, then each in the rows' order."""
+    tasks = list(dict.fromkeys(summary["task"]))
+    return [ALL, *(t for t in tasks if t != ALL)] if ALL in tasks else tasks

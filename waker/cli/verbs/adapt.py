@@ -1,0 +1,123 @@
+"""``waker adapt``: policies for tasks that were not there while exploring, from the run's model and replay alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from waker.cli.arguments import parse
+from waker.config.schema import CompileSetting
+from waker.errors import UserError, unknown
+from waker.storage.run_search import run_folders
+
+if TYPE_CHECKING:
+    from waker.training.adapt import Task
+
+
+@dataclass(frozen=True)
+class AdaptArgs:
+    """Train policies for tasks from a run's world model and replay, with no environment.
+
+    A task may be new: a Python function of the observation (a dict of arrays with leading batch and time) that
+    returns the reward of each step, laid over the replay. The same command goes on where it was stopped. `waker
+    evaluate` measures the policies.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder, or a folder that holds some: policies for each."""
+    tasks: tuple[str, ...] = ()
+    """Tasks of the environment or of --task-module; none = all of the environment, or only the new ones if any."""
+    task_module: tuple[str, ...] = ()
+    """New tasks, each file.py:function; the function's name becomes the task's. The file is run."""
+    updates: int | None = None
+    """Batches in all, each for train.adapt_repeats policy updates; None = the run's train.adapt_updates, or 1000 where
+    that is 0."""
+    compile: CompileSetting | None = None
+    """Whether updates are compiled (train.compile); None = as the run's were."""
+    device: str | None = None
+    """Torch device; None = the run's."""
+
+
+def chosen_tasks(names: tuple[str, ...], modules: tuple[str, ...], known: tuple[str, ...]) -> list[Task]:
+    """The tasks asked for.
+
+    Args:
+        names: of the environment's tasks, or of the functions.
+        modules: ``file.py:function``.
+        known: all tasks of the environment, as tables call them.
+
+    Raises:
+        UserError: an unknown or repeated name, or a file or function that is not there.
+    """
+    from waker.names import task_name
+    from waker.replay.relabel import load_task
+
+    new: dict[str, Task] = {}
+    for task in map(load_task, modules):
+        if task.name in known:
+            raise UserError(f"{task.source} has the name of a task of the environment; give the function another one")
+        if task.name in new:
+            raise UserError(f"task {task.name!r} is named twice")
+        new[task.name] = task
+    # By the name that its author gave it, or by the one that it has in tables.
+    wanted = [name if name in known or name in new else task_name(name) for name in names]
+    for at, name in enumerate(wanted):
+        if name not in known and name not in new:
+            raise unknown("task", names[at], [*known, *new])
+        if name in wanted[:at]:
+            raise UserError(f"task {name!r} is named twice")
+    chosen = wanted if wanted or new else known
+    return [*(new.get(name, name) for name in chosen), *(task for name, task in new.items() if name not in chosen)]
+
+
+def command(argv: list[str]) -> int:
+    """Run ``waker adapt``."""
+    args = parse(AdaptArgs, argv, verb="adapt")
+    if args.updates is not None and args.updates < 1:
+        raise UserError(f"--updates {args.updates} must be at least 1")
+    from waker.machine.host_memory import keep_freed_memory
+    from waker.machine.mkl_dispatch import tell_unless_done
+    from waker.names import task_name
+    from waker.storage.run_folder import read_config, read_record
+
+    folders = [folder.absolute() for folder in run_folders([args.run])]  # now: an environment may change the directory
+    # All before the first is trained.
+    for folder in folders:
+        read_config(folder)
+    known = [tuple(map(task_name, read_record(folder).get("tasks", ()))) for folder in folders]
+    tasks = [chosen_tasks(args.tasks, args.task_module, of_run) for of_run in known]
+    keep_freed_memory()
+    tell_unless_done()
+    for folder, wanted in zip(folders, tasks, strict=True):
+        print(_adapted(folder, wanted, args))
+    return 0
+
+
+def _adapted(folder: Path, tasks: list[Task], args: AdaptArgs) -> str:
+    """Train the policies of one run; one line that says where they are."""
+    from waker.names import printable
+    from waker.storage.run_folder import RunFolder, read_config
+    from waker.terminal.progress import Progress
+    from waker.training.adapt import DEFAULT_UPDATES, Adaptation, arithmetic_of, compiling_of, name_of
+    from waker.training.build import load_run
+    from waker.training.loop import Outcome
+
+    config = read_config(folder)
+    updates = args.updates or config.train.adapt_updates or DEFAULT_UPDATES
+    names = ", ".join(printable(name_of(task)) for task in tasks)
+    progress = Progress(f"{RunFolder(folder, config).name}, {names}", updates)
+    with RunFolder(folder, config).locked():
+        loaded = load_run(folder, progress.note, args.device, settle=False)
+        used = arithmetic_of(loaded, tasks, progress.note)
+        compiling = compiling_of(loaded, tasks, updates, args.compile, progress.note)
+        adaptation = Adaptation(loaded, tasks, progress, compiling, used)
+        outcome = adaptation.run(updates)
+    again = " ".join(f"--task-module {module}" for module in args.task_module)
+    done = "Trained before" if outcome is Outcome.SKIPPED else "Trained"
+    return (
+        f"{done}: policies for {names} in {printable(adaptation.folder)}; "
+        f"measure them with `waker evaluate {printable(args.run)}{' ' + again if again else ''}`"
+    )

@@ -1,0 +1,231 @@
+"""``waker evaluate``: task policies and world models of finished or stopped runs, as rows in their folders."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from waker.cli.arguments import parse
+from waker.errors import UserError
+from waker.names import printable
+from waker.storage.run_search import run_folders
+
+if TYPE_CHECKING:
+    from waker.evaluation.pieces import Piece, Pieces
+    from waker.evaluation.records import Measurement
+    from waker.replay.relabel import TaskFunction
+    from waker.storage.run_folder import RunFolder
+    from waker.training.build import LoadedRun
+
+
+@dataclass(frozen=True)
+class EvaluateArgs:
+    """Play the task policies over domain randomisation and every suite, and measure the world model's error for each θ.
+
+    Policies that `waker adapt` trained are measured too. Rows of the same checkpoint are replaced;
+    those of policies that are left out stay.
+    """
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Run folders, or folders that hold some."""
+    episodes: int | None = None
+    """Episodes of the DR suite for each task; None = the run's setting."""
+    suite_episodes: int | None = None
+    """Episodes of every other suite for each task; None = the run's setting."""
+    planned_episodes: int | None = None
+    """Episodes of each suite in which plans in the learned model are valued, 0 = none; None = the run's setting."""
+    model_episodes: int | None = None
+    """Held-out episodes per θ and source of actions for the world model's error; None = the run's setting."""
+    reference: Path | None = None
+    """Folder of a finished run whose policies act in held-out episodes, beside random actions; give all runs of a
+    comparison the same one. None = the run's setting."""
+    sources: tuple[Literal["random", "explorer", "tasks"], ...] = ()
+    """Who acts in them; none = the run's setting."""
+    task_module: tuple[str, ...] = ()
+    """Tasks from outside the environment, each file.py:function, as they were given to `waker adapt`."""
+    device: str | None = None
+    """Torch device; None = the run's."""
+
+
+def adapted_rows(
+    loaded: LoadedRun,
+    config: Any,
+    functions: Mapping[str, TaskFunction],
+    owned: bool,
+    note: Callable[[str], None],
+    pieces: Pieces,
+) -> list[dict[str, Any]]:
+    """Rows of every set of adapted policies.
+
+    Their ``policy`` is ``learned`` for tasks that the run itself has no policy for, else ``adapted``.
+    """
+    from waker.evaluation.pieces import subject_of
+    from waker.evaluation.records import SEED
+    from waker.evaluation.rollouts import evaluate
+    from waker.terminal.notices import tell_loss
+    from waker.training.adapt import adapted_sets, load_adapted
+
+    family = loaded.family
+    rows: list[dict[str, Any]] = []
+    measured: set[str] = set(family.spec.tasks) if owned else set()
+    for folder, record in reversed(adapted_sets(loaded.run.path)):
+        if record["model"]["updates"] != loaded.identity["updates"]:
+            _left_out(loaded, f"{folder.name} was trained on an earlier model; `waker adapt` it again to measure it")
+            continue
+        if record.get("replay_lost"):
+            tell_loss(note, f"{folder.name} was trained without some ticks of the replay, which were damaged")
+        missing = [name for name in record["functions"] if name not in functions]
+        for name in missing:
+            source = record["functions"][name]["source"]
+            _left_out(loaded, f"task {name!r} needs --task-module {source}; left out")
+        tasks = [name for name in record["tasks"] if name not in missing]
+        adapter = load_adapted(loaded, folder, record["tasks"], note)
+        if adapter is None or not tasks:
+            continue
+        rewards = {name: functions[name] for name in record["functions"] if name in functions}
+        play = functools.partial(
+            evaluate, adapter.player(), family.make, family.spec, family.space, config, SEED, tasks, rewards=rewards
+        )
+        sources = [(name, functions[name].source) for name in rewards]
+        digest = subject_of(adapter.state_dict(), tasks, sources, [file_digest(functions[name]) for name in rewards])
+        played = pieces.measured(f"{folder.name} ({digest[:12]})", _with_piece(play))
+        for row in played:
+            rows.append({**row, "policy": "adapted" if row["task"] in measured else "learned"})
+        measured |= set(tasks)
+    return rows
+
+
+def _left_out(loaded: LoadedRun, what: str) -> None:
+    """Tell what is not measured; the command's exit code says so as well."""
+    from waker_envs.foreign import Failed
+
+    warnings.warn(f"{loaded.run.path}: {what}", Failed, stacklevel=3)
+
+
+def _with_piece(play: Callable[..., list[dict[str, Any]]]) -> Callable[[Piece], list[dict[str, Any]]]:
+    return lambda piece: play(piece=piece)
+
+
+def file_digest(task: TaskFunction) -> str:
+    """Of the file that a task comes from."""
+    from waker.storage.files import sha256
+
+    return sha256(Path(task.source.rpartition(":")[0]))
+
+
+def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) -> int:
+    """Measure one run and save its rows.
+
+    Returns:
+        The number of episodes played by learned policies.
+    """
+    from waker.evaluation import records
+    from waker.names import PLANNED
+    from waker.replay.relabel import load_task
+    from waker.storage.run_folder import RunFolder, read_config
+    from waker.storage.salvage import mend_tables
+    from waker.terminal.signals import Interrupted, Paused, StopSignals
+    from waker.training.build import evaluation_pieces, load_run, task_player
+    from waker.training.memory_needs import check_fits, evaluation
+    from waker.training.reference import held_out_sources
+
+    functions = {task.name: task for task in map(load_task, args.task_module)}
+    changes: dict[str, Any] = {
+        name: value
+        for name in ("episodes", "suite_episodes", "planned_episodes", "model_episodes")
+        if (value := getattr(args, name)) is not None
+    }
+    if args.reference is not None:
+        changes["reference"] = str(args.reference)
+    if args.sources:
+        changes["sources"] = args.sources
+    run = RunFolder(folder, read_config(folder))
+    with run.locked():
+        loaded = load_run(folder, note, args.device)
+        mend_tables(folder, note)
+        family, config = loaded.family, dataclasses.replace(loaded.config.evaluation, **changes)
+        check_fits(evaluation(dataclasses.replace(loaded.config, evaluation=config), family.spec, family.space))
+        player = task_player(loaded.agent)
+        changed = dataclasses.replace(loaded.config, evaluation=config)
+        sources = held_out_sources(changed, family, lambda line: note(f"{config.reference}: {line}"))
+        with StopSignals() as stop:
+            pieces = evaluation_pieces(folder, loaded.agent, config, family.spec, note, sources)
+            try:
+                found = records.measure(
+                    loaded.agent.model,
+                    player,
+                    family.make,
+                    family.spec,
+                    family.space,
+                    config,
+                    loaded.identity,
+                    device=loaded.config.device,
+                    pieces=pieces,
+                    sources=sources,
+                )
+                try:
+                    extra = adapted_rows(loaded, config, functions, player is not None, note, pieces)
+                except UserError:  # a task's function, say: what the run itself is worth has been measured
+                    _save(run, found)
+                    raise
+            except Paused:
+                assert stop.number is not None
+                note("stopped, and what was measured is kept; the same command goes on from here")
+                raise Interrupted(stop.number) from None
+            rows = [*found.evaluation, *({**loaded.identity, **row} for row in extra)]
+            found = dataclasses.replace(found, evaluation=rows)
+            _save(run, found)
+            pieces.finish()
+    if player is None and not extra:
+        note("it has no task policies yet (`waker adapt`): only the world model was measured")
+    return sum(row["policy"] not in ("random", PLANNED) for row in found.evaluation)
+
+
+def _save(run: RunFolder, found: Measurement) -> None:
+    from waker.evaluation import records
+    from waker.storage.files import saving
+
+    run.check_there()
+    with saving(f"the evaluation of {run.path}"):
+        records.save(run.path, found)
+
+
+def _note(folder: Path, text: str) -> None:
+    print(printable(f"{folder}: {text}"), flush=True)
+
+
+def command(argv: list[str]) -> int:
+    """Run ``waker evaluate``."""
+    args = parse(EvaluateArgs, argv, verb="evaluate")
+    if not args.runs:
+        raise UserError("name at least one run folder (see waker evaluate --help)")
+    for name, least in (("episodes", 1), ("suite_episodes", 1), ("planned_episodes", 0), ("model_episodes", 1)):
+        value = getattr(args, name)
+        if value is not None and value < least:
+            raise UserError(f"--{name.replace('_', '-')} {value} must be at least {least}")
+    # Now, as an environment may change the directory.
+    folders = [folder.absolute() for folder in run_folders(args.runs)]
+    if args.reference is not None:
+        args = dataclasses.replace(args, reference=args.reference.absolute())
+    from waker.machine.host_memory import keep_freed_memory
+    from waker.machine.mkl_dispatch import tell_unless_done
+
+    keep_freed_memory()
+    tell_unless_done()
+    if any(
+        folder not in folders for folder in map(Path.absolute, args.runs)
+    ):  # what is below is told before it changes
+        for number, folder in enumerate(folders, 1):
+            _note(folder, f"run {number} of {len(folders)}")
+    for folder in folders:
+        _note(folder, "evaluating …")
+        played = evaluate_run(folder, args, functools.partial(_note, folder))
+        _note(folder, f"{played} episodes")
+    return 0

@@ -1,0 +1,156 @@
+"""``waker sweep``: all runs of a study file, made or gone on with, and their rows kept."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from waker.cli.arguments import parse
+from waker.errors import BLEMISHED, UserError
+from waker.storage.run_search import KEPT_ROWS
+from waker.sweep.conduct import Conductor, Work
+from waker.sweep.launchers import Launcher, Local, Ray, Slurm
+
+if TYPE_CHECKING:
+    from waker.config.schema import Config
+
+
+@dataclass(frozen=True)
+class SweepArgs:
+    """Make every run of a study file that is not there yet, and keep the rows of each.
+
+    The same command goes on where it was stopped. A run whose rows are kept is not made again; one that fails does not
+    stop the others, and is named at the end. `waker compare ROWS` and `waker report ROWS` read what was kept.
+    """
+
+    study: Annotated[Path, tyro.conf.Positional]
+    """The study file (YAML): preset, settings, domains, samplers, explorers, seeds, variants."""
+    runs: Path | None = None
+    """Folder of the runs; default: runs/<name of the file>."""
+    rows: Path | None = None
+    """Folder of the kept rows; default: <runs>/rows."""
+    jobs: int = max(1, os.cpu_count() or 1)
+    """Runs at a time, one core each."""
+    launcher: Literal["local", "ray", "slurm"] = "local"
+    """Where: processes of this machine, tasks of Ray, or jobs of Slurm."""
+    keep: Literal["all", "rows"] = "all"
+    """After a run has ended: keep its folder, or its rows alone."""
+    dry: bool = False
+    """Only list the runs."""
+    partition: str | None = None
+    """Slurm: the partition."""
+    minutes: int = 720
+    """Slurm: the time limit of a job; one that is cut off is made whole by the same command."""
+    memory_gb: int = 8
+    """Slurm: memory of a job."""
+    gpus: int = 0
+    """Slurm: GPUs of a job."""
+
+
+def command(argv: list[str]) -> int:
+    """Run ``waker sweep``."""
+    args = parse(SweepArgs, argv, verb="sweep")
+    if args.jobs < 1:
+        raise UserError(f"--jobs must be at least 1, not {args.jobs}")
+    runs = args.runs if args.runs is not None else Path("runs") / args.study.stem
+    rows = args.rows if args.rows is not None else runs / KEPT_ROWS
+    todo, there = plan(args.study, runs, rows)
+    print(f"{len(todo) + len(there)} runs, {len(there)} of them with rows in {rows}", flush=True)
+    if args.dry:
+        for work in todo:
+            print(f"  {work.name}")
+        return 0
+    if not todo:
+        return 0
+    with only_one(runs):
+        code = _conduct(args, runs, todo)
+    if code in (0, BLEMISHED):
+        print(f"next: waker compare {shlex.quote(str(rows))} --page study.html", flush=True)
+    return code
+
+
+def plan(study: Path, runs: Path, rows: Path) -> tuple[list[Work], list[str]]:
+    """The runs that are missing, and the names of those whose rows are kept.
+
+    Raises:
+        UserError: a study file, or a setting in it, that is not right; rows that are of other settings.
+    """
+    from waker.cli.settings import parse_settings
+    from waker.storage.run_folder import plain, run_folder
+    from waker.sweep.rows import kept
+    from waker.sweep.study import read_study
+
+    parsed: dict[tuple[str, ...], Config] = {}  # but for seeds, which change nothing else
+    todo: list[Work] = []
+    there: list[str] = []
+    seen: dict[Path, str] = {}
+    for cell in read_study(study):
+        alike = (cell.variant, cell.domain, cell.sampler, cell.explorer)
+        try:
+            if alike not in parsed:
+                parsed[alike] = parse_settings([*cell.arguments, "--runs", str(runs / cell.variant)], "train").config
+            config = replace(parsed[alike], seed=cell.seed)
+        except ValueError as error:
+            raise UserError(f"{study}: {cell.name}: {error}") from error
+        run = run_folder(runs / cell.variant, config)
+        if run in seen:
+            raise UserError(f"{study}: {cell.name} and {seen[run]} are one run: {run}")
+        seen[run] = cell.name
+        place = rows / run.relative_to(runs)
+        if kept(place, plain(config)):
+            there.append(cell.name)
+            continue
+        train = [sys.executable, "-m", "waker", "train", *cell.arguments, "--runs", str(runs / cell.variant)]
+        log = runs / "logs" / f"{'-'.join(run.relative_to(runs).parts)}.log"
+        learned = max(0, config.train.steps - config.train.prefill) / config.train.train_every
+        afterwards = config.train.adapt_updates if config.train.task_policies == "after" else 0
+        todo.append(Work(cell.name, train, run, place, log, learned + afterwards))
+    return todo, there
+
+
+@contextmanager
+def only_one(runs: Path) -> Iterator[None]:
+    """Hold the folder of a study's runs against another sweep; the system lets go when this process is killed.
+
+    Raises:
+        UserError: another one holds it.
+    """
+    runs.mkdir(parents=True, exist_ok=True)
+    with open(runs / ".sweep-lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another sweep is at work in {runs}") from None
+        yield
+
+
+def _launcher(args: SweepArgs, runs: Path) -> Launcher:
+    if args.launcher == "ray":
+        return Ray(args.jobs)
+    if args.launcher == "slurm":
+        return Slurm(runs / "slurm", args.partition, args.minutes, args.memory_gb, args.gpus)
+    return Local()
+
+
+def _conduct(args: SweepArgs, runs: Path, todo: list[Work]) -> int:
+    discard = (lambda folder: shutil.rmtree(folder, ignore_errors=True)) if args.keep == "rows" else None
+    conductor = Conductor(todo, _launcher(args, runs), args.jobs, lambda line: print(line, flush=True), discard)
+    outcome = conductor.conduct()
+    if outcome.stopped:
+        print("stopped; the same command goes on from there", file=sys.stderr)
+        return 128 + outcome.stopped
+    for name, why in outcome.failed.items():
+        print(f"waker: {name}: {why}", file=sys.stderr)
+    if outcome.failed:
+        return 2
+    return BLEMISHED if outcome.blemished else 0

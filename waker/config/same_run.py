@@ -1,0 +1,60 @@
+"""Which settings may change without making a run another one: those of a folder compared with those asked for.
+
+Called where a folder is opened (:mod:`waker.storage.run_folder`) and where a study's rows are kept
+(:mod:`waker.sweep.rows`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_TOLD = 3
+"""Settings that differ of which both values are told; others are named."""
+FREE_KEYS = (
+    "device",
+    "sinks",
+    "train.compile_cache",
+    "train.env_processes",
+    "train.products",
+    "train.save_every",
+    "train.keep",
+)
+"""Settings that may differ on a resume: where a run is computed, by whom, and how it is kept. Another ``device`` or
+other ``train.products`` change the last digits of its numbers; :mod:`waker.machine.arithmetic` tells and records
+that."""
+GROWING_KEYS = ("train.steps", "train.adapt_updates")
+"""Settings that may grow: nothing before the end of a run depends on where that is, so a longer one begins like it."""
+
+
+def difference(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """All settings that make it another run, the first ones with both values; None if there is none.
+
+    Those of :data:`FREE_KEYS` never do, and those of :data:`GROWING_KEYS` not where they have grown.
+    """
+    old, new = _flat(saved), _flat(now)
+    free = {*FREE_KEYS, *growth(saved, now)}
+    keys = [*new, *(k for k in old if k not in new)]
+    differ = [key for key in keys if key not in free and not _alike(old.get(key), new.get(key))]
+    told = [f"{key} is {old.get(key)!r} there and {new.get(key)!r} now" for key in differ[:_TOLD]]
+    more = [f"also other: {', '.join(differ[_TOLD:])}"] if len(differ) > _TOLD else []
+    if told and (shrunk := [key for key in differ if key in GROWING_KEYS]):
+        more.append(f"{shrunk[0]} may only grow")
+    return "; ".join([", ".join(told), *more]) if told else None
+
+
+def growth(saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    """What is asked for beyond a folder's settings: by setting, the number there and the number now."""
+    old, new = _flat(saved), _flat(now)
+    pairs = {key: (old[key], new[key]) for key in GROWING_KEYS if key in old and key in new}
+    return {key: pair for key, pair in pairs.items() if pair[1] > pair[0]}
+
+
+def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(data, Mapping) and data:
+        return {k: v for key, value in data.items() for k, v in _flat(value, f"{prefix}.{key}".strip(".")).items()}
+    return {prefix: data}
+
+
+def _alike(one: Any, other: Any) -> bool:
+    return bool(one == other or (one != one and other != other))  # NaN is NaN

@@ -1,0 +1,197 @@
+"""What the members of the ensemble predict of the next state, how well they do, and how far they disagree about it.
+
+Called by :class:`waker.exploration.ensemble.Ensemble`. A target knows the size of a prediction, its −log likelihood and
+the spread of several predictions; it knows nothing of the networks that make them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from waker.model.cell_observations import board_outputs
+from waker.model.distributions import gaussian_nll, log_softmax, symlog
+from waker.model.features import CellLayout
+from waker.model.rssm import Dynamics, Posterior
+from waker.model.world_model import WorldModel
+
+LEAST_DEVIATION = 1e-8
+"""Below this the members agree: the standard deviation has no derivative at zero."""
+
+
+class Target(Protocol):
+    """One kind of prediction; E members, n states.
+
+    Attributes:
+        dim: size of a prediction.
+    """
+
+    dim: int
+
+    def nll(self, prediction: Tensor, posterior: Posterior, batch: Mapping[str, Tensor]) -> Tensor:
+        """−log likelihood of steps 1 … T−1 of a batch, (E, B·(T−1), dim) → (E, B·(T−1)); no gradient to the model."""
+
+    def spread(self, prediction: Tensor) -> Tensor:
+        """How far predictions (E, n, dim) lie apart, (n,)."""
+
+
+def cell_target(model: WorldModel, name: str, layout: CellLayout) -> tuple[int, Callable[[Tensor], Tensor]]:
+    """What members predict in each cell of a board: how many numbers, and how they become a prediction.
+
+    Returns:
+        The numbers c, and a function (..., P, c) → (..., dim) of the target called ``name``.
+    """
+    if name == "observation":
+        outputs, names = board_outputs(model.keys, model.board), [key.name for key in model.keys]
+
+        def by_key(cells: Tensor) -> Tensor:
+            logits = outputs.by_key(cells)
+            return torch.cat([logits[name] for name in names], -1)
+
+        return outputs.each, by_key
+    if name == "feature":
+        return layout.channels, layout.flat
+    return layout.stoch if name == "latent" else layout.deter, lambda cells: cells.flatten(-2)
+
+
+def next_states(x: Tensor) -> Tensor:
+    """What was reached: steps 1 … T−1 of (B, T, ...) as (B·(T−1), ...), without gradient."""
+    return x[:, 1:].detach().flatten(0, 1)
+
+
+class RegressionTarget:
+    """The next feature (as published), or its deterministic part: unit-variance Gaussians.
+
+    Spread: the population standard deviation over members, averaged over dimensions.
+    """
+
+    def __init__(self, rssm: Dynamics, whole: bool) -> None:
+        self.whole = whole
+        self.dim = rssm.feature_dim if whole else rssm.deter_dim
+
+    def nll(self, prediction: Tensor, posterior: Posterior, batch: Mapping[str, Tensor]) -> Tensor:
+        """See :class:`Target`."""
+        state = posterior.state
+        return gaussian_nll(prediction, next_states(state.feature if self.whole else state.deter)).sum(-1)
+
+    def spread(self, prediction: Tensor) -> Tensor:
+        """See :class:`Target`."""
+        return mean_deviation(prediction)
+
+
+class LatentTarget:
+    """The next categorical latents, against the posterior's probabilities.
+
+    Spread: the Jensen–Shannon divergence of the members' categoricals in nats, averaged over latents.
+    """
+
+    def __init__(self, rssm: Dynamics) -> None:
+        self.shape, self.dim = (rssm.latents, rssm.classes), rssm.stoch_dim
+
+    def nll(self, prediction: Tensor, posterior: Posterior, batch: Mapping[str, Tensor]) -> Tensor:
+        """See :class:`Target`."""
+        truth = next_states(posterior.posterior).exp()  # (B·(T−1), S, C)
+        return -(truth * self._log_probs(prediction)).sum((-1, -2))
+
+    def spread(self, prediction: Tensor) -> Tensor:
+        """See :class:`Target`."""
+        return jensen_shannon(self._log_probs(prediction), members=0).sum(-1).mean(-1)
+
+    def _log_probs(self, prediction: Tensor) -> Tensor:
+        return log_softmax(prediction.unflatten(-1, self.shape))
+
+
+class ObservationTarget:
+    """The next observation: categorical variables, vectors, and pictures as the encoder embeds them.
+
+    Where latents carry noise, members that predict latents spend their disagreement on it, alike in all environments;
+    what is observed next has no such part. (Plan2Explore's own target is the embedding.)
+
+    Spread: the Jensen–Shannon divergence in nats of every categorical variable and the standard deviation of every
+    number, averaged with the keys' weights.
+    """
+
+    def __init__(self, model: WorldModel) -> None:
+        self.keys, self.symlog = model.keys, model.config.symlog
+        self.embedded = model.encoder.image_sizes
+        self.layouts = {k.name: model.decoder.layout(k.name) for k in self.keys if k.kind == "categorical"}
+        self.sizes = [self.embedded.get(key.name, key.size) for key in self.keys]
+        self.dim = sum(self.sizes)
+        counts = [len(key.classes) or size for key, size in zip(self.keys, self.sizes, strict=True)]
+        self.total = sum(key.weight * count for key, count in zip(self.keys, counts, strict=True))
+
+    def nll(self, prediction: Tensor, posterior: Posterior, batch: Mapping[str, Tensor]) -> Tensor:
+        """See :class:`Target`."""
+        pictures = list(self.embedded.values())
+        embedded = posterior.embed[..., : sum(pictures)].split(pictures, -1)
+        images = dict(zip(self.embedded, embedded, strict=True))
+        losses = []
+        for key, part in zip(self.keys, prediction.split(self.sizes, -1), strict=True):
+            truth = next_states(images.get(key.name, batch[key.name]))
+            if key.kind == "categorical":
+                loss = self.layouts[key.name].nll(part, truth.expand(part.shape[0], *truth.shape))
+            else:
+                flat = truth.float().reshape(part.shape[1:])
+                scaled = symlog(flat) if self.symlog and key.kind == "vector" else flat
+                loss = gaussian_nll(part, scaled).sum(-1)
+            losses.append(key.weight * loss)
+        return torch.stack(losses).sum(0)
+
+    def spread(self, prediction: Tensor) -> Tensor:
+        """See :class:`Target`."""
+        spreads = []
+        for key, size, part in zip(self.keys, self.sizes, prediction.split(self.sizes, -1), strict=True):
+            if key.kind == "categorical":
+                log_probs = F.log_softmax(self.layouts[key.name].by_class(part), 1)  # (V, C, E·n)
+                spread = jensen_shannon(log_probs.unflatten(-1, part.shape[:2]), members=2).sum((0, 1))
+            else:
+                spread = size * mean_deviation(part)
+            spreads.append(key.weight / self.total * spread)
+        return torch.stack(spreads).sum(0)
+
+
+def jensen_shannon(log_probs: Tensor, members: int) -> Tensor:
+    """Divergence of E categoricals in nats, their mixture's entropy less their mean entropy, class by class.
+
+    The sum over classes is left to the caller, who knows where they lie and what else is summed.
+
+    Args:
+        log_probs: with E entries on axis ``members``, which the result lacks.
+    """
+    probs = log_probs.exp()
+    mixture = probs.mean(members)
+    return (probs * log_probs).mean(members) - mixture * mixture.clamp_min(1e-12).log()
+
+
+def mean_deviation(prediction: Tensor) -> Tensor:
+    """Population standard deviation over E predictions, averaged over dimensions: (E, n, D) → (n,)."""
+    if torch.compiler.is_compiling():  # see :func:`waker.model.distributions.sample_onehot`
+        centred = prediction - prediction.mean(0, keepdim=True)
+        return centred.square().mean(0).clamp_min(LEAST_DEVIATION**2).sqrt().mean(-1)
+    deviation: Tensor = _Deviation.apply(prediction)
+    return deviation
+
+
+class _Deviation(torch.autograd.Function):
+    """Written out, as torch.std over the leading axis costs several times the matmuls on a CPU.
+
+    The derivative is (x − mean) / (E·D·std): one product, the mean's own part being zero. Where members agree it is
+    zero.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, prediction: Tensor) -> Tensor:
+        centred = prediction - prediction.mean(0, keepdim=True)
+        deviation = centred.square().mean(0).sqrt_().clamp_min_(LEAST_DEVIATION)
+        ctx.save_for_backward(centred, deviation)
+        return deviation.mean(-1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        centred, deviation = ctx.saved_tensors
+        share = grads[0].unsqueeze(-1) / (deviation * centred.shape[0] * centred.shape[-1])
+        return centred * share.where(deviation > LEAST_DEVIATION, 0.0)
