@@ -32,13 +32,14 @@ from waker.agent.task_adapter import task_learner
 from waker.behaviour.actor_critic import ActorCriticStack
 from waker.config.presets import laptop
 from waker.config.schema import AdaptConfig, Config
+from waker.machine.device import use_threads
 from waker.model.rssm import State
 from waker.model.world_model import WorldModel
 from waker.replay.feed import Feed
 from waker.replay.relabel import relabelled
 from waker.specs import ActionSpec
 from waker.training.adapt import adapter_for
-from waker.training.build import LoadedRun, load_run, use_threads
+from waker.training.loading import LoadedRun, load_run
 from waker_envs.grids.hazards import GridHazards
 from waker_envs.grids.layouts import HAZARD, N_ACTIONS, TILES
 

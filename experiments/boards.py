@@ -40,7 +40,7 @@ from waker.model.reward_heads import RewardHeads
 from waker.model.rssm import State
 from waker.model.world_model import WorldModel
 from waker.specs import EnvSpec, spec_of
-from waker.training.build import load_run
+from waker.training.loading import load_run
 from waker_envs.grids.cleanup import GridCleanUp
 
 RESULTS = Path(__file__).parents[1] / "results" / "boards"

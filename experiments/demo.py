@@ -22,9 +22,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 import waker_envs
+from waker.analysis.sources import pooled
 from waker.analysis.summary import ALL, shown_value, title
 from waker.curriculum.labels import sampler_label, sampler_name
-from waker.evaluation.sources import pooled
 from waker.storage.run_folder import read_config
 from waker.storage.tables import read_rows
 

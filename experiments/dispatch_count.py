@@ -14,9 +14,9 @@ import torch
 
 from tests.helpers.tiny_learner import tiny_batch
 from waker.agent.agent import Agent
-from waker.bench.counting import OperationCounter
 from waker.config.presets import preset
 from waker.config.schema import Config
+from waker.machine.operations import OperationCounter
 from waker.specs import ActionSpec, EnvSpec, ObservationKey
 
 IMAGE = ObservationKey("image", "image", (64, 64, 3), "uint8")

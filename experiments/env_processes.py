@@ -38,11 +38,12 @@ def collector_of(family: str, slots: int, processes: int, policy: bool) -> tuple
     """A collector of domain randomisation, and who acts; None = random actions."""
     from waker.agent.agent import Agent
     from waker.collection.collector import Collector
+    from waker.collection.family import Family
     from waker.config.presets import preset
     from waker.curriculum import CurriculumConfig, make_curriculum
+    from waker.machine.device import use_threads
     from waker.replay.ring import Replay, record_fields
     from waker.seeding import Streams
-    from waker.training.build import Family, use_threads
 
     config = replace(preset("tiny"), env=f"waker/{family}-v0")
     use_threads(config.device)

@@ -47,12 +47,12 @@ from waker.bench.measure import (
 from waker.bench.memory import in_fresh_process
 from waker.bench.parts import CpuClock
 from waker.machine import mkl_dispatch
+from waker.machine.device import use_threads
 from waker.machine.host_memory import keep_freed_memory
 from waker.machine.mkl_dispatch import tell_unless_done
 from waker.replay.ring import Replay, record_fields
 from waker.specs import ObservationKey
 from waker.storage.run_folder import git_commit
-from waker.training.build import use_threads
 
 RESULTS = Path(__file__).parents[1] / "results" / "learner_speed"
 SCHEDULES = RESULTS.parent / "schedules" / "summary.csv"

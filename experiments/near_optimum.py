@@ -24,7 +24,7 @@ from experiments.planning import decompose
 from experiments.training import train_all
 from waker.evaluation.plan import dr_thetas, episode_seeds, stream
 from waker.storage.tables import read_rows
-from waker.training.build import load_run
+from waker.training.loading import load_run
 from waker_envs.grids.hazards import GridHazards
 
 ROOT = Path(__file__).parents[1]

@@ -32,10 +32,11 @@ from experiments.exact_boards import Boards, ExactBoards
 from waker.agent.task_adapter import task_learner
 from waker.behaviour.actor_critic import ActorCriticStack
 from waker.config.presets import grid
+from waker.machine.device import use_threads
 from waker.machine.host_memory import keep_freed_memory
 from waker.protocols import Player
 from waker.specs import ActionSpec
-from waker.training.build import load_run, use_threads
+from waker.training.loading import load_run
 from waker_envs.grids.cleanup import GridCleanUp
 from waker_envs.grids.pushing import N_ACTIONS
 

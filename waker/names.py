@@ -22,7 +22,7 @@ EXPLORER = "explorer"
 """The exploration policy among the members of a stack."""
 ALL = "all"
 """All tasks together, among tasks in tables."""
-DR = "dr"
+DR_SUITE = "dr"
 """Domain randomisation, among suites in rows."""
 PLANNED = "planned"
 """Plans in the learned model, among policies in rows."""
@@ -47,7 +47,7 @@ def task_name(name: str) -> str:
 
 def suite_name(name: str) -> str:
     """What a suite of a θ space is called in rows."""
-    return kept_apart(name, (DR,), "suite")
+    return kept_apart(name, (DR_SUITE,), "suite")
 
 
 def theta_column(name: str) -> str:

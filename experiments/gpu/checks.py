@@ -21,12 +21,13 @@ from waker.agent.agent import Agent
 from waker.config.presets import preset
 from waker.config.schema import Config
 from waker.machine.cuda_graphs import recorder_for
+from waker.machine.device import use_threads
 from waker.machine.precision import use_tf32
 from waker.model.distributions import sample_onehot
 from waker.storage.checkpoint import Checkpoints
 from waker.terminal.progress import Progress
 from waker.terminal.signals import Interrupted
-from waker.training.build import train_run, use_threads
+from waker.training.build import train_run
 
 Row = dict[str, Any]
 REFERENCES = Path(__file__).parents[2] / "tests" / "reference"

@@ -19,8 +19,8 @@ from waker.bench.measure import Bench, build
 from waker.bench.memory import peak_bytes
 from waker.bench.parts import Clock, clock_for
 from waker.machine import arithmetic
+from waker.machine.device import use_threads
 from waker.machine.precision import use_tf32
-from waker.training.build import use_threads
 
 Row = dict[str, Any]
 Measure = Callable[[], Iterator[Row]]

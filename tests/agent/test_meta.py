@@ -18,7 +18,7 @@ from torch import Tensor
 from experiments.dispatch_count import table
 from tests.helpers.tiny_learner import ALL_KINDS, tiny_batch, tiny_config, tiny_spec
 from waker.agent.agent import Agent
-from waker.bench.counting import OperationCounter
+from waker.machine.operations import OperationCounter
 from waker.model.distributions import sample_onehot
 
 RECIPES: list[tuple[str, tuple[str, ...]]] = [

@@ -12,7 +12,6 @@ import waker.agent.agent
 from tests.helpers.tiny_learner import tiny_batch, tiny_config, tiny_spec
 from waker.agent.agent import Agent
 from waker.behaviour import policy_learner
-from waker.bench.counting import OperationCounter
 from waker.bench.parts import (
     CREDITING,
     ENSEMBLE,
@@ -30,6 +29,7 @@ from waker.bench.parts import (
     replaced,
     watched,
 )
+from waker.machine.operations import OperationCounter
 
 
 class Ticking:

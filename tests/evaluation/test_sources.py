@@ -13,13 +13,14 @@ import torch
 
 from tests.helpers.known_dynamics import Ring, RingModel
 from tests.helpers.spaces import joint_space
+from waker.analysis.sources import UNKNOWN, by_source, pooled, shared, sources_of
 from waker.config.schema import EvalConfig
 from waker.errors import UserError
 from waker.evaluation import model_error
 from waker.evaluation.model_error import held_out_episodes, held_out_trajectories, measure
 from waker.evaluation.pieces import Piece, Pieces
 from waker.evaluation.plan import Episode
-from waker.evaluation.sources import RANDOM_ONLY, UNKNOWN, Source, by_source, pooled, shared, sources_of
+from waker.evaluation.sources import RANDOM_ONLY, Source
 from waker.evaluation.trajectories import Trajectory, collect
 from waker.protocols import PlayerState
 from waker.specs import spec_of

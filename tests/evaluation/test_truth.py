@@ -12,6 +12,7 @@ import pytest
 from tests.helpers.known_dynamics import SLIPS, Ring, RingModel
 from tests.helpers.line import CELLS, Line, LineModel, line_moves
 from tests.helpers.two_domains import Pair
+from waker.analysis.sources import pooled
 from waker.config.schema import EvalConfig
 from waker.curriculum import Wanted
 from waker.errors import UserError
@@ -20,7 +21,6 @@ from waker.evaluation.learned_table import PlannedModel
 from waker.evaluation.model_error import held_out_episodes
 from waker.evaluation.planned import planned_rows
 from waker.evaluation.records import SEED
-from waker.evaluation.sources import pooled
 from waker.evaluation.truth import REGRETS, Truth, nearest
 from waker.seeding import seed_for
 from waker.specs import spec_of

@@ -18,7 +18,7 @@ from waker.config.schema import Config
 from waker.machine import arithmetic, mkl_dispatch, products
 from waker.machine.arithmetic import settle
 from waker.storage.sealed import read_yaml, write_yaml
-from waker.training.build import load_run, recorded_arithmetic
+from waker.training.loading import load_run, recorded_arithmetic
 from waker.training.session import Session
 
 RUN = Path("gridhazards/waker-m/plan2explore/seed-0")

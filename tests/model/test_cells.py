@@ -11,13 +11,13 @@ import torch
 from tests.helpers.tiny_board import BOARD, SPEC, board_config, play
 from tests.helpers.tiny_learner import tiny_batch
 from waker.agent.agent import Agent
+from waker.collection.family import Family
 from waker.config.schema import Config, OptimizerConfig
 from waker.errors import UserError
 from waker.machine.compile import whole
 from waker.model.optim import Adam
 from waker.model.rssm import State
 from waker.model.world_model import WorldModel
-from waker.training.build import Family
 from waker.training.memory_needs import training
 
 TARGETS = ("feature", "deter", "latent", "observation")

@@ -28,7 +28,7 @@ from waker.storage.sealed import read_yaml, write_yaml
 from waker.storage.tables import read_rows
 from waker.terminal.progress import Progress
 from waker.training.adapt import Adaptation, compiling_of, load_adapted, name_of
-from waker.training.build import LoadedRun, load_run
+from waker.training.loading import LoadedRun, load_run
 from waker.training.loop import Outcome
 
 TASK = '''"""A task that the environment does not have."""

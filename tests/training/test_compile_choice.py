@@ -14,11 +14,11 @@ from tests.helpers.tiny_learner import tiny_config, tiny_spec
 from waker.agent.agent import Agent
 from waker.agent.task_adapter import HEADS, POLICIES
 from waker.cli import main
+from waker.collection.family import Family
 from waker.config.presets import preset
 from waker.config.schema import CompileSetting, Config
 from waker.machine.compile_cache import CompileCache, graph_key
 from waker.training import compile_choice
-from waker.training.build import Family
 from waker.training.compile_choice import COLD_S, ELSEWHERE, GAIN, adapt_calls, decide, forecast, run_calls
 
 

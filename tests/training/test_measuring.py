@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tests.helpers import dummies
 from tests.training.test_resume import assert_same, die, interrupted, terminate
+from waker.collection.family import Family
 from waker.config.presets import PRESETS
 from waker.config.schema import Config
 from waker.curriculum import CurriculumConfig, Wanted, make_curriculum
@@ -23,7 +24,7 @@ from waker.curriculum.api import Curriculum
 from waker.errors import UserError
 from waker.protocols import Learner
 from waker.storage.checkpoint import Checkpoints
-from waker.training.build import Family, parts_of, train_run
+from waker.training.build import parts_of, train_run
 from waker.training.clock import Ratio
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from waker.analysis.ranking import primary_metric, rank_correlation
+from waker.analysis.sources import by_source, sources_of
 from waker.analysis.steps import RUN, At, Steps, choose_steps, deciding
 from waker.analysis.summary import ALL
-from waker.evaluation.sources import by_source, sources_of
 
 
 def compared_errors(

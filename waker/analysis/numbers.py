@@ -26,12 +26,11 @@ from waker.analysis.metrics import Floats, cvar
 from waker.analysis.plans_compared import plan_numbers
 from waker.analysis.ranking import primary_metric
 from waker.analysis.regret import EXACT, fraction_of_optimum, known_values, mean_regret, worst_regret
+from waker.analysis.sources import known, source_weights
 from waker.analysis.steps import RUN, At, choose_steps, deciding, of_policy
 from waker.analysis.worst import Bracket, Sample, arrange, cvar_of, worst_of
-from waker.evaluation.plan import DR_SUITE
-from waker.evaluation.sources import known, source_weights
 from waker.names import ALL as ALL  # means of means over tasks, and the worst of all pairs of task and θ
-from waker.names import PLANNED, task_name
+from waker.names import DR_SUITE, PLANNED, task_name
 
 TAIL = 0.1
 """The share of θ or episodes in a CVaR."""
@@ -284,7 +283,7 @@ def _units(rows: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
 def error_sample(rows: pd.DataFrame) -> Sample:
     """Model errors of one run, step and metric by θ; rows of single episodes are units, a row of a whole θ is one.
 
-    Each source counts alike in a θ's mean, as in :func:`waker.evaluation.sources.pooled`.
+    Each source counts alike in a θ's mean, as in :func:`waker.analysis.sources.pooled`.
     """
     coordinates = [c for c in rows if str(c).startswith("theta_")]
     # By source first: then either half of a θ's units has as many of each.

@@ -11,7 +11,7 @@ import pandas as pd
 
 from waker.analysis.bracketed import SEED, Number, of_bracket
 from waker.analysis.regret import fraction_of_optimum, mean_regret, worst_regret
-from waker.evaluation.plan import DR_SUITE
+from waker.names import DR_SUITE
 
 SUITE_REGRET = "planned_regret_"
 """Before the name of a suite beyond DR: the mean regret of plans there."""

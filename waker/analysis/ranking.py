@@ -12,8 +12,8 @@ import pandas as pd
 
 from waker.analysis.metrics import spearman
 from waker.analysis.reliability import by_episode, ceiling
+from waker.analysis.sources import known, pooled
 from waker.analysis.steps import RUN
-from waker.evaluation.sources import known, pooled
 
 
 def primary_metric(metrics: list[str] | np.ndarray) -> str | None:

@@ -19,10 +19,10 @@ from waker.analysis.numbers_file import NUMBERS, beside, read_notes, read_number
 from waker.analysis.paired import Pairs
 from waker.analysis.sampling import COLUMNS as SHARES
 from waker.analysis.sampling import sampling_shares
+from waker.analysis.sources import shared
 from waker.analysis.steps import RUN, At, Steps
 from waker.curriculum.labels import called
 from waker.errors import UserError, unknown
-from waker.evaluation.sources import shared
 
 _FOLDER = 4
 """Parts of a run's path that tell it: domain, sampler, explorer, seed."""

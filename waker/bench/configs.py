@@ -8,21 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from waker.collection.family import Family
 from waker.config.presets import preset
 from waker.config.schema import CompileChoice, Config, PrecisionChoice, ProductsChoice
 from waker.errors import unknown
-from waker.replay.ring import Replay, record_fields
 from waker.specs import ActionSpec, EnvSpec, ObservationKey
-from waker.training.build import Family
 from waker_envs.api import FiniteThetaSpace, Parameter, ThetaSpace
-
-_EPISODE = 100
-"""Steps of a synthetic episode."""
 
 
 @dataclass(frozen=True)
@@ -162,31 +156,3 @@ def workload(name: str) -> Workload:
     if name not in WORKLOADS:
         raise unknown("configuration", name, WORKLOADS)
     return WORKLOADS[name]()
-
-
-def synthetic_records(spec: EnvSpec, steps: int, thetas: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
-    """``steps`` records of one slot, name → (steps, …): arbitrary numbers, one θ an episode, ends inside."""
-    at = np.arange(steps)
-    records: dict[str, NDArray[Any]] = {}
-    for key in spec.observation:
-        if key.kind == "image":
-            records[key.name] = rng.integers(256, size=(steps, *key.shape), dtype=np.uint8)
-        elif key.kind == "vector":
-            records[key.name] = rng.standard_normal((steps, *key.shape)).astype(key.dtype)
-        else:
-            columns = [rng.integers(classes, size=steps) for classes in key.classes]
-            records[key.name] = np.stack(columns, -1).astype(key.dtype)
-    records["action"] = spec.action.random(rng, steps)
-    records["task_rewards"] = rng.random((steps, len(spec.tasks)), dtype=np.float32)
-    records["theta_id"] = rng.integers(thetas, size=steps // _EPISODE + 1)[at // _EPISODE].astype(np.int32)
-    records["is_first"], records["is_last"] = at % _EPISODE == 0, at % _EPISODE == _EPISODE - 1
-    records["is_terminal"] = records["is_last"] & (at // _EPISODE % 2 == 1)
-    return records
-
-
-def synthetic_replay(spec: EnvSpec, slots: int, steps: int, thetas: int, seed: int = 0) -> Replay:
-    """A full replay of ``steps`` records in all."""
-    replay, rng = Replay(record_fields(spec), slots, steps), np.random.default_rng(seed)
-    per_slot = [synthetic_records(spec, replay.size, thetas, rng) for _ in range(slots)]
-    replay.fill(0, {name: np.stack([records[name] for records in per_slot]) for name in per_slot[0]})
-    return replay

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from waker.agent.agent import Agent
-from waker.bench.configs import synthetic_replay
 from waker.config.schema import Config
+from waker.machine.operations import OperationCounter
+from waker.replay.synthetic import synthetic_replay
 from waker.specs import EnvSpec
 
 
@@ -34,18 +33,6 @@ class Work:
 
     flop: float
     operations: int
-
-
-class OperationCounter(TorchDispatchMode):
-    """Counts the operations dispatched inside its ``with`` block, forward and backward."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.operations = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.operations += 1
-        return func(*args, **(kwargs or {}))
 
 
 class _NoModules:

@@ -17,12 +17,14 @@ import numpy as np
 
 from waker.bench.configs import Workload
 from waker.bench.parts import Span, Stopwatch, clock_for, replaced
+from waker.collection.family import Family
 from waker.collection.make_env import close, made
 from waker.collection.slot import Slot
 from waker.machine import arithmetic
+from waker.machine.device import use_threads
 from waker.storage.run_folder import RunFolder
 from waker.terminal.progress import Progress
-from waker.training.build import Family, parts_of, use_threads
+from waker.training.build import parts_of
 from waker.training.session import Session
 
 LEARNER, SAMPLING, CREDITING, ENVIRONMENTS, COLLECTING, REST = (

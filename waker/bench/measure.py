@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from waker.agent.agent import Agent
-from waker.bench.configs import Workload, synthetic_replay
+from waker.bench.configs import Workload
 from waker.bench.counting import update_work
 from waker.bench.memory import device_peak_bytes, peak_bytes
 from waker.bench.parts import CREDITING, SAMPLING, Stopwatch, watched
@@ -28,10 +28,12 @@ from waker.curriculum.thinning import Thinning
 from waker.evaluation.model_error import measured_ids
 from waker.machine import arithmetic
 from waker.machine.compile_cache import CompileCache
+from waker.machine.device import checked_device, use_threads
 from waker.replay.feed import Feed
 from waker.replay.ring import Replay, record_fields
+from waker.replay.synthetic import synthetic_replay
 from waker.storage.tables import Table
-from waker.training.build import checked_device, curriculum_of, use_threads
+from waker.training.build import curriculum_of
 from waker_envs.api import FiniteThetaSpace
 
 _RING_BYTES = 256 << 20

@@ -18,12 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waker.config.schema import EvalConfig
-from waker.names import DR, suite_name, theta_column
+from waker.names import DR_SUITE, suite_name, theta_column
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
 from waker_envs.foreign import Failed
 
-DR_SUITE = DR
-"""The name of the domain-randomisation suite in rows."""
 MOST_THETA = 200
 """θ measured one by one at most (evenly spaced in a larger space; shared alike by the domains of one with several)."""
 FEWEST = 2

@@ -19,8 +19,9 @@ from waker.config.schema import EvalConfig
 from waker.errors import UserError
 from waker.evaluation.exact import Exact
 from waker.evaluation.failures import guarded
-from waker.evaluation.plan import DR_SUITE, Episode, plan_episodes
+from waker.evaluation.plan import Episode, plan_episodes
 from waker.evaluation.rollouts import MakeEnv
+from waker.names import DR_SUITE
 from waker.specs import EnvSpec, completion_of
 from waker_envs.api import ThetaSpace
 from waker_envs.foreign import Told

@@ -22,6 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from waker.analysis.ranking import steps_ahead
+from waker.analysis.sources import pooled
 from waker.config.schema import EvalConfig
 from waker.curriculum.api import Floats, Wanted
 from waker.errors import UserError
@@ -31,7 +32,7 @@ from waker.evaluation.model_error import held_out_episodes
 from waker.evaluation.open_loop import Model
 from waker.evaluation.planned import planned_rows
 from waker.evaluation.rollouts import MakeEnv
-from waker.evaluation.sources import RANDOM_ONLY, Source, pooled
+from waker.evaluation.sources import RANDOM_ONLY, Source
 from waker.seeding import seed_for
 from waker.specs import EnvSpec
 from waker_envs.api import FiniteThetaSpace

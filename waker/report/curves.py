@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from waker.analysis.numbers import error_sample
+from waker.analysis.sources import sources_of
 from waker.analysis.worst import worst_of
-from waker.evaluation.sources import sources_of
 from waker.report.style import colours, grid, legend, steps_axis, style, text
 
 _NOT_METRICS = {"step", "updates", "seed"}

@@ -35,8 +35,8 @@ from waker.storage.state_shapes import check_fit
 from waker.terminal.notices import tell_loss
 from waker.terminal.progress import Progress
 from waker.terminal.signals import Interrupted, StopSignals
-from waker.training.build import LoadedRun, recorded_arithmetic, with_free_products
 from waker.training.compile_choice import Compiling, adapt_calls, decide
+from waker.training.loading import LoadedRun, recorded_arithmetic, with_free_products
 from waker.training.loop import Outcome
 
 SAVE_EVERY = 500

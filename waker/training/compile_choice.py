@@ -276,7 +276,7 @@ class _Probe(Costs):
 
     def watched(self, part: str, function: Callable[P, R]) -> Callable[P, R]:
         """See :class:`Costs`."""
-        from waker.bench.counting import OperationCounter
+        from waker.machine.operations import OperationCounter
 
         spent = self.spent.setdefault(part, [])
 
@@ -308,7 +308,7 @@ def _time_eager(
     cache: CompileCache, key: str, spec: EnvSpec, config: Config, calls: Mapping[str, int], tasks: tuple[str, ...]
 ) -> None:
     """Note what eager updates of arbitrary data cost; every random stream is left as it was."""
-    from waker.bench.configs import synthetic_replay
+    from waker.replay.synthetic import synthetic_replay
 
     config = _chosen(config, "off")
     config = replace(config, train=replace(config.train, adapt_heads=0, adapt_repeats=1))

@@ -20,7 +20,7 @@ from waker.training.measuring import Measure
 
 if TYPE_CHECKING:
     from waker.agent.agent import Agent
-    from waker.training.build import Family
+    from waker.collection.family import Family
 
 
 def measure_of(config: Config, family: Family, sources: Sequence[Source] = RANDOM_ONLY) -> Measure:

@@ -13,13 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from waker.analysis.sources import RANDOM
 from waker.behaviour.player import ModelPlayer
+from waker.collection.family import Family
 from waker.config.schema import Config
 from waker.errors import UserError
-from waker.evaluation.sources import RANDOM, Source
+from waker.evaluation.sources import Source
 from waker.protocols import EXPLORER
 from waker.storage.run_search import one_run
-from waker.training.build import Family, LoadedRun, load_run, task_player
+from waker.training.loading import LoadedRun, load_run, task_player
 
 
 def held_out_sources(config: Config, family: Family, note: Callable[[str], None]) -> tuple[Source, ...]:

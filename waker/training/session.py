@@ -34,7 +34,7 @@ from waker.storage.checkpoint import Checkpoints
 from waker.storage.files import saving, write_text
 from waker.storage.lost_files import BESIDE
 from waker.storage.run_folder import RunFolder, plain, read_record
-from waker.storage.salvage import TABLES, refuse_rows_alone, restore_logs, restore_replay
+from waker.storage.salvage import TABLES
 from waker.storage.state_shapes import check_fit
 from waker.storage.tables import Table
 from waker.terminal.notices import tell_loss
@@ -43,6 +43,7 @@ from waker.terminal.signals import Paused
 from waker.training.clock import Every, Ratio
 from waker.training.extending import before_adapting, kept_before_adapting, standing, taken_back, told
 from waker.training.measuring import Measure, Measuring
+from waker.training.restore import refuse_rows_alone, restore_logs, restore_replay
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
 
 Row = Mapping[str, Any]

@@ -102,7 +102,7 @@ def _adapted(folder: Path, tasks: list[Task], args: AdaptArgs) -> str:
     from waker.storage.run_folder import RunFolder, read_config
     from waker.terminal.progress import Progress
     from waker.training.adapt import DEFAULT_UPDATES, Adaptation, arithmetic_of, compiling_of, name_of
-    from waker.training.build import load_run
+    from waker.training.loading import load_run
     from waker.training.loop import Outcome
 
     config = read_config(folder)

@@ -177,10 +177,10 @@ def command(argv: list[str]) -> int:
     _checked(args)
     from waker.bench.measure import machine_of
     from waker.bench.store import Baseline, machine_key, save_json
+    from waker.machine.device import checked_device
     from waker.machine.host_memory import keep_freed_memory
     from waker.machine.mkl_dispatch import tell_unless_done
     from waker.terminal.console import Console
-    from waker.training.build import checked_device
 
     names, console = _names(args.config), Console()
     checked_device(args.device)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from waker.evaluation.records import Measurement
     from waker.replay.relabel import TaskFunction
     from waker.storage.run_folder import RunFolder
-    from waker.training.build import LoadedRun
+    from waker.training.loading import LoadedRun
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,8 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
     from waker.storage.run_folder import RunFolder, read_config
     from waker.storage.salvage import mend_tables
     from waker.terminal.signals import Interrupted, Paused, StopSignals
-    from waker.training.build import evaluation_pieces, load_run, task_player
+    from waker.training.build import evaluation_pieces
+    from waker.training.loading import load_run, task_player
     from waker.training.memory_needs import check_fits, evaluation
     from waker.training.reference import held_out_sources
 

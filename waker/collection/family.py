@@ -1,0 +1,96 @@
+"""A run's environments as one thing: the factory, what the learner knows of them, and their θ."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import waker_envs
+from waker.collection.make_env import close, construct, made
+from waker.config.schema import Config
+from waker.errors import UserError
+from waker.specs import EnvSpec, spec_of
+from waker.storage.run_folder import canonical, read_record
+from waker_envs.api import ParametricEnv, ThetaSpace
+from waker_envs.foreign import foreign, reason_of
+
+MakeEnv = Callable[..., ParametricEnv]
+
+
+def environment(config: Config) -> MakeEnv:
+    """The factory of a run's environments; arguments given to it go before those of ``config.env_kwargs``.
+
+    Raises:
+        UserError: an argument that the environment's constructor does not take, or a constructor that fails.
+        UnknownEnvError: no such environment.
+    """
+    close(construct(config.env, config.env_kwargs), config.env)
+    # A partial, because it can be sent to environment processes, which a function made here cannot.
+    return functools.partial(waker_envs.make, config.env, **config.env_kwargs)
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """A run's environments: the factory, what the learner knows of them, and their θ."""
+
+    make: MakeEnv
+    spec: EnvSpec
+    space: ThetaSpace
+
+    @classmethod
+    def of(cls, config: Config) -> Family:
+        """The family of a configuration.
+
+        Raises:
+            UserError: see :func:`environment`; or spaces the learner has no encoder or policy for.
+        """
+        config = canonical(config)
+        make = environment(config)
+        env = made(make, config.env)
+
+        def failed(error: BaseException) -> UserError:
+            return UserError(f"{config.env} does not say what it is: {reason_of(error)}")
+
+        try:
+            with foreign(f"the attributes of {config.env}", failed, (UserError,)):
+                spec, space = spec_of(env), env.theta_space
+        finally:
+            close(env, config.env)
+        return cls(make, dataclasses.replace(spec, env_id=config.env, longest=config.longest_episode), space)
+
+    @property
+    def spaces(self) -> dict[str, str]:
+        """Observation keys and actions in one line each: what weights and replay of a run are shaped by."""
+        kinds = {
+            k.name: f"{k.kind} {'×'.join(map(str, k.shape))} {list(k.classes) or k.dtype}"
+            for k in self.spec.observation
+        }
+        action = self.spec.action
+        range_ = "" if action.discrete else f", {list(action.low)} to {list(action.high)}"
+        return {**kinds, "action": f"{'discrete' if action.discrete else 'continuous'} {action.dim}{range_}"}
+
+    def check_unchanged(self, folder: Path) -> None:
+        """Compare with what a run folder was made with.
+
+        Raises:
+            UserError: tasks, θ or spaces have changed since; the message has the first difference.
+        """
+        record = read_record(folder)
+        for what, now in (("tasks", self.spec.task_labels), ("theta", self.space.names)):
+            then = record.get(what)
+            if isinstance(then, list) and then != list(now):
+                name = "θ" if what == "theta" else what
+                raise UserError(
+                    f"{folder} was trained with {name} {', '.join(map(str, then))}; {self.spec.env_id} now has "
+                    f"{', '.join(now)}"
+                )
+        spaces = record.get("spaces")
+        if isinstance(spaces, dict) and spaces:
+            for key in [*self.spaces, *(k for k in spaces if k not in self.spaces)]:
+                if spaces.get(key) != self.spaces.get(key):
+                    raise UserError(
+                        f"{folder} was trained with {key} = {spaces.get(key, 'nothing')}; {self.spec.env_id} now has "
+                        f"{self.spaces.get(key, 'nothing')}"
+                    )

@@ -1,0 +1,39 @@
+"""The device that a run computes on, and how many threads it takes there."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from waker.errors import UserError
+
+
+def use_threads(device: str) -> None:
+    """One torch thread on the CPU unless ``OMP_NUM_THREADS`` says otherwise.
+
+    Small matrices lose with two threads when another process is busy, and the sums of a resumed run must be cut in
+    the same places as those of the uninterrupted one.
+    """
+    if torch.device(device).type == "cpu":
+        asked = (os.environ.get("OMP_NUM_THREADS") or "1").split(",")[0].strip()  # a list: the outermost level first
+        if not asked.isdecimal() or int(asked) < 1:
+            raise UserError(f"OMP_NUM_THREADS is {asked!r}; it must be a number of threads, or not be set")
+        torch.set_num_threads(int(asked))
+
+
+def checked_device(name: str) -> str:
+    """The device's name.
+
+    Raises:
+        UserError: torch has no such device here.
+    """
+    try:
+        device = torch.device(name)
+        if device.type == "meta":
+            raise UserError(f"device {name!r} cannot be used: it holds no numbers; 'cpu' always can")
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"device {name!r} cannot be used ({reason}); 'cpu' always can") from error
+    return name
