@@ -1,7 +1,7 @@
 """Everything of a training run that has a state, in one place: made, saved and resumed together.
 
-:mod:`waker.training.loop` decides *when*; a :class:`Session` knows *how* to collect, learn, adapt, evaluate and save.
-What is not in :meth:`Session.state` does not exist for a resumed run.
+:mod:`waker.training.loop` decides *when*, a :class:`Session` knows *how*. What is not in :meth:`Session.state` does not
+exist for a resumed run.
 """
 
 from __future__ import annotations
@@ -48,8 +48,7 @@ from waker_envs.api import FiniteThetaSpace, ThetaSpace
 
 Row = Mapping[str, Any]
 Evaluate = Callable[[Learner, Curriculum], Mapping[str, Sequence[Row] | Columns]]
-"""Measures an agent: rows by table (``evaluation``, ``model_error``, ``curriculum``). It seeds its chance itself; what
-it draws is kept from training."""
+"""Measures an agent: rows by table (``evaluation``, ``model_error``, ``curriculum``), with chance of its own."""
 
 
 @dataclass(frozen=True)
