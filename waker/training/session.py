@@ -19,6 +19,7 @@ import torch
 
 from waker.collection.collector import Collector
 from waker.collection.slot import EnvironmentFailed, MakeEnv
+from waker.config.saved import plain
 from waker.curriculum import Curriculum
 from waker.curriculum.api import Columns
 from waker.curriculum.thinning import WHOLE, Thinning
@@ -33,7 +34,7 @@ from waker.specs import EnvSpec
 from waker.storage.checkpoint import Checkpoints
 from waker.storage.files import saving, write_text
 from waker.storage.lost_files import BESIDE
-from waker.storage.run_folder import RunFolder, plain, read_record
+from waker.storage.run_folder import RunFolder, read_record
 from waker.storage.salvage import TABLES
 from waker.storage.state_shapes import check_fit
 from waker.storage.tables import Table
