@@ -12,11 +12,11 @@ import math
 import operator
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast
 
-from annotated_types import Ge, GroupedMetadata, Gt, Interval, Le, Lt, Predicate
+from annotated_types import Ge, Gt, Interval, Le, Lt
 
 from waker.errors import UserError, unknown
 
@@ -27,8 +27,12 @@ NotNegative = Annotated[float, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 Share = Annotated[float, Interval(ge=0, le=1)]
 
+T = TypeVar("T")
 DETAIL: Any = object()
-"""Marks a setting that presets choose and users hardly ever do: ``--help-all`` shows it, ``--help`` does not."""
+Detail = Annotated[T, DETAIL]
+"""A setting that presets choose and users hardly ever do: ``--help-all`` shows it, ``--help`` does not."""
+Published = Annotated[T, DETAIL]
+"""A setting that only agreement with the published code needs; hidden likewise."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,14 +48,13 @@ LARGEST = 3.4028234663852886e38
 """The largest number in float32, in which the learner computes."""
 SMALLEST = 1.1754943508222875e-38
 """The smallest above 0 that float32 holds in full."""
-_LIMITS: dict[type, tuple[str, str, Callable[[Any, Any], bool]]] = {
-    Ge: ("ge", "at least", operator.ge),
-    Gt: ("gt", "above", operator.gt),
-    Le: ("le", "at most", operator.le),
-    Lt: ("lt", "below", operator.lt),
-}
+_LIMITS: tuple[tuple[type, str, str, Callable[[Any, Any], bool]], ...] = (
+    (Ge, "ge", "at least", operator.ge),
+    (Gt, "gt", "above", operator.gt),
+    (Le, "le", "at most", operator.le),
+    (Lt, "lt", "below", operator.lt),
+)
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
-T = TypeVar("T")
 
 
 class Settings:
@@ -73,7 +76,7 @@ class Settings:
         Raises:
             UserError: a value of another type or outside its range; the message says what it must be.
         """
-        for name, hint in types_of(type(self)).items():
+        for name, hint in types_of(cast(Any, type(self))).items():
             value = getattr(self, name)
             if problem := _problem(value, hint):
                 raise UserError(f"{self._section}{name} = {_shown(value)} {problem}")
@@ -93,7 +96,7 @@ def from_plain(kind: type[T], data: Mapping[str, Any], prefix: str = "") -> T:
         UserError: a setting that does not exist, with the nearest one; a section that is no mapping; or a value that is
             not valid.
     """
-    hints, values = types_of(kind), {}
+    hints, values = types_of(cast(Any, kind)), {}
     for key, value in data.items():
         if key not in hints:
             raise unknown("setting", f"{prefix}{key}", [prefix + name for name in hints])
@@ -119,7 +122,7 @@ def _problem(value: Any, hint: Any, computed: bool = True) -> str | None:
     """
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
-        return _problem(value, options[0]) or _outside(value, [*_limits(options[1:])])
+        return _problem(value, options[0]) or _outside(value, options[1:])
     if origin in (typing.Union, types.UnionType):
         problems = [_problem(value, option, computed) for option in options]
         return None if None in problems else problems[0]
@@ -141,27 +144,18 @@ def _problem(value: Any, hint: Any, computed: bool = True) -> str | None:
     return _unfit(value) if computed and hint in (int, float) else None
 
 
-def _limits(marks: Iterator[Any] | tuple[Any, ...]) -> Iterator[Any]:
-    for mark in marks:
-        if isinstance(mark, GroupedMetadata):
-            yield from mark
-        elif type(mark) in _LIMITS or isinstance(mark, Predicate):
-            yield mark
-
-
-def _outside(value: Any, limits: list[Any]) -> str | None:
-    """Why a value is outside its range; a predicate's docstring says what it asks for."""
-    words, inside = [], True
-    for limit in limits:
-        if isinstance(limit, Predicate):
-            words.append(str(limit.func.__doc__))
-            inside &= bool(limit.func(value))
-        else:
-            name, word, holds = _LIMITS[type(limit)]
-            bound = getattr(limit, name)
-            words.append(f"{word} {bound}")
-            inside &= holds(value, bound)
-    return None if inside else f"must be {' and '.join(words)}"
+def _outside(value: Any, marks: Iterable[Any]) -> str | None:
+    """Why a value is outside its range."""
+    bounds = [bound for mark in marks for bound in (mark if isinstance(mark, Interval) else (mark,))]
+    limits = [
+        (word, getattr(bound, key), holds)
+        for bound in bounds
+        for kind, key, word, holds in _LIMITS
+        if kind is type(bound)
+    ]
+    if all(holds(value, limit) for _, limit, holds in limits):
+        return None
+    return f"must be {' and '.join(f'{word} {limit}' for word, limit, _ in limits)}"
 
 
 def _unfit(number: float) -> str | None:

@@ -10,11 +10,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Interval, Predicate
+from annotated_types import Ge, Interval
 
 from waker.curriculum.config import CurriculumConfig
 from waker.errors import UserError
-from waker.settings import Count, NotNegative, NotNegativeInt, Positive, Settings, Several, Share
+from waker.settings import (
+    Count,
+    Detail,
+    NotNegative,
+    NotNegativeInt,
+    Positive,
+    Published,
+    Settings,
+    Several,
+    Share,
+    Short,
+)
 from waker.specs import LONGEST
 
 CompileChoice = Literal["off", "compile", "reduce-overhead", "graphs"]
@@ -23,30 +34,25 @@ ProductsChoice = Literal["auto", "blas", "onednn"]
 PrecisionChoice = Literal["fp32", "tf32", "bf16"]
 
 
-def _odd(number: int) -> bool:
-    """odd"""
-    return number % 2 == 1
-
-
 @dataclass(frozen=True)
 class OptimizerConfig(Settings, section="optimizer"):
     """Adam with one global-norm clip per optimiser (per member of a stack)."""
 
     lr: NotNegative = 3e-4
     """Learning rate."""
-    eps: NotNegative = 1e-5
+    eps: Detail[NotNegative] = 1e-5
     """Adam's epsilon."""
-    clip: NotNegative = 100.0
+    clip: Detail[NotNegative] = 100.0
     """Largest global norm of the gradient; 0 = no clipping."""
-    decay: Share = 0.0
+    decay: Published[Share] = 0.0
     """Every step multiplies all weights by 1 − decay (not scaled by the learning rate)."""
-    keras: bool = False
+    keras: Published[bool] = False
     """Epsilon beside the uncorrected √v, as the authors' optimiser has it, instead of the corrected one."""
     warmup: NotNegativeInt = 0
     """Updates over which the learning rate rises linearly from 0."""
-    anneal: NotNegativeInt = 0
+    anneal: Detail[NotNegativeInt] = 0
     """Update at which a cosine has brought the rate to `anneal_to` × lr; 0 = constant."""
-    anneal_to: Share = 0.1
+    anneal_to: Detail[Share] = 0.1
     """Share of the rate left at the end of the cosine."""
 
 
@@ -69,9 +75,9 @@ class ModelConfig(Settings, section="model"):
     """Classes of each latent."""
     cnn_depth: Count = 48
     """Channels of the first convolution; the others double."""
-    encoder_kernels: tuple[Count, ...] = (4, 4, 4, 4)
+    encoder_kernels: Detail[tuple[Count, ...]] = (4, 4, 4, 4)
     """Kernels of the encoder's convolutions (stride 2, unpadded)."""
-    decoder_kernels: tuple[Count, ...] = (5, 5, 6, 6)
+    decoder_kernels: Detail[tuple[Count, ...]] = (5, 5, 6, 6)
     """Kernels of the decoder's transposed convolutions (stride 2, unpadded)."""
     encoder_units: tuple[Count, ...] = (400, 400, 400, 400)
     """Hidden layers of the vector and categorical encoder."""
@@ -85,38 +91,38 @@ class ModelConfig(Settings, section="model"):
     """Activation everywhere."""
     norm: Literal["none", "rms", "layer"] = "rms"
     """Normalisation of hidden layers (the GRU always normalises its pre-activations)."""
-    gru_norm_eps: Positive = 1e-3
+    gru_norm_eps: Detail[Positive] = 1e-3
     """Epsilon of the GRU's layer norm."""
-    gru_update_bias: float = -1.0
+    gru_update_bias: Detail[float] = -1.0
     """Added to the GRU's update gate: below 0 the state changes slowly at first."""
     unimix: Share = 0.01
     """Share of the uniform distribution mixed into every latent's categorical."""
-    symlog: bool = True
+    symlog: Detail[bool] = True
     """Squash vector observations with symlog, in and out."""
-    reward: Literal["gaussian", "twohot"] = "twohot"
+    reward: Detail[Literal["gaussian", "twohot"]] = "twohot"
     """Distribution of reward heads: unit-variance Gaussian, or two-hot over symexp-spaced bins."""
-    bins: Annotated[int, Ge(3), Predicate(_odd)] = 255
+    bins: Detail[Annotated[int, Ge(3)]] = 255
     """Bins of two-hot heads (rewards and critics): symmetric, with one at zero."""
-    bins_limit: Annotated[float, Interval(gt=0, le=80)] = 20.0
+    bins_limit: Detail[Annotated[float, Interval(gt=0, le=80)]] = 20.0
     """Bins span symexp(−limit) … symexp(limit). symexp(80) = 5.5e34: of a larger limit the sum leaves float32."""
-    zero_heads: bool = True
+    zero_heads: Detail[bool] = True
     """Start the last layer of reward heads and critics at zero."""
-    kl_balance: Literal["mix", "dyn-rep"] = "dyn-rep"
+    kl_balance: Published[Literal["mix", "dyn-rep"]] = "dyn-rep"
     """`mix`: clamp each side's mean at the free nats, then mix by `kl_dyn`/`kl_rep`; `dyn-rep`: clamp per state."""
     kl_dyn: NotNegative = 0.5
     """Weight of KL(sg(posterior) ‖ prior)."""
     kl_rep: NotNegative = 0.1
     """Weight of KL(posterior ‖ sg(prior))."""
-    kl_scale: NotNegative = 1.0
+    kl_scale: Detail[NotNegative] = 1.0
     """Weight of the KL in the model's loss."""
-    kl_first: bool = True
+    kl_first: Detail[bool] = True
     """Count the KL of an episode's and a window's first state too. It is large where much is seen at once, nothing
     predicts it, and its chance drowns the rest."""
     free_nats: NotNegative = 1.0
     """KL below this is free."""
     continue_scale: NotNegative = 1.0
     """Weight of the continue head's loss; 0 = no continue head (environments that never terminate)."""
-    reward_gradients: bool = False
+    reward_gradients: Detail[bool] = False
     """Let reward heads shape the latent state (the reward-free setting does not)."""
     reward_sees: Literal["state", "transition"] = "state"
     """What reward heads see. `state`: the state arrived in. `transition`: the state before, the action and the state
@@ -126,6 +132,11 @@ class ModelConfig(Settings, section="model"):
     ones; 0 = all of them, once each. Where a reward is certain, given what heads see, drawing changes no expectation;
     where it is not, they expect the rare ones too often."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.bins % 2 == 0:
+            raise UserError(f"model.bins = {self.bins} must be odd")
 
 
 @dataclass(frozen=True)
@@ -147,31 +158,31 @@ class BehaviourConfig(Settings, section="behaviour"):
     """Hidden layers of an actor."""
     critic_units: tuple[Count, ...] = (400, 400, 400, 400)
     """Hidden layers of a critic."""
-    critic: Literal["gaussian", "twohot"] = "twohot"
+    critic: Detail[Literal["gaussian", "twohot"]] = "twohot"
     """Distribution of the critic."""
-    gradient: Literal["auto", "dynamics", "reinforce"] = "auto"
+    gradient: Detail[Literal["auto", "dynamics", "reinforce"]] = "auto"
     """How the actor learns: through the dynamics, by REINFORCE, or auto (dynamics if continuous)."""
-    min_scale: Positive = 0.1
+    min_scale: Detail[Positive] = 0.1
     """Smallest scale of a continuous actor's distribution."""
-    actor_unimix: Share = 0.01
+    actor_unimix: Detail[Share] = 0.01
     """Uniform share of a discrete actor's distribution."""
     entropy: NotNegative = 3e-4
     """Entropy bonus of task policies."""
     explorer_entropy: NotNegative = 3e-4
     """Entropy bonus of the exploration policy."""
-    normalise_returns: bool = True
+    normalise_returns: Detail[bool] = True
     """Divide advantages by the running 5–95 % range of returns, where it exceeds `return_floor`."""
-    return_floor: Positive = 1.0
+    return_floor: Detail[Positive] = 1.0
     """Smallest divisor of task policies (the explorer's rewards have no scale of their own: its floor is 1e-3)."""
-    slow_target: bool = False
+    slow_target: Detail[bool] = False
     """λ-returns bootstrap from (and REINFORCE's baseline is) the slow critic; else the live one."""
-    slow_every: Count = 1
+    slow_every: Detail[Count] = 1
     """Updates between refreshes of the slow critic."""
-    slow_rate: Share = 0.02
+    slow_rate: Detail[Share] = 0.02
     """Share of the live critic in a refresh; 1 = copy."""
-    slow_regulariser: NotNegative = 1.0
+    slow_regulariser: Detail[NotNegative] = 1.0
     """Weight of the critic's pull towards its slow copy."""
-    baseline: Literal["lambda", "authors"] = "lambda"
+    baseline: Published[Literal["lambda", "authors"]] = "lambda"
     """REINFORCE's advantage at t: V_t − v_t, or the authors' V_{t+1} − v_t (whose return leaves out r_t)."""
     actor_optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(lr=1e-4))
     critic_optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(lr=1e-4))
@@ -181,7 +192,7 @@ class BehaviourConfig(Settings, section="behaviour"):
 class ExplorerConfig(Settings, section="explorer"):
     """Plan2Explore's ensemble, or uniform random actions."""
 
-    name: Literal["plan2explore", "random"] = "plan2explore"
+    name: Annotated[Literal["plan2explore", "random"], Short("--explorer")] = "plan2explore"
     """Who collects data. `random` acts uniformly; its rollouts are imagined only where they feed the error estimates
     (`credit`)."""
     heads: Several = 10
@@ -192,9 +203,9 @@ class ExplorerConfig(Settings, section="explorer"):
     """What members predict of the next state: the feature (as published), its deterministic part, the categorical
     latents, or the observation (pictures as the encoder embeds them). Disagreement about categories is a
     Jensen–Shannon divergence in nats, about numbers a standard deviation."""
-    action: Literal["taken", "authors"] = "taken"
+    action: Published[Literal["taken", "authors"]] = "taken"
     """The action members see: the one taken at t, or (authors) the one that led into t."""
-    across_ends: bool = False
+    across_ends: Published[bool] = False
     """Keep pairs of states across an episode's end in the ensemble's loss. The published loss leaves nothing out, as
     its sequences never cross an end; ours do, so this is for comparisons with it alone."""
     scale: NotNegative = 1.0
@@ -203,11 +214,11 @@ class ExplorerConfig(Settings, section="explorer"):
     """Which disagreement is credited to θ as the model's error: about the steps imagined from each start state (as
     published), or about the steps of the batch itself, which needs no imagination and asks B·(T−1) states. With
     `replayed` waker-m and waker-r are variants of the published samplers, and tables and figures call them so."""
-    credit_steps: NotNegativeInt = 0
+    credit_steps: Detail[NotNegativeInt] = 0
     """Imagined steps whose disagreement is credited to the start state's θ; 0 = the whole horizon (as published; else
     waker-m and waker-r are variants, and are called so).
     Imagined states drift away from the θ they started in, most of all early in training."""
-    credit_first: bool = False
+    credit_first: Published[bool] = False
     """Include the first imagined entry, whose action is zero, in the credit (authors)."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
@@ -224,7 +235,7 @@ class ExplorerConfig(Settings, section="explorer"):
 class TrainConfig(Settings, section="train"):
     """The loop: how much data, how many updates, what is saved when."""
 
-    steps: Count = 100_000
+    steps: Annotated[Count, Short("--steps")] = 100_000
     """Agent steps in all."""
     prefill: NotNegativeInt = 5_000
     """Agent steps of uniform random actions before the first update."""
@@ -241,11 +252,11 @@ class TrainConfig(Settings, section="train"):
     """Steps T of a sequence."""
     replay: Count = 1_000_000
     """Steps the replay holds."""
-    task_policies: Literal["online", "after"] = "online"
+    task_policies: Annotated[Literal["online", "after"], Short("--task-policies")] = "online"
     """Train task policies alongside, or afterwards from the last checkpoint and its replay."""
     adapt_updates: NotNegativeInt = 0
     """With `after`: batches that the task policies are trained on once exploration has ended (also `waker adapt`)."""
-    adapt_repeats: Count = 1
+    adapt_repeats: Detail[Count] = 1
     """Policy updates on each of them: the frozen model filters a batch once, starts are drawn from it repeatedly."""
     adapt_batch: Count = 16
     """Sequences of a batch while only task policies are trained: the frozen model filters them cheaply."""
@@ -265,7 +276,7 @@ class TrainConfig(Settings, section="train"):
     `graphs`, the uncompiled update recorded once as a CUDA graph and replayed, in seconds (`auto` there);
     `reduce-overhead`, the same of the compiled one. Neither `reduce-overhead` nor `compile` has been shown to work on
     CUDA: inductor of torch 2.11 fails on this update (docs/gpu.md)."""
-    compile_cache: str = ""
+    compile_cache: Detail[str] = ""
     """Folder where compiled updates are kept, for all runs; empty = waker/compile in the user's cache folder."""
     save_every: Count = 10_000
     """Agent steps between checkpoints."""
@@ -292,9 +303,9 @@ class AdaptConfig(Settings, section="adapt"):
     """γ."""
     temperature: Positive = 0.02
     """Of the Boltzmann policy, as a share of the 5–95 % range of values (of at least `behaviour.return_floor`)."""
-    critic: Literal["gaussian", "twohot"] = "gaussian"
+    critic: Detail[Literal["gaussian", "twohot"]] = "gaussian"
     """Distribution of the critic."""
-    slow_rate: Share = 0.05
+    slow_rate: Detail[Share] = 0.05
     """Share of the live critic that its slow copy, which values the next states, takes over in an update."""
     starts: NotNegativeInt = 64
     """States of a batch, drawn with replacement, from which policies walk in imagination; 0 = all of them."""

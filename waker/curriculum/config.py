@@ -10,7 +10,7 @@ import numpy as np
 from annotated_types import Interval
 
 from waker.curriculum.api import Floats
-from waker.settings import Count, NotNegativeInt, Positive, Settings, Share
+from waker.settings import Count, Detail, NotNegativeInt, Positive, Settings, Share, Short
 from waker_envs.api import FiniteThetaSpace
 
 
@@ -18,7 +18,7 @@ from waker_envs.api import FiniteThetaSpace
 class CurriculumConfig(Settings, section="curriculum"):
     """Which sampler chooses the next environment, and its numbers (defaults: the paper's)."""
 
-    sampler: str = "waker-m"
+    sampler: Annotated[str, Short("--sampler")] = "waker-m"
     """dr, waker-m, waker-r, gradual-expansion, hardest-oracle, reweighting-oracle, error-oracle, regret-oracle, or one
     from another package."""
     dr_share: Share = 0.2
@@ -33,7 +33,7 @@ class CurriculumConfig(Settings, section="curriculum"):
     """β of the rank priority: p ∝ rank^(−1/β)."""
     top_k: Count = 10
     """θ among which the top-k priority draws uniformly."""
-    error_decay: Annotated[float, Interval(ge=0, lt=1)] = 0.9999
+    error_decay: Detail[Annotated[float, Interval(ge=0, lt=1)]] = 0.9999
     """γ of the running error estimate, per credited sample of any θ and any domain (as published)."""
     memory_updates: Positive | None = None
     """If set, replaces `error_decay`: an estimate forgets by a factor e in so many updates, in every domain alike."""
@@ -46,12 +46,12 @@ class CurriculumConfig(Settings, section="curriculum"):
     oracle_interval: Count = 10_000
     """error-oracle, regret-oracle: agent steps between two measurements of the truth, which are made at multiples of
     it, from the first one after the first update on."""
-    oracle_episodes: Count = 4
+    oracle_episodes: Detail[Count] = 4
     """error-oracle, regret-oracle: held-out episodes of each θ in a measurement. Their steps are no agent steps."""
-    oracle_error: str = ""
+    oracle_error: Detail[str] = ""
     """error-oracle: the metric of the model's error, as in model_error.parquet (one_step_tv, open_loop_tv_10,
     observation_nll_1 …); empty = one_step_tv where the family predicts exactly, else observation_nll_1."""
-    oracle_regret: Literal["mean", "worst"] = "mean"
+    oracle_regret: Detail[Literal["mean", "worst"]] = "mean"
     """regret-oracle: a θ's regret is the mean over tasks, or that of the worst one."""
 
 
