@@ -15,7 +15,7 @@ from waker.cli.constructor_arguments import constructor_arguments
 from waker.config import presets
 from waker.config.presets import PRESETS
 from waker.config.schema import Config
-from waker.errors import UserError, unknown
+from waker.errors import unknown
 
 DEFAULT_PRESET = "laptop"
 
@@ -56,6 +56,8 @@ def parse_settings(argv: Sequence[str], verb: str) -> TrainArgs:
         UnknownEnvError: likewise for the environment.
     """
     import waker_envs
+    from waker.config.checks import check
+    from waker.storage.run_folder import canonical
 
     given, argv = constructor_arguments(argv)
     preset = _option(argv, "--preset") or DEFAULT_PRESET
@@ -67,31 +69,6 @@ def parse_settings(argv: Sequence[str], verb: str) -> TrainArgs:
     # The preset's constructor arguments are put back below: tyro would turn a filled dict into one option a key.
     default = TrainArgs(preset=preset, config=dataclasses.replace(base, env_kwargs={}))
     args = parse(TrainArgs, argv, verb=verb, default=default, also=() if verb == "train" else ("--samplers",))
-    config = dataclasses.replace(args.config, env_kwargs={**base.env_kwargs, **given})
-    return dataclasses.replace(args, config=checked(config))
-
-
-def checked(config: Config) -> Config:
-    """The configuration with its environment's full id.
-
-    Raises:
-        UserError, UnknownEnvError: a name that does not exist, or numbers that do not go together.
-    """
-    from waker.curriculum.registry import curriculum_names
-    from waker.storage.run_folder import canonical
-
-    config = canonical(config)
-    if config.curriculum.sampler not in curriculum_names():
-        raise unknown("sampler", config.curriculum.sampler, curriculum_names())
-    train = config.train
-    if train.replay < train.envs * train.length:
-        raise UserError(
-            f"train.replay = {train.replay} holds fewer than {train.length} steps for each of {train.envs} slots; "
-            f"give at least {train.envs * train.length}"
-        )
-    if train.prefill < train.envs * train.length:
-        raise UserError(
-            f"train.prefill = {train.prefill} leaves fewer than {train.length} steps in each of {train.envs} slots for "
-            f"the first batch; give at least {train.envs * train.length}"
-        )
-    return config
+    config = canonical(dataclasses.replace(args.config, env_kwargs={**base.env_kwargs, **given}))
+    check(config)
+    return dataclasses.replace(args, config=config)

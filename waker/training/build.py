@@ -16,6 +16,7 @@ import torch
 from waker.agent.agent import Agent
 from waker.analysis.sources import RANDOM
 from waker.collection.family import Family
+from waker.config.checks import check
 from waker.config.schema import Config, EvalConfig
 from waker.curriculum import Curriculum, make_curriculum
 from waker.curriculum.api import Columns
@@ -129,6 +130,7 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
     from waker.training.reference import held_out_sources  # which loads a run as this module does
 
     config = canonical(config)
+    check(config)
     checked_device(config.device)
     check_sinks(config.sinks)
     use_threads(config.device)
