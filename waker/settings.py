@@ -89,6 +89,17 @@ def types_of(kind: Any) -> Mapping[str, Any]:
     return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
+def short_names(kind: type[Any], prefix: str = "") -> dict[str, str]:
+    """What the short names of settings stand for: ``task_policies`` → ``train.task_policies``."""
+    found: dict[str, str] = {}
+    for name, hint in types_of(cast(Any, kind)).items():
+        if isinstance(hint, type) and issubclass(hint, Settings):
+            found |= short_names(hint, f"{prefix}{name}.")
+        marks = (mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Short))
+        found |= {mark.option.removeprefix("--").replace("-", "_"): f"{prefix}{name}" for mark in marks}
+    return found
+
+
 def from_plain(kind: type[T], data: Mapping[str, Any], prefix: str = "") -> T:
     """Settings from nested mappings, lists and scalars, as YAML gives them; what is left out has its default.
 

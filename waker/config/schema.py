@@ -8,10 +8,11 @@ does not allow, ranges included (:mod:`waker.settings`).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Interval
 
+from waker.config.changes import changed
 from waker.curriculum.config import CurriculumConfig
 from waker.errors import UserError
 from waker.settings import (
@@ -390,3 +391,10 @@ class Config(Settings):
         for name, units in layers.items():
             if self.model.latent == "cells" and not units:
                 raise UserError(f"{name} must name at least one layer with model.latent 'cells': that of a single cell")
+
+    def with_(self, **changes: Any) -> Config:
+        """A copy with other values: ``with_(seed=3, sampler="dr", train={"steps": 400}, **{"model.deter": 64})``.
+
+        See :func:`waker.config.changes.changed`.
+        """
+        return changed(self, changes)
