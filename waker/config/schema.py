@@ -376,8 +376,8 @@ class Config(Settings):
     train: TrainConfig = field(default_factory=TrainConfig)
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
     evaluation: EvalConfig = field(default_factory=EvalConfig)
-    sinks: tuple[Literal["jsonl", "wandb", "tensorboard"], ...] = ("jsonl",)
-    """Where metrics go, besides the progress line."""
+    sinks: tuple[str, ...] = ("jsonl",)
+    """Where metrics go, besides the progress line: jsonl, wandb, tensorboard, or a logger of another package."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -26,7 +26,7 @@ from waker.evaluation.model_error import measured_ids
 from waker.evaluation.pieces import FOLDER, Pieces, subject_of
 from waker.evaluation.rehearsal import rehearse
 from waker.evaluation.sources import RANDOM_ONLY, Source
-from waker.loggers.sinks import check_sinks
+from waker.loggers.registry import check_sinks
 from waker.machine import arithmetic
 from waker.machine.compile_costs import Costs
 from waker.machine.device import checked_device, use_threads
