@@ -1,7 +1,7 @@
 """Loggers by name: how a run gets those that ``--sinks`` asks for, and how a new one is added.
 
 A logger is a class in one file (:mod:`waker.loggers.api`): here, or in an installed package that names it in the
-entry-point group ``waker.loggers`` (entry point's name = what ``--sinks`` calls it). ``metrics.jsonl`` is written always.
+entry-point group ``waker.loggers`` (its name there = what ``--sinks`` calls it). ``metrics.jsonl`` is always written.
 """
 
 from __future__ import annotations
