@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.helpers.families import family_of
 from waker.agent.agent import Agent
 from waker.config.presets import tiny
 from waker.evaluation import pieces as module
@@ -30,8 +31,7 @@ def agent_of(make: type[ParametricEnv]) -> Agent:
 
 def evaluation(agent: Agent, make: Callable[..., ParametricEnv], pieces: Pieces) -> Measurement:
     config = tiny().evaluation
-    space = make().theta_space
-    return measure(agent.model, agent.task_player(), make, agent.spec, space, config, {"step": 1}, pieces=pieces)
+    return measure(agent.model, agent.task_player(), family_of(make), config, {"step": 1}, pieces=pieces)
 
 
 def stopped_again_and_again(

@@ -19,6 +19,8 @@ from waker_envs.api import ParametricEnv
 from waker_envs.foreign import foreign, leniently, reason_of
 
 E = TypeVar("E", bound=gym.Env[Any, Any])
+MakeEnv = Callable[..., ParametricEnv]
+"""Makes an environment; arguments go before those that are bound already."""
 
 
 def construct(env_id: str, kwargs: Mapping[str, Any]) -> ParametricEnv:

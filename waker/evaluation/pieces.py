@@ -24,9 +24,9 @@ import torch
 
 from waker.storage.checkpoint import CheckpointCorrupt, Checkpoints
 from waker.storage.files import saving
+from waker.storage.tables import Row
 from waker.terminal.signals import Paused, stop_requested
 
-Row = dict[str, Any]
 FOLDER = "evaluating"
 """In a run folder: an evaluation that is under way, or was stopped."""
 EVERY = 60.0
@@ -88,10 +88,10 @@ class Pieces:
         self._next = time.monotonic() + EVERY
         self._read()
 
-    def measured(self, name: str, measure: Callable[[Piece], list[Row]]) -> list[Row]:
-        """The rows of a piece: what was kept of it, or what ``measure`` measures."""
+    def measured(self, name: str, measure: Callable[..., list[Row]]) -> list[Row]:
+        """The rows of a piece: what was kept of it, or what ``measure(piece=…)`` measures."""
         if name not in self._done:
-            self._done[name] = measure(self.piece(name))
+            self._done[name] = measure(piece=self.piece(name))
         return self._done[name]
 
     def piece(self, name: str) -> Piece:

@@ -22,15 +22,15 @@ import torch
 from numpy.typing import NDArray
 
 from waker.analysis.regret import EXACT
-from waker.collection.make_env import close
+from waker.collection.episode import Episode
+from waker.collection.family import Family
 from waker.evaluation.exact import Exact
 from waker.evaluation.learned_table import DRAWS, PlannedModel, States, learned_tables
 from waker.evaluation.pieces import Piece, Pieces
-from waker.evaluation.plan import Episode, stream, theta_columns
-from waker.evaluation.rollouts import MakeEnv, Row, environments, torch_seed
 from waker.names import PLANNED
+from waker.seeding import stream, torch_seed
 from waker.specs import EnvSpec
-from waker_envs.api import ThetaSpace
+from waker.storage.tables import Row
 from waker_envs.tabular import Floats, TabularMDP, action_values, by_key, policy_values
 
 
@@ -57,9 +57,7 @@ class Worth(NamedTuple):
 
 def planned_rows(
     model: PlannedModel,
-    make: MakeEnv,
-    spec: EnvSpec,
-    space: ThetaSpace,
+    family: Family,
     episodes: Sequence[Episode],
     samples: int,
     *,
@@ -71,13 +69,12 @@ def planned_rows(
 
     Args:
         model: with its reward heads, on ``device``.
-        make: makes an environment, ``make(**env_kwargs)`` with a suite's own arguments.
-        spec, space: of the family.
+        family: the environments.
         episodes: in which plans are valued.
         samples: latent samples behind each (state, action) of the learned table.
         device: the model's.
         seed: of the latent samples, which depend on the episodes alone.
-        piece: what to go on from, and where to keep it when a signal comes; None = from the beginning.
+        piece: what to continue from, and where to keep it when a signal comes; None = from the beginning.
 
     Returns:
         One row for each (episode, task), with the columns of an evaluation's rows: ``policy`` is ``planned``,
@@ -88,8 +85,10 @@ def planned_rows(
         UserError: an environment that cannot be made.
         Paused: a signal has come.
     """
-    exact = Exact(spec)
-    places, rooms = _rooms(make, spec, episodes, exact)
+    spec = family.spec
+    episodes = episodes if spec.action.discrete else ()
+    with Exact(family) as exact:
+        places, rooms = _rooms(spec, episodes, exact)
     piece = piece or Pieces().piece(PLANNED)
     worth = [Worth(*map(np.asarray, of_room)) for of_room in (piece.state or {"worth": []})["worth"]]
 
@@ -100,34 +99,23 @@ def planned_rows(
         piece.tick(snapshot, lambda: f"{len(snapshot()['worth']):,} of {len(rooms):,} rooms")
         with torch_seed(int(stream(seed, f"{PLANNED} from room {portion.start}").integers(2**31))):
             worth += _worth(model, spec, rooms[portion], samples, device)
-    exact.tell()
     return [
         row
         for episode, place in zip(episodes, places, strict=True)
         if place is not None
-        for row in _rows(spec, space, episode, worth[place[0]], place[1])
+        for row in _rows(family, episode, worth[place[0]], place[1])
     ]
 
 
-def _rooms(
-    make: MakeEnv, spec: EnvSpec, episodes: Sequence[Episode], exact: Exact
-) -> tuple[list[tuple[int, int] | None], list[Room]]:
+def _rooms(spec: EnvSpec, episodes: Sequence[Episode], exact: Exact) -> tuple[list[tuple[int, int] | None], list[Room]]:
     """For each episode the number of its room and its start, or None; and the rooms, each once."""
     places: list[tuple[int, int] | None] = [None] * len(episodes)
     rooms: dict[str, tuple[int, Room]] = {}
-    kinds: dict[str, list[int]] = {}  # numbers of episodes by what their environments are made with
-    for number, episode in enumerate(episodes if spec.action.discrete else ()):
-        kinds.setdefault(repr(sorted(episode.env_kwargs.items())), []).append(number)
-    for numbers in kinds.values():
-        for env in environments(make, spec, episodes[numbers[0]], 1):
-            if not exact.has_tables(env):
-                close(env, spec.env_id)
-                return places, []
-            for number in numbers:
-                if (table := exact.tabular(env, episodes[number])) is not None:
-                    at, _ = rooms.setdefault(_digest(table), (len(rooms), Room(table, states_of(spec, table))))
-                    places[number] = at, int(table.start)
-            close(env, spec.env_id)
+    kinds = list(dict.fromkeys(episode.kind for episode in episodes))
+    for number, episode in sorted(enumerate(episodes), key=lambda item: kinds.index(item[1].kind)):
+        if (table := exact.tabular(episode)) is not None:
+            at, _ = rooms.setdefault(_digest(table), (len(rooms), Room(table, states_of(spec, table))))
+            places[number] = at, int(table.start)
     return places, [room for _, room in rooms.values()]
 
 
@@ -182,20 +170,18 @@ def worth_of(table: TabularMDP, policy: NDArray[np.int64]) -> Worth:
     )
 
 
-def _rows(spec: EnvSpec, space: ThetaSpace, episode: Episode, worth: Worth, start: int) -> list[Row]:
+def _rows(family: Family, episode: Episode, worth: Worth, start: int) -> list[Row]:
     return [
         {
             "task": task,
             "policy": PLANNED,
             "suite": episode.suite,
-            "theta_id": episode.theta_id,
-            **theta_columns(space, episode.theta),
-            "episode_seed": episode.seed,
+            **family.columns(episode),
             "return": float(worth.planned[k, start]),
             EXACT: float(worth.planned[k, start]),
             "completion": np.nan,
             "optimal_return": float(worth.optimal[k, start]),
             "length": float(worth.length[k, start]),
         }
-        for k, task in enumerate(spec.tasks)
+        for k, task in enumerate(family.spec.tasks)
     ]

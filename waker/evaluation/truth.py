@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from waker.analysis.ranking import steps_ahead
 from waker.analysis.sources import pooled
+from waker.collection.family import Family
 from waker.config.schema import EvalConfig
 from waker.curriculum.api import Floats, Wanted
 from waker.errors import UserError
@@ -31,10 +32,8 @@ from waker.evaluation.learned_table import PlannedModel
 from waker.evaluation.model_error import held_out_episodes
 from waker.evaluation.open_loop import Model
 from waker.evaluation.planned import planned_rows
-from waker.evaluation.rollouts import MakeEnv
 from waker.evaluation.sources import RANDOM_ONLY, Source
 from waker.seeding import seed_for
-from waker.specs import EnvSpec
 from waker_envs.api import FiniteThetaSpace
 from waker_envs.foreign import Failed
 
@@ -47,20 +46,24 @@ class Truth:
     """Measures a run's model for its curriculum.
 
     Attributes:
-        make_env, spec, space: the family.
+        family: of a finite θ space.
         config: how an evaluation measures: samples; its number of episodes is not used.
         seed: the run's.
         device: the model's.
         sources: who acts in held-out episodes, as in evaluations.
     """
 
-    make_env: MakeEnv
-    spec: EnvSpec
-    space: FiniteThetaSpace
+    family: Family
     config: EvalConfig
     seed: int
     device: str = "cpu"
     sources: Sequence[Source] = RANDOM_ONLY
+
+    @property
+    def space(self) -> FiniteThetaSpace:
+        """The θ space."""
+        assert isinstance(self.family.space, FiniteThetaSpace)
+        return self.family.space
 
     def measure(self, model: PlannedModel, wanted: Wanted, step: int) -> Floats:
         """The first of the wanted metrics that most θ have, (M,).
@@ -78,8 +81,8 @@ class Truth:
         if values is None:
             asked = f"the sampler asks for {' or '.join(map(repr, wanted.metrics))}, which"
             if not found:
-                raise UserError(f"{asked} needs exact tables ('tabular'), and {self.spec.env_id} offers none")
-            raise UserError(f"{asked} cannot be measured in {self.spec.env_id}; {', '.join(sorted(found))} can")
+                raise UserError(f"{asked} needs exact tables ('tabular'), and {self.family.spec.env_id} offers none")
+            raise UserError(f"{asked} cannot be measured in {self.family.spec.env_id}; {', '.join(sorted(found))} can")
         return values[nearest(self.space, ids)]
 
     def check(self, model: PlannedModel, wanted: Wanted) -> None:
@@ -107,9 +110,7 @@ class Truth:
     ) -> dict[str, pd.Series]:
         rows = model_error.measure(
             model,
-            self.make_env,
-            self.spec,
-            self.space,
+            self.family,
             dataclasses.replace(config, horizon=max(ahead)),
             seed,
             device=self.device,
@@ -123,10 +124,8 @@ class Truth:
     def _regrets(
         self, model: PlannedModel, config: EvalConfig, ids: NDArray[np.int64], seed: int
     ) -> dict[str, pd.Series]:
-        episodes = held_out_episodes(self.space, config, seed, ids=ids)
-        rows = planned_rows(
-            model, self.make_env, self.spec, self.space, episodes, config.samples, device=self.device, seed=seed
-        )
+        episodes = held_out_episodes(self.family, config, seed, ids=ids)
+        rows = planned_rows(model, self.family, episodes, config.samples, device=self.device, seed=seed)
         if not rows:
             return {}
         played = pd.DataFrame(rows)

@@ -35,13 +35,14 @@ from waker.storage.files import saving
 from waker.storage.lost_settings import recover_settings
 from waker.storage.run_folder import RunFolder, canonical, read_config, run_folder
 from waker.storage.sealed import write_json
+from waker.storage.tables import Row
 from waker.terminal.progress import Progress
 from waker.training import memory_needs
 from waker.training.compile_choice import decide, run_calls
 from waker.training.curriculum_truth import check_wanted, measure_of
 from waker.training.loading import recorded_arithmetic, task_player
 from waker.training.loop import Outcome, train
-from waker.training.session import Evaluate, Parts, Row
+from waker.training.session import Evaluate, Parts
 from waker_envs.api import ThetaSpace
 
 
@@ -83,14 +84,13 @@ def evaluator(
         found = records.measure(
             agent.model,
             task_player(agent),
-            family.make,
-            family.spec,
-            family.space,
+            family,
             config.evaluation,
             {},
             device=config.device,
             pieces=pieces,
             sources=sources,
+            processes=config.train.env_processes,
         )
         with saving(f"the film strip in {folder}"):
             records.save(folder, dataclasses.replace(found, evaluation=[], model_error=[]))
@@ -135,14 +135,14 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
     given = run_folder(runs, config)
     folder = given.absolute()  # now: an environment may change the working directory
     family = Family.of(config)
-    memory_needs.check_run(config, family.spec, family.space, folder)
+    memory_needs.check_run(config, family, folder)
     recovered: list[str] = []
     recover_settings(folder, recovered.append)
     known = (folder / "config.yaml").is_file()
     used, changes = arithmetic.settle(config, recorded_arithmetic(folder) if known else None)
     if not known:
         check_buildable(config, family)
-        rehearse(family.make, family.spec, family.space, config.evaluation)
+        rehearse(family, config.evaluation)
     progress = progress or Progress(RunFolder(folder, config).name, config.train.steps)
     for change in [*recovered, *changes]:
         progress.note(change)
@@ -177,9 +177,7 @@ def parts_of(
 ) -> Parts:
     """What the training loop is handed; ``costs`` notes what updates cost, ``sources`` act in held-out episodes."""
     return Parts(
-        spec=family.spec,
-        space=family.space,
-        make_env=family.make,
+        family=family,
         make_curriculum=functools.partial(curriculum_of, config, family.space),
         make_agent=lambda: cast(Learner, Agent(family.spec, config, costs=costs)),
         evaluate=evaluate,

@@ -54,5 +54,5 @@ def _truth(config: Config, family: Family, device: str, sources: Sequence[Source
     Raises:
         UserError: the θ space is continuous: there is no truth of each θ.
     """
-    space = finite(family.space, config.curriculum.sampler)
-    return Truth(family.make, family.spec, space, config.evaluation, config.seed, device, sources)
+    finite(family.space, config.curriculum.sampler)
+    return Truth(family, config.evaluation, config.seed, device, sources)

@@ -18,10 +18,11 @@ from waker.names import printable
 from waker.storage.run_search import run_folders
 
 if TYPE_CHECKING:
-    from waker.evaluation.pieces import Piece, Pieces
+    from waker.evaluation.pieces import Pieces
     from waker.evaluation.records import Measurement
     from waker.replay.relabel import TaskFunction
     from waker.storage.run_folder import RunFolder
+    from waker.storage.tables import Row
     from waker.training.loading import LoadedRun
 
 
@@ -61,7 +62,7 @@ def adapted_rows(
     owned: bool,
     note: Callable[[str], None],
     pieces: Pieces,
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """Rows of every set of adapted policies.
 
     Their ``policy`` is ``learned`` for tasks that the run itself has no policy for, else ``adapted``.
@@ -72,8 +73,8 @@ def adapted_rows(
     from waker.terminal.notices import tell_loss
     from waker.training.adapt import adapted_sets, load_adapted
 
-    family = loaded.family
-    rows: list[dict[str, Any]] = []
+    family, processes = loaded.family, loaded.config.train.env_processes
+    rows: list[Row] = []
     measured: set[str] = set(family.spec.tasks) if owned else set()
     for folder, record in reversed(adapted_sets(loaded.run.path)):
         if record["model"]["updates"] != loaded.identity["updates"]:
@@ -91,11 +92,11 @@ def adapted_rows(
             continue
         rewards = {name: functions[name] for name in record["functions"] if name in functions}
         play = functools.partial(
-            evaluate, adapter.player(), family.make, family.spec, family.space, config, SEED, tasks, rewards=rewards
+            evaluate, adapter.player(), family, config, SEED, tasks, rewards=rewards, processes=processes
         )
         sources = [(name, functions[name].source) for name in rewards]
         digest = subject_of(adapter.state_dict(), tasks, sources, [file_digest(functions[name]) for name in rewards])
-        played = pieces.measured(f"{folder.name} ({digest[:12]})", _with_piece(play))
+        played = pieces.measured(f"{folder.name} ({digest[:12]})", play)
         for row in played:
             rows.append({**row, "policy": "adapted" if row["task"] in measured else "learned"})
         measured |= set(tasks)
@@ -107,10 +108,6 @@ def _left_out(loaded: LoadedRun, what: str) -> None:
     from waker_envs.foreign import Failed
 
     warnings.warn(f"{loaded.run.path}: {what}", Failed, stacklevel=3)
-
-
-def _with_piece(play: Callable[..., list[dict[str, Any]]]) -> Callable[[Piece], list[dict[str, Any]]]:
-    return lambda piece: play(piece=piece)
 
 
 def file_digest(task: TaskFunction) -> str:
@@ -152,7 +149,7 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
         loaded = load_run(folder, note, args.device)
         mend_tables(folder, note)
         family, config = loaded.family, dataclasses.replace(loaded.config.evaluation, **changes)
-        check_fits(evaluation(dataclasses.replace(loaded.config, evaluation=config), family.spec, family.space))
+        check_fits(evaluation(dataclasses.replace(loaded.config, evaluation=config), family))
         player = task_player(loaded.agent)
         changed = dataclasses.replace(loaded.config, evaluation=config)
         sources = held_out_sources(changed, family, lambda line: note(f"{config.reference}: {line}"))
@@ -162,14 +159,13 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
                 found = records.measure(
                     loaded.agent.model,
                     player,
-                    family.make,
-                    family.spec,
-                    family.space,
+                    family,
                     config,
                     loaded.identity,
                     device=loaded.config.device,
                     pieces=pieces,
                     sources=sources,
+                    processes=loaded.config.train.env_processes,
                 )
                 try:
                     extra = adapted_rows(loaded, config, functions, player is not None, note, pieces)
