@@ -26,6 +26,7 @@ from waker.config.schema import EvalConfig
 from waker.errors import BLEMISHED, UserError
 from waker.evaluation.plan import plan_episodes
 from waker.evaluation.rollouts import evaluate
+from waker.evaluation.setup import Setup
 from waker.evaluation.trajectories import collect
 from waker.specs import spec_of
 from waker.storage.tables import read_rows
@@ -118,7 +119,7 @@ def test_a_worker_reports_it(way: str) -> None:
 def test_an_evaluation_and_trajectories_report_it(where: str, way: str) -> None:
     player = RandomPlayer(SPEC.action, np.random.default_rng(0), SPEC.tasks)
     with pytest.raises(UserError, match="reproduce it with reset") as caught:
-        evaluate(player, misbehaving(where=where, way=way, after=3), FEW, 0, SPEC.tasks, slots=1)
+        evaluate(Setup(misbehaving(where=where, way=way, after=3), FEW), player, SPEC.tasks, slots=1)
     assert TOLD[way] in str(caught.value)
     family = misbehaving(where=where, way=way)
     episode, slots = plan_episodes(family, FEW, 0)[0], slot_group(family, 1)
@@ -251,7 +252,7 @@ def test_an_optimum_that_fails_now_and_then_is_there_at_other_times() -> None:
     player = RandomPlayer(SPEC.action, np.random.default_rng(0), SPEC.tasks)
     make = functools.partial(Exactly, where="optimal", after=3)
     with pytest.warns(Failed, match=r"optimal_return failed at 7 of 10 calls.*optimal_return\(\[.*RuntimeError: boom"):
-        rows = evaluate(player, Family(make, SPEC, SPACE), FEW, 0, SPEC.tasks, slots=1)
+        rows = evaluate(Setup(Family(make, SPEC, SPACE), FEW), player, SPEC.tasks, slots=1)
     assert [row["optimal_return"] for row in rows[:3]] == [20.0] * 3
     assert np.isnan([row["optimal_return"] for row in rows[3:]]).all()
 

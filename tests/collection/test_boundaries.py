@@ -18,6 +18,7 @@ from waker.collection.slot_group import slot_group
 from waker.config.schema import EvalConfig
 from waker.errors import UserError
 from waker.evaluation.rollouts import evaluate
+from waker.evaluation.setup import Setup
 from waker.evaluation.trajectories import collect
 from waker.specs import spec_of
 from waker_envs import Transition
@@ -110,7 +111,7 @@ def test_evaluations_measure_what_was_there() -> None:
     stay = {"stay": lambda seen: -np.abs(seen["place"][..., 0])}
     for family in (Nested, Shared):
         player = RandomPlayer(SPEC.action, np.random.default_rng(0), names=tasks)
-        rows = evaluate(player, family_of(family), config, 0, tasks, slots=3, rewards=stay)
+        rows = evaluate(Setup(family_of(family), config), player, tasks, slots=3, rewards=stay)
         found.append(pd.DataFrame(rows))
     assert found[0]["return"].nunique() > 10
     pd.testing.assert_frame_equal(*found, check_exact=True)

@@ -19,6 +19,7 @@ from waker.evaluation.model_error import held_out_episodes
 from waker.evaluation.plan import evenly_spaced_ids, plan_episodes
 from waker.evaluation.records import describe_space
 from waker.evaluation.rollouts import evaluate
+from waker.evaluation.setup import Setup
 from waker.model.world_model import WorldModel
 from waker.specs import completion_of, spec_of
 from waker_envs.testing import HardTheta
@@ -36,7 +37,7 @@ def rows() -> pd.DataFrame:
 
     tasks = (*SPEC.tasks, "outside")
     player = RandomPlayer(SPEC.action, np.random.default_rng(0), tasks)
-    return pd.DataFrame(evaluate(player, PAIR, CONFIG, 3, tasks, rewards={"outside": nothing}, slots=7))
+    return pd.DataFrame(evaluate(Setup(PAIR, CONFIG, 3), player, tasks, rewards={"outside": nothing}, slots=7))
 
 
 def test_the_spec_knows_which_task_belongs_where() -> None:
@@ -95,10 +96,10 @@ def test_held_out_episodes_and_films_are_shared_alike() -> None:
     chosen = evenly_spaced_ids(space, 200)
     assert np.bincount(space.groups[chosen]).tolist() == [100, 35]
     assert {0, 776, 777, 811} <= set(chosen.tolist())
-    held = held_out_episodes(family_over(space), EvalConfig(model_episodes=2), 0)
+    held = held_out_episodes(Setup(family_over(space), EvalConfig(model_episodes=2)))
     assert Counter(e.theta[0] for e in held) == {0.0: 200, 1.0: 70}
     model = WorldModel(SPEC, tiny().model)
-    shown = film(model, PAIR, 0, samples=4)["theta"]
+    shown = film(Setup(PAIR, CONFIG), model, samples=4)["theta"]
     assert shown[:, 0].tolist() == [0, 0, 1, 1]
 
 

@@ -22,6 +22,7 @@ from waker.evaluation import learned_table, pieces, planned
 from waker.evaluation.pieces import Pieces
 from waker.evaluation.plan import plan_episodes, planned_episodes
 from waker.evaluation.records import Measurement, describe_space, measure, save
+from waker.evaluation.setup import Setup
 from waker.storage.tables import read_rows
 from waker.terminal.signals import Paused
 from waker_envs.api import BoxThetaSpace, Parameter
@@ -37,7 +38,7 @@ def measurement() -> Measurement:
     family, config = family_of(HardTheta), tiny()
     torch.manual_seed(0)
     agent = Agent(family.spec, config)
-    return measure(agent.model, agent.task_player(), family, config.evaluation, IDENTITY)
+    return measure(Setup(family, config.evaluation), agent.model, agent.task_player(), IDENTITY)
 
 
 def test_learned_and_random_policies_and_all_theta_are_measured(measurement: Measurement) -> None:
@@ -54,7 +55,7 @@ def test_learned_and_random_policies_and_all_theta_are_measured(measurement: Mea
 def test_without_policies_only_the_model_is_measured() -> None:
     family, config = family_of(HardTheta), tiny()
     agent = Agent(family.spec, config)
-    found = measure(agent.model, None, family, config.evaluation, IDENTITY)
+    found = measure(Setup(family, config.evaluation), agent.model, None, IDENTITY)
     assert found.evaluation == []
     assert found.model_error
 
@@ -99,7 +100,7 @@ def measured_rooms(config: EvalConfig, player: bool = True, make: Any = GridHaza
     torch.manual_seed(0)
     agent = Agent(family.spec, tiny())
     acting = agent.task_player() if player else None
-    return measure(agent.model, acting, family, config, IDENTITY, **more)
+    return measure(Setup(family, config), agent.model, acting, IDENTITY, **more)
 
 
 SOME = dataclasses.replace(tiny().evaluation, episodes=36, suite_episodes=3, planned_episodes=18)

@@ -26,6 +26,7 @@ from waker.config.schema import EvalConfig
 from waker.errors import UserError
 from waker.evaluation.plan import plan_episodes, systematic
 from waker.evaluation.rollouts import evaluate
+from waker.evaluation.setup import Setup
 from waker.evaluation.trajectories import collect
 from waker.specs import spec_of
 from waker_envs.api import ParametricEnv
@@ -65,7 +66,7 @@ def action(observation: NDArray[Any], count: NDArray[Any], member: NDArray[Any])
 
 
 def rows(**options: Any) -> list[dict[str, Any]]:
-    return evaluate(Scripted(), HARD, CONFIG, 5, ("right", "left"), **options)
+    return evaluate(Setup(HARD, CONFIG, 5), Scripted(), ("right", "left"), **options)
 
 
 class Goer:
@@ -90,7 +91,7 @@ def test_policies_act_by_chance_where_asked_and_no_return_is_then_exact() -> Non
     exact = {}
     for actions in ("mode", "sampled"):
         player, asked = Goer(), EvalConfig(episodes=6, suite_episodes=2, actions=actions)
-        found = evaluate(player, family_of(Line), asked, 5, ("right", "left"))
+        found = evaluate(Setup(family_of(Line), asked, 5), player, ("right", "left"))
         assert player.asked == {actions == "mode"}
         exact[actions] = [not np.isnan(row["exact_value"]) for row in found]
     assert any(exact["mode"])
@@ -121,7 +122,7 @@ def test_rows_equal_single_episodes(slots: int) -> None:
 
 def test_all_tasks_and_players_meet_the_same_episodes() -> None:
     chance = RandomPlayer(SPEC.action, np.random.default_rng(0), SPEC.tasks)
-    table = pd.DataFrame(rows() + evaluate(chance, HARD, CONFIG, 5, SPEC.tasks, policy="random"))
+    table = pd.DataFrame(rows() + evaluate(Setup(HARD, CONFIG, 5), chance, SPEC.tasks, policy="random"))
     met = table.groupby(["policy", "task"])[["suite", "theta_id", "episode_seed"]].agg(tuple)
     assert len(met) == 4
     assert met.nunique().eq(1).all()
@@ -139,7 +140,7 @@ def test_grid_hazards_rows_carry_the_exact_optimum_and_suites_their_own_environm
     owners: Any = {name: waker_envs.make("waker/GridHazards-v0", **suite.env_kwargs) for name, suite in suites.items()}
     spec, config = spec_of(env), EvalConfig(episodes=18, suite_episodes=4)
     chance = RandomPlayer(spec.action, np.random.default_rng(0), spec.tasks)
-    found = evaluate(chance, Family(make, spec, env.theta_space), config, 0, ("red", "green"))
+    found = evaluate(Setup(Family(make, spec, env.theta_space), config), chance, ("red", "green"))
     for row in found:
         theta = [row["theta_size"], row["theta_hazards"], row["theta_slip"]]
         owner = owners.get(row["suite"], env).unwrapped
@@ -159,7 +160,7 @@ def test_a_task_from_outside_is_scored_by_its_function() -> None:
         assert x.shape == (1, 20)
         return (1 - abs(x)).astype(np.float32)
 
-    found = evaluate(Outside(), HARD, CONFIG, 5, ("middle",), rewards={"middle": middle})
+    found = evaluate(Setup(HARD, CONFIG, 5), Outside(), ("middle",), rewards={"middle": middle})
     assert found[0]["return"] == pytest.approx(_middle_return(5), abs=1e-5)
     assert np.isnan(found[0]["optimal_return"])
 
@@ -194,7 +195,7 @@ def test_a_failing_environment_is_named_in_one_line(failure: Any) -> None:
 
 def _failure(make: Callable[[], HardTheta]) -> str:
     with pytest.raises(UserError) as caught:
-        evaluate(Scripted(), family_of(make), CONFIG, 0, ("left",), slots=1)
+        evaluate(Setup(family_of(make), CONFIG), Scripted(), ("left",), slots=1)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -254,7 +255,7 @@ def test_a_failure_tells_all_digits_and_the_suite_s_arguments() -> None:
 
 def test_unknown_tasks_are_refused_with_the_nearest() -> None:
     with pytest.raises(UserError, match="did you mean 'right'"):
-        evaluate(Scripted(), HARD, CONFIG, 0, ("rihgt",))
+        evaluate(Setup(HARD, CONFIG), Scripted(), ("rihgt",))
 
 
 def test_torch_generator_is_left_alone() -> None:

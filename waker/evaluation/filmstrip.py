@@ -20,6 +20,7 @@ from waker.collection.slot_group import SlotGroup, slot_group
 from waker.evaluation.model_error import SUITE
 from waker.evaluation.open_loop import Model, start_states
 from waker.evaluation.plan import episode_seeds, evenly_spaced_ids
+from waker.evaluation.setup import Setup
 from waker.evaluation.trajectories import Trajectory, as_batch, collect
 from waker.protocols import Player
 from waker.seeding import stream, torch_seed
@@ -44,22 +45,19 @@ _AGENT = np.array((20, 20, 20), np.float64)
 
 
 def film(
+    setup: Setup,
     model: Model,
-    family: Family,
-    seed: int,
     *,
     clips: int = 4,
     samples: int = 64,
-    device: torch.device | str = "cpu",
     player: Player | None = None,
     tick: Callable[[], None] = lambda: None,
 ) -> dict[str, NDArray[Any]]:
     """Real and imagined pictures of one episode for each of a few θ, spread over the space.
 
     Args:
-        model: on ``device``.
-        family: the environments.
-        seed: fixes episodes and actions.
+        setup: its seed fixes episodes and actions.
+        model: on the setup's device.
         clips: θ shown; the experts' hardest is the last one where there is one.
         samples: imagined futures behind a symbolic picture: its colours are mixed by their probabilities.
         player: who acts; None = uniform random actions.
@@ -73,13 +71,13 @@ def film(
     Raises:
         UserError: an environment that fails.
     """
-    spec, total = family.spec, CONTEXT + STEPS
+    family, spec, seed, total = setup.family, setup.family.spec, setup.seed, CONTEXT + STEPS
     player = player or RandomPlayer(spec.action, stream(seed, "film actions"))
     rng = stream(seed, "film strip")
     chosen = _clip_thetas(family.space, clips, rng)
     with slot_group(family.with_longest(total - 1), 1) as slots, torch_seed(seed):
         trajectories = [_long_episode(player, slots, family, theta, rng, tick) for theta in chosen]
-        imagined = _imagine(model, spec, trajectories, samples, torch.device(device), total)
+        imagined = _imagine(model, spec, trajectories, samples, torch.device(setup.device), total)
     real = []
     for trajectory in trajectories:
         at = np.minimum(np.arange(total), trajectory.length)

@@ -36,14 +36,13 @@ from torch import Tensor
 
 from waker.behaviour.player import chance_of, set_chance
 from waker.collection.episode import Episode
-from waker.collection.family import Family
 from waker.collection.slot_group import slot_group
-from waker.config.schema import EvalConfig
 from waker.evaluation.exact import Exact
 from waker.evaluation.factors import misplaced, total_variation, without_sampling_error
 from waker.evaluation.open_loop import Model, Prediction, predict
 from waker.evaluation.pieces import Piece, Pieces
 from waker.evaluation.plan import MOST_THETA, dr_thetas, episode_seeds, evenly_spaced_ids
+from waker.evaluation.setup import Setup
 from waker.evaluation.sources import RANDOM_ONLY, Source
 from waker.evaluation.trajectories import Trajectory, as_batch, collect
 from waker.model.distributions import categorical_kl
@@ -73,16 +72,13 @@ def measured_ids(space: ThetaSpace) -> NDArray[np.int64]:
 
 
 def held_out_episodes(
-    family: Family,
-    config: EvalConfig,
-    seed: int,
-    source: Source = RANDOM_ONLY[0],
-    ids: NDArray[np.int64] | None = None,
+    setup: Setup, source: Source = RANDOM_ONLY[0], ids: NDArray[np.int64] | None = None
 ) -> list[Episode]:
     """``model_episodes`` episodes of every θ (at most :data:`MOST_THETA`, as many of each domain), seeds their own.
 
     ``ids`` names other θ of a finite space instead.
     """
+    family, config, seed = setup.family, setup.config, setup.seed
     space, rng = family.space, stream(seed, source.purpose(SUITE))
     if isinstance(space, FiniteThetaSpace):
         thetas = space.points[measured_ids(space) if ids is None else ids]
@@ -94,30 +90,21 @@ def held_out_episodes(
 
 
 def measure(
+    setup: Setup,
     model: Model,
-    family: Family,
-    config: EvalConfig,
-    seed: int,
     *,
-    device: torch.device | str = "cpu",
-    sources: Sequence[Source] = RANDOM_ONLY,
     piece: Piece | None = None,
     ids: NDArray[np.int64] | None = None,
     steps: Collection[int] | None = None,
-    processes: int = 0,
 ) -> list[Row]:
     """Errors of the model for each θ.
 
     Args:
-        model: the world model, on ``device``.
-        family: the environments.
-        config: ``model_episodes``, ``horizon`` and ``samples``.
-        seed: fixes θ, episodes, actions and latent samples.
-        sources: who acts, each in ``model_episodes`` episodes of every θ.
+        setup: each of its sources acts in ``model_episodes`` episodes of every θ.
+        model: the world model, on the setup's device.
         piece: what to continue from, and where to keep it when a signal comes; None = from the beginning.
         ids: of the θ to measure, of a finite space; None = those of :func:`measured_ids`.
         steps: how many steps ahead to predict; None = 1 and ``horizon``.
-        processes: worker processes for environments; 0 = none.
 
     Returns:
         A row for each (episode, metric): theta_id, theta_<name>…, source, episode_seed, metric, value (mean over start
@@ -130,18 +117,19 @@ def measure(
         Paused: a signal has come.
     """
     rows: list[Row] = []
-    ahead = {1: "one", config.horizon: "open"} if steps is None else {k: "one" if k == 1 else "open" for k in steps}
+    horizon = setup.config.horizon
+    ahead = {1: "one", horizon: "open"} if steps is None else {k: "one" if k == 1 else "open" for k in steps}
     piece = piece or Pieces().piece("held-out trajectories")
     state, kept = piece.state, dict[str, Any]()
-    with torch_seed(seed), Exact(family) as exact:
-        errors = _Errors(model, family, config, torch.device(device), seed, exact, ahead)
+    with torch_seed(setup.seed), Exact(setup.family) as exact:
+        errors = _Errors(setup, model, exact, ahead)
         if state is not None:
             rows = [dict(row) for row in state["rows"]]
             load_torch_state(state["chance"])
             exact.load_state_dict(state["exact"])
-        for number in range(0 if state is None else state["source"], len(sources)):
-            source, at = sources[number], 0
-            player = source.actor(family, seed)
+        for number in range(0 if state is None else state["source"], len(setup.sources)):
+            source, at = setup.sources[number], 0
+            player = source.actor(setup.family, setup.seed)
             if state is not None and number == state["source"]:
                 at = int(state["at"])
                 set_chance(player, state["player"])
@@ -154,9 +142,7 @@ def measure(
             def tick(name: str = source.name) -> None:
                 piece.tick(lambda: kept, lambda: f"{kept['at']:,} held-out episodes ({name})", passes=True)
 
-            portions = held_out_trajectories(
-                source, family, config, seed, player=player, at=at, mark=mark, tick=tick, ids=ids, processes=processes
-            )
+            portions = held_out_trajectories(setup, source, player=player, at=at, mark=mark, tick=tick, ids=ids)
             for trajectories in portions:
                 rows += errors.rows(source, trajectories)
                 tick()
@@ -164,22 +150,19 @@ def measure(
 
 
 def held_out_trajectories(
+    setup: Setup,
     source: Source,
-    family: Family,
-    config: EvalConfig,
-    seed: int,
     *,
     player: Player | None = None,
     at: int = 0,
     mark: Callable[[int], None] = lambda begun: None,
     tick: Callable[[], None] = lambda: None,
     ids: NDArray[np.int64] | None = None,
-    processes: int = 0,
 ) -> Iterator[list[Trajectory]]:
     """Trajectories of all episodes, a memory-bounded number at a time.
 
-    They depend on the source, the family, ``config`` and the seed alone, not on the model that is measured on them nor
-    on what it draws meanwhile.
+    They depend on the setup and the source alone, not on the model that is measured on them nor on what it draws
+    meanwhile.
 
     Args:
         player: the source's, where it stands at episode ``at``; None = at its beginning.
@@ -187,13 +170,13 @@ def held_out_trajectories(
         mark: called before each portion.
         tick: called before each step; may raise to stop here.
         ids: see :func:`held_out_episodes`.
-        processes: worker processes for environments; 0 = none.
     """
-    episodes = held_out_episodes(family, config, seed, source, ids)
-    members = source.acting(episodes, config.model_episodes, family)
+    family, seed = setup.family, setup.seed
+    episodes = held_out_episodes(setup, source, ids)
+    members = source.acting(episodes, setup.config.model_episodes, family)
     player = player or source.actor(family, seed)
     size = max(1, min(_RECORDS // 32, len(episodes)))
-    with slot_group(family.with_longest(LONGEST), size, processes, raw=True) as slots:
+    with slot_group(family.with_longest(LONGEST), size, setup.processes, raw=True) as slots:
         for begun in range(at, len(episodes), size):
             mark(begun)
             chance = stream(seed, f"held-out chance: {source.name}, from episode {begun}")
@@ -238,24 +221,11 @@ def _starts(trajectories: Sequence[Trajectory], spec: EnvSpec, k: int, most: int
 
 
 class _Errors:
-    """What is measured, and how: see :func:`measure` for the arguments.
+    """Measures the errors of a model; ``ahead`` maps numbers of steps to the kind of :data:`_STARTS`."""
 
-    Args:
-        ahead: the kind of :data:`_STARTS` by number of steps.
-    """
-
-    def __init__(
-        self,
-        model: Model,
-        family: Family,
-        config: EvalConfig,
-        device: torch.device,
-        seed: int,
-        exact: Exact,
-        ahead: Mapping[int, str],
-    ) -> None:
-        self._model, self._family, self._config, self._device = model, family, config, device
-        self._spec, self._seed, self._exact, self._ahead = family.spec, seed, exact, ahead
+    def __init__(self, setup: Setup, model: Model, exact: Exact, ahead: Mapping[int, str]) -> None:
+        self._model, self._family, self._config, self._seed = model, setup.family, setup.config, setup.seed
+        self._spec, self._device, self._exact, self._ahead = setup.family.spec, setup.device, exact, ahead
 
     def rows(self, source: Source, trajectories: Sequence[Trajectory]) -> list[Row]:
         """One row for each (trajectory, metric) that has a value."""
@@ -278,7 +248,7 @@ class _Errors:
 
     def _found(self, trajectories: Sequence[Trajectory]) -> tuple[str, list[dict[str, list[float]]]]:
         """The keys that have exact predictions, and for each trajectory: metric → one value for each start state."""
-        posterior = self._model.observe(as_batch(trajectories, self._device))
+        posterior = self._model.observe(as_batch(trajectories, torch.device(self._device)))
         one_step_kl = categorical_kl(posterior.posterior, posterior.prior).sum(-1).cpu().numpy()  # (B, T)
         found = [{"latent_kl_1": one_step_kl[i, 1 : t.length + 1].tolist()} for i, t in enumerate(trajectories)]
         rng = stream(self._seed, "actions after the end")

@@ -18,7 +18,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from waker.analysis.regret import EXACT
@@ -27,6 +26,7 @@ from waker.collection.family import Family
 from waker.evaluation.exact import Exact
 from waker.evaluation.learned_table import DRAWS, PlannedModel, States, learned_tables
 from waker.evaluation.pieces import Piece, Pieces
+from waker.evaluation.setup import Setup
 from waker.names import PLANNED
 from waker.seeding import stream, torch_seed
 from waker.specs import EnvSpec
@@ -56,24 +56,19 @@ class Worth(NamedTuple):
 
 
 def planned_rows(
+    setup: Setup,
     model: PlannedModel,
-    family: Family,
     episodes: Sequence[Episode],
     samples: int,
-    *,
-    device: torch.device | str = "cpu",
-    seed: int = 0,
     piece: Piece | None = None,
 ) -> list[Row]:
     """Plan in the model and value the plans, in episodes of a family that offers its tables.
 
     Args:
-        model: with its reward heads, on ``device``.
-        family: the environments.
+        setup: its seed is that of the latent samples, which depend on the episodes alone.
+        model: with its reward heads, on the setup's device.
         episodes: in which plans are valued.
         samples: latent samples behind each (state, action) of the learned table.
-        device: the model's.
-        seed: of the latent samples, which depend on the episodes alone.
         piece: what to continue from, and where to keep it when a signal comes; None = from the beginning.
 
     Returns:
@@ -85,7 +80,7 @@ def planned_rows(
         UserError: an environment that cannot be made.
         Paused: a signal has come.
     """
-    spec = family.spec
+    family, spec = setup.family, setup.family.spec
     episodes = episodes if spec.action.discrete else ()
     with Exact(family) as exact:
         places, rooms = _rooms(spec, episodes, exact)
@@ -97,8 +92,8 @@ def planned_rows(
 
     for portion in _portions(rooms, spec.action.dim, samples, len(worth)):
         piece.tick(snapshot, lambda: f"{len(snapshot()['worth']):,} of {len(rooms):,} rooms")
-        with torch_seed(int(stream(seed, f"{PLANNED} from room {portion.start}").integers(2**31))):
-            worth += _worth(model, spec, rooms[portion], samples, device)
+        with torch_seed(int(stream(setup.seed, f"{PLANNED} from room {portion.start}").integers(2**31))):
+            worth += _worth(model, spec, rooms[portion], samples, setup.device)
     return [
         row
         for episode, place in zip(episodes, places, strict=True)
@@ -150,9 +145,7 @@ def _portions(rooms: Sequence[Room], actions: int, samples: int, done: int) -> I
         yield slice(first, len(rooms))
 
 
-def _worth(
-    model: PlannedModel, spec: EnvSpec, rooms: Sequence[Room], samples: int, device: torch.device | str
-) -> list[Worth]:
+def _worth(model: PlannedModel, spec: EnvSpec, rooms: Sequence[Room], samples: int, device: str) -> list[Worth]:
     states = [room.states for room in rooms]
     learned = learned_tables(model, spec.observation, states, spec.action.dim, samples, device)
     return [

@@ -12,14 +12,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from waker.behaviour.player import chance_of, set_chance
-from waker.collection.family import Family
 from waker.collection.slot_group import slot_group
-from waker.config.schema import EvalConfig
 from waker.errors import unknown
 from waker.evaluation.exact import Exact, unless_left_out
 from waker.evaluation.game import Game, Job, NotRepeated, RewardFunction
 from waker.evaluation.pieces import Piece, Pieces
 from waker.evaluation.plan import plan_episodes
+from waker.evaluation.setup import Setup
 from waker.protocols import Player
 from waker.seeding import load_torch_state, torch_seed, torch_state
 from waker.storage.tables import Row
@@ -27,29 +26,24 @@ from waker_envs.foreign import Told
 
 
 def evaluate(
+    setup: Setup,
     player: Player,
-    family: Family,
-    config: EvalConfig,
-    seed: int,
     tasks: Sequence[str],
     *,
     slots: int = 32,
-    processes: int = 0,
     policy: str = "learned",
     rewards: Mapping[str, RewardFunction] | None = None,
     piece: Piece | None = None,
 ) -> list[Row]:
-    """Play the DR suite and every other suite with every task's policy, by its modes or as ``config.actions`` says.
+    """Play the DR suite and every other suite with every task's policy, by its modes or as the configuration says.
 
     In a family of several domains a task is played in its own alone: on DR restricted to it, and on its suites.
 
     Args:
+        setup: its seed fixes every (θ, episode seed), the same for all tasks and players, and the policies' chance.
         player: its ``names`` must hold every task.
-        family: the environments.
-        config: how many episodes.
-        seed: fixes every (θ, episode seed), the same for all tasks and players, and the policies' chance.
         tasks: to evaluate; names of the environment's tasks or of ``rewards``.
-        slots, processes: environments stepped together, and worker processes for them (0 = none).
+        slots: environments stepped together.
         policy: the rows' ``policy`` column, e.g. ``random`` for a reference.
         rewards: reward functions of tasks that the environment does not have.
         piece: what to continue from, and where to keep it when a signal comes; None = from the beginning.
@@ -64,31 +58,32 @@ def evaluate(
         UserError: a task that the player or the environment does not have; an environment that fails.
         Paused: a signal has come.
     """
-    rewards, piece = rewards or {}, piece or Pieces().piece("episodes")
+    family, rewards, piece = setup.family, rewards or {}, piece or Pieces().piece("episodes")
+    sampled = setup.config.actions == "sampled"
     for task in tasks:
         if task not in player.names:
             raise unknown("task", task, player.names)
         if task not in family.spec.tasks and task not in rewards:
             raise unknown("task", task, [*family.spec.tasks, *rewards])
-    jobs, beginning = _jobs(family, config, seed, tasks), chance_of(player)
+    jobs, beginning = _jobs(setup, tasks), chance_of(player)
 
     def play(state: Mapping[str, Any] | None) -> list[Row]:
         """All jobs, those of one kind of environment after those of the other, from where they were stopped."""
         at = state or {"kind": 0, "rows": [], "playing": None}
         rows = list(at["rows"])
-        with torch_seed(seed), Exact(family) as exact:
+        with torch_seed(setup.seed), Exact(family) as exact:
             if state is not None:
                 load_torch_state(state["torch"])
                 set_chance(player, state["chance"])
                 exact.load_state_dict(state["exact"])
             for kind in range(at["kind"], len(jobs)):
                 episode, n = jobs[kind][0][0], min(slots, len(jobs[kind]))
-                make = functools.partial(slot_group, family, n, processes, episode.env_kwargs)
+                make = functools.partial(slot_group, family, n, setup.processes, episode.env_kwargs)
                 group = unless_left_out(episode, make)
                 if group is None:
                     continue
                 with group:
-                    game = Game(player, family, group, jobs[kind], rewards, policy, exact, config.actions == "sampled")
+                    game = Game(player, family, group, jobs[kind], rewards, policy, exact, sampled)
                     if kind == at["kind"] and at["playing"] is not None:
                         game.restore(at["playing"])
 
@@ -117,11 +112,12 @@ def evaluate(
         return play(None)
 
 
-def _jobs(family: Family, config: EvalConfig, seed: int, tasks: Sequence[str]) -> list[list[Job]]:
+def _jobs(setup: Setup, tasks: Sequence[str]) -> list[list[Job]]:
     """What is to be played, by kind of environment."""
+    spec = setup.family.spec
     jobs: dict[str, list[Job]] = {}
-    for domain in dict.fromkeys(map(family.spec.domain_of, tasks)):
-        of_domain = [task for task in tasks if family.spec.domain_of(task) == domain]
-        for episode in plan_episodes(family, config, seed, domain):
+    for domain in dict.fromkeys(map(spec.domain_of, tasks)):
+        of_domain = [task for task in tasks if spec.domain_of(task) == domain]
+        for episode in plan_episodes(setup.family, setup.config, setup.seed, domain):
             jobs.setdefault(episode.kind, []).extend((episode, task) for task in of_domain)
     return list(jobs.values())
