@@ -4,7 +4,7 @@ Made by :func:`waker.collection.slot_group.slot_group` where ``train.env_process
 environments take most of a run's time, rendering above all, and there are cores to spare. Every number is the same as
 in one process.
 
-Observations come back through the worker's pipe. A picture of 64 × 64 pixels takes some 10 µs longer so than through
+Observations come back through the worker's pipe. An image of 64 × 64 pixels takes some 10 µs longer than through
 shared memory, of the milliseconds that drawing it takes. Training's workers wait idly, and keep their memory, while
 there is nothing to collect: in an evaluation, and while policies are trained afterwards.
 """

@@ -1,7 +1,7 @@
 """Real futures beside imagined ones, as pictures: arrays that a report can show without model or environment.
 
-Called by ``waker evaluate``. The model filters a few real steps, then goes on alone with the actions that were really
-taken; where its pictures leave reality is what it has not learned.
+Called by :mod:`waker.evaluation.records`. The model filters a few real steps, then continues without observations with
+the actions that were really taken; where its frames leave reality is what it has not learned.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from waker_envs.api import FiniteThetaSpace, ThetaSpace
 from waker_envs.foreign import Failed
 
 MOST_THETA = 200
-"""θ measured one by one at most (evenly spaced in a larger space; shared alike by the domains of one with several)."""
+"""θ measured one by one at most (evenly spaced in a larger space; equally many of each domain)."""
 FEWEST = 2
 """Episodes of a θ in which plans are valued at least: a worst θ is bracketed by halves."""
 

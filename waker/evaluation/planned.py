@@ -8,7 +8,7 @@ episode's row is exact.
 
 The plan is that of an agent that knows the state and the time left, as the optimum is. It believes the model's prior
 from a filter that begins in each state, and the model's own reward heads: those trained beside the model, also where
-task policies are trained afterwards (``train.task_policies = "after"``), whose copies of the heads go on learning.
+task policies are trained afterwards (``train.task_policies = "after"``), whose copies of the heads continue to learn.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from waker_envs.foreign import Told
 def rehearse(family: Family, config: EvalConfig, seed: int = 0) -> None:
     """Try what an evaluation of this family will do.
 
-    Exact methods that fail are told in a warning: all else can be measured without them.
+    Warns of exact methods that fail: all else can be measured without them.
 
     Raises:
         UserError: a suite without θ, or whose environments cannot be made or played as those of training are.

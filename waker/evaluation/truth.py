@@ -1,7 +1,7 @@
-"""The truth about the current world model, one number for each θ, while a run goes on: for curricula that ask for it.
+"""The true error or regret of the current world model for each θ, during a run: for curricula that ask for it.
 
 Made by :mod:`waker.training.curriculum_truth`; called by the session when a curriculum's measurement is due
-(:class:`waker.curriculum.api.Informed`), and once before a run begins. A curriculum that is told the truth is a
+(:class:`waker.curriculum.api.Informed`), and once before a run begins. A curriculum that gets the truth is a
 control: it shows what an estimate of the same quantity could gain, and costs held-out episodes of every θ each time.
 
 Metrics are those of :mod:`waker.evaluation.model_error`, measured as evaluations measure them, and
