@@ -23,14 +23,19 @@ from numpy.typing import NDArray
 from tests.helpers import dummies
 from tests.helpers.families import family_of
 from tests.helpers.faulty_envs import BAD, CrashingEnv, FirstProcessEnv, HangingEnv, MeetingEnv
+from tests.helpers.known_dynamics import Ring, RingModel
 from tests.training.test_resume import assert_same
+from waker.behaviour.player import RandomPlayer
 from waker.collection import worker_pool as slot_processes
 from waker.collection.episode import EnvironmentFailed, Episode
 from waker.collection.make_env import MakeEnv
 from waker.collection.slot_group import SlotGroup, slot_group
 from waker.config.presets import preset
-from waker.config.schema import Config
+from waker.config.schema import Config, EvalConfig
 from waker.errors import UserError
+from waker.evaluation.model_error import measure
+from waker.evaluation.rollouts import evaluate
+from waker.evaluation.setup import Setup
 from waker.storage.checkpoint import Checkpoints
 from waker.storage.run_folder import run_folder
 from waker.terminal.signals import Interrupted
@@ -146,6 +151,17 @@ def test_steps_and_episodes_are_the_same(processes: int) -> None:
     np.testing.assert_equal(saved_from(remote, 0), saved[0])
     assert local.cpu_seconds == 0 < remote.cpu_seconds < 60
     remote.close()
+
+
+def test_an_evaluation_with_processes_is_the_one_without() -> None:
+    found = []
+    for processes in (0, 2):
+        setup = Setup(family_of(Ring), EvalConfig(episodes=5, suite_episodes=1, model_episodes=2), processes=processes)
+        player = RandomPlayer(setup.family.spec.action, np.random.default_rng(0), setup.family.spec.tasks)
+        model: Any = RingModel()
+        found.append([evaluate(setup, player, player.names, slots=3), measure(setup, model)])
+    np.testing.assert_equal(found[1], found[0])
+    assert min(map(len, found[0])) > 0
 
 
 def test_all_workers_step_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from tests.helpers import dummies
-from waker.collection.episode import EnvironmentFailed
+from tests.training.test_resume import assert_same
+from waker.collection.episode import EnvironmentFailed, Episode, Play
 from waker.errors import UserError
 from waker.storage.checkpoint import Checkpoints
 from waker.storage.files import SaveFailed
@@ -298,6 +299,21 @@ def test_a_second_signal_ends_at_once() -> None:
         assert stop.requested
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_failure_in_an_evaluation_is_reported_and_costs_no_episode(tmp_path: Path) -> None:
+    play = Play(dummies.parts(dummies.config()).family.spec)
+    play.begin(Episode(np.array([2.0]), 2, 5, "dr"))
+
+    def fails(agent: Any, curriculum: Any) -> Any:
+        raise play.failed("no light", "")
+
+    whole, _ = dummies.run(tmp_path / "whole", dummies.config())
+    with pytest.raises(EnvironmentFailed, match=r"failed at reset of an episode of suite 'dr': no light.*kept in"):
+        dummies.run(tmp_path / "again", dummies.config(), evaluate=fails)
+    again, _ = dummies.run(tmp_path / "again", dummies.config())
+    assert json.loads((again / "failure.json").read_text())["suite"] == "dr"
+    assert_same(whole, again)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ class Truth:
     """Measures a run's model for its curriculum.
 
     Args:
-        setup: how an evaluation measures; its number of episodes and its seed are not used.
+        setup: how an evaluation measures; its number of episodes, seed and processes are not used.
         seed: the run's.
 
     Raises:
@@ -89,7 +89,9 @@ class Truth:
         """Metric → values by θ's id: the wanted ones, and others that come with them."""
         errors, config = [m for m in wanted.metrics if m not in REGRETS], self._setup.config
         config = dataclasses.replace(config, model_episodes=wanted.episodes)
-        setup = dataclasses.replace(self._setup, config=config, seed=seed_for(self._seed, "oracle", step))
+        # In this process: a measurement is short, and starting others would take longer in most families.
+        seed = seed_for(self._seed, "oracle", step)
+        setup = dataclasses.replace(self._setup, config=config, seed=seed, processes=0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Failed)  # evaluations tell which exact methods fail
             found = _errors(setup, model, {steps_ahead(metric) for metric in errors}, ids) if errors else {}

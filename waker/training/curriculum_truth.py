@@ -47,5 +47,5 @@ def check_wanted(config: Config, family: Family, curriculum: Curriculum, agent: 
         UserError: it cannot be measured there.
     """
     if isinstance(curriculum, Informed) and (wanted := curriculum.wanted) is not None:
-        setup = dataclasses.replace(Setup.of_run(config, family), device="cpu", processes=0)
+        setup = dataclasses.replace(Setup.of_run(config, family), device="cpu")
         Truth(setup, config.seed, config.curriculum.sampler).check(agent.model, wanted)
