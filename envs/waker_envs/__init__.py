@@ -19,6 +19,7 @@ from waker_envs.api import (
 from waker_envs.checker import EnvCheckError, check_parametric_env
 from waker_envs.registry import (
     UnknownEnvError,
+    gym_id,
     load_entry_points,
     make,
     register_built_in,
@@ -42,6 +43,7 @@ __all__ = [
     "UnknownEnvError",
     "UnknownTaskError",
     "check_parametric_env",
+    "gym_id",
     "make",
     "register_family",
     "registered_ids",
