@@ -62,9 +62,7 @@ def action_values(move: Floats | Successors, reward: Floats, length: int) -> Flo
     return q
 
 
-def optimal_policy(
-    move: Floats | Successors, reward: Floats, length: int
-) -> tuple[NDArray[np.int64], Floats]:
+def optimal_policy(move: Floats | Successors, reward: Floats, length: int) -> tuple[NDArray[np.int64], Floats]:
     """The first of the best actions of task k in state s with t steps made, (T, K, S), and what they earn, (K, S).
 
     As :func:`action_values`, whose T · K · A · S numbers a large table has no room for.

@@ -1,9 +1,9 @@
 """What a world model believes of rooms of many states: for each (state, action) the likeliest next states.
 
 Called by :mod:`waker.evaluation.planned` for families whose tables name successors
-(:class:`waker_envs.successors.Successors`). As :mod:`waker.evaluation.learned_table`, which has the probability of every
-pair of states; here each sample of the prior leads to one state, what its decoder holds for likeliest. n states of a room
-at once, A actions, K tasks, V variables.
+(:class:`waker_envs.successors.Successors`). As :mod:`waker.evaluation.learned_table`, which has the probability of
+every pair of states; here each sample of the prior leads to one state, what its decoder holds for likeliest. n states
+of a room at once, A actions, K tasks, V variables.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ def learned_successors(
 ) -> LearnedSuccessors:
     """Ask the model about every (state, action) of a room, some thousand at a time.
 
-    A state is the mode of the posterior of a filter that begins there. From it the prior is sampled for each action, and
-    each sample decoded to the likeliest class of every variable in which the room's states differ. It moves to the state
-    that looks so, with the probability that the episode goes on; what looks like none of the states is lost, as if the
-    episode ended: nothing is earned there.
+    A state is the mode of the posterior of a filter that begins there. From it the prior is sampled for each action,
+    and each sample decoded to the likeliest class of every variable in which the room's states differ. It moves to the
+    state that looks so, with the probability that the episode goes on; what looks like none of the states is lost, as
+    if the episode ended: nothing is earned there.
 
     Args:
         model: on ``device``.

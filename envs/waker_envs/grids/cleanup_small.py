@@ -22,7 +22,7 @@ _TO_LEFT = ((True, False), (False, True), (False, False))
 
 
 def small_theta_space() -> FiniteThetaSpace:
-    """θ of :func:`waker_envs.cleanup.arena.cleanup_theta_space` with an arena below :data:`ARENAS`, and its own suites."""
+    """θ of :func:`waker_envs.cleanup.arena.cleanup_theta_space` whose arena is below :data:`ARENAS`; its own suites."""
     whole = cleanup_theta_space("size of the room: 3 + arena cells a side")
     small = whole.points[:, 0] < ARENAS
     most = ARENAS - 1
@@ -41,8 +41,8 @@ class GridCleanUpSmall(GridCleanUp):
     ## Description
 
     :class:`~waker_envs.grids.cleanup.GridCleanUp` with rooms of 3 × 3 to 5 × 5 cells and at most two blocks: its moves,
-    tasks, rewards, observation and start, and its distribution of θ given that the room is small. An episode has at most
-    13,800 states, so that it is known as a table and plans in a learned model can be valued exactly.
+    tasks, rewards, observation and start, and its distribution of θ given that the room is small. An episode has 13,800
+    states at most, so that it is known as a table and plans in a learned model can be valued exactly.
 
     ## Parameters θ
 
@@ -52,8 +52,8 @@ class GridCleanUpSmall(GridCleanUp):
     | 1 | n_green | 0 … arena   | green blocks; at most `arena` with n_blue |
     | 2 | n_blue  | 0 … arena   | blue blocks                               |
 
-    DR: arena uniform, the number of blocks uniform in 0 … arena, the green ones uniform in 0 … that number. `hardest` is
-    (2, 1, 1), `hard` is arena 2 with two blocks of any split. Suites: `3-blocks`, three of one colour in a room of
+    DR: arena uniform, the number of blocks uniform in 0 … arena, the green ones uniform in 0 … that number. `hardest`
+    is (2, 1, 1), `hard` is arena 2 with two blocks of any split. Suites: `3-blocks`, three of one colour in a room of
     4 × 4; `crowded`, two blocks in a room of 4 × 4.
 
     ## Registered ids
@@ -78,7 +78,9 @@ class GridCleanUpSmall(GridCleanUp):
         if self.obs_kind == "pixels":
             raise NotImplementedError("a picture has no categories to tell states by")
         rng, _ = seeding.np_random(int(seed))
-        start = start_of(self._checked(theta), rng, self.frame).room("sort")  # green blocks belong to the left, blue to the right
+        start = start_of(self._checked(theta), rng, self.frame).room(
+            "sort"
+        )  # green blocks belong to the left, blue to the right
         table, states, moves, reward = _episode(self.frame, start.side, len(start.left), len(start.right))
         number = table.number(start.agent, start.left, start.right)
         return TabularMDP(dict(states), moves, reward, number, self.length)

@@ -1,7 +1,7 @@
 """All states of a small GridCleanUp room, what each action makes of them, and how far each is from done.
 
-Called by :mod:`waker_envs.grids.cleanup_small`. S states: every agent's cell and every placement of the blocks, two things
-never on one cell. Cells are numbered row by row in a room of ``side``.
+Called by :mod:`waker_envs.grids.cleanup_small`. S states: every agent's cell and every placement of the blocks, two
+things never on one cell. Cells are numbered row by row in a room of ``side``.
 """
 
 from __future__ import annotations
