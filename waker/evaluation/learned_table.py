@@ -104,14 +104,14 @@ def filtered(model: PlannedModel, rooms: Sequence[States], actions: int, device:
     return State(state.stoch[:, 0], state.deter[:, 0])
 
 
-def outcomes(model: PlannedModel, state: State, actions: int, samples: int) -> Tensor:
-    """Features drawn from the prior after each action in each state, (n, A, samples, F)."""
+def outcomes(model: PlannedModel, state: State, actions: int, samples: int, mode: bool = False) -> Tensor:
+    """Features drawn from the prior after each action in each state, or its modes, (n, A, samples, F)."""
     n = len(state.deter)
     action = torch.eye(actions, device=state.deter.device).expand(n, -1, -1).flatten(0, 1)  # (n a) A
     before = State(state.stoch.repeat_interleave(actions, 0), state.deter.repeat_interleave(actions, 0))
     deter = model.rssm.transition(before, action)
     prior = model.rssm.prior(deter)  # (n a) latents classes
-    drawn = model.rssm.sample(prior.unsqueeze(1).expand(-1, samples, -1, -1))  # (n a) samples stoch
+    drawn = model.rssm.sample(prior.unsqueeze(1).expand(-1, samples, -1, -1), mode)  # (n a) samples stoch
     feature = torch.cat([drawn, deter.unsqueeze(1).expand(-1, samples, -1)], -1)
     return feature.unflatten(0, (n, actions))
 

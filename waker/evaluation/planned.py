@@ -35,8 +35,6 @@ from waker_envs.api import ThetaSpace
 from waker_envs.successors import Floats, Successors
 from waker_envs.tabular import TabularMDP, by_key, optimal_policy, policy_values
 
-SUCCESSORS = 1
-
 
 class Room(NamedTuple):
     """A table that some episodes share, which differ in their start alone, and its states by key of the spec."""
@@ -78,7 +76,8 @@ def planned_rows(
         make: makes an environment, ``make(**env_kwargs)`` with a suite's own arguments.
         spec, space: of the family.
         episodes: in which plans are valued.
-        samples: latent samples behind each (state, action) of the learned table.
+        samples: latent samples behind each (state, action) of the learned table; none where the family's table names
+            successors, see :mod:`waker.evaluation.learned_successors`.
         device: the model's.
         seed: of the latent samples, which depend on the episodes alone.
         piece: what to go on from, and where to keep it when a signal comes; None = from the beginning.
@@ -176,7 +175,7 @@ def _worth(
     worth = []
     for room in rooms:
         table = (
-            learned_successors(model, spec.observation, room.states, actions, SUCCESSORS, device)
+            learned_successors(model, spec.observation, room.states, actions, device)
             if isinstance(room.table.move, Successors)
             else next(tables)
         )
