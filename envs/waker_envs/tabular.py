@@ -99,15 +99,15 @@ def table_fault(table: Any, observation_space: gym.Space[Any], actions: int, tas
     """
     if not isinstance(table, TabularMDP):
         return f"it returned a {type(table).__name__} instead of a TabularMDP"
-    reward = np.asarray(table.reward)
+    reward, after = np.asarray(table.reward), None
     n = reward.shape[-1] if reward.ndim else 0
-    move, wide = table.move, n
-    if isinstance(move, Successors):
-        after, move = (np.asarray(part) for part in move)
-        wide = move.shape[-1] if move.ndim else 0
+    if isinstance(table.move, Successors):
+        after, move = np.asarray(table.move.after), np.asarray(table.move.chance)
         if after.shape != move.shape or after.dtype.kind not in "iu" or ((after < 0) | (after >= n)).any():
             return "the successors of its move must be numbers of states, one for each chance"
-    move = np.asarray(move)
+    else:
+        move = np.asarray(table.move)
+    wide = n if after is None or not after.ndim else after.shape[-1]
     for name, array, wanted in (("move", move, (actions, n, wide)), ("reward", reward, (tasks, actions, n))):
         if array.shape != wanted or not n:
             return f"its {name} has shape {array.shape}, where (A, S, S) and (K, A, S) have A = {actions}, K = {tasks}"

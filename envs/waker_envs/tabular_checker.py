@@ -122,6 +122,7 @@ class _Walk:
                         variance,
                     )
                 )
+            assert after is not None  # an end has returned, and what is none of the states
             at = after
         return f"the episode goes on after its length of {self.table.length} steps"
 
