@@ -27,6 +27,7 @@ from waker_envs.registry import (
     registered_ids,
     resolve_id,
 )
+from waker_envs.successors import Successors
 from waker_envs.tabular import TabularMDP
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "FiniteThetaSpace",
     "Parameter",
     "ParametricEnv",
+    "Successors",
     "Suite",
     "TabularMDP",
     "ThetaError",

@@ -26,6 +26,7 @@ BUILT_IN = {
     "waker/GridHazards-v0": "waker_envs.grids.hazards:GridHazards",
     "waker/GridHazardsWide-v0": "waker_envs.grids.hazards:GridHazards",
     "waker/GridCleanUp-v0": "waker_envs.grids.cleanup:GridCleanUp",
+    "waker/GridCleanUpSmall-v0": "waker_envs.grids.cleanup_small:GridCleanUpSmall",
     "waker/MultiRoom-v0": "waker_envs.grids.minigrids:MultiRoom",
     "waker/LavaCrossing-v0": "waker_envs.grids.minigrids:LavaCrossing",
     "waker/DoorKey-v0": "waker_envs.grids.minigrids:DoorKey",

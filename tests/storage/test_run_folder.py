@@ -159,7 +159,11 @@ def test_a_commit_is_told_only_of_tracked_sources(tmp_path: Path) -> None:
 
 
 def test_looking_for_the_commit_does_not_touch_the_index(tmp_path: Path) -> None:
-    for words in (["init"], ["add", "run_folder.py"], ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-m", "one"]):
+    for words in (
+        ["init"],
+        ["add", "run_folder.py"],
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-m", "one"],
+    ):
         (tmp_path / "run_folder.py").write_text("1")
         subprocess.run(["git", *words], cwd=tmp_path, capture_output=True, check=True)
     # Newer than the index says, with the same content: `git status` would take the lock and write that down.
