@@ -24,7 +24,7 @@ from waker_envs.grids.cleanup_small import GridCleanUpSmall
 
 THETAS = [("dr", (0, 0, 0)), ("dr", (1, 1, 0)), ("dr", (2, 0, 1)), ("crowded", (1, 1, 1))]
 EPISODES = [
-    Episode(suite, np.array(theta, float), number, seed)
+    Episode(np.array(theta, float), number, seed, suite)
     for number, (suite, theta) in enumerate(THETAS)
     for seed in range(4)
 ]
