@@ -268,7 +268,9 @@ def test_a_folder_removed_during_an_evaluation_is_told(
 
     def measure(*args: Any, **options: Any) -> records.Measurement:
         shutil.rmtree(folder)
-        return records.Measurement([{"step": 1, "policy": "random"}], [], {}, {})
+        return records.Measurement(
+            [{"step": 1, "policy": "random"}],
+        )
 
     monkeypatch.setattr(records, "measure", measure)
     assert main(["evaluate", str(folder)]) == 1

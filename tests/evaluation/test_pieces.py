@@ -31,7 +31,7 @@ def agent_of(make: type[ParametricEnv]) -> Agent:
 def evaluation(agent: Agent, make: Callable[..., ParametricEnv], pieces: Pieces) -> Measurement:
     config = tiny().evaluation
     space = make().theta_space
-    return measure(agent.model, agent.task_player(), make, agent.spec, space, config, {"step": 1}, pieces=pieces)
+    return measure(agent.model, agent.task_player(), make, agent.spec, space, config, pieces=pieces)
 
 
 def stopped_again_and_again(

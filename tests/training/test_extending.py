@@ -17,6 +17,7 @@ from waker.cli import main
 from waker.config.same_run import difference
 from waker.config.schema import Config
 from waker.errors import UserError
+from waker.evaluation.records import Measurement
 from waker.storage.checkpoint import Checkpoints
 from waker.storage.run_folder import plain, read_config, read_record
 from waker.storage.tables import read_rows
@@ -112,7 +113,7 @@ def test_the_command_goes_on_beyond_the_end(
 ) -> None:
     """With the real agent, whose task policies are made anew."""
     shutil.copytree(finished, tmp_path / "runs")
-    monkeypatch.setattr("waker.training.build.evaluator", lambda *args: lambda agent, curriculum: {})
+    monkeypatch.setattr("waker.training.build.evaluator", lambda *args: lambda agent: Measurement())
     argv = ["train", *TINY, "--runs", str(tmp_path / "runs"), "--task-policies", "after", "--steps"]
     assert main([*argv, "170"]) == 0
     told = capsys.readouterr().err

@@ -85,8 +85,8 @@ def test_a_run_makes_its_steps_updates_rows_and_files(tmp_path: Path) -> None:
     assert evaluation["step"].iloc[-1] == steps
     assert evaluation["sampler"].unique().tolist() == ["waker-m"]
     curriculum = read_rows(path / "curriculum.parquet")
-    assert len(curriculum) == 5 * len(logged)
-    assert np.allclose(curriculum.groupby("updates")["probability"].sum(), 1)
+    assert len(curriculum) == 5 * (len(logged) + 3)  # at each row of metrics and at each evaluation
+    assert np.allclose(curriculum["probability"].to_numpy().reshape(-1, 5).sum(1), 1)
 
 
 def test_a_finished_run_is_skipped(tmp_path: Path) -> None:
@@ -102,9 +102,9 @@ def test_the_last_step_is_measured_once(tmp_path: Path) -> None:
     """With one slot a multiple of 150 is the last step, and one more update is to come: the end's evaluation is it."""
     measured: list[int] = []
 
-    def evaluate(agent: Any, curriculum: Any) -> Any:
+    def evaluate(agent: Any) -> Any:
         measured.append(1)
-        return dummies.evaluate(agent, curriculum)
+        return dummies.evaluate(agent)
 
     path, _ = dummies.run(tmp_path, dummies.config(envs=1, steps=450), evaluate=evaluate)
     evaluation = read_rows(path / "evaluation.parquet")
@@ -117,9 +117,9 @@ def test_the_last_step_is_measured_once(tmp_path: Path) -> None:
 def test_a_signal_in_the_last_evaluation_does_not_unfinish_the_run(tmp_path: Path) -> None:
     config = dummies.config()
 
-    def interrupted(agent: Any, curriculum: Any) -> Any:
+    def interrupted(agent: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)
-        return dummies.evaluate(agent, curriculum)
+        return dummies.evaluate(agent)
 
     progress = dummies.Quiet()
     config = replace(config, evaluation=replace(config.evaluation, every=0))
@@ -154,9 +154,9 @@ def test_vectors_are_labelled_by_what_they_are_of(tmp_path: Path, tasks: int) ->
     run = RunFolder(tmp_path, config)
     session = Session(replace(made, spec=replace(made.spec, tasks=names)), run, dummies.Quiet())
     session.explorer = Vectors(made.spec).explorer()
-    session.means.add(Vectors(made.spec).update(batch_of(made.spec))[1])
-    session.means.add({f"adapt/{k}": v for k, v in Vectors(made.spec).adapt_update({}).items()})
-    assert list(session.means.take()) == [
+    session.recorder.metrics.means.add(Vectors(made.spec).update(batch_of(made.spec))[1])
+    session.recorder.metrics.means.add({f"adapt/{k}": v for k, v in Vectors(made.spec).adapt_update({}).items()})
+    assert list(session.recorder.metrics.means.take()) == [
         *(f"reward_loss/{name}" for name in names),
         *(f"actor_loss/{name}" for name in members),
         *(f"adapt/actor_loss/{name}" for name in names),
@@ -222,7 +222,7 @@ def test_an_evaluation_replaces_rows_measured_on_its_checkpoint(tmp_path: Path) 
     class Killed(BaseException):
         pass
 
-    def killed(agent: Any, curriculum: Any) -> Any:
+    def killed(agent: Any) -> Any:
         raise Killed
 
     config = dummies.config(envs=1)

@@ -1,19 +1,15 @@
-"""One evaluation of one agent, measured and saved: what the loop's evaluation block and ``waker evaluate`` call.
+"""One evaluation of one agent: what the loop's evaluation block and ``waker evaluate`` call.
 
-``measure`` returns rows with the run's columns in front; ``save`` merges them into the run folder, where rows of a step
-measured again replace the older ones: what was not measured again stays.
+``measure`` returns rows; :mod:`waker.training.recorder` gives them their identity and writes them.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -31,9 +27,6 @@ from waker.evaluation.sources import RANDOM_ONLY, Source
 from waker.names import suite_name
 from waker.protocols import Player
 from waker.specs import EnvSpec
-from waker.storage.run_folder import FILM_FILE, SPACE_FILE
-from waker.storage.sealed import write_arrays, write_json
-from waker.storage.tables import read_rows, write_rows
 from waker.terminal.signals import Paused
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
 from waker_envs.foreign import Failed, reason_of
@@ -48,15 +41,11 @@ PLANNED_SAMPLES = 32
 
 @dataclass(frozen=True)
 class Measurement:
-    """Rows of one evaluation; ``film`` and ``space`` are described in :mod:`waker.evaluation.filmstrip` and below.
+    """Rows of one evaluation, and its film strip (:mod:`waker.evaluation.filmstrip`), empty where there is none."""
 
-    ``film`` is empty where it could not be made.
-    """
-
-    evaluation: list[Row]
-    model_error: list[Row]
-    film: dict[str, NDArray[Any]]
-    space: dict[str, Any]
+    evaluation: list[Row] = field(default_factory=list)
+    model_error: list[Row] = field(default_factory=list)
+    film: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 def describe_space(space: ThetaSpace, tasks: Sequence[str]) -> dict[str, Any]:
@@ -94,7 +83,6 @@ def measure(
     spec: EnvSpec,
     space: ThetaSpace,
     config: EvalConfig,
-    identity: Mapping[str, Any],
     *,
     tasks: Sequence[str] | None = None,
     rewards: Mapping[str, RewardFunction] | None = None,
@@ -110,7 +98,6 @@ def measure(
         player: its task policies; None = none trained yet, only the world model is measured, by its plans and error.
         make_env, spec, space: the family.
         config: how much of everything.
-        identity: columns of every row: run, step, updates, domain, sampler, explorer, seed.
         tasks: None = those of the environment that the player has, and those of ``rewards``.
         rewards: reward functions of tasks the environment does not have.
         seed: of episodes and chance; not the run's.
@@ -143,12 +130,7 @@ def measure(
             model, make_env, spec, space, config, seed, device=device, sources=sources, piece=piece
         ),
     )
-    return Measurement(
-        [{**identity, **row} for row in played],
-        [{**identity, **row} for row in errors],
-        _film(model, make_env, spec, space, seed, device, pieces),
-        describe_space(space, spec.tasks),
-    )
+    return Measurement(played, errors, _film(model, make_env, spec, space, seed, device, pieces))
 
 
 def _planned(
@@ -192,31 +174,3 @@ def _film(
     except Exception as error:  # noqa: BLE001 — whatever it is, no picture may cost a measurement
         warnings.warn(f"the film strip of {spec.env_id} is left out: {reason_of(error)}", Failed, stacklevel=2)
         return {}
-
-
-def save(folder: Path, measurement: Measurement) -> None:
-    """Merge a measurement into the run folder: ``evaluation.parquet``, ``model_error.parquet``, ``filmstrip.npz`` and
-    ``theta_space.json``. Rows of the same step are replaced; of episodes, those of the tasks and policies measured.
-
-    Raises:
-        OSError: something could not be written.
-    """
-    for name, rows in (("evaluation", measurement.evaluation), ("model_error", measurement.model_error)):
-        if not rows:
-            continue
-        path = folder / f"{name}.parquet"
-        before = read_rows(path)
-        kept = [] if before.empty else before[~_measured_again(before, rows)].to_dict("records")
-        write_rows(path, [*kept, *rows])
-    if measurement.film:
-        write_arrays(folder / FILM_FILE, measurement.film)
-    write_json(folder / SPACE_FILE, measurement.space, indent=1)
-
-
-def _measured_again(before: pd.DataFrame, rows: Sequence[Row]) -> NDArray[np.bool_]:
-    """Which rows ``rows`` replace: those of their step and, where they are of tasks, of their tasks and policies."""
-    again = np.asarray(before["step"] == rows[0]["step"])
-    if not {"task", "policy"} <= set(before.columns) & set(rows[0]):
-        return again
-    measured = {(row["task"], row["policy"]) for row in rows}
-    return again & np.array([pair in measured for pair in zip(before["task"], before["policy"], strict=True)], bool)

@@ -1,6 +1,6 @@
 """The truth about the current world model, one number for each θ, while a run goes on: for curricula that ask for it.
 
-Made by :mod:`waker.training.curriculum_truth`; called by the session when a curriculum's measurement is due
+Made by :mod:`waker.training.measuring`; called by the session when a curriculum's measurement is due
 (:class:`waker.curriculum.api.Informed`), and once before a run begins. A curriculum that is told the truth is a
 control: it shows what an estimate of the same quantity could gain, and costs held-out episodes of every θ each time.
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -18,11 +18,11 @@ from waker.analysis.sources import RANDOM
 from waker.collection.family import Family
 from waker.config.schema import Config, EvalConfig
 from waker.curriculum import Curriculum, make_curriculum
-from waker.curriculum.api import Columns
 from waker.errors import UserError
 from waker.evaluation import records
 from waker.evaluation.model_error import measured_ids
 from waker.evaluation.pieces import FOLDER, Pieces, subject_of
+from waker.evaluation.records import Measurement
 from waker.evaluation.rehearsal import rehearse
 from waker.evaluation.sources import RANDOM_ONLY, Source
 from waker.loggers.sinks import check_sinks
@@ -31,17 +31,16 @@ from waker.machine.compile_costs import Costs
 from waker.machine.device import checked_device, use_threads
 from waker.protocols import Learner
 from waker.specs import EnvSpec
-from waker.storage.files import saving
-from waker.storage.lost_settings import recover_settings
+from waker.storage.manifest import recover_settings
 from waker.storage.run_folder import RunFolder, canonical, read_config, run_folder
-from waker.storage.sealed import write_json
 from waker.terminal.progress import Progress
 from waker.training import memory_needs
 from waker.training.compile_choice import decide, run_calls
-from waker.training.curriculum_truth import check_wanted, measure_of
 from waker.training.loading import recorded_arithmetic, task_player
 from waker.training.loop import Outcome, train
-from waker.training.session import Evaluate, Parts, Row
+from waker.training.measuring import check_wanted, measure_of
+from waker.training.parts import Evaluate, Parts
+from waker.training.recorder import write_space
 from waker_envs.api import ThetaSpace
 
 
@@ -71,33 +70,35 @@ def evaluator(
     note: Callable[[str], None],
     sources: Sequence[Source] = RANDOM_ONLY,
 ) -> Evaluate:
-    """The loop's evaluation block: rows for its tables; the film strip and the θ space go into the folder.
+    """The loop's evaluation block.
 
-    It may raise :class:`~waker.terminal.signals.Paused`, and then goes on where it was. ``note`` is told how far it is.
-    ``sources`` act in held-out episodes (:func:`waker.training.reference.held_out_sources`).
+    It may raise :class:`~waker.terminal.signals.Paused`, and then goes on where it was. ``note`` is given lines that
+    say how far it is. ``sources`` act in held-out episodes (:func:`waker.training.reference.held_out_sources`).
     """
 
-    def evaluate(learner: Learner, curriculum: Curriculum) -> Mapping[str, Sequence[Row] | Columns]:
+    def evaluate(learner: Learner) -> Measurement:
         agent = cast(Agent, learner)
         pieces = evaluation_pieces(folder, agent, config.evaluation, family.spec, note, sources)
-        found = records.measure(
-            agent.model,
-            task_player(agent),
-            family.make,
-            family.spec,
-            family.space,
-            config.evaluation,
-            {},
-            device=config.device,
-            pieces=pieces,
-            sources=sources,
-        )
-        with saving(f"the film strip in {folder}"):
-            records.save(folder, dataclasses.replace(found, evaluation=[], model_error=[]))
+        found = measured(agent, config, family, pieces, sources)
         pieces.finish()
-        return {"evaluation": found.evaluation, "model_error": found.model_error, "curriculum": curriculum.table()}
+        return found
 
     return evaluate
+
+
+def measured(agent: Agent, config: Config, family: Family, pieces: Pieces, sources: Sequence[Source]) -> Measurement:
+    """An evaluation of an agent by ``config.evaluation``; see :func:`waker.evaluation.records.measure`."""
+    return records.measure(
+        agent.model,
+        task_player(agent),
+        family.make,
+        family.spec,
+        family.space,
+        config.evaluation,
+        device=config.device,
+        pieces=pieces,
+        sources=sources,
+    )
 
 
 def evaluation_pieces(
@@ -160,9 +161,7 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
         family.check_unchanged(folder)
         if compiling.told:
             progress.note(compiling.told)
-        with saving(f"the θ space in {run.path}"):
-            described = records.describe_space(family.space, family.spec.tasks)
-            write_json(run.path / records.SPACE_FILE, described, indent=1)
+        write_space(run.path, family)
         evaluate = evaluator(config, family, run.path, progress.note, sources)
         parts = parts_of(config, family, evaluate, compiling.costs, sources)
         return train(parts, run, progress), given

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from waker.evaluation.pieces import Piece, Pieces
     from waker.evaluation.records import Measurement
     from waker.replay.relabel import TaskFunction
-    from waker.storage.run_folder import RunFolder
     from waker.training.loading import LoadedRun
 
 
@@ -76,7 +75,7 @@ def adapted_rows(
     rows: list[dict[str, Any]] = []
     measured: set[str] = set(family.spec.tasks) if owned else set()
     for folder, record in reversed(adapted_sets(loaded.run.path)):
-        if record["model"]["updates"] != loaded.identity["updates"]:
+        if record["model"]["updates"] != loaded.updates:
             _left_out(loaded, f"{folder.name} was trained on an earlier model; `waker adapt` it again to measure it")
             continue
         if record.get("replay_lost"):
@@ -126,15 +125,15 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
     Returns:
         The number of episodes played by learned policies.
     """
-    from waker.evaluation import records
     from waker.names import PLANNED
     from waker.replay.relabel import load_task
+    from waker.storage.files import saving
     from waker.storage.run_folder import RunFolder, read_config
-    from waker.storage.salvage import mend_tables
     from waker.terminal.signals import Interrupted, Paused, StopSignals
-    from waker.training.build import evaluation_pieces
+    from waker.training.build import evaluation_pieces, measured
     from waker.training.loading import load_run, task_player
     from waker.training.memory_needs import check_fits, evaluation
+    from waker.training.recorder import Rows, write_space
     from waker.training.reference import held_out_sources
 
     functions = {task.name: task for task in map(load_task, args.task_module)}
@@ -150,52 +149,40 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
     run = RunFolder(folder, read_config(folder))
     with run.locked():
         loaded = load_run(folder, note, args.device)
-        mend_tables(folder, note)
-        family, config = loaded.family, dataclasses.replace(loaded.config.evaluation, **changes)
-        check_fits(evaluation(dataclasses.replace(loaded.config, evaluation=config), family.spec, family.space))
-        player = task_player(loaded.agent)
-        changed = dataclasses.replace(loaded.config, evaluation=config)
-        sources = held_out_sources(changed, family, lambda line: note(f"{config.reference}: {line}"))
+        rows = Rows(run)
+        rows.mend(note)
+        family, settings = loaded.family, dataclasses.replace(loaded.config.evaluation, **changes)
+        config = dataclasses.replace(loaded.config, evaluation=settings)
+        check_fits(evaluation(config, family.spec, family.space))
+        sources = held_out_sources(config, family, lambda line: note(f"{settings.reference}: {line}"))
+
+        def record(found: Measurement) -> None:
+            run.check_there()
+            write_space(folder, family)
+            rows.measured(found, loaded.step, loaded.updates)
+            with saving(f"the evaluation of {folder}"):
+                rows.save()
+
+        owned = task_player(loaded.agent) is not None
         with StopSignals() as stop:
-            pieces = evaluation_pieces(folder, loaded.agent, config, family.spec, note, sources)
+            pieces = evaluation_pieces(folder, loaded.agent, settings, family.spec, note, sources)
             try:
-                found = records.measure(
-                    loaded.agent.model,
-                    player,
-                    family.make,
-                    family.spec,
-                    family.space,
-                    config,
-                    loaded.identity,
-                    device=loaded.config.device,
-                    pieces=pieces,
-                    sources=sources,
-                )
+                found = measured(loaded.agent, config, family, pieces, sources)
                 try:
-                    extra = adapted_rows(loaded, config, functions, player is not None, note, pieces)
+                    extra = adapted_rows(loaded, settings, functions, owned, note, pieces)
                 except UserError:  # a task's function, say: what the run itself is worth has been measured
-                    _save(run, found)
+                    record(found)
                     raise
             except Paused:
                 assert stop.number is not None
                 note("stopped, and what was measured is kept; the same command goes on from here")
                 raise Interrupted(stop.number) from None
-            rows = [*found.evaluation, *({**loaded.identity, **row} for row in extra)]
-            found = dataclasses.replace(found, evaluation=rows)
-            _save(run, found)
+            found = dataclasses.replace(found, evaluation=[*found.evaluation, *extra])
+            record(found)
             pieces.finish()
-    if player is None and not extra:
+    if not owned and not extra:
         note("it has no task policies yet (`waker adapt`): only the world model was measured")
     return sum(row["policy"] not in ("random", PLANNED) for row in found.evaluation)
-
-
-def _save(run: RunFolder, found: Measurement) -> None:
-    from waker.evaluation import records
-    from waker.storage.files import saving
-
-    run.check_there()
-    with saving(f"the evaluation of {run.path}"):
-        records.save(run.path, found)
 
 
 def _note(folder: Path, text: str) -> None:

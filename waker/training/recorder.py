@@ -1,0 +1,325 @@
+"""The one road of a run's rows: who measured hands them over, here they get their identity and are written.
+
+:class:`Rows` are the four tables of a run folder, :class:`Metrics` the rows of means of an update's metrics, and
+:class:`Recorder` all that a training session writes down, its times included. ``waker train`` and ``waker evaluate``
+write what they measured by the same :meth:`Rows.measured`; ``waker adapt`` its metrics by the same :class:`Metrics`.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from waker.collection.family import Family
+from waker.curriculum.api import Columns
+from waker.curriculum.thinning import WHOLE, Thinning
+from waker.errors import UserError
+from waker.evaluation.records import Measurement, describe_space
+from waker.loggers.sinks import Means, MultiSink, NotFinite, make_sink
+from waker.machine.compile_costs import processor_seconds
+from waker.storage.files import saving
+from waker.storage.run_folder import FILM_FILE, SPACE_FILE, RunFolder, plain, read_record
+from waker.storage.salvage import BESIDE, MEASURED, TABLES, counted, newest_counts
+from waker.storage.sealed import write_arrays, write_json
+from waker.storage.tables import Table, read_rows
+from waker.terminal.notices import tell_loss
+from waker.terminal.progress import Progress
+from waker_envs.api import FiniteThetaSpace, ThetaSpace
+
+Row = Mapping[str, Any]
+_UNCHECKED = "saved by an earlier version, without checksums: damage in its rows, metrics and settings is not found"
+
+
+class Rows:
+    """The tables of a run folder: each row begins with the run's columns, agent steps and updates.
+
+    Args:
+        run: the folder, locked by the caller.
+        thin: makes snapshots of a curriculum small.
+    """
+
+    def __init__(self, run: RunFolder, thin: Callable[[Columns], Columns] | None = None) -> None:
+        self._run, self._thin = run, thin
+        self.tables = {name: Table(run.path / f"{name}.parquet") for name in TABLES}
+
+    def episode(self, row: Row, updates: int) -> None:
+        """Add an episode of training, which has its own ``step``."""
+        with saving(f"episodes in {self._run.path}"):
+            self.tables["episodes"].append([{**self._run.columns, "updates": updates, **row}])
+
+    def snapshot(self, table: Columns, step: int, updates: int) -> None:
+        """Add a curriculum's θ (:meth:`waker.curriculum.api.Curriculum.table`); nothing where it has none."""
+        with saving(f"rows of curriculum in {self._run.path}"):
+            rows = self._thin(table) if table and self._thin else table
+            self.tables["curriculum"].append(rows, self._identity(step, updates))
+
+    def measured(self, found: Measurement, step: int, updates: int) -> None:
+        """Add an evaluation; rows of the same step, tasks and policies were measured before and are replaced.
+
+        Raises:
+            SaveFailed: it cannot be written.
+        """
+        with saving(f"the evaluation at step {step:,} of {self._run.path}"):
+            for name, rows in zip(MEASURED, (found.evaluation, found.model_error), strict=True):
+                if rows:
+                    identified = [{**self._identity(step, updates), **row} for row in rows]
+                    self.tables[name].replace(identified, functools.partial(_again, rows=identified))
+            if found.film:
+                write_arrays(self._run.path / FILM_FILE, found.film)
+
+    def save(self) -> dict[str, dict[str, int]]:
+        """Write what is new; how far each table is, for a checkpoint.
+
+        Raises:
+            OSError: what was not written still waits.
+        """
+        return {name: table.save() for name, table in self.tables.items()}
+
+    def gone(self) -> list[Path | None]:
+        """Files that were saved and are no longer there."""
+        return [table.gone() for table in self.tables.values()]
+
+    def mend(self, note: Callable[[str], None], counts: Mapping[str, Any] | None = None) -> None:
+        """Set aside what is damaged, so that the rest can be read and added to.
+
+        Args:
+            note: told in one line each.
+            counts: how far the tables were at a checkpoint; None = at the newest.
+
+        Raises:
+            SaveFailed: it cannot be written.
+        """
+        counts = newest_counts(self._run.path) if counts is None else counts
+        for name, table in self.tables.items():
+            with saving(f"what is whole of {table.folder}"):
+                for told in table.mend(*counted(counts.get(name, 0))):
+                    tell_loss(note, told)
+
+    def restore(self, counts: Mapping[str, Any], step: int, note: Callable[[str], None]) -> None:
+        """Cut the tables back to a checkpoint at ``step``, without what is damaged; see :meth:`mend`."""
+        self.mend(note, counts)
+        dropped = {}
+        for name, table in self.tables.items():
+            with saving(f"what is whole of {table.folder}"):
+                dropped[name] = table.restore(counted(counts.get(name, 0))[0], step)
+        if any(dropped.values()):
+            given_up = ", ".join(f"{rows} of {name}" for name, rows in dropped.items() if rows)
+            tell_loss(note, f"dropping rows measured after step {step:,}, from which the run goes on: {given_up}")
+
+    def clear(self) -> None:
+        """Remove the rows of a run that begins: one without a checkpoint left them.
+
+        Raises:
+            UserError: it was measured, and every evaluation is made after a save.
+        """
+        if held := [name for name in MEASURED if len(read_rows(self.tables[name].folder))]:
+            raise UserError(
+                f"{self._run.path} has rows of {' and '.join(held)}, but no checkpoint: put checkpoints/ back, or "
+                "remove the folder to start again (`waker compare` and `waker report` need none)"
+            )
+        for table in self.tables.values():
+            table.restore(0, -1)
+
+    def _identity(self, step: int, updates: int) -> dict[str, Any]:
+        return {**self._run.columns, "step": step, "updates": updates}
+
+
+def _again(before: pd.DataFrame, rows: Sequence[Row]) -> NDArray[np.bool_]:
+    """Which rows ``rows`` replace: those of their step and, where they are of tasks, of their tasks and policies."""
+    again = np.asarray(before["step"] == rows[0]["step"])
+    if not {"task", "policy"} <= set(before.columns) & set(rows[0]):
+        return again
+    measured = {(row["task"], row["policy"]) for row in rows}
+    return again & np.array([pair in measured for pair in zip(before["task"], before["policy"], strict=True)], bool)
+
+
+def write_space(folder: Path, family: Family) -> None:
+    """Write ``theta_space.json``, what a report must know of a family that is not in the rows.
+
+    Raises:
+        SaveFailed: it cannot be written.
+    """
+    with saving(f"the θ space in {folder}"):
+        write_json(folder / SPACE_FILE, describe_space(family.space, family.spec.tasks), indent=1)
+
+
+class Metrics:
+    """Rows of metrics: means over the updates since the last row, on their way to the sinks and the display.
+
+    Args:
+        sink: where they go.
+        labels: what the entries of a metric are called; see :class:`waker.loggers.sinks.Means`.
+        progress: shows the newest row, and notes what is not finite.
+        place: what is told where a row cannot be saved.
+    """
+
+    def __init__(
+        self, sink: MultiSink, labels: Callable[[str], Sequence[str]], progress: Progress, place: Path
+    ) -> None:
+        self.sink, self.means, self._progress, self._place = sink, Means(labels), progress, place
+        self._not_finite = NotFinite()
+
+    def write(self, step: int, updates: int, more: Mapping[str, float] | None = None) -> None:
+        """Write the means since the last row; ``more`` is of this moment.
+
+        Raises:
+            SaveFailed: ``metrics.jsonl`` cannot be written.
+        """
+        means = self.means.take()
+        row = {"step": step, "updates": updates, **means, **(more or {})}
+        if line := self._not_finite.line(row):
+            self._progress.note(line)
+        with saving(f"metrics in {self._place}"):
+            self.sink.write(row)
+        self._progress.metrics(means)
+
+
+class Times:
+    """Seconds and processor seconds that training has taken in all of a run's legs; :meth:`start` begins a leg.
+
+    Args:
+        others: processor seconds of processes that are still running, beside this one's own.
+    """
+
+    def __init__(self, others: Callable[[], float]) -> None:
+        self._others = others
+        self._wall = self._cpu = 0.0  # so far, less when this leg began
+        self._newest = (0, 0.0)  # updates at the newest speed, and when
+
+    def start(self, state: Mapping[str, Any], updates: int) -> None:
+        """Go on counting from a :meth:`state_dict`; earlier versions did not count processor seconds."""
+        now = time.monotonic()
+        self._wall, self._cpu = state.get("seconds", 0.0) - now, state.get("cpu_seconds", 0.0) - self._now()
+        self._newest = (updates, now)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time in which the run was under way."""
+        return self._wall + time.monotonic()
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Of this process, of the environments' and of compilers that it called; without :meth:`excluded`."""
+        return self._cpu + self._now()
+
+    def speed(self, updates: int) -> float:
+        """Updates a second since the last call."""
+        (before, then), now = self._newest, time.monotonic()
+        self._newest = (updates, now)
+        return (updates - before) / max(now - then, 1e-9)
+
+    @contextmanager
+    def excluded(self) -> Iterator[None]:
+        """The processor seconds of the block are no part of what training costs."""
+        began = processor_seconds()
+        try:
+            yield
+        finally:
+            self._cpu -= processor_seconds() - began
+
+    def state_dict(self) -> dict[str, float]:
+        """What is counted so far."""
+        return {"seconds": self.seconds, "cpu_seconds": self.cpu_seconds}
+
+    def _now(self) -> float:
+        return processor_seconds() + self._others()
+
+
+class Recorder:
+    """All that a training run writes down beside its checkpoints.
+
+    Args:
+        run: the run folder, locked by the caller.
+        space: the θ space; snapshots of a curriculum over very many θ are thinned.
+        measured: ids of the θ that keep rows of their own in those.
+        labels: see :class:`Metrics`.
+        progress: shows where the run is.
+        others: see :class:`Times`.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        space: ThetaSpace,
+        measured: Sequence[int],
+        labels: Callable[[str], Sequence[str]],
+        progress: Progress,
+        others: Callable[[], float],
+    ) -> None:
+        self._run = run
+        large = isinstance(space, FiniteThetaSpace) and space.size > WHOLE
+        self.rows = Rows(run, Thinning(space, measured) if large else None)  # type: ignore[arg-type]
+        with saving(f"metrics in {run.path}"):
+            self.sink = make_sink(run.config.sinks, run.path, run.name, plain(run.config))
+        self.metrics = Metrics(self.sink, labels, progress, run.path)
+        self.times = Times(others)
+        self._settings: dict[str, Any] = {}  # of config.yaml, for manifests
+
+    def episode(self, row: Mapping[str, Any], updates: int) -> None:
+        """An episode of training."""
+        self.rows.episode(row, updates)
+        means = {f"episode/{key}": row[key] for key in row if key == "length" or key.startswith("return_")}
+        self.metrics.means.add(means)
+
+    def write_metrics(self, step: int, updates: int, more: Mapping[str, float]) -> None:
+        """A row of metrics with the times."""
+        times = {**self.times.state_dict(), "updates_per_second": self.times.speed(updates)}
+        self.metrics.write(step, updates, {**more, **{f"time/{name}": value for name, value in times.items()}})
+
+    def save(self) -> dict[str, Any]:
+        """Make all rows durable; ``tables`` and ``sinks``, for a checkpoint.
+
+        Raises:
+            OSError: the rows that were not written still wait.
+        """
+        return {"tables": self.rows.save(), "sinks": self.sink.sync()}
+
+    def manifest(self, logs: Mapping[str, Any]) -> dict[str, Any]:
+        """What a manifest says of the files beside a checkpoint with these ``logs``."""
+        files = [name for name in BESIDE if (self._run.path / name).exists()]
+        metrics = logs["sinks"]["jsonl"]["bytes"]
+        return {"tables": logs["tables"], "metrics": metrics, "files": files, "record": self._settings}
+
+    def gone(self) -> list[Path | None]:
+        """Files that were saved and are no longer there."""
+        return [self.sink.rows.gone(), *self.rows.gone()]
+
+    def begin(self) -> None:
+        """Remove what a run without a checkpoint left; see :meth:`Rows.clear`."""
+        self.rows.clear()
+        self.sink.restore({})
+
+    def restore(self, logs: Mapping[str, Any], step: int, finished: bool, note: Callable[[str], None]) -> None:
+        """Cut everything back to a checkpoint, without what is damaged.
+
+        Args:
+            logs: what :meth:`save` returned.
+            step: of the checkpoint.
+            finished: what the folder of a finished run has beyond its checkpoint is of ``waker evaluate``, and stays.
+            note: told in one line each what is damaged, missing or given up.
+
+        Raises:
+            SaveFailed: something cannot be written.
+        """
+        if any(not isinstance(count, dict) for count in logs["tables"].values()):
+            note(_UNCHECKED)
+        if finished:
+            self.rows.mend(note, logs["tables"])
+        else:
+            self.rows.restore(logs["tables"], step, note)
+        with saving(f"what is whole of the metrics in {self._run.path}"):
+            told = self.sink.rows.mend() if finished else self.sink.restore(logs["sinks"])
+        if told:
+            tell_loss(note, told)
+
+    def read_settings(self) -> None:
+        """Take the settings that manifests keep a copy of, as ``config.yaml`` has them now."""
+        self._settings = read_record(self._run.path)
