@@ -61,10 +61,10 @@ def test_a_step_that_hangs_is_told_with_what_reproduces_it(told: queue.Queue[str
 
 
 def test_a_worker_that_hangs_is_told(told: queue.Queue[str]) -> None:
-    from tests.helpers.faulty_envs import Naps
+    from tests.helpers.faulty_envs import SlowEnv
 
     start: Start = (np.array([1.0]), 1, 7)
-    group = slot_group(Naps, SPEC, 2, 2)
+    group = slot_group(SlowEnv, SPEC, 2, 2)
     try:
         with watch.watched(told.put):
             group.advance({0: start, 1: start}, np.zeros((2, 1), np.float32))

@@ -150,7 +150,7 @@ def test_what_it_costs_is_told_apart_from_training(tmp_path: Path, monkeypatch: 
         return dummies.measure(agent, wanted, step)
 
     for module in ("measuring", "session"):  # a clock that runs while it is measured, and at no other time
-        monkeypatch.setattr(f"waker.{module}.processor_seconds", lambda: spent)
+        monkeypatch.setattr(f"waker.training.{module}.processor_seconds", lambda: spent)
     progress = dummies.Quiet()
     path, _ = dummies.run(tmp_path, config(), progress, measure=slow)
     told = [note for note in progress.notes if "control" in note]

@@ -8,8 +8,9 @@ fields; the resolved result is written beside every run. Unknown keys are errors
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
+from waker.config.changes import changed
 from waker.curriculum.config import CurriculumConfig
 from waker.errors import UserError
 from waker.ranges import COUNT, FINITE, NOT_NEGATIVE, POSITIVE, SEVERAL, SHARE, Range, require
@@ -411,3 +412,10 @@ class Config:
         for name, units in layers.items():
             if self.model.latent == "cells" and not units:
                 raise UserError(f"{name} must name at least one layer with model.latent 'cells': that of a single cell")
+
+    def with_(self, **changes: Any) -> Config:
+        """A copy with other values: ``with_(seed=3, sampler="dr", train={"steps": 400}, **{"model.deter": 64})``.
+
+        See :func:`waker.config.changes.changed`.
+        """
+        return changed(self, changes)
