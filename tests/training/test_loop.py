@@ -154,9 +154,9 @@ def test_vectors_are_labelled_by_what_they_are_of(tmp_path: Path, tasks: int) ->
     run = RunFolder(tmp_path, config)
     session = Session(replace(made, spec=replace(made.spec, tasks=names)), run, dummies.Quiet())
     session.explorer = Vectors(made.spec).explorer()
-    session.recorder.metrics.means.add(Vectors(made.spec).update(batch_of(made.spec))[1])
-    session.recorder.metrics.means.add({f"adapt/{k}": v for k, v in Vectors(made.spec).adapt_update({}).items()})
-    assert list(session.recorder.metrics.means.take()) == [
+    session.metrics.means.add(Vectors(made.spec).update(batch_of(made.spec))[1])
+    session.metrics.means.add({f"adapt/{k}": v for k, v in Vectors(made.spec).adapt_update({}).items()})
+    assert list(session.metrics.means.take()) == [
         *(f"reward_loss/{name}" for name in names),
         *(f"actor_loss/{name}" for name in members),
         *(f"adapt/actor_loss/{name}" for name in names),

@@ -20,7 +20,7 @@ from waker.storage.files import SaveFailed
 from waker.storage.run_folder import RunFolder
 from waker.storage.tables import read_rows, write_rows
 from waker.training import recorder
-from waker.training.recorder import Metrics, Rows, Times, write_space
+from waker.training.recorder import Metrics, Recorder, Times, write_space
 
 
 def row(task: str, value: float, policy: str = "learned") -> dict[str, Any]:
@@ -36,9 +36,9 @@ def run(tmp_path: Path) -> RunFolder:
     return RunFolder(tmp_path, dummies.config())
 
 
-def opened(run: RunFolder) -> Rows:
+def opened(run: RunFolder) -> Recorder:
     """As `waker evaluate` takes up a folder."""
-    rows = Rows(run)
+    rows = Recorder(run)
     rows.mend(pytest.fail)
     return rows
 
@@ -55,7 +55,7 @@ def test_every_row_begins_with_its_identity(run: RunFolder) -> None:
     rows.snapshot({"theta_id": np.arange(2), "probability": np.full(2, 0.5)}, 8, 3)
     rows.snapshot({}, 8, 3)  # of a curriculum that keeps no θ
     rows.measured(Measurement([row("a", 1.0)], [error(2.0)]), 9, 4)
-    assert rows.save()["curriculum"] == {"rows": 2, "generation": 0}
+    assert rows.save()["tables"]["curriculum"] == {"rows": 2, "generation": 0}
     for name, at in {"episodes": (7, 2), "curriculum": (8, 3), "evaluation": (9, 4), "model_error": (9, 4)}.items():
         found = read_rows(run.path / f"{name}.parquet")
         assert (found[list(run.columns)] == pd.Series(run.columns)).all().all()

@@ -1,8 +1,7 @@
 """The one road of a run's rows: who measured hands them over, here they get their identity and are written.
 
-:class:`Rows` are the four tables of a run folder, :class:`Metrics` the rows of means of an update's metrics, and
-:class:`Recorder` all that a training session writes down, its times included. ``waker train`` and ``waker evaluate``
-write what they measured by the same :meth:`Rows.measured`; ``waker adapt`` its metrics by the same :class:`Metrics`.
+``waker train`` and ``waker evaluate`` write what they measured by the same :meth:`Recorder.measured`; ``waker adapt``
+its rows of metrics by the same :class:`Metrics`.
 """
 
 from __future__ import annotations
@@ -20,49 +19,54 @@ from numpy.typing import NDArray
 
 from waker.collection.family import Family
 from waker.curriculum.api import Columns
-from waker.curriculum.thinning import WHOLE, Thinning
 from waker.errors import UserError
 from waker.evaluation.records import Measurement, describe_space
-from waker.loggers.sinks import Means, MultiSink, NotFinite, make_sink
+from waker.loggers.sinks import Means, MultiSink, NotFinite
 from waker.machine.compile_costs import processor_seconds
 from waker.storage.files import saving
-from waker.storage.run_folder import FILM_FILE, SPACE_FILE, RunFolder, plain, read_record
+from waker.storage.run_folder import FILM_FILE, SPACE_FILE, RunFolder, read_record
 from waker.storage.salvage import BESIDE, MEASURED, TABLES, counted, newest_counts
 from waker.storage.sealed import write_arrays, write_json
 from waker.storage.tables import Table, read_rows
 from waker.terminal.notices import tell_loss
 from waker.terminal.progress import Progress
-from waker_envs.api import FiniteThetaSpace, ThetaSpace
 
 Row = Mapping[str, Any]
 _UNCHECKED = "saved by an earlier version, without checksums: damage in its rows, metrics and settings is not found"
 
 
-class Rows:
-    """The tables of a run folder: each row begins with the run's columns, agent steps and updates.
+class Recorder:
+    """A run's tables, each of whose rows begins with the run's columns, agent steps and updates; and its metrics.
 
     Args:
         run: the folder, locked by the caller.
+        metrics: rows of metrics, which belong to whoever trains; None = they are left alone.
         thin: makes snapshots of a curriculum small.
     """
 
-    def __init__(self, run: RunFolder, thin: Callable[[Columns], Columns] | None = None) -> None:
-        self._run, self._thin = run, thin
+    def __init__(
+        self, run: RunFolder, metrics: Metrics | None = None, thin: Callable[[Columns], Columns] | None = None
+    ) -> None:
+        self._run, self._metrics, self._thin = run, metrics, thin
         self.tables = {name: Table(run.path / f"{name}.parquet") for name in TABLES}
+        self._settings: dict[str, Any] = {}  # of config.yaml, for manifests
 
     def episode(self, row: Row, updates: int) -> None:
-        """Add an episode of training, which has its own ``step``."""
+        """An episode of training, which has its own ``step``: a row, and a part of the next row of metrics."""
         with saving(f"episodes in {self._run.path}"):
             self.tables["episodes"].append([{**self._run.columns, "updates": updates, **row}])
+        if self._metrics is not None:
+            means = {f"episode/{key}": row[key] for key in row if key == "length" or key.startswith("return_")}
+            self._metrics.means.add(means)
 
     def snapshot(self, table: Columns, step: int, updates: int) -> None:
-        """Add a curriculum's θ (:meth:`waker.curriculum.api.Curriculum.table`); nothing where it has none."""
+        """A curriculum's θ (:meth:`waker.curriculum.api.Curriculum.table`); nothing where it has none."""
         with saving(f"rows of curriculum in {self._run.path}"):
             rows = self._thin(table) if table and self._thin else table
             self.tables["curriculum"].append(rows, self._identity(step, updates))
 
     def measured(self, found: Measurement, step: int, updates: int) -> None:
-        """Add an evaluation; rows of the same step, tasks and policies were measured before and are replaced.
+        """An evaluation; rows of the same step, tasks and policies were measured before and are replaced.
 
         Raises:
             SaveFailed: it cannot be written.
@@ -75,23 +79,32 @@ class Rows:
             if found.film:
                 write_arrays(self._run.path / FILM_FILE, found.film)
 
-    def save(self) -> dict[str, dict[str, int]]:
-        """Write what is new; how far each table is, for a checkpoint.
+    def save(self) -> dict[str, Any]:
+        """Make all rows durable; how far each file is, for a checkpoint: ``tables`` and ``sinks``.
 
         Raises:
-            OSError: what was not written still waits.
+            OSError: the rows that were not written still wait.
         """
-        return {name: table.save() for name, table in self.tables.items()}
+        tables = {name: table.save() for name, table in self.tables.items()}
+        return {"tables": tables, "sinks": self._metrics.sink.sync() if self._metrics else {}}
+
+    def manifest(self, logs: Mapping[str, Any]) -> dict[str, Any]:
+        """What a manifest says of the files beside a checkpoint with these ``logs`` (:meth:`save`)."""
+        self._settings = self._settings or read_record(self._run.path)
+        files = [name for name in BESIDE if (self._run.path / name).exists()]
+        metrics = logs["sinks"]["jsonl"]["bytes"]
+        return {"tables": logs["tables"], "metrics": metrics, "files": files, "record": self._settings}
 
     def gone(self) -> list[Path | None]:
         """Files that were saved and are no longer there."""
-        return [table.gone() for table in self.tables.values()]
+        rows = [self._metrics.sink.rows.gone()] if self._metrics else []
+        return [*rows, *(table.gone() for table in self.tables.values())]
 
     def mend(self, note: Callable[[str], None], counts: Mapping[str, Any] | None = None) -> None:
-        """Set aside what is damaged, so that the rest can be read and added to.
+        """Set aside what is damaged of the tables, so that the rest can be read and added to.
 
         Args:
-            note: told in one line each.
+            note: given a line each.
             counts: how far the tables were at a checkpoint; None = at the newest.
 
         Raises:
@@ -100,26 +113,45 @@ class Rows:
         counts = newest_counts(self._run.path) if counts is None else counts
         for name, table in self.tables.items():
             with saving(f"what is whole of {table.folder}"):
-                for told in table.mend(*counted(counts.get(name, 0))):
-                    tell_loss(note, told)
+                for line in table.mend(*counted(counts.get(name, 0))):
+                    tell_loss(note, line)
 
-    def restore(self, counts: Mapping[str, Any], step: int, note: Callable[[str], None]) -> None:
-        """Cut the tables back to a checkpoint at ``step``, without what is damaged; see :meth:`mend`."""
-        self.mend(note, counts)
+    def restore(self, logs: Mapping[str, Any], step: int, finished: bool, note: Callable[[str], None]) -> None:
+        """Cut everything back to a checkpoint, without what is damaged.
+
+        Args:
+            logs: what :meth:`save` returned.
+            step: of the checkpoint.
+            finished: what the folder of a finished run has beyond its checkpoint is of ``waker evaluate``, and stays.
+            note: given a line each about what is damaged, missing or given up.
+
+        Raises:
+            SaveFailed: something cannot be written.
+        """
+        assert self._metrics is not None
+        if any(not isinstance(count, dict) for count in logs["tables"].values()):
+            note(_UNCHECKED)
+        self.mend(note, logs["tables"])
         dropped = {}
-        for name, table in self.tables.items():
+        for name, table in () if finished else self.tables.items():
             with saving(f"what is whole of {table.folder}"):
-                dropped[name] = table.restore(counted(counts.get(name, 0))[0], step)
+                dropped[name] = table.restore(counted(logs["tables"].get(name, 0))[0], step)
         if any(dropped.values()):
             given_up = ", ".join(f"{rows} of {name}" for name, rows in dropped.items() if rows)
             tell_loss(note, f"dropping rows measured after step {step:,}, from which the run goes on: {given_up}")
+        with saving(f"what is whole of the metrics in {self._run.path}"):
+            sink = self._metrics.sink
+            line = sink.rows.mend() if finished else sink.restore(logs["sinks"])
+        if line:
+            tell_loss(note, line)
 
-    def clear(self) -> None:
-        """Remove the rows of a run that begins: one without a checkpoint left them.
+    def begin(self) -> None:
+        """Remove what a run without a checkpoint left.
 
         Raises:
             UserError: it was measured, and every evaluation is made after a save.
         """
+        assert self._metrics is not None
         if held := [name for name in MEASURED if len(read_rows(self.tables[name].folder))]:
             raise UserError(
                 f"{self._run.path} has rows of {' and '.join(held)}, but no checkpoint: put checkpoints/ back, or "
@@ -127,6 +159,7 @@ class Rows:
             )
         for table in self.tables.values():
             table.restore(0, -1)
+        self._metrics.sink.restore({})
 
     def _identity(self, step: int, updates: int) -> dict[str, Any]:
         return {**self._run.columns, "step": step, "updates": updates}
@@ -231,95 +264,3 @@ class Times:
 
     def _now(self) -> float:
         return processor_seconds() + self._others()
-
-
-class Recorder:
-    """All that a training run writes down beside its checkpoints.
-
-    Args:
-        run: the run folder, locked by the caller.
-        space: the θ space; snapshots of a curriculum over very many θ are thinned.
-        measured: ids of the θ that keep rows of their own in those.
-        labels: see :class:`Metrics`.
-        progress: shows where the run is.
-        others: see :class:`Times`.
-    """
-
-    def __init__(
-        self,
-        run: RunFolder,
-        space: ThetaSpace,
-        measured: Sequence[int],
-        labels: Callable[[str], Sequence[str]],
-        progress: Progress,
-        others: Callable[[], float],
-    ) -> None:
-        self._run = run
-        large = isinstance(space, FiniteThetaSpace) and space.size > WHOLE
-        self.rows = Rows(run, Thinning(space, measured) if large else None)  # type: ignore[arg-type]
-        with saving(f"metrics in {run.path}"):
-            self.sink = make_sink(run.config.sinks, run.path, run.name, plain(run.config))
-        self.metrics = Metrics(self.sink, labels, progress, run.path)
-        self.times = Times(others)
-        self._settings: dict[str, Any] = {}  # of config.yaml, for manifests
-
-    def episode(self, row: Mapping[str, Any], updates: int) -> None:
-        """An episode of training."""
-        self.rows.episode(row, updates)
-        means = {f"episode/{key}": row[key] for key in row if key == "length" or key.startswith("return_")}
-        self.metrics.means.add(means)
-
-    def write_metrics(self, step: int, updates: int, more: Mapping[str, float]) -> None:
-        """A row of metrics with the times."""
-        times = {**self.times.state_dict(), "updates_per_second": self.times.speed(updates)}
-        self.metrics.write(step, updates, {**more, **{f"time/{name}": value for name, value in times.items()}})
-
-    def save(self) -> dict[str, Any]:
-        """Make all rows durable; ``tables`` and ``sinks``, for a checkpoint.
-
-        Raises:
-            OSError: the rows that were not written still wait.
-        """
-        return {"tables": self.rows.save(), "sinks": self.sink.sync()}
-
-    def manifest(self, logs: Mapping[str, Any]) -> dict[str, Any]:
-        """What a manifest says of the files beside a checkpoint with these ``logs``."""
-        files = [name for name in BESIDE if (self._run.path / name).exists()]
-        metrics = logs["sinks"]["jsonl"]["bytes"]
-        return {"tables": logs["tables"], "metrics": metrics, "files": files, "record": self._settings}
-
-    def gone(self) -> list[Path | None]:
-        """Files that were saved and are no longer there."""
-        return [self.sink.rows.gone(), *self.rows.gone()]
-
-    def begin(self) -> None:
-        """Remove what a run without a checkpoint left; see :meth:`Rows.clear`."""
-        self.rows.clear()
-        self.sink.restore({})
-
-    def restore(self, logs: Mapping[str, Any], step: int, finished: bool, note: Callable[[str], None]) -> None:
-        """Cut everything back to a checkpoint, without what is damaged.
-
-        Args:
-            logs: what :meth:`save` returned.
-            step: of the checkpoint.
-            finished: what the folder of a finished run has beyond its checkpoint is of ``waker evaluate``, and stays.
-            note: told in one line each what is damaged, missing or given up.
-
-        Raises:
-            SaveFailed: something cannot be written.
-        """
-        if any(not isinstance(count, dict) for count in logs["tables"].values()):
-            note(_UNCHECKED)
-        if finished:
-            self.rows.mend(note, logs["tables"])
-        else:
-            self.rows.restore(logs["tables"], step, note)
-        with saving(f"what is whole of the metrics in {self._run.path}"):
-            told = self.sink.rows.mend() if finished else self.sink.restore(logs["sinks"])
-        if told:
-            tell_loss(note, told)
-
-    def read_settings(self) -> None:
-        """Take the settings that manifests keep a copy of, as ``config.yaml`` has them now."""
-        self._settings = read_record(self._run.path)

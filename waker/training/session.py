@@ -16,13 +16,15 @@ import torch
 
 from waker.collection.collector import Collector
 from waker.collection.slot import EnvironmentFailed
+from waker.curriculum.thinning import thinning_of
+from waker.loggers.sinks import make_sink
 from waker.replay.feed import Feed
 from waker.replay.ring import Replay, record_fields
 from waker.replay.store import ReplayStore
 from waker.seeding import Streams, load_torch_state, preserved_torch, seed_for, torch_state
 from waker.storage.checkpoint import Checkpoints
 from waker.storage.files import saving, write_text
-from waker.storage.run_folder import RunFolder
+from waker.storage.run_folder import RunFolder, plain
 from waker.storage.state_shapes import check_fit
 from waker.terminal.notices import tell_loss
 from waker.terminal.progress import Progress
@@ -31,7 +33,7 @@ from waker.training.clock import Schedule
 from waker.training.extending import before_adapting, kept_before_adapting, standing, taken_back, told
 from waker.training.measuring import Measuring
 from waker.training.parts import Parts
-from waker.training.recorder import Recorder
+from waker.training.recorder import Metrics, Recorder, Times
 
 
 class Session(Schedule):
@@ -55,9 +57,11 @@ class Session(Schedule):
         torch.manual_seed(seed_for(self.config.seed, "torch"))
         self.agent = parts.make_agent()
         self.feed = Feed(self.replay, self.streams.replay, train.batch, train.length, self.config.device)
-        self.recorder = Recorder(
-            run, parts.space, parts.measured, self._entries, progress, lambda: self.collector.slots.cpu_seconds
-        )
+        with saving(f"metrics in {run.path}"):
+            sink = make_sink(self.config.sinks, run.path, run.name, plain(self.config))
+        self.metrics = Metrics(sink, self._entries, progress, run.path)
+        self.recorder = Recorder(run, self.metrics, thinning_of(parts.space, parts.measured))
+        self.times = Times(lambda: self.collector.slots.cpu_seconds)
         self.collector = Collector(
             parts.make_env,
             parts.spec,
@@ -74,7 +78,7 @@ class Session(Schedule):
         self._before_adapting: dict[str, Any] | None = None
         self._again, self._exact = False, True  # task policies were given up; and nothing else but them
         self._intact = ""  # said when a save fails
-        self.recorder.times.start({}, 0)
+        self.times.start({}, 0)
 
     @functools.cached_property
     def adapt_feed(self) -> Feed:
@@ -105,20 +109,20 @@ class Session(Schedule):
         """One update, its credit to the curriculum, and a metric row when it is time."""
         credit, metrics = self.agent.update(self.feed.next())
         self.curriculum.observe(credit.theta_id.cpu().numpy(), credit.error.detach().cpu().numpy(), self.step)
-        self.recorder.metrics.means.add(metrics)
+        self.metrics.means.add(metrics)
         self.updates += 1
         if self.updates == 1:
             self.measuring.skip(self.step)
         if self.updates % self.config.train.log_every == 0:
             self._log()
-            self.recorder.rows.snapshot(self.curriculum.table(), self.step, self.updates)
+            self.recorder.snapshot(self.curriculum.table(), self.step, self.updates)
         self._show("explore")
 
     def measure(self) -> None:
         """What the curriculum asks for; not where a signal comes first, and a resumed run makes it then."""
         first = self.measuring.seconds == 0
         try:
-            with self.recorder.times.excluded():
+            with self.times.excluded():
                 self.measuring.make(self.agent, self.step)
         except Paused:
             return
@@ -129,9 +133,9 @@ class Session(Schedule):
     def adapt(self) -> None:
         """One update of the task policies alone."""
         if not self.adapted:
-            self._before_adapting = before_adapting(self.state(), self.recorder.sink.sync())
+            self._before_adapting = before_adapting(self.state(), self.metrics.sink.sync())
         metrics = self.agent.adapt_update(self.adapt_feed.next())
-        self.recorder.metrics.means.add({f"adapt/{key}": value for key, value in metrics.items()})
+        self.metrics.means.add({f"adapt/{key}": value for key, value in metrics.items()})
         self.adapted += 1
         if self.adapted % self.config.train.log_every == 0 or not self.adapting:
             self._log()
@@ -146,12 +150,12 @@ class Session(Schedule):
         self.save()
         self.progress.note(f"evaluating at step {self.step:,}")
         try:
-            with self.recorder.times.excluded(), preserved_torch():
+            with self.times.excluded(), preserved_torch():
                 found = self.parts.evaluate(self.agent)
         except Paused:
             return False
-        self.recorder.rows.measured(found, self.step, self.updates)
-        self.recorder.rows.snapshot(self.curriculum.table(), self.step, self.updates)
+        self.recorder.measured(found, self.step, self.updates)
+        self.recorder.snapshot(self.curriculum.table(), self.step, self.updates)
         self.evaluate_clock.mark(self.step)
         return True
 
@@ -178,7 +182,7 @@ class Session(Schedule):
             "updates": self.updates,
             "adapted": self.adapted,
             "finished": self.finished,
-            **self.recorder.times.state_dict(),
+            **self.times.state_dict(),
             "measuring_seconds": self.measuring.seconds,
             "evaluations": self.evaluate_clock.passed,
             "measuring": self.measuring.state_dict(),
@@ -186,7 +190,7 @@ class Session(Schedule):
             "curriculum": self.curriculum.state_dict(),
             "collector": self.collector.state_dict(),
             "streams": self.streams.state_dict(),
-            "means": self.recorder.metrics.means.state_dict(),
+            "means": self.metrics.means.state_dict(),
             "torch": torch_state(),
             "before_adapting": self._before_adapting and self._before_adapting["state"],
         }
@@ -215,7 +219,6 @@ class Session(Schedule):
             self.progress.note(f"going on from step {self.step:,}, {self.updates:,} updates")
         if not self.finished or self.run.growth:
             self.run.going_on(self.step, self._exact)
-        self.recorder.read_settings()
         if self._again:  # their metrics are gone
             self.save()
         return found is not None
@@ -232,7 +235,7 @@ class Session(Schedule):
     def close(self) -> None:
         """Close environments, sinks and the display."""
         self.collector.close()
-        self.recorder.sink.close()
+        self.metrics.sink.close()
         self.progress.close()
 
     def _restore(self, state: dict[str, Any], without_damaged: bool = False) -> bool:
@@ -243,7 +246,7 @@ class Session(Schedule):
         if self._again:  # more is asked for than when they were trained
             state, self._exact = taken_back(state)
         self.updates, self.adapted, self.finished = state["updates"], state["adapted"], finished
-        self.recorder.times.start(state, self.updates + self.adapted)
+        self.times.start(state, self.updates + self.adapted)
         self.evaluate_clock.passed = state["evaluations"]
         if "measuring" in state:  # not in states of before there was any
             self.measuring.load_state_dict(state["measuring"])
@@ -257,7 +260,7 @@ class Session(Schedule):
         self.collector.load_state_dict(state["collector"], self.explorer, self.progress.note)
         self.mark_saved()
         self.streams.load_state_dict(state["streams"])
-        self.recorder.metrics.means.load_state_dict(state["means"])
+        self.metrics.means.load_state_dict(state["means"])
         self.recorder.restore(state["logs"], self.step, self.finished, self.progress.note)
         load_torch_state(state["torch"])
         for what in lost:
@@ -279,10 +282,12 @@ class Session(Schedule):
         return self.parts.spec.tasks if by_task else self.explorer.names
 
     def _log(self) -> None:
-        more: dict[str, float] = {"replay/steps": len(self.replay)}
+        done = self.updates + self.adapted
+        times = {**self.times.state_dict(), "updates_per_second": self.times.speed(done)}
         if self.measuring.wanted is not None:
-            more["time/measuring_cpu_seconds"] = self.measuring.seconds
-        self.recorder.write_metrics(self.step, self.updates + self.adapted, more)
+            times["measuring_cpu_seconds"] = self.measuring.seconds
+        more = {"replay/steps": float(len(self.replay)), **{f"time/{name}": value for name, value in times.items()}}
+        self.metrics.write(self.step, done, more)
 
     def _show(self, phase: str) -> None:
         theta = self.collector.theta if self.exploring else ()  # nobody plays while policies are adapted

@@ -133,7 +133,7 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
     from waker.training.build import evaluation_pieces, measured
     from waker.training.loading import load_run, task_player
     from waker.training.memory_needs import check_fits, evaluation
-    from waker.training.recorder import Rows, write_space
+    from waker.training.recorder import Recorder, write_space
     from waker.training.reference import held_out_sources
 
     functions = {task.name: task for task in map(load_task, args.task_module)}
@@ -149,8 +149,8 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
     run = RunFolder(folder, read_config(folder))
     with run.locked():
         loaded = load_run(folder, note, args.device)
-        rows = Rows(run)
-        rows.mend(note)
+        recorder = Recorder(run)
+        recorder.mend(note)
         family, settings = loaded.family, dataclasses.replace(loaded.config.evaluation, **changes)
         config = dataclasses.replace(loaded.config, evaluation=settings)
         check_fits(evaluation(config, family.spec, family.space))
@@ -159,9 +159,9 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
         def record(found: Measurement) -> None:
             run.check_there()
             write_space(folder, family)
-            rows.measured(found, loaded.step, loaded.updates)
+            recorder.measured(found, loaded.step, loaded.updates)
             with saving(f"the evaluation of {folder}"):
-                rows.save()
+                recorder.save()
 
         owned = task_player(loaded.agent) is not None
         with StopSignals() as stop:
