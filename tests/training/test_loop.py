@@ -85,8 +85,10 @@ def test_a_run_makes_its_steps_updates_rows_and_files(tmp_path: Path) -> None:
     assert evaluation["step"].iloc[-1] == steps
     assert evaluation["sampler"].unique().tolist() == ["waker-m"]
     curriculum = read_rows(path / "curriculum.parquet")
-    assert len(curriculum) == 5 * (len(logged) + 3)  # at each row of metrics and at each evaluation
-    assert np.allclose(curriculum["probability"].to_numpy().reshape(-1, 5).sum(1), 1)
+    at = curriculum.groupby(["step", "updates"])  # each row of metrics and each evaluation, once where they coincide
+    asked = {(r["step"], r["updates"]) for r in [*logged, *evaluation[["step", "updates"]].to_dict("records")]}
+    assert set(at.groups) == asked and len(asked) > len(logged)
+    assert (at.size() == 5).all() and np.allclose(at["probability"].sum(), 1)
 
 
 def test_a_finished_run_is_skipped(tmp_path: Path) -> None:

@@ -52,8 +52,9 @@ def measured(run: RunFolder, step: int, found: Measurement) -> None:
 def test_every_row_begins_with_its_identity(run: RunFolder) -> None:
     rows = opened(run)
     rows.episode({"step": 7, "length": 3}, 2)
-    rows.snapshot({"theta_id": np.arange(2), "probability": np.full(2, 0.5)}, 8, 3)
-    rows.snapshot({}, 8, 3)  # of a curriculum that keeps no θ
+    rows.snapshot({}, 8, 2)  # of a curriculum that keeps no θ
+    for _ in range(2):
+        rows.snapshot({"theta_id": np.arange(2), "probability": np.full(2, 0.5)}, 8, 3)
     rows.measured(Measurement([row("a", 1.0)], [error(2.0)]), 9, 4)
     assert rows.save()["tables"]["curriculum"] == {"rows": 2, "generation": 0}
     for name, at in {"episodes": (7, 2), "curriculum": (8, 3), "evaluation": (9, 4), "model_error": (9, 4)}.items():

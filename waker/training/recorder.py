@@ -50,6 +50,7 @@ class Recorder:
         self._run, self._metrics, self._thin = run, metrics, thin
         self.tables = {name: Table(run.path / f"{name}.parquet") for name in TABLES}
         self._settings: dict[str, Any] = {}  # of config.yaml, for manifests
+        self._snapshot: list[int] | None = None  # where the newest one was taken
 
     def episode(self, row: Row, updates: int) -> None:
         """An episode of training, which has its own ``step``: a row, and a part of the next row of metrics."""
@@ -60,7 +61,13 @@ class Recorder:
             self._metrics.means.add(means)
 
     def snapshot(self, table: Columns, step: int, updates: int) -> None:
-        """A curriculum's θ (:meth:`waker.curriculum.api.Curriculum.table`); nothing where it has none."""
+        """A curriculum's θ (:meth:`waker.curriculum.api.Curriculum.table`), once for the same steps and updates.
+
+        Nothing where it has none.
+        """
+        if self._snapshot == [step, updates]:  # an evaluation that comes just after a row of metrics
+            return
+        self._snapshot = [step, updates]
         with saving(f"rows of curriculum in {self._run.path}"):
             rows = self._thin(table) if table and self._thin else table
             self.tables["curriculum"].append(rows, self._identity(step, updates))
@@ -80,13 +87,14 @@ class Recorder:
                 write_arrays(self._run.path / FILM_FILE, found.film)
 
     def save(self) -> dict[str, Any]:
-        """Make all rows durable; how far each file is, for a checkpoint: ``tables`` and ``sinks``.
+        """Make all rows durable; how far each file is, for a checkpoint: ``tables``, ``sinks`` and ``snapshot``.
 
         Raises:
             OSError: the rows that were not written still wait.
         """
         tables = {name: table.save() for name, table in self.tables.items()}
-        return {"tables": tables, "sinks": self._metrics.sink.sync() if self._metrics else {}}
+        sinks = self._metrics.sink.sync() if self._metrics else {}
+        return {"tables": tables, "sinks": sinks, "snapshot": self._snapshot}
 
     def manifest(self, logs: Mapping[str, Any]) -> dict[str, Any]:
         """What a manifest says of the files beside a checkpoint with these ``logs`` (:meth:`save`)."""
@@ -129,6 +137,7 @@ class Recorder:
             SaveFailed: something cannot be written.
         """
         assert self._metrics is not None
+        self._snapshot = logs.get("snapshot")  # earlier versions took one twice
         if any(not isinstance(count, dict) for count in logs["tables"].values()):
             note(_UNCHECKED)
         self.mend(note, logs["tables"])
