@@ -31,8 +31,8 @@ def counted(count: Any) -> tuple[int, int | None]:
 
 
 def saved_rows(file: Path) -> pd.DataFrame:
-    """A table's rows, those that the newest checkpoint counted all among them; of a table without any part, none
-    (:mod:`waker.storage.salvage` tells it).
+    """A table's rows, those that the newest checkpoint counted all among them; none of a table without any part, which
+    is in :func:`gone_from`.
 
     Args:
         file: ``<run>/<name>.parquet``.
