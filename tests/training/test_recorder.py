@@ -15,7 +15,7 @@ from tests.helpers import dummies
 from waker.collection.family import Family
 from waker.config.presets import tiny
 from waker.evaluation.records import Measurement
-from waker.loggers.sinks import make_sink
+from waker.loggers import make_sink
 from waker.storage.files import SaveFailed
 from waker.storage.run_folder import RunFolder
 from waker.storage.tables import read_rows, write_rows

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from enum import Enum
 from typing import TYPE_CHECKING, TypeVar
 
-from waker.collection.slot import EnvironmentFailed
+from waker.collection.episode import EnvironmentFailed
 from waker.curriculum.labels import sampler_label
 from waker.replay.memory import amount
 from waker.storage.run_folder import RunFolder

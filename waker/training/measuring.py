@@ -7,12 +7,13 @@ Made by :class:`waker.training.session.Session`; put together by :mod:`waker.tra
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from waker.config.schema import Config
 from waker.curriculum.api import Curriculum, Floats, Informed, Wanted
-from waker.curriculum.registry import finite
+from waker.evaluation.setup import Setup
 from waker.evaluation.sources import RANDOM_ONLY, Source
 from waker.evaluation.truth import Truth
 from waker.machine.compile_costs import processor_seconds
@@ -100,7 +101,8 @@ def measure_of(config: Config, family: Family, sources: Sequence[Source] = RANDO
     """Who measures a run's agent for a curriculum that asks for it; ``sources`` act in held-out episodes."""
 
     def measure(learner: Learner, wanted: Wanted, step: int) -> Floats:
-        return _truth(config, family, config.device, sources).measure(cast("Agent", learner).model, wanted, step)
+        truth = Truth(Setup.of_run(config, family, sources), config.seed, config.curriculum.sampler)
+        return truth.measure(cast("Agent", learner).model, wanted, step)
 
     return measure
 
@@ -118,14 +120,5 @@ def check_wanted(config: Config, family: Family, curriculum: Curriculum, agent: 
         UserError: it cannot be measured there.
     """
     if isinstance(curriculum, Informed) and (wanted := curriculum.wanted) is not None:
-        _truth(config, family, "cpu", RANDOM_ONLY).check(agent.model, wanted)
-
-
-def _truth(config: Config, family: Family, device: str, sources: Sequence[Source]) -> Truth:
-    """A run's truth.
-
-    Raises:
-        UserError: the θ space is continuous: there is no truth of each θ.
-    """
-    space = finite(family.space, config.curriculum.sampler)
-    return Truth(family.make, family.spec, space, config.evaluation, config.seed, device, sources)
+        setup = dataclasses.replace(Setup.of_run(config, family), device="cpu")
+        Truth(setup, config.seed, config.curriculum.sampler).check(agent.model, wanted)

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from waker.collection.slot import MakeEnv
+from waker.collection.family import Family
 from waker.curriculum import Curriculum
 from waker.evaluation.records import Measurement
 from waker.protocols import Learner
-from waker.specs import EnvSpec
 from waker.training.measuring import Measure
-from waker_envs.api import ThetaSpace
 
 Evaluate = Callable[[Learner], Measurement]
 """Measures an agent, with chance of its own; raises :class:`~waker.terminal.signals.Paused` where a signal comes."""
@@ -24,7 +22,7 @@ class Parts:
     """The factories that a run is made of; called once each, in this order, with all seeds set.
 
     Attributes:
-        make_env: one slot's environment.
+        family: of its environments.
         make_curriculum: from its own generator.
         make_agent: the learner; draws its weights from torch's global generator.
         evaluate: see :data:`Evaluate`.
@@ -32,9 +30,7 @@ class Parts:
         measure: what a curriculum may ask to have measured; None = such a curriculum cannot be used.
     """
 
-    spec: EnvSpec
-    space: ThetaSpace
-    make_env: MakeEnv
+    family: Family
     make_curriculum: Callable[[np.random.Generator], Curriculum]
     make_agent: Callable[[], Learner]
     evaluate: Evaluate

@@ -21,17 +21,17 @@ from waker.collection.family import Family
 from waker.curriculum.api import Columns
 from waker.errors import UserError
 from waker.evaluation.records import Measurement, describe_space
-from waker.loggers.sinks import Means, MultiSink, NotFinite
+from waker.loggers import Means, NotFinite
+from waker.loggers.registry import MultiSink
 from waker.machine.compile_costs import processor_seconds
 from waker.storage.files import saving
 from waker.storage.run_folder import FILM_FILE, SPACE_FILE, RunFolder, read_record
 from waker.storage.salvage import BESIDE, MEASURED, TABLES, counted, newest_counts
 from waker.storage.sealed import write_arrays, write_json
-from waker.storage.tables import Table, read_rows
+from waker.storage.tables import Row, Table, read_rows
 from waker.terminal.notices import tell_loss
 from waker.terminal.progress import Progress
 
-Row = Mapping[str, Any]
 _UNCHECKED = "saved by an earlier version, without checksums: damage in its rows, metrics and settings is not found"
 
 
@@ -198,7 +198,7 @@ class Metrics:
 
     Args:
         sink: where they go.
-        labels: what the entries of a metric are called; see :class:`waker.loggers.sinks.Means`.
+        labels: what the entries of a metric are called; see :class:`waker.loggers.Means`.
         progress: shows the newest row, and notes what is not finite.
         place: what is told where a row cannot be saved.
     """

@@ -1,7 +1,6 @@
 """Everything of a training run that has a state, in one place: made, saved and resumed together.
 
-:mod:`waker.training.loop` decides *when*, a :class:`Session` knows *how*. What is not in :meth:`Session.state` does not
-exist for a resumed run.
+:mod:`waker.training.loop` decides *when*, a :class:`Session` knows *how*. A resume has what :meth:`Session.state` has.
 """
 
 from __future__ import annotations
@@ -15,16 +14,17 @@ from typing import Any
 import torch
 
 from waker.collection.collector import Collector
-from waker.collection.slot import EnvironmentFailed
+from waker.collection.episode import EnvironmentFailed
+from waker.config.saved import plain
 from waker.curriculum.thinning import thinning_of
-from waker.loggers.sinks import make_sink
+from waker.loggers import make_sink
 from waker.replay.feed import Feed
 from waker.replay.ring import Replay, record_fields
 from waker.replay.store import ReplayStore
 from waker.seeding import Streams, load_torch_state, preserved_torch, seed_for, torch_state
 from waker.storage.checkpoint import Checkpoints
 from waker.storage.files import saving, write_text
-from waker.storage.run_folder import RunFolder, plain
+from waker.storage.run_folder import RunFolder
 from waker.storage.state_shapes import check_fit
 from waker.terminal.notices import tell_loss
 from waker.terminal.progress import Progress
@@ -49,7 +49,7 @@ class Session(Schedule):
         super().__init__(run.config)
         self.parts, self.run, self.progress, train = parts, run, progress, run.config.train
         self.streams = Streams.from_seed(self.config.seed)
-        self.replay = Replay(record_fields(parts.spec), train.envs, train.replay, run.path / "replay")
+        self.replay = Replay(record_fields(parts.family.spec), train.envs, train.replay, run.path / "replay")
         self.store = ReplayStore(run.path / "replay", self.replay)
         self.checkpoints = Checkpoints(run.path / "checkpoints", train.keep)
         self.curriculum = parts.make_curriculum(self.streams.curriculum)
@@ -60,12 +60,10 @@ class Session(Schedule):
         with saving(f"metrics in {run.path}"):
             sink = make_sink(self.config.sinks, run.path, run.name, plain(self.config))
         self.metrics = Metrics(sink, self._entries, progress, run.path)
-        self.recorder = Recorder(run, self.metrics, thinning_of(parts.space, parts.measured))
+        self.recorder = Recorder(run, self.metrics, thinning_of(parts.family.space, parts.measured))
         self.times = Times(lambda: self.collector.slots.cpu_seconds)
         self.collector = Collector(
-            parts.make_env,
-            parts.spec,
-            parts.space,
+            parts.family,
             self.curriculum,
             self.replay,
             train.envs,
@@ -224,12 +222,13 @@ class Session(Schedule):
         return found is not None
 
     def failed(self, failure: EnvironmentFailed) -> EnvironmentFailed:
-        """Keep all data up to an environment's failure; the error to raise, which names the report's file."""
+        """Keep the report of an environment's failure, and all data up to one in training; the error to raise."""
         path = self.run.path / "failure.json"
         with saving(f"the failure report in {path}"):
             write_text(path, json.dumps(failure.report, indent=1))
-        self.collector.abandon()
-        self.save()
+        if not failure.report["suite"]:  # before an evaluation the run is saved, and its own episodes are intact
+            self.collector.abandon()
+            self.save()
         return EnvironmentFailed(failure.report, path)
 
     def close(self) -> None:
@@ -279,7 +278,7 @@ class Session(Schedule):
     def _entries(self, metric: str) -> Sequence[str]:
         """What a metric's entries are called: tasks for reward heads and adapted policies, else the stack's members."""
         by_task = metric == "reward_loss" or metric.startswith("adapt/")
-        return self.parts.spec.tasks if by_task else self.explorer.names
+        return self.parts.family.spec.tasks if by_task else self.explorer.names
 
     def _log(self) -> None:
         done = self.updates + self.adapted
@@ -290,7 +289,6 @@ class Session(Schedule):
         self.metrics.write(self.step, done, more)
 
     def _show(self, phase: str) -> None:
-        theta = self.collector.theta if self.exploring else ()  # nobody plays while policies are adapted
-        self.progress.update(
-            self.step, self.updates + self.adapted, lambda: self.parts.space.format(theta) if len(theta) else "", phase
-        )
+        theta = self.collector.theta if self.exploring else ()  # no episodes are played while policies are adapted
+        shown = self.parts.family.space.format
+        self.progress.update(self.step, self.updates + self.adapted, lambda: shown(theta) if len(theta) else "", phase)
