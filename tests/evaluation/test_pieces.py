@@ -32,7 +32,7 @@ def agent_of(make: type[ParametricEnv]) -> Agent:
 
 def evaluation(agent: Agent, make: Callable[..., ParametricEnv], pieces: Pieces) -> Measurement:
     config = tiny().evaluation
-    return measure(Setup(family_of(make), config), agent.model, agent.task_player(), {"step": 1}, pieces=pieces)
+    return measure(Setup(family_of(make), config), agent.model, agent.task_player(), pieces=pieces)
 
 
 def stopped_again_and_again(

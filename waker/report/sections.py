@@ -164,7 +164,7 @@ def _curriculum(runs: Sequence[RunData]) -> Section | None:
 
 
 def _snapshots(runs: Sequence[RunData]) -> pd.DataFrame:
-    """Curriculum rows with one snapshot a step: an evaluation may take one where the log has just taken another.
+    """The last snapshot of each step: several updates may be made at one, and earlier versions could keep one twice.
 
     Within a snapshot ids ascend, so another begins where they do not. Two thinned ones need not have the same θ.
     """

@@ -25,7 +25,7 @@ from waker.config.schema import Config
 from waker.errors import UserError
 from waker.names import path_part
 from waker.storage.files import SaveFailed, clear_unfinished, is_open_as, saving
-from waker.storage.lost_settings import recover_settings, told_of_copies
+from waker.storage.manifest import recover_settings, told_of_copies
 from waker.storage.sealed import read_yaml, write_yaml
 from waker_envs.file_source import source_name
 

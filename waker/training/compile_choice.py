@@ -45,7 +45,6 @@ _PROBED, _PROBE_MS = 16, 2_000.0
 _LONG_S = 5.0
 """Calls that take as long are timed once: what fresh memory costs is little of them, and somebody waits."""
 
-
 _GRAPHS_ON_CPU = "train.compile graphs records on CUDA alone: on a CPU updates run operation by operation"
 
 
@@ -228,10 +227,7 @@ def decide(
             return Compiling(_chosen(config, "graphs"), record={"asked": asked, "why": "CUDA"}, told=told)
         if choice in ("compile", "reduce-overhead"):
             CompileCache(config.train.compile_cache).use()
-        told = (
-            "train.compile graphs records on CUDA alone: on a CPU updates run operation by operation" if on_cpu else ""
-        )
-        return Compiling(_chosen(config, choice), told=told)
+        return Compiling(_chosen(config, choice), told=_GRAPHS_ON_CPU if on_cpu else "")
     if choice == "compile":
         require_compiler()
     elif choice == "auto" and compiler() is None:

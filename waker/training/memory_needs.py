@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from waker.agent.agent import Agent
 from waker.collection.family import Family
@@ -24,6 +23,7 @@ from waker.machine.free_memory import free_memory
 from waker.replay.memory import amount, check_room, record_bytes
 from waker.replay.ring import record_fields
 from waker.specs import EnvSpec
+from waker.storage.state_shapes import tensors_of
 from waker_envs.predictions import LARGEST_JOINT
 
 _FLOAT = 4
@@ -93,7 +93,7 @@ def weights(config: Config, spec: EnvSpec) -> list[Need]:
             f"the nets cannot be made: {largest[0]} = {largest[1]} is too large ({str(error).splitlines()[0]})"
         ) from error
     gradients = [*agent.model.parameters(), *agent.ensemble.parameters(), *agent.learner.policies.parameters()]
-    total = sum(tensor.numel() * tensor.element_size() for tensor in (*_tensors(agent.state_dict()), *gradients))
+    total = sum(tensor.numel() * tensor.element_size() for tensor in (*tensors_of(agent.state_dict()), *gradients))
     return [Need("weights and optimisers", total, "model.*, behaviour.*_units and explorer.*")]
 
 
@@ -206,17 +206,6 @@ def _room(device: str) -> int | None:
     if where.type == "cuda":
         return int(torch.cuda.mem_get_info(where)[0])
     return free_memory() if where.type == "cpu" else None
-
-
-def _tensors(tree: Any) -> Iterator[Tensor]:
-    if isinstance(tree, Tensor):
-        yield tree
-    elif isinstance(tree, Mapping):
-        for value in tree.values():
-            yield from _tensors(value)
-    elif isinstance(tree, list | tuple):
-        for value in tree:
-            yield from _tensors(value)
 
 
 def _sizes(sections: Mapping[str, Any]) -> Iterator[tuple[str, int]]:

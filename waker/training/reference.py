@@ -6,12 +6,11 @@ Called before a run is trained or evaluated, so that a reference that cannot be 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from waker.analysis.sources import RANDOM
 from waker.behaviour.player import ModelPlayer
@@ -21,6 +20,7 @@ from waker.errors import UserError
 from waker.evaluation.sources import Source
 from waker.protocols import EXPLORER
 from waker.storage.run_search import one_run
+from waker.storage.state_shapes import tensors_of
 from waker.training.loading import LoadedRun, load_run, task_player
 
 
@@ -57,18 +57,8 @@ def held_out_sources(config: Config, family: Family, note: Callable[[str], None]
 def fingerprint(tree: Any) -> str:
     """Eight digits that change with any tensor of nested mappings and lists."""
     digest = hashlib.sha256()
-
-    def visit(node: Any) -> None:
-        if isinstance(node, Tensor):
-            digest.update(node.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-        elif isinstance(node, Mapping):
-            for value in node.values():
-                visit(value)
-        elif isinstance(node, list | tuple):
-            for value in node:
-                visit(value)
-
-    visit(tree)
+    for tensor in tensors_of(tree):
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:8]
 
 
