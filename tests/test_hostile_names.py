@@ -40,7 +40,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     words += ["--sampler", SAMPLER, "--task-policies", "online"]
     assert main([*words, "--evaluation.episodes", "6", "--evaluation.suite-episodes", "2"]) == 0
     yield folder
-    del gym.registry["hostile-names/Hostile-v0"], curricula._FACTORIES[SAMPLER]
+    del gym.registry["hostile-names/Hostile-v0"], curricula.CURRICULA.registered[SAMPLER]
     registry._registered.clear()
     registry._registered.update(before)
 

@@ -16,7 +16,7 @@ from functools import cache
 
 RECORD = ("action", "task_rewards", "theta_id", "is_first", "is_last", "is_terminal")
 """The fields of a replay's record that are ours; see :func:`waker.replay.ring.record_fields`."""
-LOSSES = ("reward", "continue", "kl", "model", "ensemble", "actor", "critic")
+LOSSES = ("reward", "continue", "kl", "model", "ensemble", "explorer", "actor", "critic")
 """What is before ``_loss`` in metrics of ours."""
 EXPLORER = "explorer"
 """The exploration policy among the members of a stack."""

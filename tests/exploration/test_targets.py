@@ -41,7 +41,7 @@ def test_latents_that_heads_are_certain_of() -> None:
     sure[1, 0, 1] = sure[1, 0, 1].roll(1)  # one head of three differs on the second latent
     sure[:, 0, 2] = 0.0  # all heads ignorant of the third: no disagreement
     expected = -(2 / 3 * math.log(2 / 3) + 1 / 3 * math.log(1 / 3)) / 3
-    assert target_of("latent").spread(sure.flatten(-2)).item() == pytest.approx(expected, abs=1e-6)
+    assert target_of("latent").disagreement(sure.flatten(-2)).item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_observations_weigh_divergences_and_deviations_by_their_keys() -> None:
@@ -52,7 +52,7 @@ def test_observations_weigh_divergences_and_deviations_by_their_keys() -> None:
     deviation = math.sqrt(2 / 3)
     whole = VECTOR.weight * 6 + CATEGORICAL.weight * 3
     expected = (VECTOR.weight * 6 * deviation + CATEGORICAL.weight * divergence) / whole
-    assert target.spread(prediction).item() == pytest.approx(expected, rel=1e-5)
+    assert target.disagreement(prediction).item() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("recipe", ["tiny", "paper"])
@@ -88,7 +88,9 @@ def test_pictures_are_predicted_as_the_encoder_embeds_them() -> None:
     torch.testing.assert_close(losses[1] - losses[0], torch.full((15,), IMAGE.weight * 0.5 * size))
     assert not losses.isnan().any()
     whole = IMAGE.weight * size + CATEGORICAL.weight * 3
-    torch.testing.assert_close(target.spread(prediction).detach(), torch.full((15,), IMAGE.weight * size * 0.5 / whole))
+    torch.testing.assert_close(
+        target.disagreement(prediction).detach(), torch.full((15,), IMAGE.weight * size * 0.5 / whole)
+    )
 
 
 def test_the_deviation_s_derivative_is_torch_s() -> None:
@@ -112,7 +114,7 @@ def test_the_divergence_and_its_derivative_are_the_plain_formula_s() -> None:
         mixture = torch.distributions.Categorical(probs=probs.mean(0)).entropy()
         expected = expected + mixture - torch.distributions.Categorical(probs=probs).entropy().mean(0)
     expected = expected / len(CATEGORICAL.classes)
-    found = target.spread(prediction)
+    found = target.disagreement(prediction)
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
     weights = torch.randn(6, dtype=torch.float64)
     (mine,) = torch.autograd.grad((found * weights).sum(), prediction)

@@ -78,7 +78,7 @@ def bindings(agent: Agent) -> Iterator[Binding]:
         yield from _mlp("head_decoder", model.decoder.mlp)
         for name, layer in model.decoder.outs.items():
             yield from _dense(f"head_decoder/dense_{name}/out", layer)
-    policies = agent.learner.policies
+    policies = agent.policy_learner.policies
     actor_outs = ("out",) if policies.discrete else ("out", "std")
     for k, task in enumerate(agent.spec.tasks):
         yield from _member(f"head_reward_{task}", model.rewards.net, k)

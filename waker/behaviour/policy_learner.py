@@ -36,7 +36,7 @@ class Rollout(NamedTuple):
 
     trajectory: Trajectory | None
     reward: Tensor
-    goes_on: Tensor
+    cont: Tensor
 
 
 class PolicyGradients(NamedTuple):
@@ -57,9 +57,9 @@ class PolicyGradients(NamedTuple):
 
     def without_trajectory(self) -> PolicyGradients:
         """The same for the rest of an update, without what was only needed to differentiate it."""
-        reward, goes_on = self.rollout.reward.detach(), self.rollout.goes_on.detach()
+        reward, cont = self.rollout.reward.detach(), self.rollout.cont.detach()
         # Not by `_replace`: older versions of torch.compile cannot hand out a tuple made by it.
-        return PolicyGradients(Rollout(None, reward, goes_on), self.actor, self.critic, self.range, self.metrics)
+        return PolicyGradients(Rollout(None, reward, cont), self.actor, self.critic, self.range, self.metrics)
 
 
 class _Pass(NamedTuple):
@@ -85,7 +85,7 @@ class _Tally(NamedTuple):
     value: Tensor
     returns: Tensor
     reward: Tensor
-    goes_on: Tensor
+    cont: Tensor
 
 
 class PolicyLearner:
@@ -120,7 +120,7 @@ class PolicyLearner:
         Returns:
             Gradients, metrics, and the rollout: detached where it was built without gradient, or in several chunks.
         """
-        n = len(starts.goes_on)
+        n = len(starts.cont)
         parts = starts.split(self.config.chunk or n)
         known = len(parts) == 1 or not self.config.normalise_returns
         actor, critic = list(self.policies.actor.parameters()), list(self.policies.critic.parameters())
@@ -132,7 +132,7 @@ class PolicyLearner:
             with self.precision():
                 one = self._roll(model, part, reward_of, mode)
                 objective, bonus, entropy = self._actor_loss(one)  # per member, (M,)
-            weight = self.policies.learns * (len(part.goes_on) / n)
+            weight = self.policies.learns * (len(part.cont) / n)
             span = self._return_range(one.returns) if len(parts) == 1 else self.range
             scale = self._return_scale(span) if len(parts) == 1 else torch.ones_like(self.floor)
             loss, keep = objective / scale + bonus if known else objective, one.live is not None
@@ -143,12 +143,12 @@ class PolicyLearner:
             with self.precision():
                 critic_loss, live = self._critic_loss(one)
             critic_grads = add_gradients(critic_grads, (critic_loss * weight).sum(), critic)
-            losses = torch.stack([objective, bonus, critic_loss]).detach() * (len(part.goes_on) / n)
+            losses = torch.stack([objective, bonus, critic_loss]).detach() * (len(part.cont) / n)
             rollout = one.rollout
-            tallies.append(_Tally(losses, entropy, live, one.value, one.returns, rollout.reward, rollout.goes_on))
+            tallies.append(_Tally(losses, entropy, live, one.value, one.returns, rollout.reward, rollout.cont))
         total = _Tally(*(torch.cat([x.detach() for x in xs], -1) for xs in zip(*tallies, strict=True)))
         if len(parts) > 1:
-            rollout, span = Rollout(None, total.reward, total.goes_on), self._return_range(total.returns)
+            rollout, span = Rollout(None, total.reward, total.cont), self._return_range(total.returns)
             scale = self._return_scale(span)
             if not known:
                 objective_grads = list(torch._foreach_add(by_member(1.0 / scale, objective_grads), entropy_grads))
@@ -182,8 +182,8 @@ class PolicyLearner:
             trajectory = imagine(model.rssm, policies, starts.state, c.horizon, mode)
             reward = reward_of(trajectory)
             continues = model.continue_probability(trajectory.feature[1:])
-            first = starts.goes_on.expand_as(continues[0]).unsqueeze(0)
-            goes_on = torch.cat([first, continues])
+            first = starts.cont.expand_as(continues[0]).unsqueeze(0)
+            cont = torch.cat([first, continues])
             flat, live = _to_members(trajectory.feature), None
             if c.slow_target:
                 value = policies.slow.predict(flat)
@@ -193,11 +193,9 @@ class PolicyLearner:
                 if not self.through_dynamics:
                     value = value.detach()
             value = _by_member(value, c.horizon + 1)
-            discount = c.discount * goes_on  # (H+1, M, N)
+            discount = c.discount * cont  # (H+1, M, N)
             returns = lambda_return(reward[:-1], discount[:-1], value, c.lambda_)  # (H, M, N)
-        return _Pass(
-            trajectory, Rollout(trajectory, reward, goes_on), value, returns, survival(discount.detach()), live
-        )
+        return _Pass(trajectory, Rollout(trajectory, reward, cont), value, returns, survival(discount.detach()), live)
 
     def _actor_loss(self, one: _Pass) -> tuple[Tensor, Tensor, Tensor]:
         """−mean over t of w_t·objective_t and of w_t·c_t·η·entropy_t, each (M,), and the entropies (steps, M, N).
@@ -221,9 +219,9 @@ class PolicyLearner:
         entropy = policies.entropy(parameters)  # (steps, M, N)
         # The probability that there is an action at t. V_{t+1} is worth as much, but V_t has it in itself (λ baseline):
         # there only the states known to have ended are left out, whose action earns nothing.
-        goes_on = one.rollout.goes_on[:steps].detach()
-        taken = one.weight[:steps] * goes_on
-        counted = taken if self.through_dynamics or c.baseline == "authors" else one.weight[:steps] * (goes_on > 0)
+        cont = one.rollout.cont[:steps].detach()
+        taken = one.weight[:steps] * cont
+        counted = taken if self.through_dynamics or c.baseline == "authors" else one.weight[:steps] * (cont > 0)
         bonus = -self.entropy_scale * (taken * entropy).mean((0, 2))
         return -(counted * objective).mean((0, 2)), bonus, entropy
 

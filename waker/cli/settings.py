@@ -72,6 +72,7 @@ def parse_settings(argv: Sequence[str], verb: str) -> TrainArgs:
     import waker_envs
 
     given, argv = constructor_arguments(argv)
+    of_explorer, argv = constructor_arguments(argv, "--explorer.settings")
     argv = _long(argv)
     preset = _option(argv, "--preset") or DEFAULT_PRESET
     if preset not in PRESETS:
@@ -82,7 +83,8 @@ def parse_settings(argv: Sequence[str], verb: str) -> TrainArgs:
     default = TrainArgs(preset=preset, config=dataclasses.replace(base, env_kwargs={}))
     short = [*SHORT] if verb == "train" else [*(SHORT.keys() - {"--sampler"}), "--samplers"]
     args = parse(TrainArgs, argv, verb=verb, default=default, inline=("config",), also=short)
-    config = dataclasses.replace(args.config, env_kwargs={**base.env_kwargs, **given})
+    explorer = dataclasses.replace(args.config.explorer, settings={**base.explorer.settings, **of_explorer})
+    config = dataclasses.replace(args.config, env_kwargs={**base.env_kwargs, **given}, explorer=explorer)
     return dataclasses.replace(args, config=checked(config))
 
 
@@ -93,11 +95,13 @@ def checked(config: Config) -> Config:
         UserError, UnknownEnvError: a name that does not exist, or numbers that do not go together.
     """
     from waker.curriculum.registry import curriculum_names
+    from waker.exploration.registry import explorer_class
     from waker.storage.run_folder import canonical
 
     config = canonical(config)
     if config.curriculum.sampler not in curriculum_names():
         raise unknown("sampler", config.curriculum.sampler, curriculum_names())
+    explorer_class(config.explorer.name)
     train = config.train
     if train.replay < train.envs * train.length:
         raise UserError(

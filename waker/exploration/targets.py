@@ -35,7 +35,7 @@ class Target(Protocol):
     def nll(self, prediction: Tensor, posterior: Posterior, batch: Mapping[str, Tensor]) -> Tensor:
         """−log likelihood of steps 1 … T−1 of a batch, (E, B·(T−1), dim) → (E, B·(T−1)); no gradient to the model."""
 
-    def spread(self, prediction: Tensor) -> Tensor:
+    def disagreement(self, prediction: Tensor) -> Tensor:
         """How far predictions (E, n, dim) lie apart, (n,)."""
 
 
@@ -78,7 +78,7 @@ class RegressionTarget:
         state = posterior.state
         return gaussian_nll(prediction, next_states(state.feature if self.whole else state.deter)).sum(-1)
 
-    def spread(self, prediction: Tensor) -> Tensor:
+    def disagreement(self, prediction: Tensor) -> Tensor:
         """See :class:`Target`."""
         return mean_deviation(prediction)
 
@@ -97,7 +97,7 @@ class LatentTarget:
         truth = next_states(posterior.posterior).exp()  # (B·(T−1), S, C)
         return -(truth * self._log_probs(prediction)).sum((-1, -2))
 
-    def spread(self, prediction: Tensor) -> Tensor:
+    def disagreement(self, prediction: Tensor) -> Tensor:
         """See :class:`Target`."""
         return jensen_shannon(self._log_probs(prediction), members=0).sum(-1).mean(-1)
 
@@ -141,7 +141,7 @@ class ObservationTarget:
             losses.append(key.weight * loss)
         return torch.stack(losses).sum(0)
 
-    def spread(self, prediction: Tensor) -> Tensor:
+    def disagreement(self, prediction: Tensor) -> Tensor:
         """See :class:`Target`."""
         spreads = []
         for key, size, part in zip(self.keys, self.sizes, prediction.split(self.sizes, -1), strict=True):

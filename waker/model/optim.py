@@ -26,12 +26,12 @@ class Adam:
     w ← w − lr·m̂/(√v̂ + eps). ``decay``: w ← w·(1 − decay) of every variable before the step, not scaled by lr.
 
     Args:
-        parameters: in a fixed order.
+        parameters: in a fixed order; those that do not require a gradient (frozen ones) are left alone.
         members: clip per member along the first axis of every parameter, (M, ...); None = one global norm.
     """
 
     def __init__(self, parameters: Iterable[Tensor], config: OptimizerConfig, members: int | None = None) -> None:
-        self.parameters = list(parameters)
+        self.parameters = [p for p in parameters if p.requires_grad]
         self.config, self.members = config, members
         self.m = [torch.zeros_like(p) for p in self.parameters]
         self.v = [torch.zeros_like(p) for p in self.parameters]
@@ -52,6 +52,10 @@ class Adam:
     def gradients(self, loss: Tensor) -> list[Tensor]:
         """The derivatives of ``loss`` with respect to the parameters alone, for :meth:`apply`."""
         return list(torch.autograd.grad(loss, self.parameters))
+
+    def descend(self, loss: Tensor) -> Tensor:
+        """:meth:`apply` with the loss's :meth:`gradients`."""
+        return self.apply(self.gradients(loss))
 
     @torch.no_grad()
     def apply(self, grads: list[Tensor]) -> Tensor:

@@ -38,6 +38,11 @@ class Posterior(NamedTuple):
     prior: Tensor
     embed: Tensor
 
+    def detach(self) -> Posterior:
+        """The same without a graph."""
+        (stoch, deter), *rest = self
+        return Posterior(State(stoch.detach(), deter.detach()), *(x.detach() for x in rest))
+
 
 class Dynamics(nn.Module):
     """What every recurrent state-space model does: it filters sequences and imagines steps.

@@ -91,7 +91,8 @@ def weights(config: Config, spec: EnvSpec) -> list[Need]:
         raise UserError(
             f"the nets cannot be made: {largest[0]} = {largest[1]} is too large ({str(error).splitlines()[0]})"
         ) from error
-    gradients = [*agent.model.parameters(), *agent.ensemble.parameters(), *agent.learner.policies.parameters()]
+    parts = agent.model, agent.ensemble, agent.exploration, agent.policy_learner.policies
+    gradients = [parameter for part in parts for parameter in part.parameters()]
     total = sum(tensor.numel() * tensor.element_size() for tensor in (*_tensors(agent.state_dict()), *gradients))
     return [Need("weights and optimisers", total, "model.*, behaviour.*_units and explorer.*")]
 

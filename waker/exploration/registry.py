@@ -1,0 +1,69 @@
+"""Names of explorers: how an agent gets one, and how a new one is added.
+
+An explorer is a subclass of :class:`waker.exploration.api.Explorer` under a name: a file in
+``waker/exploration/named/``, :func:`register_explorer`, or an entry point in the group ``waker.explorers``; see
+:mod:`waker.registry`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from waker.config.schema import ExplorerConfig
+from waker.errors import UserError, unknown
+from waker.exploration.api import Explorer
+from waker.model.world_model import WorldModel
+from waker.registry import Registry, is_ours
+from waker_envs.foreign import foreign, reason_of
+
+EXPLORERS: Registry[type[Explorer]] = Registry("explorer", "waker.exploration.named", "waker.explorers")
+register_explorer = EXPLORERS.register
+explorer_names = EXPLORERS.names
+
+
+def explorer_class(name: str) -> type[Explorer]:
+    """The class called ``name``.
+
+    Raises:
+        UserError: there is none, or what an installed package has under this name is no explorer.
+    """
+    found = EXPLORERS.find(name)
+    if not (isinstance(found, type) and issubclass(found, Explorer)):
+        raise UserError(f"explorer {name!r} is no subclass of waker.exploration.api.Explorer")
+    return found
+
+
+def make_explorer(model: WorldModel, action_dim: int, config: ExplorerConfig) -> Explorer:
+    """The explorer ``config.name`` with its networks, drawn from torch's generator.
+
+    Raises:
+        UserError: unknown name or setting, or a third party's constructor that raises.
+    """
+    kind = explorer_class(config.name)
+    settings = settings_of(config.name, kind.Settings, config.settings)
+    if is_ours(kind):
+        return kind(model, action_dim, config, settings)
+
+    def failed(error: BaseException) -> UserError:
+        return UserError(f"explorer {config.name!r} cannot be made: {reason_of(error)}")
+
+    with foreign(f"the constructor of explorer {config.name!r}", failed):
+        return kind(model, action_dim, config, settings)
+
+
+def settings_of(name: str, kind: type, given: dict[str, Any]) -> Any:
+    """The settings of an explorer, ``kind(**given)``, checked for names and types.
+
+    Raises:
+        UserError: a setting that the explorer does not have, or a value of another type.
+    """
+    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
+    for key, value in given.items():
+        if key not in defaults:
+            raise unknown(f"setting of explorer {name!r}", key, defaults)
+        fitting = (int, float) if isinstance(defaults[key], float) else type(defaults[key])
+        if not isinstance(value, fitting) or isinstance(value, bool) != isinstance(defaults[key], bool):
+            wanted = type(defaults[key]).__name__
+            raise UserError(f"explorer.settings {key} = {value!r} of explorer {name!r} is no {wanted}")
+    return kind(**given)
