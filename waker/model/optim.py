@@ -7,7 +7,7 @@ on the parameters' device and the learning rate is computed there: nothing is re
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -114,21 +114,3 @@ class Adam:
             for target, value in zip(own, state[name], strict=True):
                 target.copy_(value)
         self.count.copy_(state["count"])
-
-
-def add_gradients(total: list[Tensor], loss: Tensor, parameters: Sequence[Tensor], keep: bool = False) -> list[Tensor]:
-    """Differentiate ``loss`` with respect to ``parameters`` and add to ``total``, in place; [] starts a sum.
-
-    Args:
-        keep: keep the loss's graph for another loss.
-    """
-    grads = list(torch.autograd.grad(loss, parameters, retain_graph=keep))
-    if not total:
-        return grads
-    torch._foreach_add_(total, grads)
-    return total
-
-
-def by_member(factor: Tensor, grads: list[Tensor]) -> list[Tensor]:
-    """Gradients of a stack with each member's, the first axis, multiplied by its factor (M,)."""
-    return list(torch._foreach_mul(grads, [factor.view(-1, *[1] * (g.dim() - 1)) for g in grads]))
