@@ -16,10 +16,10 @@ import pytest
 from tests.helpers.hostile_names import KEYS, SUITES, TASKS, THETAS, Hostile
 from waker.analysis.numbers_file import read_numbers, read_shares
 from waker.cli import main
+from waker.collection.spec_of import spec_of
 from waker.curriculum import registry as curricula
 from waker.names import path_part, suite_name, task_name, theta_column
 from waker.report import sections
-from waker.specs import spec_of
 from waker.storage.run_folder import FILM_FILE
 from waker.storage.sealed import read_arrays, write_arrays
 from waker.storage.tables import read_rows

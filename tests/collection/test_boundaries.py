@@ -13,12 +13,12 @@ from gymnasium import spaces
 from waker.behaviour.player import RandomPlayer
 from waker.collection.slot import EnvironmentFailed, Slot
 from waker.collection.slot_group import slot_group
+from waker.collection.spec_of import spec_of
 from waker.config.schema import EvalConfig
 from waker.errors import UserError
 from waker.evaluation.plan import Episode
 from waker.evaluation.rollouts import evaluate
 from waker.evaluation.trajectories import collect
-from waker.specs import spec_of
 from waker_envs import Transition
 from waker_envs.testing import HardTheta
 

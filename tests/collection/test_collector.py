@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from tests.helpers import dummies
 from waker.collection.collector import Collector
 from waker.collection.slot import EnvironmentFailed, MakeEnv, Slot
+from waker.collection.spec_of import spec_of
 from waker.curriculum import Curriculum, CurriculumConfig, make_curriculum
 from waker.errors import UserError
 from waker.replay.ring import Replay, record_fields
 from waker.seeding import Streams
-from waker.specs import spec_of
 from waker.storage.checkpoint import pack, unpack
 from waker_envs.api import FiniteThetaSpace, Parameter, ParametricEnv, Transition
 from waker_envs.testing import HardTheta

@@ -25,10 +25,10 @@ from tests.training.test_resume import assert_same
 from waker.collection import worker_pool as slot_processes
 from waker.collection.slot import EnvironmentFailed, MakeEnv
 from waker.collection.slot_group import SlotGroup, Start, slot_group
+from waker.collection.spec_of import spec_of
 from waker.config.presets import preset
 from waker.config.schema import Config
 from waker.errors import UserError
-from waker.specs import spec_of
 from waker.storage.checkpoint import Checkpoints
 from waker.storage.run_folder import run_folder
 from waker.terminal.signals import Interrupted
@@ -271,7 +271,7 @@ import multiprocessing
 import numpy as np
 from tests.helpers.faulty_envs import HangingEnv
 from waker.collection.slot_group import slot_group
-from waker.specs import spec_of
+from waker.collection.spec_of import spec_of
 group = slot_group(HangingEnv, spec_of(HangingEnv()), 2, 2)
 actions = np.zeros((2, 1), np.float32)
 group.advance({0: (np.zeros(1), 0, 0), 1: (np.full(1, 3.0), 3, 0)}, actions)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from tests.helpers.line import CELLS, LENGTH, SLIPS, Line, LineModel, line_moves
+from waker.collection.spec_of import spec_of
 from waker.config.presets import tiny
 from waker.evaluation import learned_table, planned
 from waker.evaluation.learned_table import PlannedModel, learned_tables
@@ -22,7 +23,6 @@ from waker.evaluation.plan import Episode, plan_episodes
 from waker.evaluation.planned import planned_rows
 from waker.evaluation.rollouts import Row
 from waker.model.world_model import WorldModel
-from waker.specs import spec_of
 from waker.terminal.signals import Paused
 from waker_envs.grids.hazards import GridHazards
 from waker_envs.tabular import action_values, policy_values

@@ -15,13 +15,13 @@ import torch
 
 from waker.agent.agent import Agent
 from waker.analysis.numbers import run_numbers
+from waker.collection.spec_of import spec_of
 from waker.config.presets import tiny
 from waker.config.schema import EvalConfig
 from waker.evaluation import learned_table, pieces, planned
 from waker.evaluation.pieces import Pieces
 from waker.evaluation.plan import plan_episodes, planned_episodes
 from waker.evaluation.records import Measurement, describe_space, measure, save
-from waker.specs import spec_of
 from waker.storage.tables import read_rows
 from waker.terminal.signals import Paused
 from waker_envs.api import BoxThetaSpace, Parameter

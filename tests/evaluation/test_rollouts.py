@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 import waker_envs
 from tests.helpers.line import Line
 from waker.behaviour.player import RandomPlayer
+from waker.collection.spec_of import spec_of
 from waker.config.schema import EvalConfig
 from waker.errors import UserError
 from waker.evaluation.failures import failed
 from waker.evaluation.plan import Episode, plan_episodes, stream, systematic
 from waker.evaluation.rollouts import evaluate
 from waker.evaluation.trajectories import collect
-from waker.specs import spec_of
 from waker_envs.api import ParametricEnv
 from waker_envs.grids.hazards import GridHazards
 from waker_envs.testing import FailingEnv, HardTheta

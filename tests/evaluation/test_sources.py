@@ -14,6 +14,7 @@ import torch
 from tests.helpers.known_dynamics import Ring, RingModel
 from tests.helpers.spaces import joint_space
 from waker.analysis.sources import UNKNOWN, by_source, pooled, shared, sources_of
+from waker.collection.spec_of import spec_of
 from waker.config.schema import EvalConfig
 from waker.errors import UserError
 from waker.evaluation import model_error
@@ -23,7 +24,6 @@ from waker.evaluation.plan import Episode
 from waker.evaluation.sources import RANDOM_ONLY, Source
 from waker.evaluation.trajectories import Trajectory, collect
 from waker.protocols import PlayerState
-from waker.specs import spec_of
 from waker.terminal.signals import Paused
 
 CONFIG = EvalConfig(model_episodes=6, horizon=3, samples=4)

@@ -13,6 +13,7 @@ from tests.helpers.known_dynamics import SLIPS, Ring, RingModel
 from tests.helpers.line import CELLS, Line, LineModel, line_moves
 from tests.helpers.two_domains import Pair
 from waker.analysis.sources import pooled
+from waker.collection.spec_of import spec_of
 from waker.config.schema import EvalConfig
 from waker.curriculum import Wanted
 from waker.errors import UserError
@@ -23,7 +24,6 @@ from waker.evaluation.planned import planned_rows
 from waker.evaluation.records import SEED
 from waker.evaluation.truth import REGRETS, Truth, nearest
 from waker.seeding import seed_for
-from waker.specs import spec_of
 from waker_envs.api import FiniteThetaSpace, Parameter
 
 CONFIG = EvalConfig(model_episodes=1, horizon=4, samples=500)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from tests.helpers.tiny_learner import CATEGORICAL, IMAGE, VECTOR, tiny_batch, tiny_config, tiny_spec
 from waker.exploration.ensemble import make_target
-from waker.exploration.targets import Target, mean_deviation
+from waker.exploration.targets import Target
 from waker.model.distributions import symlog
 from waker.model.world_model import WorldModel
 
@@ -91,17 +90,6 @@ def test_pictures_are_predicted_as_the_encoder_embeds_them() -> None:
     torch.testing.assert_close(
         target.disagreement(prediction).detach(), torch.full((15,), IMAGE.weight * size * 0.5 / whole)
     )
-
-
-def test_the_deviation_s_derivative_is_torch_s() -> None:
-    prediction = torch.randn(4, 5, 3, dtype=torch.float64, requires_grad=True)
-    found = mean_deviation(prediction)
-    expected = prediction.std(0, correction=0).mean(-1)
-    np.testing.assert_allclose(found.detach().numpy(), expected.detach().numpy(), rtol=1e-9)
-    weights = torch.randn(5, dtype=torch.float64)
-    (mine,) = torch.autograd.grad((found * weights).sum(), prediction)
-    (theirs,) = torch.autograd.grad((expected * weights).sum(), prediction)
-    torch.testing.assert_close(mine, theirs)
 
 
 def test_the_divergence_and_its_derivative_are_the_plain_formula_s() -> None:

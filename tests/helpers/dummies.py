@@ -16,10 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from waker.collection.spec_of import spec_of
 from waker.config.schema import Config, EvalConfig, TrainConfig
 from waker.curriculum import Curriculum, CurriculumConfig, Wanted, make_curriculum
 from waker.protocols import Learner, Player, PlayerState
-from waker.specs import EnvSpec, spec_of
+from waker.specs import EnvSpec
 from waker.storage.run_folder import RunFolder, run_folder
 from waker.terminal.progress import Progress
 from waker.training.loop import Outcome, train

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from tests.helpers import dummies
+from waker.collection.spec_of import spec_of
 from waker.config.schema import Config
 from waker.curriculum import make_curriculum
-from waker.specs import spec_of
 from waker.storage.run_folder import RunFolder, run_folder
 from waker.training.session import Parts, Session
 from waker_envs.api import FiniteThetaSpace, Parameter

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from waker.agent.agent import Agent
-from waker.model.decoder import ImageDecoder
-from waker.model.encoder import ImageEncoder
 from waker.model.nets import MLP, StackedMLP
+from waker.model.pictures import ImageDecoder, ImageEncoder
 from waker.protocols import EXPLORER
 
 Binding = tuple[str, Tensor]

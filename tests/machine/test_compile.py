@@ -17,7 +17,8 @@ from waker.behaviour.policy_learner import PolicyGradients
 from waker.behaviour.starts import start_states
 from waker.config.schema import CompileChoice, Config
 from waker.machine.compile import whole
-from waker.model.distributions import log_softmax, sample_onehot
+from waker.machine.kernels import log_softmax
+from waker.model.distributions import sample_onehot
 from waker.model.rssm import Posterior
 from waker.specs import EnvSpec
 

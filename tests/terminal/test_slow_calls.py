@@ -13,9 +13,9 @@ import pytest
 from tests.helpers.faulty_envs import BAD
 from waker.collection.slot import Slot
 from waker.collection.slot_group import Start, slot_group
+from waker.collection.spec_of import spec_of
 from waker.evaluation.failures import guarded
 from waker.evaluation.plan import Episode
-from waker.specs import spec_of
 from waker.terminal import slow_calls as watch
 from waker_envs.api import Transition
 from waker_envs.foreign import foreign

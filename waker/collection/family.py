@@ -9,9 +9,10 @@ from pathlib import Path
 
 import waker_envs
 from waker.collection.make_env import close, construct, made
+from waker.collection.spec_of import spec_of
 from waker.config.schema import Config
 from waker.errors import UserError
-from waker.specs import EnvSpec, spec_of
+from waker.specs import EnvSpec
 from waker.storage.run_folder import canonical, read_record
 from waker_envs.api import ParametricEnv, ThetaSpace
 from waker_envs.foreign import foreign, reason_of
