@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from waker.behaviour.actor_critic import ActorCriticStack
@@ -130,7 +131,7 @@ class LookaheadLearner(PolicyLearner):
     ) -> tuple[Tensor, Rollout]:
         """Q (M, N, A), and the rewards and continue probabilities (1, M, N·A) it is made of."""
         actions, n = self.policies.action_dim, len(state.deter)
-        stoch, deter = (x.repeat_interleave(actions, 0) for x in state)  # n ... -> (n a) ...
+        stoch, deter = (x.repeat_interleave(actions, 0) for x in state)  # n d -> (n a) d
         action = torch.eye(actions, device=stoch.device, dtype=stoch.dtype).repeat(n, 1)
         before = State(stoch, deter)
         feature = model.rssm.imagine(before, action, mode).feature.unsqueeze(0)  # 1 (n a) F
@@ -140,4 +141,4 @@ class LookaheadLearner(PolicyLearner):
         reward = reward_of(shared)  # (1, M, N·A)
         cont = model.continue_probability(feature)  # (1, N·A)
         q = reward[0] + self.config.discount * cont * self.policies.slow.predict(self.policies.see(feature))
-        return q.unflatten(1, (n, actions)), Rollout(None, reward, cont.unsqueeze(0).expand_as(reward))
+        return rearrange(q, "m (n a) -> m n a", a=actions), Rollout(None, reward, cont.unsqueeze(0).expand_as(reward))

@@ -213,7 +213,7 @@ class PolicyLearner:
             authors = c.baseline == "authors"
             steps = returns.shape[0] - 1 if authors else returns.shape[0]
             feature = trajectory.feature[:steps].detach()
-            parameters = policies.actor(_to_members(feature)).unflatten(1, (steps, -1)).movedim(1, 0)
+            parameters = rearrange(policies.actor(_to_members(feature)), "m (t n) p -> t m n p", t=steps)
             advantage = (returns[1:] if authors else returns) - one.value[:steps]
             action = trajectory.action[1 : steps + 1].detach()
             objective = advantage.detach() * policies.log_prob(parameters, action)
@@ -307,9 +307,9 @@ def _metrics(losses: Tensor, of: _Measured, scale: Tensor) -> dict[str, Tensor]:
 
 def _to_members(x: Tensor) -> Tensor:
     """(H, M, N, ...) → (M, H·N, ...): what one member's networks see."""
-    return rearrange(x, "h m n ... -> m (h n) ...")
+    return rearrange(x, "t m n ... -> m (t n) ...")
 
 
 def _by_member(x: Tensor, steps: int) -> Tensor:
     """(M, H·N) → (H, M, N)."""
-    return rearrange(x, "m (h n) -> h m n", h=steps)
+    return rearrange(x, "m (t n) -> t m n", t=steps)

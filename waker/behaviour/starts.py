@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from waker.model.rssm import State
@@ -30,7 +31,7 @@ def start_states(state: State, batch: Mapping[str, Tensor], n: int) -> Starts:
     Args:
         state: posterior of the batch, (B, T, ...).
     """
-    stoch, deter = state.stoch.detach().flatten(0, 1), state.deter.detach().flatten(0, 1)
+    stoch, deter = (rearrange(x.detach(), "b t d -> (b t) d") for x in state)
     cont = 1.0 - batch["is_terminal"].flatten().to(deter.dtype)
     theta_id = batch["theta_id"].flatten()
     if 0 < n < deter.shape[0]:

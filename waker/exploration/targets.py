@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from waker.machine.kernels import log_softmax, mean_deviation
@@ -52,7 +53,7 @@ def cell_target(model: WorldModel, name: str, layout: CellLayout) -> tuple[int, 
         return outputs.each, by_key
     if name == "feature":
         return layout.channels, layout.flat
-    return layout.stoch if name == "latent" else layout.deter, lambda cells: cells.flatten(-2)
+    return layout.stoch if name == "latent" else layout.deter, lambda cells: rearrange(cells, "... p c -> ... (p c)")
 
 
 def next_states(x: Tensor) -> Tensor:
@@ -99,7 +100,7 @@ class LatentTarget:
         return jensen_shannon(self._log_probs(prediction), members=0).sum(-1).mean(-1)
 
     def _log_probs(self, prediction: Tensor) -> Tensor:
-        return log_softmax(prediction.unflatten(-1, self.shape))
+        return log_softmax(rearrange(prediction, "... (s c) -> ... s c", c=self.shape[1]))
 
 
 class ObservationTarget:

@@ -14,6 +14,7 @@ from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from waker.machine import kernels, products
@@ -128,11 +129,11 @@ class StackedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(M, n, in) → (M, n, out); a shared input (1, n, in) is seen by every member."""
         weight, bias = self.matrices()
-        members, inputs, out = weight.shape
+        members = len(weight)
         if x.shape[0] == 1 and members > 1:
             # One wide layer: its input gradient is one matmul, not M of them and a sum.
-            wide = weight.movedim(0, 1).reshape(inputs, members * out)  # m i o -> i (m o)
-            return products.affine(x[0], wide, bias.flatten()).unflatten(-1, (members, out)).movedim(1, 0)
+            wide = rearrange(weight, "m i o -> i (m o)")
+            return rearrange(products.affine(x[0], wide, bias.flatten()), "n (m o) -> m n o", m=members)
         return torch.baddbmm(bias, x, weight)
 
     def matrices(self) -> tuple[Tensor, Tensor]:

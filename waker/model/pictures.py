@@ -47,7 +47,7 @@ class ImageEncoder(nn.Module):
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = kernels.convolved(cast(nn.Conv2d, conv), x)
             if norm.kind != "none":
-                x = norm(x.movedim(1, -1)).movedim(-1, 1)  # normalise over channels
+                x = rearrange(norm(rearrange(x, "n c h w -> n h w c")), "n h w c -> n c h w")
             x = self.act(x)
         return rearrange(x, "n c h w -> n (h w c)")
 
@@ -81,6 +81,6 @@ class ImageDecoder(nn.Module):
         for i, (conv, norm) in enumerate(zip(self.convs[:-1], self.norms, strict=True)):
             x = conv(x) if i else kernels.deconvolved(cast(nn.ConvTranspose2d, conv), x)
             if norm.kind != "none":
-                x = norm(x.movedim(1, -1)).movedim(-1, 1)
+                x = rearrange(norm(rearrange(x, "n c h w -> n h w c")), "n h w c -> n c h w")
             x = self.act(x)
         return rearrange(float32(self.convs[-1](x)), "n c h w -> n h w c")
