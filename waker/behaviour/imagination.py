@@ -18,7 +18,7 @@ class Trajectory(NamedTuple):
     Attributes:
         feature: (H+1, M, N, F); entry 0 is the start state.
         action: (H+1, M, N, A); ``action[t]`` led into ``feature[t]``, so entry 0 is zero.
-        policy: (H, M, N, P), the actor's parameters at states 0 … H−1.
+        policy: (H, M, N, p), the actor's parameters at states 0 … H−1.
         origin: (1, M, N, F), where ``action[0]`` led from, in a trajectory whose entry 0 is no start state; else None.
 
     In memory the members come first, so that each member's H+1 steps are one matrix for its networks, without a copy.

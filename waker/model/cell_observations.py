@@ -45,7 +45,7 @@ def board_of(spec: EnvSpec) -> Board:
 
 
 class CellEncoder(nn.Module):
-    """What is seen in each cell → an embedding of each cell by one MLP; flat, (..., P·E)."""
+    """What is seen in each cell → an embedding of each cell by one MLP; flat, (..., embedding), P cells side by side."""
 
     image_sizes: Mapping[str, int] = {}
     """No entries of the embedding belong to pictures."""
@@ -59,7 +59,7 @@ class CellEncoder(nn.Module):
         self.out_features = board.size * self.mlp.out_features
 
     def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
-        """Keys with any leading shape (…) → embedding (…, P·E)."""
+        """Keys with any leading shape (…) → embedding (…, P cells · entries)."""
         parts = []
         for name, layout in self.layouts.items():
             assert isinstance(layout, CategoricalLayout)
