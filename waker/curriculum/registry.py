@@ -2,7 +2,7 @@
 
 A sampler is a factory ``(space, config, rng, samples_per_update) -> Curriculum`` under a name: a file in
 ``waker/curriculum/named/``, :func:`register_curriculum`, or an entry point in the group ``waker.curricula``; see
-:mod:`waker.registry`.
+:mod:`waker.curriculum.plug_ins`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 from waker.curriculum.api import Curriculum
 from waker.curriculum.config import CurriculumConfig
 from waker.curriculum.foreign import ForeignCurriculum
+from waker.curriculum.plug_ins import Registry, is_ours
 from waker.errors import UserError
-from waker.registry import Registry, is_ours
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
 
 

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from waker.config.schema import ExplorerConfig
 from waker.model.rssm import Posterior
 from waker.model.world_model import WorldModel
+from waker.settings import Settings
 
 
 @dataclass(frozen=True)
-class NoSettings:
+class NoSettings(Settings):
     """Of an explorer without numbers of its own."""
 
 
@@ -31,11 +32,11 @@ class Explorer(nn.Module):
 
     Attributes:
         acts_at_random: draw actions uniformly; there is no exploration policy to train.
-        Settings: a frozen dataclass of numbers of its own, set by ``explorer.settings``.
+        Own: a frozen dataclass of numbers of its own, set by ``explorer.settings``.
     """
 
     acts_at_random: ClassVar[bool] = False
-    Settings: ClassVar[type] = NoSettings
+    Own: ClassVar[type[Settings]] = NoSettings
 
     def __init__(self, model: WorldModel, action_dim: int, config: ExplorerConfig, settings: Any) -> None:
         super().__init__()

@@ -2,19 +2,17 @@
 
 An explorer is a subclass of :class:`waker.exploration.api.Explorer` under a name: a file in
 ``waker/exploration/named/``, :func:`register_explorer`, or an entry point in the group ``waker.explorers``; see
-:mod:`waker.registry`.
+:mod:`waker.curriculum.plug_ins`.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
-
 from waker.config.schema import ExplorerConfig
-from waker.errors import UserError, unknown
+from waker.curriculum.plug_ins import Registry, is_ours
+from waker.errors import UserError
 from waker.exploration.api import Explorer
 from waker.model.world_model import WorldModel
-from waker.registry import Registry, is_ours
+from waker.settings import from_plain
 from waker_envs.foreign import foreign, reason_of
 
 EXPLORERS: Registry[type[Explorer]] = Registry("explorer", "waker.exploration.named", "waker.explorers")
@@ -41,7 +39,7 @@ def make_explorer(model: WorldModel, action_dim: int, config: ExplorerConfig) ->
         UserError: unknown name or setting, or a third party's constructor that raises.
     """
     kind = explorer_class(config.name)
-    settings = settings_of(config.name, kind.Settings, config.settings)
+    settings = from_plain(kind.Own, config.settings, "explorer.settings.")
     if is_ours(kind):
         return kind(model, action_dim, config, settings)
 
@@ -50,20 +48,3 @@ def make_explorer(model: WorldModel, action_dim: int, config: ExplorerConfig) ->
 
     with foreign(f"the constructor of explorer {config.name!r}", failed):
         return kind(model, action_dim, config, settings)
-
-
-def settings_of(name: str, kind: type, given: dict[str, Any]) -> Any:
-    """The settings of an explorer, ``kind(**given)``, checked for names and types.
-
-    Raises:
-        UserError: a setting that the explorer does not have, or a value of another type.
-    """
-    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
-    for key, value in given.items():
-        if key not in defaults:
-            raise unknown(f"setting of explorer {name!r}", key, defaults)
-        fitting = (int, float) if isinstance(defaults[key], float) else type(defaults[key])
-        if not isinstance(value, fitting) or isinstance(value, bool) != isinstance(defaults[key], bool):
-            wanted = type(defaults[key]).__name__
-            raise UserError(f"explorer.settings {key} = {value!r} of explorer {name!r} is no {wanted}")
-    return kind(**given)

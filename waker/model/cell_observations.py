@@ -45,7 +45,7 @@ def board_of(spec: EnvSpec) -> Board:
 
 
 class CellEncoder(nn.Module):
-    """What is seen in each cell → an embedding of each cell by one MLP; flat, (..., embedding), P cells side by side."""
+    """What is seen in each cell → an embedding of each cell by one MLP, side by side: (..., embedding)."""
 
     image_sizes: Mapping[str, int] = {}
     """No entries of the embedding belong to pictures."""

@@ -32,7 +32,7 @@ class State(NamedTuple):
 
 
 class Posterior(NamedTuple):
-    """What :meth:`RSSM.observe` returns, all (B, T, ...): log probabilities (B, T, S, C), embedding (B, T, embedding)."""
+    """What :meth:`RSSM.observe` returns, all (B, T, ...): log probabilities (B, T, S, C) and the embedding."""
 
     state: State
     posterior: Tensor

@@ -19,19 +19,16 @@ from waker.exploration.registry import register_explorer
 from waker.model.nets import MLP
 from waker.model.rssm import Posterior
 from waker.model.world_model import WorldModel
-from waker.ranges import COUNT, require
+from waker.settings import Count, Settings
 
 
 @dataclass(frozen=True)
-class RNDSettings:
+class RNDSettings(Settings, section="explorer.settings"):
     """Both networks: ``layers`` hidden layers of ``width`` units, and ``size`` outputs; the predictor has one more."""
 
-    size: int = 64
-    width: int = 256
-    layers: int = 2
-
-    def __post_init__(self) -> None:
-        require(self, "explorer.settings ", COUNT, "size", "width", "layers")
+    size: Count = 64
+    width: Count = 256
+    layers: Count = 2
 
 
 @register_explorer("rnd")
@@ -45,7 +42,7 @@ class RND(Explorer):
             leave them, at mean 0 and variance 1.
     """
 
-    Settings = RNDSettings
+    Own = RNDSettings
 
     def __init__(self, model: WorldModel, action_dim: int, config: ExplorerConfig, settings: Any) -> None:
         super().__init__(model, action_dim, config, settings)
