@@ -177,7 +177,7 @@ def run_waker(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run_script(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A file of the reader's own that calls the command, with the settings of the smallest run."""
-    monkeypatch.setattr(registry_of_samplers, "_FACTORIES", dict(registry_of_samplers._FACTORIES))
+    monkeypatch.setattr(registry_of_samplers.CURRICULA, "registered", dict(registry_of_samplers.CURRICULA.registered))
     monkeypatch.setattr(sys, "argv", [*words[1:], "--preset", "tiny", "--train.steps", "96", "--runs", "scripted"])
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(words[1], run_name="__main__")

@@ -22,13 +22,13 @@ from waker.collection.episode import EnvironmentFailed, Episode
 from waker.collection.family import Family
 from waker.collection.slot import Slot
 from waker.collection.slot_group import slot_group
+from waker.collection.spec_of import spec_of
 from waker.config.schema import EvalConfig
 from waker.errors import BLEMISHED, UserError
 from waker.evaluation.plan import plan_episodes
 from waker.evaluation.rollouts import evaluate
 from waker.evaluation.setup import Setup
 from waker.evaluation.trajectories import collect
-from waker.specs import spec_of
 from waker.storage.tables import read_rows
 from waker_envs.api import FiniteThetaSpace
 from waker_envs.checker import check_parametric_env

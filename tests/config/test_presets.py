@@ -23,7 +23,7 @@ AUTHORS_ADAM = {"eps": 1e-5, "clip": 100.0, "decay": 1e-6, "keras": True}
 def test_every_preset_builds_an_agent(name: str) -> None:
     for key in (IMAGE, CELLS):
         agent = meta_agent(preset(name), key, discrete=True, after=False, tasks=2, heads=3)
-        assert agent.learner.policies.names == ("task0", "task1", EXPLORER)
+        assert agent.policy_learner.policies.names == ("task0", "task1", EXPLORER)
 
 
 def test_the_grid_preset_builds_an_agent_for_a_board_and_for_nothing_else() -> None:
@@ -156,7 +156,7 @@ def test_the_paper_s_size() -> None:
     """54.8 M trainable parameters, 23.4 M of them the model's, as counted on the authors' code (5 tasks, 6 actions)."""
     agent = meta_agent(paper(), IMAGE, discrete=False, after=False, tasks=5, heads=10)
     model = sum(p.numel() for p in agent.model.parameters())
-    rest = [*agent.learner.policies.parameters(), *agent.ensemble.parameters()]
+    rest = [*agent.policy_learner.policies.parameters(), *agent.ensemble.parameters()]
     total = model + sum(p.numel() for p in rest if p.requires_grad)
     assert model / 1e6 == pytest.approx(23.4, abs=0.05)
     assert total / 1e6 == pytest.approx(54.8, abs=0.05)

@@ -32,7 +32,7 @@ OURS = [
 @pytest.fixture(autouse=True)
 def _restore_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     curriculum_names()  # ours are registered on the first look-up
-    monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
+    monkeypatch.setattr(registry.CURRICULA, "registered", dict(registry.CURRICULA.registered))
 
 
 def make(name: str) -> Curriculum:
@@ -89,7 +89,7 @@ def test_a_baseline_is_one_class_and_one_function() -> None:
 
 def test_a_name_is_taken_once() -> None:
     with pytest.raises(ValueError, match="'dr' is already registered"):
-        register_curriculum("dr")(registry._FACTORIES["dr"])
+        register_curriculum("dr")(registry.CURRICULA.registered["dr"])
 
 
 def install(folder: Path, entry: str) -> None:

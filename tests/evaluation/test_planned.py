@@ -16,6 +16,7 @@ from torch import Tensor
 from tests.helpers.families import family_of
 from tests.helpers.line import CELLS, LENGTH, SLIPS, Line, LineModel, line_moves
 from waker.collection.episode import Episode
+from waker.collection.spec_of import spec_of
 from waker.config.presets import tiny
 from waker.config.schema import EvalConfig
 from waker.evaluation import learned_table, planned
@@ -26,7 +27,6 @@ from waker.evaluation.planned import planned_rows
 from waker.evaluation.rollouts import Row
 from waker.evaluation.setup import Setup
 from waker.model.world_model import WorldModel
-from waker.specs import spec_of
 from waker.terminal.signals import Paused
 from waker_envs.grids.hazards import GridHazards
 from waker_envs.tabular import action_values, policy_values

@@ -12,12 +12,12 @@ from torch import Tensor
 from tests.helpers.families import family_of
 from tests.helpers.pushed_blocks import PushedBlocks
 from waker.collection.episode import Episode
+from waker.collection.spec_of import spec_of
 from waker.config.schema import EvalConfig
 from waker.evaluation.learned_successors import learned_successors
 from waker.evaluation.learned_table import PlannedModel
 from waker.evaluation.planned import planned_rows, states_of
 from waker.evaluation.setup import Setup
-from waker.specs import spec_of
 from waker.storage.tables import Row
 from waker_envs.grids.cleanup import BLUE, GREEN
 from waker_envs.grids.cleanup_small import GridCleanUpSmall

@@ -203,7 +203,7 @@ def test_somebody_else_s_sampler_is_told_the_truth_it_asks_for(tmp_path: Path, m
         made.append(Worst(space, rng))
         return made[-1]
 
-    monkeypatch.setitem(curricula._FACTORIES, "worst", factory)
+    monkeypatch.setitem(curricula.CURRICULA.registered, "worst", factory)
     tiny = replace(PRESETS["tiny"](), curriculum=CurriculumConfig(sampler="worst"))
     train_run(tiny, tmp_path, dummies.Quiet())
     assert 0 <= made[-1].worst < 18

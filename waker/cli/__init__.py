@@ -137,14 +137,13 @@ def _guarded(argv: Sequence[str]) -> int:
 
 
 def _in_foreign_code(error: BaseException) -> bool:
-    """Whether an error comes from a package that brought environments or samplers, through a call nobody guarded."""
+    """Whether an error comes from another package's environment, sampler or explorer, through an unguarded call."""
     from importlib.metadata import entry_points
 
     from waker_envs.registry import foreign_packages
 
-    packages = foreign_packages() | {
-        point.value.split(":")[0].split(".")[0] for point in entry_points(group="waker.curricula")
-    }
+    points = [*entry_points(group="waker.curricula"), *entry_points(group="waker.explorers")]
+    packages = foreign_packages() | {point.value.split(":")[0].split(".")[0] for point in points}
     frame = error.__traceback__
     while frame is not None:
         if str(frame.tb_frame.f_globals.get("__name__", "")).partition(".")[0] in packages:

@@ -57,9 +57,11 @@ def parse_settings(argv: Sequence[str], verb: str) -> TrainArgs:
     """
     import waker_envs
     from waker.config.checks import check
+    from waker.exploration.registry import explorer_class
     from waker.storage.run_folder import canonical
 
     given, argv = constructor_arguments(argv)
+    of_explorer, argv = constructor_arguments(argv, "--explorer.settings")
     preset = _option(argv, "--preset") or DEFAULT_PRESET
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
@@ -69,6 +71,9 @@ def parse_settings(argv: Sequence[str], verb: str) -> TrainArgs:
     # The preset's constructor arguments are put back below: tyro would turn a filled dict into one option a key.
     default = TrainArgs(preset=preset, config=dataclasses.replace(base, env_kwargs={}))
     args = parse(TrainArgs, argv, verb=verb, default=default, also=() if verb == "train" else ("--samplers",))
-    config = canonical(dataclasses.replace(args.config, env_kwargs={**base.env_kwargs, **given}))
+    explorer = dataclasses.replace(args.config.explorer, settings={**base.explorer.settings, **of_explorer})
+    config = dataclasses.replace(args.config, env_kwargs={**base.env_kwargs, **given}, explorer=explorer)
+    config = canonical(config)
     check(config)
+    explorer_class(config.explorer.name)
     return dataclasses.replace(args, config=config)

@@ -58,7 +58,7 @@ def learned_successors(
     varying = [(key.name, differing) for key in keys if (differing := varying_in(room[key.name])).size]
     numbers = Numbers(np.concatenate([room[name][:, differing] for name, differing in varying], 1)) if varying else None
     after: list[NDArray[np.int64]] = []
-    goes_on: list[Tensor] = []
+    cont: list[Tensor] = []
     rewards: list[Tensor] = []
     at_once = max(1, AT_ONCE // actions)
     for first in range(0, size, at_once):
@@ -68,7 +68,7 @@ def learned_successors(
         before, action = origins(state, actions, 1)
         rewards.append(model.rewards.earned(before, action, feature).squeeze(-1))  # k n a
         feature = feature.squeeze(2)
-        goes_on.append(model.continue_probability(feature))
+        cont.append(model.continue_probability(feature))
         if numbers is None:
             after.append(np.zeros(feature.shape[:2], np.int64))
             continue
@@ -80,6 +80,6 @@ def learned_successors(
         rows = torch.cat(seen, -1).cpu().numpy()  # n a v
         after.append(numbers.of(rows.reshape(-1, rows.shape[-1])).reshape(rows.shape[:2]))
     found = np.concatenate(after).T[..., None]  # s a -> a s 1
-    chance = torch.cat(goes_on).T.unsqueeze(-1).cpu().double().numpy()
+    chance = torch.cat(cont).T.unsqueeze(-1).cpu().double().numpy()
     reward = torch.cat(rewards, 1).transpose(1, 2).cpu().double().numpy()  # k s a -> k a s
     return LearnedSuccessors(Successors(found.clip(0), np.where(found >= 0, chance, 0.0)), reward)

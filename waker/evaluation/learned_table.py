@@ -80,14 +80,14 @@ def learned_tables(
         part = State(state.stoch[first:last], state.deter[first:last])
         feature = outcomes(model, part, actions, samples)  # (n A samples F)
         before, action = origins(part, actions, samples)
-        decoded, goes_on = model.decoder(feature), model.continue_probability(feature)
+        decoded, cont = model.decoder(feature), model.continue_probability(feature)
         chances = {name: model.decoder.layout(name).log_probabilities(decoded[name]) for name in varying}
         rewards.append(model.rewards.earned(before, action, feature).mean(3))  # k n a samples -> k n a
         for room, move, begin, end in zip(rooms, moves, edges[:-1], edges[1:], strict=True):
             rows = slice(max(begin, first) - first, max(min(end, last) - first, 0))
             if rows.start < rows.stop:
                 arrive = _arrival(room, {name: chance[rows] for name, chance in chances.items()})
-                move.append((arrive * goes_on[rows].unsqueeze(-1)).mean(2))  # s a samples s' -> s a s'
+                move.append((arrive * cont[rows].unsqueeze(-1)).mean(2))  # s a samples s' -> s a s'
     reward = torch.cat(rewards, 1).transpose(1, 2).cpu().double().numpy()  # k n a -> k a n
     return [
         LearnedTable(torch.cat(move).transpose(0, 1).cpu().double().numpy(), reward[:, :, begin:end])

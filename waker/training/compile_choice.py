@@ -304,7 +304,7 @@ def _time_eager(
     cache: CompileCache, key: str, spec: EnvSpec, config: Config, calls: Mapping[str, int], tasks: tuple[str, ...]
 ) -> None:
     """Note what eager updates of arbitrary data cost; every random stream is left as it was."""
-    from waker.replay.synthetic import synthetic_replay
+    from waker.collection.synthetic import synthetic_replay
 
     config = _chosen(config, "off")
     config = replace(config, train=replace(config.train, adapt_heads=0, adapt_repeats=1))

@@ -18,6 +18,7 @@ from waker.collection.family import Family
 from waker.config.schema import Config
 from waker.errors import UserError
 from waker.evaluation.sources import Source
+from waker.exploration.registry import explorer_class
 from waker.protocols import EXPLORER
 from waker.storage.run_search import one_run
 from waker.storage.state_shapes import tensors_of
@@ -81,11 +82,11 @@ def _check(loaded: LoadedRun, config: Config, family: Family) -> None:
 
 
 def _explorer(loaded: LoadedRun, about: str) -> Source:
-    if loaded.config.explorer.name == "random":
+    if explorer_class(loaded.config.explorer.name).acts_at_random:
         return Source(EXPLORER, about=f"explorer (uniform random) of {about}")
     agent = loaded.agent
     # Not agent.explorer(): on a GPU that one may be recorded for one number of slots.
-    player = ModelPlayer(agent.model, agent.learner.policies, agent.precision)
+    player = ModelPlayer(agent.model, agent.policy_learner.policies, agent.precision)
     return Source(EXPLORER, player, (player.names.index(EXPLORER),), about=f"explorer of {about}")
 
 
