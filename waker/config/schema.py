@@ -49,7 +49,7 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """World model (METHOD: RSSM, encoder, decoder, heads)."""
+    """World model (docs/method.md): RSSM, encoder, decoder, heads."""
 
     latent: Literal["vector", "cells"] = "vector"
     """`vector`: one state for all that is seen. `cells`: where the observation is a board (the grids from symbols), a
