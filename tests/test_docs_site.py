@@ -1,4 +1,4 @@
-"""The documentation site: it builds without a warning, and says only what is so. Needs mkdocs, which the dev extra has."""
+"""The documentation site builds without a warning, and says only what is so. mkdocs is in the dev extra."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_site_builds_and_nothing_of_it_is_fetched(site: Path) -> None:
     pages = {str(page.relative_to(site)): page.read_text(encoding="utf-8") for page in site.rglob("*.html")}
     assert len(pages) > 30
@@ -49,6 +50,7 @@ def test_the_site_builds_and_nothing_of_it_is_fetched(site: Path) -> None:
         assert not re.search(r":(class|func|meth|mod):`", text), f"{name} has a role that nothing replaced"
 
 
+@pytest.mark.slow
 def test_every_public_name_has_its_documentation(site: Path) -> None:
     for page, package in (("environments", waker_envs), ("curriculum", waker.curriculum)):
         text = (site / "api" / f"{page}.html").read_text(encoding="utf-8")
@@ -56,6 +58,7 @@ def test_every_public_name_has_its_documentation(site: Path) -> None:
         assert not missing, f"api/{page}.md lacks {missing}"
 
 
+@pytest.mark.slow
 def test_every_family_has_a_page_with_a_film(site: Path) -> None:
     pages = [page for page in (site / "environments").glob("*.html") if page.name != "index.html"]
     assert {page.stem for page in pages} >= {"gridhazards", "combined", "terrainwalker", "doorkey"}

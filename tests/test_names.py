@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.helpers.hostile_names import KEYS, SHAPES
 from waker.names import (
     ALL,
-    DR,
+    DR_SUITE,
     EXPLORER,
     LOSSES,
     RECORD,
@@ -33,11 +33,11 @@ from waker.specs import ActionSpec, EnvSpec, ObservationKey
 from waker.training.adapt import folder_of
 
 MARKS = ("", " (task)", " (suite)", " (observation)", " (parameter)", " (waker)")
-WORDS = (*RECORD, *LOSSES, *SHAPES, ALL, DR, EXPLORER, "id", "training", "a%2Eb")
+WORDS = (*RECORD, *LOSSES, *SHAPES, ALL, DR_SUITE, EXPLORER, "id", "training", "a%2Eb")
 names = st.text() | st.builds(lambda *parts: "".join(parts), st.sampled_from(WORDS), *[st.sampled_from(MARKS)] * 2)
 MAPPINGS: dict[str, tuple[Callable[[str], str], tuple[str, ...]]] = {
     "tasks": (task_name, (ALL, EXPLORER)),
-    "suites": (suite_name, (DR,)),
+    "suites": (suite_name, (DR_SUITE,)),
     "columns": (theta_column, ("theta_id",)),
     "keys": (key_name, RECORD),
 }

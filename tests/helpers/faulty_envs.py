@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 from waker_envs.api import Transition
@@ -14,7 +15,7 @@ BAD = 3.0
 """The θ where it happens."""
 
 
-class Dies(HardTheta):
+class CrashingEnv(HardTheta):
     """Takes its process along at the second step of an episode of θ = 3."""
 
     def advance(self, action: Any) -> Transition:
@@ -23,7 +24,7 @@ class Dies(HardTheta):
         return super().advance(action)
 
 
-class Sleeps(HardTheta):
+class HangingEnv(HardTheta):
     """Never returns from a step of θ = 3."""
 
     def advance(self, action: Any) -> Transition:
@@ -32,7 +33,7 @@ class Sleeps(HardTheta):
         return super().advance(action)
 
 
-class Refuses(HardTheta):
+class FirstProcessEnv(HardTheta):
     """Can be made in the first process that tries, and nowhere else."""
 
     first = os.environ.setdefault("WAKER_TEST_FIRST_PROCESS", str(os.getpid()))
@@ -43,7 +44,25 @@ class Refuses(HardTheta):
         super().__init__()
 
 
-class Naps(HardTheta):
+class MeetingEnv(HardTheta):
+    """A step ends when steps of :data:`PARTNERS` processes are under way at once, which they show each other in the
+    folder that the environment variable ``WAKER_TEST_MEETING`` names."""
+
+    PARTNERS = 2
+    PATIENCE = 60.0
+
+    def advance(self, action: Any) -> Transition:
+        here = Path(os.environ["WAKER_TEST_MEETING"])
+        (here / str(os.getpid())).touch()
+        until = time.monotonic() + self.PATIENCE
+        while len(list(here.iterdir())) < self.PARTNERS:
+            if time.monotonic() > until:
+                raise TimeoutError("nobody else is stepping")
+            time.sleep(0.01)
+        return super().advance(action)
+
+
+class SlowEnv(HardTheta):
     """Sleeps in every step."""
 
     SECONDS = 1.0

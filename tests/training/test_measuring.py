@@ -150,7 +150,7 @@ def test_what_it_costs_is_told_apart_from_training(tmp_path: Path, monkeypatch: 
         return dummies.measure(agent, wanted, step)
 
     for module in ("measuring", "session"):  # a clock that runs while it is measured, and at no other time
-        monkeypatch.setattr(f"waker.{module}.processor_seconds", lambda: spent)
+        monkeypatch.setattr(f"waker.training.{module}.processor_seconds", lambda: spent)
     progress = dummies.Quiet()
     path, _ = dummies.run(tmp_path, config(), progress, measure=slow)
     told = [note for note in progress.notes if "control" in note]
@@ -188,7 +188,7 @@ class Worst:
         return getattr(self.inner, name)
 
     def sample(self, n: int) -> NDArray[np.float64]:
-        thetas = self.inner.sample(n)
+        thetas = self.inner.sample(n).points
         return thetas if self.worst < 0 else np.repeat(self.inner.space.points[self.worst][None], n, 0)
 
     def measured(self, values: NDArray[np.float64], step: int) -> None:

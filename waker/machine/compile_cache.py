@@ -29,7 +29,7 @@ from waker.machine import mkl_dispatch, products
 from waker.specs import EnvSpec
 from waker.storage.files import saving, write_text
 
-_SOURCES = ("agent.py", "compiled.py", "precision.py", "behaviour", "model")
+_SOURCES = ("agent", "behaviour", "exploration", "model", "machine")
 """What is compiled, below this package."""
 Figures = Mapping[str, float]
 """Of one compiled part; see :data:`waker.machine.compile_costs.FIGURES`."""
@@ -86,9 +86,9 @@ def graph_key(spec: EnvSpec, config: Config, tasks: int | None = None) -> str:
 
 def _source() -> str:
     found = hashlib.sha256()
-    root = Path(__file__).parent
+    root = Path(__file__).parents[1]
     for name in _SOURCES:
-        for file in sorted((root / name).rglob("*.py")) if (root / name).is_dir() else [root / name]:
+        for file in sorted((root / name).rglob("*.py")):
             found.update(file.read_bytes())
     return found.hexdigest()
 
