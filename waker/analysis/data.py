@@ -23,11 +23,12 @@ from waker.settings import flat
 from waker.storage.files import reading
 from waker.storage.manifest import checkpoint_paths
 from waker.storage.metrics_file import read_metrics
-from waker.storage.run_folder import FILM_FILE, SPACE_FILE
+from waker.storage.run_folder import FILM_FILE, SPACE_FILE, domain_of
 from waker.storage.run_search import run_folders
 from waker.storage.salvage import lost_in, saved_rows
 from waker.storage.sealed import read_arrays, read_json, read_yaml
 from waker.terminal.notices import Losses
+from waker_envs.file_source import source_name
 
 _ALWAYS = ("names", "hard_ids")
 """What every ``theta_space.json`` has, whatever version wrote it."""
@@ -297,7 +298,7 @@ def _identity(folder: Path, config: dict[str, Any], tables: dict[str, pd.DataFra
     settings = config.get("config", config)
     number = folder.name.rpartition("-")[2]
     seed = settings.get("seed", int(number) if number.isdigit() else 0)
-    sampler = (settings.get("curriculum") or {}).get("sampler", place["sampler"])
-    explorer = (settings.get("explorer") or {}).get("name", place["explorer"])
-    domain = str(settings.get("env", place["domain"])).split("/")[-1].rpartition("-v")[0].lower() or place["domain"]
+    sampler = source_name((settings.get("curriculum") or {}).get("sampler", place["sampler"]))
+    explorer = source_name((settings.get("explorer") or {}).get("name", place["explorer"]))
+    domain = domain_of(str(settings["env"])) if "env" in settings else place["domain"]
     return {"domain": domain, "sampler": sampler, "explorer": explorer, "seed": int(seed)}

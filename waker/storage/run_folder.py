@@ -27,6 +27,7 @@ from waker.names import path_part
 from waker.storage.files import SaveFailed, clear_unfinished, is_open_as, saving
 from waker.storage.lost_settings import recover_settings, told_of_copies
 from waker.storage.sealed import read_yaml, write_yaml
+from waker_envs.file_source import source_name
 
 SPACE_FILE = "theta_space.json"
 """In a run folder: θ's names and units, points, DR weights and the experts' hard set."""
@@ -36,8 +37,8 @@ _PACKAGES = ("waker", "torch", "numpy", "gymnasium", "minigrid")
 
 
 def domain_of(env_id: str) -> str:
-    """``waker/GridHazards-v0`` → ``gridhazards``."""
-    return env_id.split("/")[-1].rsplit("-v", 1)[0].lower()
+    """``waker/GridHazards-v0`` → ``gridhazards``, ``/home/me/cartpole.py:CartPole`` → ``cartpole``."""
+    return source_name(env_id).split("/")[-1].rsplit("-v", 1)[0].lower()
 
 
 def canonical(config: Config) -> Config:
@@ -58,7 +59,7 @@ def canonical(config: Config) -> Config:
 
 def run_folder(root: Path, config: Config) -> Path:
     """Where the run of ``config`` lies under ``root``."""
-    names = (domain_of(config.env), config.curriculum.sampler, config.explorer.name)
+    names = (domain_of(config.env), source_name(config.curriculum.sampler), source_name(config.explorer.name))
     return root.joinpath(*map(path_part, names), f"seed-{config.seed}")
 
 
@@ -195,7 +196,8 @@ class RunFolder:
     def name(self) -> str:
         """``gridhazards/waker-m/plan2explore/seed-0``."""
         c = self.config
-        return f"{domain_of(c.env)}/{c.curriculum.sampler}/{c.explorer.name}/seed-{c.seed}"
+        sampler, explorer = source_name(c.curriculum.sampler), source_name(c.explorer.name)
+        return f"{domain_of(c.env)}/{sampler}/{explorer}/seed-{c.seed}"
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -204,8 +206,8 @@ class RunFolder:
         return {
             "run": self.name,
             "domain": domain_of(c.env),
-            "sampler": c.curriculum.sampler,
-            "explorer": c.explorer.name,
+            "sampler": source_name(c.curriculum.sampler),
+            "explorer": source_name(c.explorer.name),
             "seed": c.seed,
         }
 
