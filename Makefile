@@ -11,7 +11,7 @@ WORKERS ?= 3
 export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench gpu lint format types report clean
+.PHONY: help install demo test bench gpu lint format docs report clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -48,6 +48,9 @@ format: $(STAMP)  ## let ruff rewrite what it can
 
 report: $(STAMP)  ## HTML report of every run under runs/ (RUNS=… chooses some)
 	$(BIN)/waker report $(or $(RUNS),runs)
+
+docs: $(STAMP)  ## documentation site in build/docs; a broken link or anchor fails (a minute)
+	PYTHONPATH=.:envs NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 clean:  ## remove the virtual environment and caches; runs/ and results/ stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

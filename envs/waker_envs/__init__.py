@@ -1,8 +1,9 @@
 """Parameterised environments for reward-free curricula; usable from any gymnasium code, without torch.
 
->>> import gymnasium, waker_envs
->>> env = gymnasium.make("waker/GridHazards-v0", task="green")
->>> observation, info = env.reset(seed=0, options={"theta": [5, 0.2, 0.25]})
+Examples:
+    >>> import gymnasium, waker_envs
+    >>> env = gymnasium.make("waker/GridHazards-v0", task="green")
+    >>> observation, info = env.reset(seed=0, options={"theta": [5, 0.2, 0.1]})
 """
 
 from waker_envs.api import (

@@ -246,7 +246,7 @@ VARIANTS: dict[str, tuple[bool, dict[str, Any]]] = {
 @in_float64
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_losses_are_the_published_sums(variant: str) -> None:
-    """METHOD §6 written as loops over members, starts and steps, on the rollout the learner made."""
+    """docs/method.md, Policies, as loops over members, starts and steps, on the rollout the learner made."""
     discrete, changes = VARIANTS[variant]
     scene = Scene(discrete, normalise_returns=False, entropy=0.125, explorer_entropy=0.25, **changes)
     before = copy.deepcopy(scene.policies)

@@ -232,7 +232,7 @@ def test_the_compiled_paired_mean_and_its_gradient_are_the_eager_ones(count: int
 
 LOCS = (-0.999, -0.6, 0.0, 0.3, 0.95)
 SCALES = (0.1, 0.35, 1.1, 2.1)
-"""2·σ(s/2) + 0.1 lies in (0.1, 2.1) (METHOD §6)."""
+"""2·σ(s/2) + 0.1 lies in (0.1, 2.1) (docs/method.md, Policies)."""
 GRID = [(loc, scale) for loc in LOCS for scale in SCALES]
 
 

@@ -102,7 +102,7 @@ class Agent:
     # Learning -----------------------------------------------------------------------------------------------------
 
     def update(self, batch: Mapping[str, Tensor], mode: bool = False) -> tuple[Credit, dict[str, Tensor]]:
-        """One update of everything (METHOD §2, step 3).
+        """One update of everything (docs/method.md, One iteration, step 3).
 
         Args:
             batch: replay windows on the device, (B, T, ...); see :mod:`waker.replay.ring`.

@@ -30,7 +30,7 @@ class ActorCriticStack(nn.Module):
     """Actors, critics and slow critics of the named policies.
 
     Actor parameters p: A logits (discrete), or A locations and A scales of truncated normals on (−1, 1) with
-    location tanh(out) and scale 2·σ(s/2) + 0.1 (METHOD §6).
+    location tanh(out) and scale 2·σ(s/2) + 0.1 (docs/method.md, Policies).
 
     Args:
         names: one a member; tasks' names, and/or :data:`EXPLORER`.

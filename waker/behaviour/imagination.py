@@ -53,7 +53,7 @@ def imagine(rssm: Dynamics, policies: ActorCriticStack, start: State, horizon: i
 
 
 def lambda_return(reward: Tensor, discount: Tensor, value: Tensor, lambda_: float) -> Tensor:
-    """V_t = r_t + d_t·((1 − λ)·v_{t+1} + λ·V_{t+1}) for t = 0 … H−1, with V_H = v_H (METHOD §6).
+    """V_t = r_t + d_t·((1 − λ)·v_{t+1} + λ·V_{t+1}) for t = 0 … H−1, with V_H = v_H (docs/method.md, Policies).
 
     Args:
         reward, discount: entries 0 … H−1, (H, ...); ``discount[t]`` = γ · P(the episode goes on after state t).

@@ -59,7 +59,7 @@ class OptimizerConfig(Settings, section="optimizer"):
 
 @dataclass(frozen=True)
 class ModelConfig(Settings, section="model"):
-    """World model (METHOD: RSSM, encoder, decoder, heads)."""
+    """World model (docs/method.md): RSSM, encoder, decoder, heads."""
 
     latent: Literal["vector", "cells"] = "vector"
     """`vector`: one state for all that is seen. `cells`: where the observation is a board (the grids from symbols), a

@@ -32,7 +32,7 @@ def make_target(model: WorldModel, name: str) -> Target:
 
 
 class Ensemble(nn.Module):
-    """E predictors of the next state from a feature and an action, as one stack (METHOD §5).
+    """E predictors of the next state from a feature and an action, as one stack (docs/method.md, Exploration).
 
     Args:
         model: whose states it predicts; it is not kept.

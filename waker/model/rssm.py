@@ -1,4 +1,4 @@
-"""The recurrent state-space model: deterministic GRU state and categorical latents (METHOD: DreamerV2/V3).
+"""The recurrent state-space model: deterministic GRU state and categorical latents (docs/method.md, World model).
 
 Used by the world model (posterior over data), by imagination (prior only) and by players (filtering).
 """

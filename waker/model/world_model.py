@@ -73,7 +73,7 @@ class WorldModel(nn.Module):
         return torch.sigmoid(self.continues(feature).squeeze(-1))
 
     def loss(self, batch: Mapping[str, Tensor], mode: bool = False) -> ModelOutput:
-        """Reconstruction, KL, reward and continue losses, averaged over B·T (METHOD §4)."""
+        """Reconstruction, KL, reward and continue losses, averaged over B·T (docs/method.md, World model)."""
         posterior = self.observe(batch, mode)
         feature = posterior.state.feature  # (B, T, F)
         reconstruction = self.decoder.nll(self.decoder(feature), batch)
