@@ -151,8 +151,8 @@ class Run:
         return imagine(self.agent, task, start, steps, mode, seed)
 
     def _first_states(self, theta: NDArray[np.float64], n: int, seed: int) -> State:
-        from waker.collection.make_env import close, made
-        from waker.collection.slot import Slot
+        from waker.collection.episode import Episode
+        from waker.collection.slot_group import slot_group
 
         family = self.loaded.family
         space = family.space
@@ -160,11 +160,9 @@ class Run:
             raise UserError(
                 f"θ = {theta.tolist()} is none of {self.config.env}; its parameters: {', '.join(space.names)}"
             )
-        slot = Slot(made(family.make, family.spec.env_id), family.spec)
-        try:
-            first = [slot.reset(theta, space.index(theta), seed + i).observation for i in range(n)]
-        finally:
-            close(slot.env, family.spec.env_id)
+        episodes = [Episode(theta, space.index(theta), seed + i) for i in range(n)]
+        with slot_group(family, 1) as slots:
+            first = [slots.advance({0: episode}, {})[0].observation for episode in episodes]
         return filtered(self.agent, {name: np.stack([o[name] for o in first])[:, None] for name in first[0]})
 
 

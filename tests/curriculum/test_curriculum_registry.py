@@ -112,7 +112,7 @@ def test_an_installed_package_brings_its_own(tmp_path: Path, monkeypatch: pytest
     )
     monkeypatch.syspath_prepend(tmp_path)
     assert "always-first" in curriculum_names()
-    assert make("always-first").sample(3).tolist() == [[3.0, 0.0]] * 3
+    assert make("always-first").sample(3).points.tolist() == [[3.0, 0.0]] * 3
     with pytest.raises(UserError, match="did you mean 'always-first'"):
         make("alwaysfirst")
 

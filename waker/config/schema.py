@@ -243,7 +243,7 @@ class TrainConfig(Settings, section="train"):
     envs: Count = 8
     """Environment slots stepped together."""
     env_processes: NotNegativeInt = 0
-    """Worker processes that the slots are dealt to; 0 = all in the learner's own. For environments that take most of
+    """Worker processes that the slots are dealt to, in evaluations too; 0 = none. For environments that take most of
     the time (pictures), where cores are free. Changes no number; may differ on a resume."""
     train_every: Positive = 8.0
     """Agent steps between updates."""

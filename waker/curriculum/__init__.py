@@ -3,7 +3,7 @@
 :func:`make_curriculum` builds one by name; :class:`Curriculum` is all that the training loop sees of it.
 """
 
-from waker.curriculum.api import Curriculum, Informed, Priority, Score, Wanted
+from waker.curriculum.api import Curriculum, Informed, Priority, Score, Thetas, Wanted
 from waker.curriculum.composed import ComposedCurriculum
 from waker.curriculum.config import CurriculumConfig, resolve_decay
 from waker.curriculum.continuous import ContinuousCurriculum
@@ -28,6 +28,7 @@ __all__ = [
     "Reduction",
     "Restrict",
     "Score",
+    "Thetas",
     "TopK",
     "Visits",
     "Wanted",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waker.curriculum.api import Columns, Floats, State
+from waker.curriculum.api import Columns, Floats, State, Thetas
 from waker.curriculum.state import check_state, pack_rng, space_state, unpack_rng
 from waker_envs.api import ThetaSpace
 
@@ -32,13 +32,13 @@ class ContinuousCurriculum:
         self.name, self.space, self.points, self.dr_share = name, space, points, dr_share
         self._rng = rng
 
-    def sample(self, n: int) -> Floats:
-        """The θ of the next n episodes, shape (n, D)."""
+    def sample(self, n: int) -> Thetas:
+        """The θ of the next n episodes."""
         theta = self.space.sample(self._rng, n)
         expert = self._rng.random(n) >= self.dr_share  # random() < 1, so a share of 1 never chooses the expert
         if expert.any():
             theta[expert] = self.points[self._rng.integers(len(self.points), size=int(expert.sum()))]
-        return theta
+        return Thetas(np.full(n, -1, np.int64), theta)
 
     def observe(self, theta_id: NDArray[np.integer[Any]], error: NDArray[np.floating[Any]], step: int) -> None:
         """Nothing is learned: θ of a continuous space have no ids."""

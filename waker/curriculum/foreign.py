@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waker.curriculum.api import Columns, Curriculum, Floats, Informed, State, Wanted
+from waker.curriculum.api import Columns, Curriculum, Floats, Informed, State, Thetas, Wanted
 from waker.errors import UserError
 from waker.names import theta_column
 from waker.torch_globals import torch_unchanged
@@ -56,15 +56,20 @@ class ForeignCurriculum:
         _ = made.wanted
         return made
 
-    def sample(self, n: int) -> Floats:
+    def sample(self, n: int) -> Thetas:
+        """The θ that the sampler gives, as :class:`Thetas` or as points (n, D) alone; ids are looked up."""
         with _guard(self._name, f"sample({n})"):
-            thetas = np.asarray(self._inner.sample(n), np.float64)
+            given = self._inner.sample(n)
+            thetas = np.array(given.points if isinstance(given, Thetas) else given, np.float64)
         if thetas.shape != (n, self._space.dim) or not np.isfinite(thetas).all():
             what = f"of shape {thetas.shape}" if thetas.shape != (n, self._space.dim) else "that are not finite"
             raise UserError(
                 f"sampler {self._name!r} gave θ {what} where sample({n}) must give ({n}, {self._space.dim})"
             )
-        return thetas
+        ids = np.array([self._space.index(theta) for theta in thetas], np.int64)
+        if isinstance(given, Thetas) and not np.array_equal(given.ids, ids):
+            raise self._wrong(f"sample({n})", f"ids {shown(given.ids)}", f"those of its points, {ids.tolist()}")
+        return Thetas(ids, thetas)
 
     def observe(self, theta_id: NDArray[np.integer[Any]], error: NDArray[np.floating[Any]], step: int) -> None:
         with _guard(self._name, f"observe(…, step={step})"):
