@@ -15,6 +15,7 @@ import tyro
 from waker.cli.arguments import parse
 from waker.errors import UserError
 from waker.names import printable
+from waker.settings import Count, NotNegativeInt
 from waker.storage.run_search import run_folders
 
 if TYPE_CHECKING:
@@ -36,13 +37,13 @@ class EvaluateArgs:
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Run folders, or folders that hold some."""
-    episodes: int | None = None
+    episodes: Count | None = None
     """Episodes of the DR suite for each task; None = the run's setting."""
-    suite_episodes: int | None = None
+    suite_episodes: Count | None = None
     """Episodes of every other suite for each task; None = the run's setting."""
-    planned_episodes: int | None = None
+    planned_episodes: NotNegativeInt | None = None
     """Episodes of each suite in which plans in the learned model are valued, 0 = none; None = the run's setting."""
-    model_episodes: int | None = None
+    model_episodes: Count | None = None
     """Held-out episodes per θ and source of actions for the world model's error; None = the run's setting."""
     reference: Path | None = None
     """Folder of a finished run whose policies act in held-out episodes, beside random actions; give all runs of a
@@ -191,10 +192,6 @@ def command(argv: list[str]) -> int:
     args = parse(EvaluateArgs, argv, verb="evaluate")
     if not args.runs:
         raise UserError("name at least one run folder (see waker evaluate --help)")
-    for name, least in (("episodes", 1), ("suite_episodes", 1), ("planned_episodes", 0), ("model_episodes", 1)):
-        value = getattr(args, name)
-        if value is not None and value < least:
-            raise UserError(f"--{name.replace('_', '-')} {value} must be at least {least}")
     # Now, as an environment may change the directory.
     folders = [folder.absolute() for folder in run_folders(args.runs)]
     if args.reference is not None:
