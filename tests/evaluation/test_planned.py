@@ -190,8 +190,8 @@ def hazards() -> tuple[WorldModel, Any, Any, list[Episode]]:
 
 def test_an_evaluation_that_was_stopped_ends_with_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planned, "DRAWS", 1200)
-    model, make, env, episodes = hazards()
-    plan = functools.partial(planned_rows, model, make, spec_of(env), env.theta_space, episodes, 4)
+    model, make, _, episodes = hazards()
+    plan = functools.partial(planned_rows, Setup(family_of(make), EvalConfig()), model, episodes, 4)
     whole = plan()
     piece = Interrupted(after=3)
     with pytest.raises(Paused):
