@@ -19,9 +19,10 @@ from waker.config.schema import CurriculumConfig
 from waker.curriculum import Thetas, make_curriculum
 from waker.curriculum import registry as curricula
 from waker.errors import UserError
-from waker.loggers.sinks import JsonlSink, MultiSink
+from waker.loggers.registry import MultiSink
 from waker.replay.relabel import TaskFunction, load_task
 from waker.storage.checkpoint import pack, unpack
+from waker.storage.metrics_file import JsonlSink
 from waker_envs import registry
 from waker_envs.api import BoxThetaSpace, Parameter, ThetaError
 from waker_envs.foreign import Failed, Told

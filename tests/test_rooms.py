@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-GROUND = ("errors", "names", "ranges", "seeding", "torch_globals", "specs", "protocols")
+GROUND = ("errors", "names", "settings", "seeding", "torch_globals", "specs", "protocols")
 """Single files at the bottom, each above those before it."""
 ROOMS = (
     "terminal",

@@ -15,7 +15,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from waker.analysis.data import RunData, load_runs, settings_of, stack
-from waker.cli.settings import checked
 from waker.config import presets
 from waker.config.schema import Config
 from waker.errors import UserError, unknown
@@ -56,7 +55,7 @@ def train(config: Config, runs: str | Path = "runs") -> Run:
     """
     from waker.training.build import train_run
 
-    _, folder = train_run(checked(config), Path(runs))
+    _, folder = train_run(config, Path(runs))
     return Run(folder)
 
 

@@ -127,9 +127,9 @@ def test_a_broken_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("key", "value", "valid"),
     [
-        ("dr_share", 1.5, "from 0 to 1"),
-        ("staleness", -0.1, "from 0 to 1"),
-        ("priority", "boltzman", "boltzmann, rank or top-k"),
+        ("dr_share", 1.5, "at least 0 and at most 1"),
+        ("staleness", -0.1, "at least 0 and at most 1"),
+        ("priority", "boltzman", "'boltzmann' or 'rank' or 'top-k'"),
         ("temperature", 0.0, "above 0"),
         ("rank_temperature", 0.0, "above 0"),
         ("top_k", 0, "at least 1"),
@@ -141,7 +141,7 @@ def test_a_broken_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_settings_are_checked(key: str, value: object, valid: str) -> None:
-    with pytest.raises(UserError, match=f"curriculum setting {key} = .*{valid}"):
+    with pytest.raises(UserError, match=rf"^curriculum\.{key} = .*{valid}"):
         CurriculumConfig(**{key: value})  # type: ignore[arg-type]
 
 

@@ -15,7 +15,7 @@ import torch
 
 from tests.helpers.families import family_of
 from waker.agent.agent import Agent
-from waker.analysis.numbers import run_numbers
+from waker.analysis.numbers import compare_runs
 from waker.config.presets import tiny
 from waker.config.schema import EvalConfig
 from waker.evaluation import learned_table, pieces, planned
@@ -128,7 +128,7 @@ def test_a_value_is_exact_where_neither_policy_nor_episode_has_any_chance() -> N
     assert (exact[learned.index] == (learned["theta_slip"] == 0)).all()
     certain = learned[learned["exact_value"].notna()]
     assert (certain["exact_value"] == certain["return"]).all()
-    numbers = run_numbers(rows, pd.DataFrame(), pd.DataFrame()).set_index(["task", "quantity"])["value"]
+    numbers = compare_runs(rows, pd.DataFrame(), pd.DataFrame()).numbers.set_index(["task", "quantity"])["value"]
     assert numbers["red", "exact_share"] == 0.5
     assert numbers["red", "planned_mean_regret"] >= 0
 

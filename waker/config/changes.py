@@ -7,30 +7,26 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from waker.errors import UserError, unknown
+from waker.settings import short_names
 
 T = TypeVar("T")
-SHORT = {
-    "sampler": "curriculum.sampler",
-    "explorer": "explorer.name",
-    "steps": "train.steps",
-    "task_policies": "train.task_policies",
-}
-"""Short names, as ``waker train`` has them, by what they stand for."""
 
 
-def changed(config: T, changes: Mapping[str, Any], short: Mapping[str, str] = SHORT, within: str = "") -> T:
+def changed(config: T, changes: Mapping[str, Any], short: Mapping[str, str] | None = None, within: str = "") -> T:
     """A copy of a configuration with other values; ranges are checked as when it was made.
 
     Args:
         config: a settings dataclass; its sections are dataclasses.
         changes: by field (``seed``), by dotted name (``train.steps``) or by short name (``sampler``). A section takes
             a mapping of its own fields, or a section of its type. Lists become tuples where the field is one.
-        short: short names; a name that is a section too is short where its value is a string (``explorer``).
+        short: short names, None = those of :class:`waker.settings.Short`; a name that is a section too is short where
+            its value is a string (``explorer``).
         within: the dotted name of the section that ``config`` is, with its dot; for messages.
 
     Raises:
         UserError: a name that does not exist, with the nearest that does, or a value out of its range.
     """
+    short = short_names(type(config)) if short is None else short
     sections: dict[str, dict[str, Any]] = {}
     own: dict[str, Any] = {}
     fields = {field.name for field in dataclasses.fields(config)}  # type: ignore[arg-type]

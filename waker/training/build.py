@@ -16,6 +16,7 @@ import torch
 from waker.agent.agent import Agent
 from waker.analysis.sources import RANDOM
 from waker.collection.family import Family
+from waker.config.checks import check
 from waker.config.schema import Config
 from waker.curriculum import Curriculum, make_curriculum
 from waker.curriculum.api import Columns
@@ -26,7 +27,7 @@ from waker.evaluation.pieces import FOLDER, Pieces, subject_of
 from waker.evaluation.rehearsal import rehearse
 from waker.evaluation.setup import Setup
 from waker.evaluation.sources import RANDOM_ONLY, Source
-from waker.loggers.sinks import check_sinks
+from waker.loggers.registry import check_sinks
 from waker.machine import arithmetic
 from waker.machine.compile_costs import Costs
 from waker.machine.device import checked_device, use_threads
@@ -106,6 +107,7 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
     from waker.training.reference import held_out_sources  # which loads a run as this module does
 
     config = canonical(config)
+    check(config)
     checked_device(config.device)
     check_sinks(config.sinks)
     use_threads(config.device)

@@ -1,7 +1,6 @@
 """Everything of a training run that has a state, in one place: made, saved and resumed together.
 
-:mod:`waker.training.loop` decides *when*, a :class:`Session` knows *how*. What is not in :meth:`Session.state` does not
-exist for a resumed run.
+:mod:`waker.training.loop` decides *when*, a :class:`Session` knows *how*. A resume has what :meth:`Session.state` has.
 """
 
 from __future__ import annotations
@@ -20,10 +19,11 @@ import torch
 from waker.collection.collector import Collector
 from waker.collection.episode import EnvironmentFailed
 from waker.collection.family import Family
+from waker.config.saved import plain
 from waker.curriculum import Curriculum
 from waker.curriculum.api import Columns
 from waker.curriculum.thinning import WHOLE, Thinning
-from waker.loggers.sinks import Means, NotFinite, make_sink
+from waker.loggers import Means, NotFinite, make_sink
 from waker.machine.compile_costs import processor_seconds
 from waker.protocols import Learner
 from waker.replay.feed import Feed
@@ -33,7 +33,7 @@ from waker.seeding import Streams, load_torch_state, preserved_torch, seed_for, 
 from waker.storage.checkpoint import Checkpoints
 from waker.storage.files import saving, write_text
 from waker.storage.lost_files import BESIDE
-from waker.storage.run_folder import RunFolder, plain, read_record
+from waker.storage.run_folder import RunFolder, read_record
 from waker.storage.salvage import TABLES
 from waker.storage.state_shapes import check_fit
 from waker.storage.tables import Row, Table
