@@ -71,7 +71,7 @@ def test_a_worker_that_hangs_is_told(told: queue.Queue[str]) -> None:
             group.advance({}, {i: np.zeros(1, np.float32) for i in (0, 1)})
     finally:
         group.close()
-    assert "environment 0, in a process of its own: step 1 of HardTheta, an episode of seed 7" in told.get_nowait()
+    assert "environment 0, in a process of its own: step 1 of SlowEnv, an episode of seed 7" in told.get_nowait()
 
 
 def test_an_evaluation_that_hangs_is_told(told: queue.Queue[str]) -> None:
