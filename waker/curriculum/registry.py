@@ -1,6 +1,7 @@
 """Names of curricula: how the training loop gets one, and how a new one is added.
 
-A sampler is a factory ``(space, config, rng, samples_per_update) -> Curriculum`` under a name. Three ways to add one:
+A sampler is a factory ``(space, config, rng, samples_per_update) -> Curriculum`` under a name; one with settings of its
+own is registered with a dataclass of them, and is called with ``settings=`` an instance of it. Three ways to add one:
 a file in ``waker/curriculum/named/`` (found by itself), :func:`register_curriculum` in any module that has been
 imported, or the entry-point group ``waker.curricula`` of an installed package (entry point's name = sampler's name,
 its object = the factory).
@@ -8,11 +9,13 @@ its object = the factory).
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import importlib
 import pkgutil
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -35,23 +38,54 @@ class CurriculumFactory(Protocol):
         """See :func:`make_curriculum`."""
 
 
-_FACTORIES: dict[str, CurriculumFactory] = {}
+Factory = TypeVar("Factory", bound=Callable[..., Curriculum])
+_FACTORIES: dict[str, Callable[..., Curriculum]] = {}
+_SETTINGS: dict[str, type[Any]] = {}
 
 
-def register_curriculum(name: str) -> Callable[[CurriculumFactory], CurriculumFactory]:
+def register_curriculum(name: str, settings: type[Any] | None = None) -> Callable[[Factory], Factory]:
     """Decorator that puts a factory under a name.
 
-    Raises:
-        ValueError: another factory has that name.
-    """
+    Args:
+        name: the sampler's.
+        settings: a dataclass of the sampler's own numbers, every field with a default; it checks them itself
+            (``__post_init__``, raising ``UserError``). The factory then takes a fifth argument ``settings``. On the
+            command line they are ``--curriculum.<name>.<field>``.
 
-    def put(factory: CurriculumFactory) -> CurriculumFactory:
+    Raises:
+        ValueError: another factory has that name, or ``settings`` is no dataclass whose fields all have defaults.
+    """
+    if settings is not None:
+        _check_settings(name, settings)
+
+    def put(factory: Factory) -> Factory:
         if name in _FACTORIES:
             raise ValueError(f"a curriculum named {name!r} is already registered")
         _FACTORIES[name] = factory
+        if settings is not None:
+            _SETTINGS[name] = settings
         return factory
 
     return put
+
+
+def _check_settings(name: str, settings: type[Any]) -> None:
+    if not isinstance(settings, type) or not dataclasses.is_dataclass(settings):
+        raise ValueError(f"settings of curriculum {name!r} must be a dataclass, not {settings!r}")
+    missing = dataclasses.MISSING
+    bare = [f.name for f in dataclasses.fields(settings) if f.default is missing and f.default_factory is missing]
+    if bare:
+        raise ValueError(f"setting {bare[0]!r} of curriculum {name!r} has no default; give it one")
+
+
+def curriculum_settings(name: str) -> type[Any] | None:
+    """The dataclass of a sampler's own settings; None = it has none.
+
+    Raises:
+        UserError: unknown name, or a third-party package that cannot be loaded.
+    """
+    _factory(name)
+    return _SETTINGS.get(name)
 
 
 def _import_named() -> None:
@@ -76,20 +110,39 @@ def make_curriculum(
     config: CurriculumConfig,
     rng: np.random.Generator,
     samples_per_update: int = 800,
+    settings: Any = None,
 ) -> Curriculum:
     """Build a sampler.
 
     Args:
         name: one of :func:`curriculum_names`; ``config.sampler`` is not read here.
         space: the θ space of the environment.
-        config: the sampler's numbers.
+        config: the numbers that samplers share.
         rng: a generator of the curriculum's own (its state is saved with the curriculum's).
         samples_per_update: N = B·T, the credits of one update (default: the paper's 16 × 50), for
             ``config.memory_updates``.
+        settings: the sampler's own numbers, of the class :func:`curriculum_settings` gives; None = their defaults.
 
     Raises:
-        UserError: unknown name; a space or expert set the sampler needs is missing; a broken third-party package; a
-            third party's sampler that raises, now or when it is called (:class:`ForeignCurriculum`).
+        UserError: unknown name; a space or expert set the sampler needs is missing; settings of another class; a broken
+            third-party package; a third party's sampler that raises, now or when it is called
+            (:class:`ForeignCurriculum`).
+    """
+    factory, kind = _factory(name), _SETTINGS.get(name)
+    if settings is not None and (kind is None or not isinstance(settings, kind)):
+        wanted = f"{kind.__name__}" if kind is not None else "none: it has no settings of its own"
+        raise UserError(f"sampler {name!r} was given settings {type(settings).__name__}; it takes {wanted}")
+    build = factory if kind is None else functools.partial(factory, settings=kind() if settings is None else settings)
+    if getattr(factory, "__module__", "").startswith("waker."):
+        return build(space, config, rng, samples_per_update)
+    return ForeignCurriculum.made(name, space, lambda: build(space, config, rng, samples_per_update))
+
+
+def _factory(name: str) -> Callable[..., Curriculum]:
+    """The factory of a name; an installed package's is imported.
+
+    Raises:
+        UserError: there is none, or its package cannot be loaded.
     """
     _import_named()
     if name not in _FACTORIES:
@@ -105,10 +158,7 @@ def make_curriculum(
             factory = point.load()
         # A module that also uses the decorator has registered itself while it was loaded.
         _FACTORIES.setdefault(name, factory)
-    factory = _FACTORIES[name]
-    if getattr(factory, "__module__", "").startswith("waker."):
-        return factory(space, config, rng, samples_per_update)
-    return ForeignCurriculum.made(name, space, lambda: factory(space, config, rng, samples_per_update))
+    return _FACTORIES[name]
 
 
 def finite(space: ThetaSpace, name: str) -> FiniteThetaSpace:
