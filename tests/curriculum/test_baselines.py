@@ -13,14 +13,24 @@ from waker.curriculum.api import Floats, Score
 from waker.curriculum.credited import Credited
 from waker.curriculum.edits import parents
 from waker.curriculum.evidence import EpisodeEvidence, Evidence
+from waker.curriculum.gmm import Gaussians
 from waker.curriculum.levels import LevelBuffer
+from waker.curriculum.named.alp_gmm import AlpGmm, AlpGmmSettings
+from waker.curriculum.named.bidirectional_lp import BidirectionalProgress, BidirectionalSettings
+from waker.curriculum.named.cenie import mixed
+from waker.curriculum.named.diplr import DiplrSettings, Diversity, distance, quantiles
 from waker.curriculum.named.learning_progress import LearningProgressSettings, Progress
-from waker.curriculum.priorities import Rank
+from waker.curriculum.named.ncc import ascended, generalised_learnability, projected
+from waker.curriculum.named.pace import squared_norms
+from waker.curriculum.named.prowl import ErrorAndChange, ProwlSettings, adversarial_score
+from waker.curriculum.named.sfl import learnability
+from waker.curriculum.named.traced import TracedScore, TracedSettings
+from waker.curriculum.priorities import Boltzmann, Rank, TopK
 from waker.curriculum.quantities import MaxMC, OfAdvantages, OneStepTD, PerStep
 from waker.curriculum.replayed import LevelReplay, ReplayLaw
 from waker.curriculum.scores import Magnitude
 from waker.curriculum.weighted import Proportional
-from waker_envs.api import FiniteThetaSpace, Parameter
+from waker_envs.api import BoxThetaSpace, FiniteThetaSpace, Parameter
 
 NAN = np.nan
 SCORES, AGES = [0.8, 0.1, 0.5, 0.5, 0.0], [0, 4, 2, 1, 3]
@@ -281,3 +291,149 @@ def test_learning_progress_counts_visits_not_steps() -> None:
     close(score.fast, [2, 5])
     score.learn(Evidence(step=0, theta_id=np.array([0, 0]), loss=np.array([0.0, 2])))
     close(score.fast, [1.9, 5])
+
+
+def test_bidirectional_learning_progress() -> None:
+    """The slow average follows the *new* fast one; a θ never solved is left out."""
+    score = BidirectionalProgress(4, BidirectionalSettings())
+    for rates in ([0, 0.2, 0.9, 0], [0.1, 0.5, 0.9, 0], [0.4, 0.5, 0.2, 0]):
+        score.evaluated(np.array(rates, np.float64))
+        if score.progress().any():
+            continue
+        close(Proportional().distribution(score.values()), [0, 0.5, 0.5, 0])  # the first evaluation: none progresses
+    close(score._numbers[1], [0.049, 0.07125, 0.54, 0])
+    close(score._numbers[2], [0.0058, 0.0105, 0.594, 0])
+    close(score.progress(), [0.266925, 0.321262, 0.015882, 0])
+    close(Proportional().distribution(score.values()), [0.405552, 0.464640, 0.129809, 0])
+
+
+def test_alp_gmm() -> None:
+    """The seventh episode is the first that can have progress."""
+    space = BoxThetaSpace([Parameter("x", "")], [0.0], [1.0])
+    sampler = AlpGmm(space, AlpGmmSettings(), np.random.default_rng(0))
+    known = [(0, 1), (0.2, 1), (0.4, 2), (0.6, 2), (0.8, 3), (1, 3), (0.45, 2.6)]
+    for theta, y in known:
+        losses = np.array([float(y)])
+        sampler.learn_episode(EpisodeEvidence(step=0, theta=np.array([theta]), theta_id=-1, steps=1, loss=losses))
+    close(sampler._rows[:7, -1], [0, 0, 0, 0, 0, 0, 0.6])
+    sampler._fit.weights[:3] = 1 / 3
+    sampler._fit.means[:3, -1] = [0.1, 0.3, 0.6]
+    close(sampler.choice()[:4], [0.1, 0.3, 0.6, 0])
+    sampler._fit.means[:, -1] = 0.0
+    close(sampler.choice()[:4], [1 / 3, 1 / 3, 1 / 3, 0])
+
+
+def test_traced() -> None:
+    """The bonus of co-learnability goes to the θ trained in the cycle before, until they are scored again."""
+    score = TracedScore(3, TracedSettings(scale="raw"))
+    for theta_id, terms in enumerate([(0.6, 0.0), (0.7, 0.0), (0.4, 0.0)]):
+        score.scored(theta_id, np.array(terms))
+    score._trained[0] = True
+    score.end_cycle()  # all were scored for the first time: it counts 0
+    close(score.values(), [0.6, 0.7, 0.4])
+    for theta_id, terms in enumerate([(0.4, 0.05), (0.1, 0.5), (0.3, 0.2)]):
+        score.scored(theta_id, np.array(terms))
+    close(score.values(), [0.45, 0.6, 0.5])
+    score.end_cycle()
+    close(score.values(), [0.5, 0.6, 0.5])
+    close(Rank(1.0).distribution(score.values()), [0.272727, 0.545455, 0.181818])
+    score.scored(0, np.array([0.4, 0.05]))
+    close(score.values(), [0.45, 0.6, 0.5])
+
+
+def test_cenie() -> None:
+    mixture = Gaussians(np.array([0.6, 0.4]), np.array([[0.0], [3.0]]), np.array([[1.0], [0.25]]))
+    levels = [[0.0, 0.5], [3.0, 2.5], [6.0, -3.0]]
+    novelty = np.array([-mixture.log_density(np.array(x)[:, None]).mean() for x in levels])
+    close(novelty, [1.492261, 1.361481, 12.256115])
+    regret = np.array([0.2, 0.9, 0.5])
+    close(Rank(0.3).distribution(novelty), [0.088197, 0.022829, 0.888974])
+    close(Rank(0.3).distribution(regret), [0.022829, 0.888974, 0.088197])
+    law = mixed(novelty, regret, 0.5, 0.3)
+    close(law, [0.055513, 0.455901, 0.488586])
+    made = replayed(law.tolist(), [3, 1, 0], Proportional(), 0.3)
+    close(made.replay_distribution(), [0.263859, 0.394131, 0.342010])
+    full = Gaussians(mixture.weights, mixture.means, mixture.covariances[:, :, None])
+    close(full.log_density(np.array(levels[2])[:, None]), mixture.log_density(np.array(levels[2])[:, None]))
+
+
+def test_pace() -> None:
+    changes = np.array([[0.1, -0.2], [0.3, 0.0], [0.0, 0.05]])
+    twice = np.stack([changes, changes], 1)
+    for halves in (True, False):
+        close(squared_norms(twice, halves), [0.05, 0.09, 0.0025])
+    close(Rank(0.3).distribution(squared_norms(twice)), [0.088197, 0.888974, 0.022829])
+
+
+def test_pace_of_two_halves_is_unbiased() -> None:
+    """The squared norm of a mean gradient of n samples is too large by tr(Σ)/n: noise looks like learning."""
+    rng = np.random.default_rng(0)
+    gradients = np.array([0.3, -0.1]) + rng.normal(size=(200_000, 2, 2))
+    assert squared_norms(gradients).mean() == pytest.approx(0.1, abs=0.02)
+    assert squared_norms(gradients, halves=False).mean() == pytest.approx(0.1 + 2 * 0.5, abs=0.02)
+
+
+def test_diplr() -> None:
+    samples = [np.array(x)[:, None] for x in ([0.0, 1, 2], [0.0, 1, 3], [5.0, 6, 7])]
+    found = np.array([quantiles(x, 3, np.ones((1, 1))) for x in samples])
+    matrix = np.array([distance(one, found) for one in found])
+    close(matrix, [[0, 0.333333, 5], [0.333333, 0, 4.666667], [5, 4.666667, 0]])
+    score = Diversity(3, DiplrSettings(memory=3, steps=3, directions=1))
+    score._directions[:] = 0.0
+    score._directions[0] = 1.0
+    for i, x in enumerate(samples):
+        score.learn_episode(EpisodeEvidence(step=0, theta=np.zeros(1), theta_id=i, steps=3, features=x))
+    close(score.values(), [0.333333, 0.333333, 4.666667])
+    close(Rank(0.3).distribution(score.values()), [0.088197, 0.022829, 0.888974])
+
+
+def test_prowl() -> None:
+    loss, flow, change = np.array([2.0, 4, 6]), np.array([1.0, 1, 4]), np.array([0, 0.5, -0.5])
+    close(adversarial_score(loss, change, flow, 0.1), [-1.295456, 0.429289, 0.866166])
+    score = ErrorAndChange(3, ProwlSettings(raw_change=True))
+    for step, losses in ((0, [2.0, 3.5, 6.5]), (10, [2.0, 4, 6])):
+        for i, x in enumerate(losses):
+            for part in (x - 0.5, x + 0.5):  # two episodes of a round
+                score.learn_episode(
+                    EpisodeEvidence(
+                        step=step, theta=np.zeros(1), theta_id=i, steps=2, kind="heldout", loss=np.full(2, part)
+                    )
+                )
+    close(score.values(), adversarial_score(loss, change))
+
+
+def test_sfl() -> None:
+    """A level without a finished episode is not among the best (argsort puts NaN last, which is the top)."""
+    successes, episodes = np.array([0.0, 3, 5, 9, 10, 5]), np.full(6, 10.0)
+    scores = learnability(successes, episodes, unbiased=False)
+    close(scores, [0, 0.21, 0.25, 0.09, 0, 0.25])
+    close(learnability(successes, episodes), [0, 0.233333, 0.277778, 0.1, 0, 0.277778])
+    best = TopK(2).distribution(scores)
+    assert best is not None
+    close(0.5 / 6 + 0.5 * best, [0.083333, 0.083333, 0.333333, 0.083333, 0.083333, 0.333333])
+    scores = learnability(np.array([1.0, 0, 0]), np.array([2.0, 0, 1]))
+    assert np.isnan(scores[1])
+    close(TopK(1).distribution(scores), [1, 0, 0])
+
+
+def test_generalised_learnability() -> None:
+    """The public code uses the variance as the deviation: [0 .088093 0 .225207]."""
+    returns = np.array([[0.0, 0, 0, 0, 0], [1, 0, 1, 0, 1], [2, 2, 2, 2, 2], [4, 0, 4, 0, 2]])
+    close(generalised_learnability(returns), [0, 0.081923, 0, 0.227534])
+
+
+def test_ascent_of_ncc() -> None:
+    scores, y = np.array([0.25, 0.16, 0.09, 0]), np.full(4, 0.25)
+    close(ascended(y, scores, 0.5, 0.05, 1e-5), [0.3125, 0.2675, 0.2325, 0.1875])
+    for _ in range(4_000):
+        y = ascended(y, scores, 0.05, 0.05, 1e-5)
+    close(y, [0.824539, 0.136295, 0.033610, 0.005556])
+    close(projected(np.array([3.0, 0, 0]), 0.1), [0.8, 0.1, 0.1])
+
+
+def test_waker_by_the_same_numbers() -> None:
+    close(Boltzmann(1.0).distribution(np.array([1.0, 2, 4])), [0.069872, 0.155781, 0.774346])
+    close(Boltzmann(0.5, "mean-abs").distribution(np.array([0.1, -0.05, 0.03])), [0.906035, 0.006105, 0.087860])
+    tracker = Magnitude(3)
+    tracker.observe(np.array([2, 2, 2]), np.array([4.0, 3.0, 5.0]), 0)
+    assert tracker.values()[2] == pytest.approx(4.00000001, abs=1e-9)
