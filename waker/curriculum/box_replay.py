@@ -64,8 +64,7 @@ class BoxReplay(ContinuousCurriculum):
         """See :class:`waker.curriculum.api.Staging`."""
         return self._staged.copy()
 
-    def sample(self, n: int) -> Floats:
-        """The θ of the next n episodes, shape (n, D); one draw after the other."""
+    def _points(self, n: int) -> Floats:
         thetas, self._staged = np.zeros((n, self.box.dim)), np.zeros(n, np.bool_)
         for i in range(n):
             thetas[i], self._staged[i] = self._next()

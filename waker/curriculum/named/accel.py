@@ -76,6 +76,8 @@ class Accel(LevelReplay):
         super().learn_episode(evidence)
         if evidence.kind != "trained" or not evidence.whole or evidence.theta_id < 0:
             return
+        if np.isnan(self.score.at(np.array([evidence.theta_id]))[0]):
+            return  # a θ without a score is nobody's parent
         self._batch.append(evidence.theta_id)
         if len(self._batch) < self.settings.batch:
             return

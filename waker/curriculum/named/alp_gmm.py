@@ -109,8 +109,7 @@ class AlpGmm(ContinuousCurriculum):
         chances = progress if progress.any() else real.astype(np.float64)
         return chances / max(1e-300, chances.sum())
 
-    def sample(self, n: int) -> Floats:
-        """The θ of the next n episodes, shape (n, D)."""
+    def _points(self, n: int) -> Floats:
         return np.array([self._one() for _ in range(n)]).reshape(n, self.box.dim)
 
     def _one(self) -> Floats:
