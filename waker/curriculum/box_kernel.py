@@ -104,7 +104,7 @@ class KernelCurriculum(ContinuousCurriculum):
         return thetas
 
     def _one(self) -> Floats:
-        if self._rng.random() >= self.dr_share:
+        if self._rng.random() >= self.dr_share and not np.isnan(self.score.values()).all():
             candidates = self.space.sample(self._rng, self.candidates)
             target = self.priority.distribution(self.estimate(candidates).mean)
             if target is not None:

@@ -42,8 +42,9 @@ def check_curriculum(factory: str | Factory, *, continuous: bool = False) -> Non
         CurriculumCheckError: the first broken promise.
     """
     kit = _Kit(_named(factory) if isinstance(factory, str) else factory, continuous)
-    kit.check_samples()
+    kit.check_samples(kit.made(), "before any evidence")
     kit.check_fields()
+    kit.check_samples(kit.driven(), "after some updates")
     kit.check_staged()
     kit.check_state()
     kit.check_copies()
@@ -81,16 +82,15 @@ class _Kit:
             world.step(curriculum, 10 * step)
         return curriculum
 
-    def check_samples(self) -> None:
+    def check_samples(self, curriculum: Any, when: str) -> None:
         """Of a fresh one, too: Syllabus ignores k in ``sample(k)`` during its warm-up."""
-        for curriculum, when in ((self.made(), "before any evidence"), (self.driven(), "after some updates")):
-            for n in (0, 1, 7):
-                given = np.asarray(curriculum.sample(n))
-                if given.shape != (n, self.space.dim):
-                    _fail(f"sample({n}) gave shape {given.shape} {when}; it must give ({n}, {self.space.dim})")
-                for theta in given:
-                    if not self.space.contains(theta):
-                        _fail(f"sample({n}) gave θ ({self.space.format(theta)}) {when}, which is outside the space")
+        for n in (0, 1, 7):
+            given = np.asarray(curriculum.sample(n))
+            if given.shape != (n, self.space.dim):
+                _fail(f"sample({n}) gave shape {given.shape} {when}; it must give ({n}, {self.space.dim})")
+            for theta in given:
+                if not self.space.contains(theta):
+                    _fail(f"sample({n}) gave θ ({self.space.format(theta)}) {when}, which is outside the space")
 
     def check_fields(self) -> None:
         """That it reads no field of a record that it has not named: the learner would not have measured it."""
@@ -202,8 +202,11 @@ class _Kit:
             if array is not None and np.asarray(array).flags.writeable:
                 np.asarray(array)[...] = 0
         two.sample(4)
+        what = "writing into what sample(), probabilities(), estimates() or table() returned changed"
+        for name in ("estimates", "probabilities"):
+            same(getattr(one, name)(), getattr(two, name)(), f"{what} {name}()")
         if self.world.step(one, 500) != self.world.step(two, 500):
-            _fail("writing into what sample(), probabilities(), estimates() or table() returned changed later draws")
+            _fail(f"{what} later draws")
 
     def check_order(self) -> None:
         """The order of a batch matters among the steps of one θ, never among different θ."""
