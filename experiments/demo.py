@@ -22,9 +22,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 import waker_envs
+from waker.analysis.quantities import quantity_of
 from waker.analysis.sources import pooled
-from waker.analysis.summary import ALL, shown_value, title
+from waker.analysis.summary import shown_value
 from waker.curriculum.labels import sampler_label, sampler_name
+from waker.names import ALL
 from waker.storage.run_folder import read_config
 from waker.storage.tables import read_rows
 
@@ -120,11 +122,11 @@ def readme_table(comparison: pd.DataFrame, parts: pd.DataFrame) -> str:
     samplers = list(dict.fromkeys(parts["sampler"]))
     rows = comparison[comparison["task"] == ALL]
     lines = [["all tasks, 18 θ", *map(_head, samplers)], ["---"] * (1 + len(samplers))]
-    lines += [[title(q), *(_cell(rows[rows["sampler"] == s], q) for s in samplers)] for q in ROWS]
+    lines += [[quantity_of(q).title, *(_cell(rows[rows["sampler"] == s], q) for s in samplers)] for q in ROWS]
     groups = parts.pivot_table(index="group", columns="sampler", values="share", sort=False)
     for group, share in groups.drop(index="all", errors="ignore").iterrows():
         lines.append([f"… {group}", *(f"{100 * share[s]:.1f} %" for s in samplers)])
-    lines += [[title(q), *(_cell(rows[rows["sampler"] == s], q) for s in samplers)] for q in WORST_ROWS]
+    lines += [[quantity_of(q).title, *(_cell(rows[rows["sampler"] == s], q) for s in samplers)] for q in WORST_ROWS]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

@@ -50,9 +50,7 @@ def collector_of(family: str, slots: int, processes: int, policy: bool) -> tuple
     made, streams = Family.of(config), Streams.from_seed(0)
     curriculum = make_curriculum("dr", made.space, CurriculumConfig(), streams.curriculum, 1)
     replay = Replay(record_fields(made.spec), slots, 100 * slots)
-    collector = Collector(
-        made.make, made.spec, made.space, curriculum, replay, slots, streams, lambda row: None, processes
-    )
+    collector = Collector(made, curriculum, replay, slots, streams, lambda row: None, processes)
     return collector, Agent(made.spec, config).explorer() if policy else None
 
 

@@ -22,7 +22,8 @@ import pandas as pd
 
 from experiments.planning import decompose
 from experiments.training import train_all
-from waker.evaluation.plan import dr_thetas, episode_seeds, stream
+from waker.evaluation.plan import dr_thetas, episode_seeds
+from waker.seeding import stream
 from waker.storage.tables import read_rows
 from waker.training.loading import load_run
 from waker_envs.grids.hazards import GridHazards

@@ -21,10 +21,10 @@ import numpy as np
 import pandas as pd
 
 from waker.analysis.metrics import spearman, student_interval
-from waker.analysis.numbers import ALL
 from waker.analysis.numbers_file import read_numbers, write_table
 from waker.analysis.paired import holm, paired_test
 from waker.analysis.study import read_study, write_study
+from waker.names import ALL
 
 RESULTS = Path(__file__).parents[1] / "results" / "study"
 PARTS = ("main", "explorer", "saved-30k", "saved-40k")

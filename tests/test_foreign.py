@@ -18,12 +18,15 @@ from tests.helpers.misbehaving import TOLD, WAYS, Endless, Exactly, Misbehaves
 from tests.helpers.tiny import TINY
 from waker.behaviour.player import RandomPlayer
 from waker.cli import main
-from waker.collection.slot import EnvironmentFailed, Slot
-from waker.collection.slot_group import Start, slot_group
+from waker.collection.episode import EnvironmentFailed, Episode
+from waker.collection.family import Family
+from waker.collection.slot import Slot
+from waker.collection.slot_group import slot_group
 from waker.config.schema import EvalConfig
 from waker.errors import BLEMISHED, UserError
 from waker.evaluation.plan import plan_episodes
 from waker.evaluation.rollouts import evaluate
+from waker.evaluation.setup import Setup
 from waker.evaluation.trajectories import collect
 from waker.specs import spec_of
 from waker.storage.tables import read_rows
@@ -35,6 +38,12 @@ from waker_envs.testing import HardTheta
 SPEC = spec_of(HardTheta())
 SPACE = HardTheta().theta_space
 FEW = EvalConfig(episodes=4, suite_episodes=1, model_episodes=1, horizon=2, samples=4)
+START = Episode(np.array([2.0]), 2, 9)
+
+
+def misbehaving(**how: Any) -> Family:
+    """The family of environments that fail as ``how`` says; they behave as :class:`HardTheta` otherwise."""
+    return Family(functools.partial(Misbehaves, **how), SPEC, SPACE)
 
 
 pytestmark = pytest.mark.usefixtures("signals_are_ours")
@@ -86,9 +95,9 @@ def test_lenient_blocks_warn_and_go_on() -> None:
 def test_a_slot_reports_it(where: str, way: str) -> None:
     slot = Slot(Misbehaves(where=where, way=way), SPEC)
     if where == "step":
-        slot.reset(np.array([2.0]), 2, 9)
+        slot.reset(START)
     with pytest.raises(EnvironmentFailed) as caught:
-        slot.reset(np.array([2.0]), 2, 9) if where == "reset" else slot.step(np.zeros(1, np.float32))
+        slot.reset(START) if where == "reset" else slot.step(np.zeros(1, np.float32))
     line = str(caught.value)
     assert f"failed at {'reset' if where == 'reset' else 'step 1'} of an episode: {TOLD[way]}" in line
     assert "reset(seed=9, options={'theta': [2.0]})" in line
@@ -97,11 +106,10 @@ def test_a_slot_reports_it(where: str, way: str) -> None:
 
 @pytest.mark.parametrize("way", ["exit-0", "generator-exit", "unspeakable", "interrupt"])
 def test_a_worker_reports_it(way: str) -> None:
-    start: Start = (np.array([2.0]), 2, 9)
-    group = slot_group(functools.partial(Misbehaves, where="step", way=way), SPEC, 1, 1)
-    group.advance({0: start}, np.zeros((1, 1), np.float32))
+    group = slot_group(misbehaving(where="step", way=way), 1, 1)
+    group.advance({0: START}, {})
     with pytest.raises(EnvironmentFailed) as caught:
-        group.advance({}, np.zeros((1, 1), np.float32))
+        group.advance({}, {0: np.zeros(1, np.float32)})
     group.close()
     assert f"failed at step 1 of an episode: {TOLD[way]}" in str(caught.value)
 
@@ -109,14 +117,14 @@ def test_a_worker_reports_it(way: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("where", ["reset", "step"])
 def test_an_evaluation_and_trajectories_report_it(where: str, way: str) -> None:
-    make = functools.partial(Misbehaves, where=where, way=way, after=3)
     player = RandomPlayer(SPEC.action, np.random.default_rng(0), SPEC.tasks)
     with pytest.raises(UserError, match="reproduce it with reset") as caught:
-        evaluate(player, make, SPEC, SPACE, FEW, 0, SPEC.tasks, slots=1)
+        evaluate(Setup(misbehaving(where=where, way=way, after=3), FEW), player, SPEC.tasks, slots=1)
     assert TOLD[way] in str(caught.value)
-    episode = plan_episodes(SPACE, FEW, 0)[0]
+    family = misbehaving(where=where, way=way)
+    episode, slots = plan_episodes(family, FEW, 0)[0], slot_group(family, 1)
     with pytest.raises(UserError, match="reproduce it with reset") as caught:
-        collect(player, [Misbehaves(where=where, way=way)], SPEC, [episode], longest=9)
+        collect(player, slots, [episode])
     assert TOLD[way] in str(caught.value)
 
 
@@ -124,13 +132,13 @@ def test_an_evaluation_and_trajectories_report_it(where: str, way: str) -> None:
 @pytest.mark.parametrize("way", ["error", "exit-0", "unspeakable"])
 def test_environments_that_cannot_be_made_are_told(way: str, processes: int) -> None:
     with pytest.raises(UserError, match="cannot be made") as caught:
-        slot_group(functools.partial(Misbehaves, where="init", way=way), SPEC, 2, processes)
+        slot_group(misbehaving(where="init", way=way), 2, processes)
     assert TOLD[way] in str(caught.value)
 
 
 @pytest.mark.parametrize("processes", [0, 2])
 def test_environments_that_cannot_be_closed_are_told(processes: int) -> None:
-    group = slot_group(functools.partial(Misbehaves, where="close", way="exit-0"), SPEC, 2, processes)
+    group = slot_group(misbehaving(where="close", way="exit-0"), 2, processes)
     with pytest.warns(Failed, match="HardTheta cannot be closed: it called for the end of the program"):
         group.close()
 
@@ -244,7 +252,7 @@ def test_an_optimum_that_fails_now_and_then_is_there_at_other_times() -> None:
     player = RandomPlayer(SPEC.action, np.random.default_rng(0), SPEC.tasks)
     make = functools.partial(Exactly, where="optimal", after=3)
     with pytest.warns(Failed, match=r"optimal_return failed at 7 of 10 calls.*optimal_return\(\[.*RuntimeError: boom"):
-        rows = evaluate(player, make, SPEC, SPACE, FEW, 0, SPEC.tasks, slots=1)
+        rows = evaluate(Setup(Family(make, SPEC, SPACE), FEW), player, SPEC.tasks, slots=1)
     assert [row["optimal_return"] for row in rows[:3]] == [20.0] * 3
     assert np.isnan([row["optimal_return"] for row in rows[3:]]).all()
 

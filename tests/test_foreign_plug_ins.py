@@ -16,12 +16,13 @@ import tests.helpers.misbehaving  # noqa: F401 — registers its environments
 from tests.helpers import dummies
 from tests.helpers.misbehaving import TOLD, WAYS
 from waker.config.schema import CurriculumConfig
-from waker.curriculum import make_curriculum
+from waker.curriculum import Thetas, make_curriculum
 from waker.curriculum import registry as curricula
 from waker.errors import UserError
-from waker.loggers.sinks import JsonlSink, MultiSink
+from waker.loggers.registry import MultiSink
 from waker.replay.relabel import TaskFunction, load_task
 from waker.storage.checkpoint import pack, unpack
+from waker.storage.metrics_file import JsonlSink
 from waker_envs import registry
 from waker_envs.api import BoxThetaSpace, Parameter, ThetaError
 from waker_envs.foreign import Failed, Told
@@ -171,10 +172,19 @@ def test_a_sampler_that_cannot_be_made_or_gives_no_theta_is_told(monkeypatch: py
         (None, r"sample\(2\)"),
         (np.zeros((2, 3)), r"shape \(2, 3\)"),
         ([[np.nan], [1]], "not finite"),
+        (Thetas(np.array([2, 1]), np.array([[2.0], [3.0]])), r"ids .*2.*1.* where it must give .*\[2, 3\]"),
+        (Thetas(np.array([2]), np.array([[2.0], [3.0]])), "ids"),
     ):
         made = make_foreign(lambda *args, result=result: _Sampler("sample", result), monkeypatch)
         with pytest.raises(UserError, match=f"sampler 'theirs' .*{told}"):
             made.sample(2)
+
+
+@pytest.mark.parametrize("given", [[[2.0], [9.0]], Thetas(np.array([2, -1]), np.array([[2.0], [9.0]]))])
+def test_a_sampler_may_leave_out_ids(given: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = make_foreign(lambda *args: _Sampler("sample", given), monkeypatch).sample(2)
+    assert found.ids.tolist() == [2, -1]
+    assert found.points.tolist() == [[2.0], [9.0]]
 
 
 @pytest.mark.parametrize("way", ["exit-0", "generator-exit", "unspeakable"])

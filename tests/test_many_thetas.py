@@ -49,12 +49,12 @@ def test_a_large_space_s_run_is_resumed_and_reported(tmp_path: Path) -> None:
         run.learn()
     run.evaluate()  # saves, then takes a snapshot where the log has just taken one
     kept = run.save()
-    expected = run.curriculum.sample(3).tolist()
+    expected = run.curriculum.sample(3).ids.tolist()
     run.close()
     again = session(tmp_path, 3_000)
     again.resume()
     assert kept.exists()
-    assert again.curriculum.sample(3).tolist() == expected
+    assert again.curriculum.sample(3).ids.tolist() == expected
     again.close()
     rows = read_rows(run.run.path / "curriculum.parquet")
     for _, snapshot in rows.groupby((rows["theta_id"].diff() <= 0).cumsum()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from waker.seeding import Streams, generator_for, preserved_torch, seed_for
+from waker.seeding import Streams, generator_for, preserved_torch, seed_for, stream
 
 
 def test_streams_are_those_of_numpys_seed_sequences() -> None:
@@ -45,3 +45,8 @@ def test_preserved_torch_leaves_the_stream_and_brings_no_seed_of_its_own() -> No
         assert torch.equal(torch.rand(3), expected)
         torch.manual_seed(1)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_streams_of_an_evaluation_are_told_apart_by_name() -> None:
+    assert stream(0, "a").integers(2**31) != stream(0, "b").integers(2**31)
+    assert stream(3, "dr").integers(2**31) == stream(3, "dr").integers(2**31) == 1641962678  # as it always was

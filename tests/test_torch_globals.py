@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from waker.collection.episode import Episode
 from waker.collection.make_env import made
 from waker.collection.slot import Slot
 from waker.curriculum import CurriculumConfig, make_curriculum
@@ -110,13 +111,13 @@ def test_what_later_steps_change_is_told_and_put_back_at_each(what: str, monkeyp
     inner, before, chance = HardTheta.advance, state(), torch.get_rng_state()
 
     def changing(self: Any, action: Any) -> Any:
-        if slot.episode.actions[1:]:
+        if slot.play.actions[1:]:
             LATER[what]()
         return inner(self, action)
 
     monkeypatch.setattr(HardTheta, "advance", changing)
     slot = Slot(made(HardTheta, "mine/Changes-v0"), SPEC)
-    slot.reset(np.array([2.0]), 2, 0)
+    slot.reset(Episode(np.array([2.0]), 2, 0))
     for told_now in (0, 1, 1):
         lines = told(lambda: slot.step(np.zeros(1, np.float32)))
         assert len(lines) == told_now
@@ -139,7 +140,7 @@ def test_environments_are_watched_where_they_are_made_at_resets_and_at_first_ste
 
     def call() -> None:
         slot = Slot(made(HardTheta, "mine/Changes-v0"), SPEC)
-        slot.reset(np.array([2.0]), 2, 0)
+        slot.reset(Episode(np.array([2.0]), 2, 0))
         slot.step(np.zeros(1, np.float32))
 
     call_of = {"__init__": "the constructor", "reset": "a reset", "step": "a step"}[where]

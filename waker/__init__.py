@@ -1,7 +1,62 @@
 """WAKER: reward-free curricula for robust world models.
 
-The package holds the learner and the curriculum; the environments live in :mod:`waker_envs`, which can be used
-without this package and without torch. Importing ``waker`` imports nothing heavy: take what you need from its modules.
+    import waker
+
+    config = waker.preset("tiny").with_(env="GridHazards", sampler="waker-m", seed=3)
+    run = waker.train(config, "runs")              # or waker.load("runs/…/seed-3")
+    dream = run.imagine("green", steps=15)         # frames, rewards, values
+    run.curriculum.probabilities()                 # a Series over θ
+    waker.rows("runs").evaluation                  # a DataFrame of every run
+
+The environments live in :mod:`waker_envs`, which can be used without this package and without torch. Importing
+``waker`` imports nothing heavy: the names of :mod:`waker.api` are imported when they are first used.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from waker.analysis import metrics as metrics
+    from waker.analysis.metrics import cvar as cvar
+    from waker.api import Config as Config
+    from waker.api import Rows as Rows
+    from waker.api import Run as Run
+    from waker.api import load as load
+    from waker.api import preset as preset
+    from waker.api import rows as rows
+    from waker.api import train as train
+    from waker.curriculum.registry import register_curriculum as register_curriculum
+    from waker.errors import UserError as UserError
+
 __version__ = "0.1.0"
+
+_PUBLIC = {
+    "Config": "waker.config.schema",
+    "Rows": "waker.api",
+    "Run": "waker.run",
+    "UserError": "waker.errors",
+    "cvar": "waker.analysis.metrics",
+    "load": "waker.api",
+    "metrics": "waker.analysis",
+    "preset": "waker.api",
+    "register_curriculum": "waker.curriculum.registry",
+    "rows": "waker.api",
+    "train": "waker.api",
+}
+"""Every public name, and the module that defines it."""
+
+__all__ = ["__version__", *sorted(_PUBLIC)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'waker' has no attribute {name!r}")
+    if name == "metrics":
+        return importlib.import_module("waker.analysis.metrics")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})

@@ -1,12 +1,17 @@
-"""All chance of a run comes from ``config.seed`` through the streams made here.
+"""All random numbers come from a seed through the streams made here.
 
-Every purpose has its own stream, so that changing how often one of them is asked (say, the number of sampled
-batches) does not move another (say, the episodes' seeds). The training loop makes them and puts their states into
-the checkpoint.
+Every purpose has its own stream, so that drawing more from one of them (say, the number of sampled batches) does not
+change another (say, the episodes' seeds). Purposes are told apart in two ways, whose numbers no change may move:
+
+- :func:`seed_for` and :func:`generator_for`, for a training run: by place in a fixed list, as a checkpoint saves the
+  state of each stream by name.
+- :func:`stream`, for an evaluation: by the text of the purpose, as suites and sources of trajectories are named by
+  families and settings, and one that is added must not change the episodes of the others.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -28,6 +33,11 @@ def seed_for(seed: int, purpose: str, *more: int) -> int:
 def generator_for(seed: int, purpose: str) -> np.random.Generator:
     """The generator of one purpose of a run."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_PURPOSES.index(purpose),)))
+
+
+def stream(seed: int, purpose: str) -> np.random.Generator:
+    """The generator of one purpose of an evaluation."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(zlib.crc32(purpose.encode()),)))
 
 
 @dataclass(frozen=True)
@@ -82,3 +92,11 @@ def preserved_torch() -> Iterator[None]:
         yield
     finally:
         load_torch_state(before)
+
+
+@contextmanager
+def torch_seed(seed: int) -> Iterator[None]:
+    """:func:`preserved_torch` for a block that begins with this seed and records no gradients."""
+    with preserved_torch(), torch.no_grad():
+        torch.manual_seed(seed)
+        yield

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from waker.analysis import metrics
-from waker.analysis.metrics import Episodes, WorstTheta
 
 floats = st.floats(-1e6, 1e6)
 
@@ -59,59 +58,6 @@ def test_missing_values_are_not_hidden(function) -> None:  # type: ignore[no-unt
 def test_alpha_is_a_share(alpha: float) -> None:
     with pytest.raises(ValueError, match="alpha"):
         metrics.cvar([1.0], alpha)
-
-
-IDS = [4, 2, 4, 7, 2, 2]
-X = [1.0, 6.0, 3.0, 2.0, 0.0, 0.0]  # means: θ 2 → 2, θ 4 → 2, θ 7 → 2
-
-
-def test_theta_means() -> None:
-    got = metrics.theta_means(IDS, [1.0, 6.0, 3.0, 5.0, 0.0, 0.0])
-    assert got.theta_id.tolist() == [2, 4, 7]
-    assert got.mean.tolist() == [2.0, 2.0, 5.0]
-    assert got.episodes.tolist() == [3, 2, 1]
-    with pytest.raises(ValueError, match="2 entries but there are 1 values"):
-        metrics.theta_means([1, 2], [1.0])
-
-
-def test_worst_theta() -> None:
-    assert metrics.worst_theta(IDS, [1.0, 6.0, 3.0, 5.0, 0.0, -3.0]) == WorstTheta(2, 1.0)
-    assert metrics.worst_theta(IDS, [1.0, 6.0, 3.0, 5.0, 0.0, -3.0], largest=True) == WorstTheta(7, 5.0)
-    assert metrics.worst_theta(IDS, X) == WorstTheta(2, 2.0)  # of equals, the lowest id
-    worst = metrics.worst_theta([0, 1], [0.0, math.nan])
-    assert worst.theta_id == 1
-    assert math.isnan(worst.value)
-
-
-def test_cvar_selected_by_hand() -> None:
-    select = Episodes(np.array([0, 0, 1, 1, 2, 3]), np.array([9.0, 9.0, 1.0, 3.0, 0.0, 5.0]))
-    score = Episodes(np.array([3, 2, 1, 1, 0]), np.array([100.0, 10.0, 4.0, 6.0, 50.0]))
-    # Worst first by the selection: θ 2 (0; weight 1/6), θ 1 (2; 2/6), θ 3 (5; 1/6), θ 0 (9; 2/6); fresh 10, 5, 100, 50.
-    assert metrics.cvar_selected(select, score, 1 / 6) == pytest.approx(10.0)
-    assert metrics.cvar_selected(select, score, 1 / 3) == pytest.approx((10 / 6 + 5 / 6) / (1 / 3))
-    assert metrics.cvar_selected(select, score, 1.0) == pytest.approx((10 + 2 * 5 + 100 + 2 * 50) / 6)
-    assert metrics.cvar_selected(select, score, 1 / 3, largest=True) == pytest.approx(50.0)
-
-
-def test_cvar_selected_leaves_out_theta_of_one_set_only() -> None:
-    select = Episodes(np.array([0, 1, 9]), np.array([1.0, 2.0, -50.0]))
-    score = Episodes(np.array([0, 1, 8]), np.array([1.0, 2.0, -50.0]))
-    assert metrics.cvar_selected(select, score, 0.5) == pytest.approx(1.0)
-    with pytest.raises(ValueError, match="no θ in common"):
-        metrics.cvar_selected(select, Episodes(np.array([5]), np.array([1.0])))
-
-
-def test_cvar_selected_has_no_selection_bias() -> None:
-    """All θ alike with mean 0: every choice is pure luck, and the fresh score must not inherit it."""
-    rng = np.random.default_rng(0)
-    ids = np.repeat(np.arange(20), 5)
-    scored, naive = [], []
-    for _ in range(400):
-        select, fresh = rng.normal(size=100), rng.normal(size=100)
-        scored.append(metrics.cvar_selected(Episodes(ids, select), Episodes(ids, fresh), 0.1))
-        naive.append(metrics.cvar_selected(Episodes(ids, select), Episodes(ids, select), 0.1))
-    assert abs(np.mean(scored)) < 4 * np.std(scored) / math.sqrt(400)
-    assert np.mean(naive) < -0.5
 
 
 @settings(deadline=None)

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from waker.analysis.numbers import ALL, Comparison, compare_runs, error_sample
+from waker.analysis.numbers import Comparison, compare_runs, error_sample
 from waker.analysis.sources import pooled
 from waker.analysis.steps import choose_steps
 from waker.analysis.summary import summarise
 from waker.analysis.worst import _jackknife_bias, largest
 from waker.errors import UserError
+from waker.names import ALL
 
 EMPTY = pd.DataFrame()
 

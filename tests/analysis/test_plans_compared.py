@@ -11,7 +11,8 @@ import pytest
 from tests.analysis.test_numbers import EMPTY, errors, run, value
 from waker.analysis.numbers import compare_runs
 from waker.analysis.plans_compared import actor_share
-from waker.analysis.summary import lower_is_better, quantities, shown_value, summarise, title
+from waker.analysis.quantities import quantity_of
+from waker.analysis.summary import quantities, shown_value, summarise
 
 OPTIMUM = 10.0
 
@@ -103,7 +104,7 @@ def test_plans_on_other_suites_have_their_own_regret() -> None:
     assert order.index("planned_regret_far_share") == order.index("planned_worst_regret") + 1
     told = shown_value(summary[summary["task"] == "a"], "planned_regret_far_share")
     assert told is not None and told.value == "4.50"
-    assert lower_is_better("planned_regret_far_share")
+    assert quantity_of("planned_regret_far_share").better == "less"
 
 
 def test_a_run_without_policies_is_compared_by_its_plans() -> None:
@@ -131,10 +132,10 @@ def test_the_parts_are_shown_beside_the_regret() -> None:
     wanted = ["worst_regret", "planned_fraction_of_optimum", "planned_mean_regret", "planned_worst_regret"]
     wanted.append("actor_share")
     assert [q for q in order if q in wanted] == wanted
-    assert all(map(lower_is_better, ("planned_mean_regret", "planned_worst_regret", "actor_share")))
+    assert {quantity_of(q).better for q in ("planned_mean_regret", "planned_worst_regret", "actor_share")} == {"less"}
     told = shown_value(summary[summary["task"] == "a"], "actor_share")
     assert told is not None
-    assert (title("actor_share"), told.value) == ("the actor's part, of the optimum", "10.0 %")
+    assert (quantity_of("actor_share").title, told.value) == ("the actor's part, of the optimum", "10.0 %")
     worst = shown_value(summary[summary["task"] == "a"], "planned_worst_regret")
     assert worst is not None
     assert worst.value == "3.00"

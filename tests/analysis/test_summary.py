@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from tests.helpers.rows import numbers as numbers_of
+from waker.analysis import quantities as quantities_module
 from waker.analysis.metrics import student_interval
+from waker.analysis.numbers import compare_runs
+from waker.analysis.quantities import Quantity, quantity_of
 from waker.analysis.ranking import primary_metric, rank_correlation
-from waker.analysis.summary import (
-    ALL,
-    best,
-    cell,
-    compare,
-    quantities,
-    run_numbers,
-    shown_value,
-    summarise,
-    task_order,
-    title,
-)
+from waker.analysis.summary import best, cell, quantities, shown_value, summarise, task_order
 from waker.cli.tables import comparison
+from waker.names import ALL
+from waker.report.blocks import summary_table
 
 EMPTY = pd.DataFrame()
 CVAR = ("cvar_0.1_theta", "cvar_0.1_theta_plug_in")
+
+
+def numbers_of_runs(*tables: pd.DataFrame, **sets: Any) -> pd.DataFrame:
+    return compare_runs(*tables, **sets).numbers
+
+
+def compared(*tables: pd.DataFrame) -> pd.DataFrame:
+    return summarise(numbers_of_runs(*tables))
 
 
 def run(sampler: str = "dr", seed: int = 0, step: int = 100) -> dict[str, Any]:
@@ -68,7 +72,7 @@ def value(numbers: pd.DataFrame, task: str, quantity: str) -> float:
 @pytest.fixture(scope="module")
 def numbers() -> pd.DataFrame:
     steps = [{**run(), "theta_id": i, "length": n} for i, n in ((0, 30), (1, 10), (1, 20), (2, 40))]
-    return run_numbers(
+    return numbers_of_runs(
         pd.DataFrame(evaluation()),
         pd.DataFrame(errors()),
         pd.DataFrame(steps),
@@ -119,14 +123,14 @@ def test_numbers_of_one_run(numbers: pd.DataFrame, task: str, quantity: str, exp
 def test_completion_appears_only_where_it_is_reported(numbers: pd.DataFrame) -> None:
     assert "completion" not in set(numbers["quantity"])
     rows = [{**run(), **episode("a", 0, 1.0, n, completion=n / 4)} for n in range(5)]
-    assert value(run_numbers(pd.DataFrame(rows), EMPTY, EMPTY), "a", "completion") == pytest.approx(0.5)
+    assert value(numbers_of_runs(pd.DataFrame(rows), EMPTY, EMPTY), "a", "completion") == pytest.approx(0.5)
 
 
 def test_what_is_worst_is_never_better_than_the_mean() -> None:
     """By halves either θ seems the worse one; over all units both are alike."""
     earned = {0: (10, 1, 10, 1), 1: (1, 10, 1, 10)}
     rows = [{**run(), **episode("a", i, v, n)} for i, values in earned.items() for n, v in enumerate(values)]
-    found = run_numbers(pd.DataFrame(rows), EMPTY, EMPTY)
+    found = numbers_of_runs(pd.DataFrame(rows), EMPTY, EMPTY)
     mean, worst, plug_in = (value(found, "a", q) for q in ("mean_return", *CVAR))
     assert plug_in <= worst <= mean == 5.5
     assert value(found, "a", "worst_regret") >= value(found, "a", "mean_regret")
@@ -134,7 +138,7 @@ def test_what_is_worst_is_never_better_than_the_mean() -> None:
 
 def test_theta_outside_a_finite_space_has_no_cvar_over_theta() -> None:
     rows = [{**run(), **episode("a", -1, 1.0, n)} for n in range(3)]
-    assert np.isnan(value(run_numbers(pd.DataFrame(rows), EMPTY, EMPTY), "a", "cvar_0.1_theta"))
+    assert np.isnan(value(numbers_of_runs(pd.DataFrame(rows), EMPTY, EMPTY), "a", "cvar_0.1_theta"))
 
 
 def seeds() -> pd.DataFrame:
@@ -142,7 +146,7 @@ def seeds() -> pd.DataFrame:
     for seed, earned in enumerate((1.0, 2.0, 6.0)):
         rows.append({**run("waker-m", seed), **episode("a", 0, earned, 0)})
         rows.append({**run("dr", seed), **episode("a", 0, 1.0 + 0.1 * seed, 0)})
-    return compare(pd.DataFrame(rows), EMPTY, EMPTY)
+    return compared(pd.DataFrame(rows), EMPTY, EMPTY)
 
 
 def test_intervals_over_seeds_are_student_s() -> None:
@@ -154,7 +158,7 @@ def test_intervals_over_seeds_are_student_s() -> None:
 
 def test_shares_and_their_intervals_stay_between_0_and_1() -> None:
     rows = [{**run("dr", seed), **episode("a", 0, 1.0, 0, completion=seed / 2)} for seed in range(3)]
-    row = compare(pd.DataFrame(rows), EMPTY, EMPTY).set_index(["task", "quantity"]).loc[("a", "completion")]
+    row = compared(pd.DataFrame(rows), EMPTY, EMPTY).set_index(["task", "quantity"]).loc[("a", "completion")]
     assert (row["mean"], row["low"], row["high"]) == (0.5, 0.0, 1.0)
 
 
@@ -171,7 +175,7 @@ def test_a_worst_case_is_shown_once_with_its_bracket() -> None:
     """θ 0 has regrets 9, 0, 0, 3 and θ 1 0, 7, 2, 3: either half chooses the other's milder one."""
     earned = {0: (1, 10, 10, 7), 1: (10, 3, 8, 7)}
     rows = [{**run(), **episode("a", i, v, n)} for i, values in earned.items() for n, v in enumerate(values)]
-    summary = compare(pd.DataFrame(rows), EMPTY, EMPTY)
+    summary = compared(pd.DataFrame(rows), EMPTY, EMPTY)
     told = shown_value(summary[summary["task"] == "a"], "worst_regret")
     assert told is not None
     assert told.bracket.startswith("1.25 … 3.00 [")
@@ -183,7 +187,7 @@ def test_a_worst_case_is_shown_once_with_its_bracket() -> None:
 def test_the_optimistic_estimate_stands_first_for_returns_too() -> None:
     earned = {0: (1, 10, 10, 7), 1: (10, 3, 8, 7)}
     rows = [{**run(), **episode("a", i, v, n)} for i, values in earned.items() for n, v in enumerate(values)]
-    summary = compare(pd.DataFrame(rows), EMPTY, EMPTY)
+    summary = compared(pd.DataFrame(rows), EMPTY, EMPTY)
     for quantity, bracket in (("worst_regret", "1.25 … 3.00"), ("cvar_0.1_theta", "8.75 … 7.00")):
         told = shown_value(summary[summary["task"] == "a"], quantity)
         assert told is not None
@@ -208,10 +212,10 @@ def test_no_run_is_best_beside_one_of_another_step() -> None:
     def played(sampler: str, earned: float, step: int) -> dict[str, Any]:
         return {**run(sampler, step=step), **episode("a", 0, earned, 0)}
 
-    apart = compare(pd.DataFrame([played("dr", 1.0, 320), played("waker-m", 2.0, 160)]), EMPTY, EMPTY)
+    apart = compared(pd.DataFrame([played("dr", 1.0, 320), played("waker-m", 2.0, 160)]), EMPTY, EMPTY)
     assert set(apart["sampler"]) == {"dr @ 320", "waker-m @ 160"}
     assert best(apart, "mean_return", "a") is None
-    alike = compare(pd.DataFrame([played("dr", 1.0, 320), played("waker-m", 2.0, 320)]), EMPTY, EMPTY)
+    alike = compared(pd.DataFrame([played("dr", 1.0, 320), played("waker-m", 2.0, 320)]), EMPTY, EMPTY)
     assert best(alike, "mean_return", "a") == ("d", "waker-m", "p2e")
 
 
@@ -269,7 +273,7 @@ def test_shares_of_a_family_s_sets_read_as_that_of_hard_theta() -> None:
     ]
     summary = summarise(pd.DataFrame(rows))
     assert quantities(summary) == ["return_my_share", "hard_share", "noisy_share", "exact_share"]
-    assert [title(q) for q in quantities(summary)[1:3]] == ["data on hard θ", "data on noisy θ"]
+    assert [quantity_of(q).title for q in quantities(summary)[1:3]] == ["data on hard θ", "data on noisy θ"]
     noisy = summary[(summary["quantity"] == "noisy_share") & (summary["sampler"] == "a")].iloc[0]
     assert noisy["low"] == 0.0  # Student's would be −0.96
     assert noisy["high"] == 1.0
@@ -277,8 +281,8 @@ def test_shares_of_a_family_s_sets_read_as_that_of_hard_theta() -> None:
 
 
 def test_nothing_measured_makes_empty_tables() -> None:
-    assert run_numbers(EMPTY, EMPTY, EMPTY).empty
-    assert compare(EMPTY, EMPTY, EMPTY).empty
+    assert numbers_of_runs(EMPTY, EMPTY, EMPTY).empty
+    assert compared(EMPTY, EMPTY, EMPTY).empty
 
 
 def curriculum(**identity: Any) -> list[dict[str, Any]]:
@@ -330,3 +334,28 @@ def test_what_rounds_to_zero_has_no_sign() -> None:
     assert cell("worst_regret", 0.356, -1e-9, 2.0) == "0.356 [0.000, 2.000]"
     assert cell("actor_share", -1e-6) == "0.0 %"
     assert cell("actor_share", -0.01) == "-1.0 %"
+
+
+def test_a_new_quantity_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry with a function of episodes reaches numbers, the terminal's table and the page."""
+    steps = Quantity("mean_length", "mean length", "less", of="episodes", compute=lambda dr: float(dr["length"].mean()))
+    monkeypatch.setattr(quantities_module, "TABLE", (*quantities_module.TABLE, steps))
+    monkeypatch.setattr(
+        quantities_module, "_PLACE", {**quantities_module._PLACE, "mean_length": len(quantities_module._PLACE)}
+    )
+    summary = compared(pd.DataFrame(evaluation() + evaluation(sampler="waker-m")), EMPTY, EMPTY)
+    assert quantities(summary)[-1] == "mean_length"
+    printed = Console(width=200, record=True, file=io.StringIO())
+    for table in comparison(summary, 200):
+        printed.print(table)
+    assert "mean length" in printed.export_text()
+    cells = [row[0].text for row in summary_table(summary, ALL, "").rows]
+    assert "mean length ↓" in cells
+
+
+def test_names_decide_what_a_quantity_is() -> None:
+    assert quantity_of("return_far_share").title == "return on far_share"
+    assert not quantity_of("return_far_share").percent
+    assert quantity_of("planned_regret_far_share").better == "less"
+    assert quantity_of("noisy_share").better == "neither"
+    assert quantity_of("of_another_version") == Quantity("of_another_version", "of another version", "unknown")

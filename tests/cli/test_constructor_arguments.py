@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from waker.cli.constructor_arguments import Scalar, constructor_arguments, scalar
 from waker.cli.settings import parse_settings
 from waker.config.same_run import difference
+from waker.config.saved import config_from, plain
 from waker.errors import UserError
-from waker.storage.run_folder import config_from, plain
 
 VALUES: dict[str, Scalar] = {
     "4": 4,

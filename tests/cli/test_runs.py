@@ -20,7 +20,7 @@ from waker.cli import main
 from waker.config.presets import preset
 from waker.errors import BLEMISHED, UserError
 from waker.evaluation import records
-from waker.loggers import sinks as loggers
+from waker.loggers import registry as loggers
 from waker.storage.run_folder import read_config
 from waker.storage.sealed import read_yaml, write_yaml
 from waker.storage.tables import read_rows

@@ -15,9 +15,9 @@ import pytest
 from waker.analysis.data import load_runs
 from waker.analysis.numbers_file import read_shares
 from waker.cli import main
+from waker.config.saved import plain
 from waker.config.schema import Config
 from waker.errors import BLEMISHED, UserError
-from waker.storage.run_folder import plain
 from waker.storage.sealed import write_yaml
 from waker.storage.tables import read_rows
 from waker.sweep.conduct import Outcome

@@ -10,13 +10,15 @@ import pandas as pd
 import pytest
 from gymnasium import spaces
 
+from tests.helpers.families import family_of
 from waker.behaviour.player import RandomPlayer
-from waker.collection.slot import EnvironmentFailed, Slot
+from waker.collection.episode import EnvironmentFailed, Episode
+from waker.collection.slot import Slot
 from waker.collection.slot_group import slot_group
 from waker.config.schema import EvalConfig
 from waker.errors import UserError
-from waker.evaluation.plan import Episode
 from waker.evaluation.rollouts import evaluate
+from waker.evaluation.setup import Setup
 from waker.evaluation.trajectories import collect
 from waker.specs import spec_of
 from waker_envs import Transition
@@ -76,16 +78,18 @@ THETAS = [np.array([float(c)]) for c in (0, 2, 4)]
 
 def collected(family: Any, processes: int) -> list[dict[str, Any]]:
     """Everything that three slots return in eight ticks, kept until the end."""
-    slots = slot_group(family, SPEC, 3, processes)
-    starts = {i: (theta, i, 10 + i) for i, theta in enumerate(THETAS)}
+    slots = slot_group(family_of(family), 3, processes)
+    starts = {i: Episode(theta, i, 10 + i) for i, theta in enumerate(THETAS)}
     rng = np.random.default_rng(0)
     try:
-        steps = [slots.advance(starts, np.zeros((3, 1), np.float32))]
+        steps = [slots.advance(starts, {})]
         for _ in range(8):
-            steps.append(slots.advance({}, rng.uniform(-1, 1, (3, 1)).astype(np.float32)))
+            steps.append(slots.advance({}, dict(enumerate(rng.uniform(-1, 1, (3, 1)).astype(np.float32)))))
     finally:
         slots.close()
-    return [{**s.observation, "rewards": s.rewards, "completion": s.completion} for tick in steps for s in tick]
+    return [
+        {**s.observation, "rewards": s.rewards, "completion": s.completion} for tick in steps for s in tick.values()
+    ]
 
 
 @pytest.mark.parametrize("processes", [0, 1])
@@ -97,9 +101,9 @@ def test_slots_keep_what_an_environment_overwrites(processes: int) -> None:
 
 def test_a_slot_keeps_its_own_theta() -> None:
     slot, theta = Slot(Nested(), SPEC), np.array([2.0])
-    slot.reset(theta, 2, 0)
+    slot.reset(Episode(theta, 2, 0))
     theta[:] = 4
-    assert slot.episode.state_dict()["theta"].tolist() == [2.0]
+    assert slot.play.state_dict()["theta"].tolist() == [2.0]
 
 
 def test_evaluations_measure_what_was_there() -> None:
@@ -107,7 +111,7 @@ def test_evaluations_measure_what_was_there() -> None:
     stay = {"stay": lambda seen: -np.abs(seen["place"][..., 0])}
     for family in (Nested, Shared):
         player = RandomPlayer(SPEC.action, np.random.default_rng(0), names=tasks)
-        rows = evaluate(player, family, SPEC, family().theta_space, config, 0, tasks, slots=3, rewards=stay)
+        rows = evaluate(Setup(family_of(family), config), player, tasks, slots=3, rewards=stay)
         found.append(pd.DataFrame(rows))
     assert found[0]["return"].nunique() > 10
     pd.testing.assert_frame_equal(*found, check_exact=True)
@@ -117,8 +121,8 @@ def test_trajectories_keep_raw_and_split_observations() -> None:
     found = []
     for family in (Nested, Shared):
         player = RandomPlayer(SPEC.action, np.random.default_rng(0))
-        episodes = [Episode("dr", theta, i, i) for i, theta in enumerate(THETAS)]
-        found.append(collect(player, [family() for _ in THETAS], SPEC, episodes, longest=8))
+        episodes = [Episode(theta, i, i, "dr") for i, theta in enumerate(THETAS)]
+        found.append(collect(player, slot_group(family_of(family, longest=8), 3, raw=True), episodes))
     for a, b in zip(*found, strict=True):
         np.testing.assert_array_equal([o["place"] for o in a.raw], [o["place"] for o in b.raw])
         np.testing.assert_array_equal(a.observations["place"], b.observations["place"])
@@ -180,7 +184,7 @@ def test_numbers_beyond_float32_are_refused_where_they_enter(family: Any, step: 
     slot = Slot(family(), spec)
 
     def play() -> None:
-        slot.reset(np.array([2.0]), 2, 5)
+        slot.reset(Episode(np.array([2.0]), 2, 5))
         for _ in range(5):
             slot.step(np.zeros(1, np.float32))
 
@@ -194,10 +198,8 @@ def test_numbers_beyond_float32_are_refused_where_they_enter(family: Any, step: 
     with pytest.raises(UserError, match=why):
         collect(
             RandomPlayer(spec.action, np.random.default_rng(0)),
-            [family()],
-            spec,
-            [Episode("dr", np.array([2.0]), 2, 5)],
-            longest=8,
+            slot_group(family_of(family), 1),
+            [Episode(np.array([2.0]), 2, 5, "dr")],
         )
 
 
@@ -209,5 +211,5 @@ def test_the_largest_numbers_of_float32_pass() -> None:
             return step
 
     slot = Slot(Large("nowhere"), spec_of(Large("nowhere")))
-    slot.reset(np.array([0.0]), 0, 0)
+    slot.reset(Episode(np.array([0.0]), 0, 0))
     assert slot.step(np.zeros(1, np.float32)).observation["far"].max() == np.float32(3.4e38)

@@ -12,8 +12,11 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from tests.helpers import dummies
+from tests.helpers.families import family_of
 from waker.collection.collector import Collector
-from waker.collection.slot import EnvironmentFailed, MakeEnv, Slot
+from waker.collection.episode import EnvironmentFailed, Episode
+from waker.collection.make_env import MakeEnv
+from waker.collection.slot import Slot
 from waker.curriculum import Curriculum, CurriculumConfig, make_curriculum
 from waker.errors import UserError
 from waker.replay.ring import Replay, record_fields
@@ -76,12 +79,11 @@ class Fixed:
 def make(
     factory: MakeEnv = Cards, envs: int = 3, seed: int = 5
 ) -> tuple[Collector, Replay, list[dict[str, Any]], Streams, Curriculum]:
-    env: Any = factory()
-    spec, streams = spec_of(env), Streams.from_seed(seed)
+    family, streams = family_of(factory), Streams.from_seed(seed)
     rows: list[dict[str, Any]] = []
-    curriculum = make_curriculum("dr", env.theta_space, CurriculumConfig(), streams.curriculum, 1)
-    replay = Replay(record_fields(spec), envs, 200 * envs)
-    collector = Collector(factory, spec, env.theta_space, curriculum, replay, envs, streams, rows.append)
+    curriculum = make_curriculum("dr", family.space, CurriculumConfig(), streams.curriculum, 1)
+    replay = Replay(record_fields(family.spec), envs, 200 * envs)
+    collector = Collector(family, curriculum, replay, envs, streams, rows.append)
     return collector, replay, rows, streams, curriculum
 
 
@@ -318,7 +320,7 @@ def test_after_a_failure_every_slot_begins_anew() -> None:
 
 def test_actions_of_a_failure_are_those_the_environment_got() -> None:
     slot = Slot(Cards(), spec_of(Cards()))
-    slot.reset(np.array([3.0, 0.0]), 0, 1)
+    slot.reset(Episode(np.array([3.0, 0.0]), 0, 1))
     slot.env.step = lambda action: 1 / 0  # type: ignore[method-assign, assignment, return-value]
     with pytest.raises(EnvironmentFailed) as caught:
         slot.step(np.array([0, 0, 1], np.float32))

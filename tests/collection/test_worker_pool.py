@@ -18,17 +18,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from tests.helpers import dummies
+from tests.helpers.families import family_of
 from tests.helpers.faulty_envs import BAD, CrashingEnv, FirstProcessEnv, HangingEnv, MeetingEnv
+from tests.helpers.known_dynamics import Ring, RingModel
 from tests.training.test_resume import assert_same
+from waker.behaviour.player import RandomPlayer
 from waker.collection import worker_pool as slot_processes
-from waker.collection.slot import EnvironmentFailed, MakeEnv
-from waker.collection.slot_group import SlotGroup, Start, slot_group
+from waker.collection.episode import EnvironmentFailed, Episode
+from waker.collection.make_env import MakeEnv
+from waker.collection.slot_group import SlotGroup, slot_group
 from waker.config.presets import preset
-from waker.config.schema import Config
+from waker.config.schema import Config, EvalConfig
 from waker.errors import UserError
-from waker.specs import spec_of
+from waker.evaluation.model_error import measure
+from waker.evaluation.rollouts import evaluate
+from waker.evaluation.setup import Setup
 from waker.storage.checkpoint import Checkpoints
 from waker.storage.run_folder import run_folder
 from waker.terminal.signals import Interrupted
@@ -36,8 +43,8 @@ from waker.training.build import train_run
 from waker.training.loop import Outcome
 from waker_envs.testing import FailingEnv, HardTheta
 
-SPEC = spec_of(HardTheta())
-PUSH = np.full((3, 1), 0.5, np.float32)
+HARD = family_of(HardTheta)
+PUSH = dict(enumerate(np.full((3, 1), 0.5, np.float32)))
 
 
 @pytest.fixture(autouse=True)
@@ -48,8 +55,14 @@ def nobody_stays() -> Iterator[None]:
     assert active_children() == []
 
 
-def starts(*thetas: float) -> dict[int, Start]:
-    return {i: (np.array([theta]), int(theta), 40 + i) for i, theta in enumerate(thetas)}
+def starts(*thetas: float) -> dict[int, Episode]:
+    return {i: Episode(np.array([theta]), int(theta), 40 + i) for i, theta in enumerate(thetas)}
+
+
+def saved_from(group: SlotGroup, slot: int) -> tuple[Episode, NDArray[np.float32]]:
+    """A slot's episode so far, as it is replayed."""
+    play = group.plays[slot]
+    return play.episode, play.state_dict()["actions"]
 
 
 def tiny(processes: int) -> Config:
@@ -116,36 +129,47 @@ def played(group: SlotGroup, ticks: int = 60) -> list[Any]:
     rng, out = np.random.default_rng(0), []
     now = starts(0, 1, 2)
     for tick in range(ticks):
-        steps = group.advance(now, rng.uniform(-1, 1, (3, 1)).astype(np.float32))
-        out.append([step._asdict() for step in steps])
-        out.append([[*e.state_dict().values(), e.returns.copy()] for e in group.episodes])
-        now = {i: (np.array([tick % 5.0]), tick % 5, tick) for i, step in enumerate(steps) if step.truncated}
+        steps = group.advance(now, dict(enumerate(rng.uniform(-1, 1, (3, 1)).astype(np.float32))))
+        out.append([step._asdict() for step in steps.values()])
+        out.append([[*e.state_dict().values(), e.returns.copy()] for e in group.plays])
+        now = {i: Episode(np.array([tick % 5.0]), tick % 5, tick) for i, step in steps.items() if step.truncated}
     return out
 
 
 @pytest.mark.parametrize("processes", [1, 2, 9])
 def test_steps_and_episodes_are_the_same(processes: int) -> None:
-    local, remote = slot_group(HardTheta, SPEC, 3, 0), slot_group(HardTheta, SPEC, 3, processes)
+    local, remote = slot_group(HARD, 3), slot_group(HARD, 3, processes)
     assert len(active_children()) == min(processes, 3)
     np.testing.assert_equal(played(remote), played(local))
-    saved = {i: remote.episodes[i].state_dict() for i in (0, 2)}
-    before = remote.episodes[0].returns
+    saved = {i: saved_from(remote, i) for i in (0, 2)}
+    before = remote.plays[0].returns
     assert before.sum() > 0
     remote.advance(starts(0, 1, 2), PUSH)
-    rebuilt = remote.rebuild(saved)
-    np.testing.assert_equal(rebuilt, local.rebuild(saved))
-    np.testing.assert_equal(remote.episodes[0].returns, before)
-    np.testing.assert_equal(remote.episodes[0].state_dict(), saved[0])
+    rebuilt = remote.replay(saved)
+    np.testing.assert_equal(rebuilt, local.replay(saved))
+    np.testing.assert_equal(remote.plays[0].returns, before)
+    np.testing.assert_equal(saved_from(remote, 0), saved[0])
     assert local.cpu_seconds == 0 < remote.cpu_seconds < 60
     remote.close()
 
 
+def test_an_evaluation_with_processes_is_the_one_without() -> None:
+    found = []
+    for processes in (0, 2):
+        setup = Setup(family_of(Ring), EvalConfig(episodes=5, suite_episodes=1, model_episodes=2), processes=processes)
+        player = RandomPlayer(setup.family.spec.action, np.random.default_rng(0), setup.family.spec.tasks)
+        model: Any = RingModel()
+        found.append([evaluate(setup, player, player.names, slots=3), measure(setup, model)])
+    np.testing.assert_equal(found[1], found[0])
+    assert min(map(len, found[0])) > 0
+
+
 def test_all_workers_step_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAKER_TEST_MEETING", str(tmp_path))
-    group = slot_group(MeetingEnv, SPEC, 2, 2)
+    group = slot_group(family_of(MeetingEnv), 2, 2)
     try:
-        group.advance(starts(0, 1), PUSH[:2])
-        group.advance({}, PUSH[:2])
+        group.advance(starts(0, 1), {})
+        group.advance({}, {0: PUSH[0], 1: PUSH[1]})
     finally:
         group.close()
     assert len(list(tmp_path.iterdir())) == 2
@@ -153,7 +177,7 @@ def test_all_workers_step_at_the_same_time(tmp_path: Path, monkeypatch: pytest.M
 
 def failure_of(make_env: MakeEnv, processes: int) -> EnvironmentFailed:
     """The failure that comes within a few steps of slots at θ = 0, 1, 2."""
-    group = slot_group(make_env, SPEC, 3, processes)
+    group = slot_group(replace(HARD, make=make_env), 3, processes)
     now = starts(0, 1, 2)
     try:
         for _ in range(9):
@@ -176,19 +200,19 @@ def test_a_failure_is_reported_as_in_one_process(failure: str) -> None:
 
 
 def test_a_worker_serves_on_after_a_failure() -> None:
-    group = slot_group(functools.partial(FailingEnv, at_step=2), SPEC, 3, 1)
+    group = slot_group(replace(HARD, make=functools.partial(FailingEnv, at_step=2)), 3, 1)
     group.advance(starts(0, 1, 2), PUSH)
     group.advance({}, PUSH)
     with pytest.raises(EnvironmentFailed):
         group.advance({}, PUSH)
     steps = group.advance(starts(2, 1, 0), PUSH)
-    fresh = slot_group(HardTheta, SPEC, 3, 0).advance(starts(2, 1, 0), PUSH)
+    fresh = slot_group(HARD, 3).advance(starts(2, 1, 0), PUSH)
     np.testing.assert_equal(steps, fresh)
     group.close()
 
 
 def test_a_worker_that_dies_in_a_step_names_the_slot_under_way() -> None:
-    group = slot_group(CrashingEnv, SPEC, 3, 1)
+    group = slot_group(replace(HARD, make=CrashingEnv), 3, 1)
     group.advance(starts(0, BAD, 2), PUSH)
     group.advance({}, PUSH)
     with pytest.raises(EnvironmentFailed) as caught:
@@ -201,12 +225,12 @@ def test_a_worker_that_dies_in_a_step_names_the_slot_under_way() -> None:
 
 
 def test_a_worker_that_dies_while_an_episode_is_rebuilt_is_told() -> None:
-    local = slot_group(HardTheta, SPEC, 3, 0)
+    local = slot_group(HARD, 3)
     local.advance(starts(0, BAD, 2), PUSH)
     for _ in range(2):
         local.advance({}, PUSH)
-    group = slot_group(CrashingEnv, SPEC, 3, 1)
-    found = group.rebuild({i: local.episodes[i].state_dict() for i in range(3)})
+    group = slot_group(replace(HARD, make=CrashingEnv), 3, 1)
+    found = group.replay({i: saved_from(local, i) for i in range(3)})
     group.close()
     assert [type(found[i]) for i in range(3)] == [EnvironmentFailed] * 3
 
@@ -234,7 +258,7 @@ def test_an_interrupted_call_is_not_taken_for_the_next_and_who_hangs_is_killed(m
         raise Interrupt
 
     monkeypatch.setattr(slot_processes, "_PATIENCE", 0.1)
-    group = slot_group(HangingEnv, SPEC, 3, 1)
+    group = slot_group(replace(HARD, make=HangingEnv), 3, 1)
     group.advance(starts(BAD, 1, 2), PUSH)
     before = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, 0.3, 5.0)
@@ -263,18 +287,19 @@ def test_an_interrupted_call_is_not_taken_for_the_next_and_who_hangs_is_killed(m
 )
 def test_environments_that_cannot_be_made_are_told(make: MakeEnv, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        slot_group(make, SPEC, 3, 1)
+        slot_group(replace(HARD, make=make), 3, 1)
 
 
 SCRIPT = """
 import multiprocessing
 import numpy as np
+from tests.helpers.families import family_of
 from tests.helpers.faulty_envs import HangingEnv
+from waker.collection.episode import Episode
 from waker.collection.slot_group import slot_group
-from waker.specs import spec_of
-group = slot_group(HangingEnv, spec_of(HangingEnv()), 2, 2)
-actions = np.zeros((2, 1), np.float32)
-group.advance({0: (np.zeros(1), 0, 0), 1: (np.full(1, 3.0), 3, 0)}, actions)
+group = slot_group(family_of(HangingEnv), 2, 2)
+actions = {0: np.zeros(1, np.float32), 1: np.zeros(1, np.float32)}
+group.advance({0: Episode(np.zeros(1), 0, 0), 1: Episode(np.full(1, 3.0), 3, 0)}, {})
 print(*(child.pid for child in multiprocessing.active_children()), flush=True)
 """
 

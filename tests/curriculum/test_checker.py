@@ -44,7 +44,7 @@ class IgnoresN(Plain):
 
 class LeavesTheSpace(Plain):
     def sample(self, n: int) -> Any:
-        return np.array(super().sample(n)) + 0.01
+        return super().sample(n).points + 0.01
 
 
 class HidesDraws(Plain):

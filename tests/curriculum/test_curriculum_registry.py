@@ -129,7 +129,7 @@ def test_an_installed_package_brings_its_own(tmp_path: Path, monkeypatch: pytest
     )
     monkeypatch.syspath_prepend(tmp_path)
     assert "always-first" in curriculum_names()
-    assert make("always-first").sample(3).tolist() == [[3.0, 0.0]] * 3
+    assert make("always-first").sample(3).points.tolist() == [[3.0, 0.0]] * 3
     with pytest.raises(UserError, match="did you mean 'always-first'"):
         make("alwaysfirst")
 
@@ -144,9 +144,9 @@ def test_a_broken_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("key", "value", "valid"),
     [
-        ("dr_share", 1.5, "from 0 to 1"),
-        ("staleness", -0.1, "from 0 to 1"),
-        ("priority", "boltzman", "boltzmann, rank or top-k"),
+        ("dr_share", 1.5, "at least 0 and at most 1"),
+        ("staleness", -0.1, "at least 0 and at most 1"),
+        ("priority", "boltzman", "'boltzmann' or 'rank' or 'top-k'"),
         ("temperature", 0.0, "above 0"),
         ("rank_temperature", 0.0, "above 0"),
         ("top_k", 0, "at least 1"),
@@ -158,7 +158,7 @@ def test_a_broken_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_settings_are_checked(key: str, value: object, valid: str) -> None:
-    with pytest.raises(UserError, match=f"curriculum setting {key} = .*{valid}"):
+    with pytest.raises(UserError, match=rf"^curriculum\.{key} = .*{valid}"):
         CurriculumConfig(**{key: value})  # type: ignore[arg-type]
 
 

@@ -152,7 +152,7 @@ def test_without_a_hardest_the_oracle_says_so() -> None:
 def test_draws_follow() -> None:
     curriculum = make("waker-m")
     curriculum.observe(np.arange(812), ERRORS, 0)
-    drawn = curriculum.sample(20_000)
+    drawn = curriculum.sample(20_000).points
     first = int((drawn[:, 0] == 0).sum())
     assert stats.binomtest(first, 20_000, 0.5).pvalue > 1e-4
 

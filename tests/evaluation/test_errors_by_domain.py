@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.helpers.families import family_of, family_over
 from tests.helpers.spaces import joint_space
 from tests.helpers.two_domains import Pair, Plane
 from waker.behaviour.player import RandomPlayer
@@ -15,15 +16,17 @@ from waker.config.presets import tiny
 from waker.config.schema import EvalConfig
 from waker.evaluation.filmstrip import film
 from waker.evaluation.model_error import held_out_episodes
-from waker.evaluation.plan import plan_episodes, spread
+from waker.evaluation.plan import evenly_spaced_ids, plan_episodes
 from waker.evaluation.records import describe_space
 from waker.evaluation.rollouts import evaluate
+from waker.evaluation.setup import Setup
 from waker.model.world_model import WorldModel
 from waker.specs import completion_of, spec_of
 from waker_envs.testing import HardTheta
 
 ENV = Pair()
-SPEC = spec_of(ENV)
+PAIR = family_of(Pair)
+SPEC = PAIR.spec
 CONFIG = EvalConfig(episodes=10, suite_episodes=4)
 
 
@@ -34,9 +37,7 @@ def rows() -> pd.DataFrame:
 
     tasks = (*SPEC.tasks, "outside")
     player = RandomPlayer(SPEC.action, np.random.default_rng(0), tasks)
-    return pd.DataFrame(
-        evaluate(player, Pair, SPEC, ENV.theta_space, CONFIG, 3, tasks, rewards={"outside": nothing}, slots=7)
-    )
+    return pd.DataFrame(evaluate(Setup(PAIR, CONFIG, 3), player, tasks, rewards={"outside": nothing}, slots=7))
 
 
 def test_the_spec_knows_which_task_belongs_where() -> None:
@@ -81,7 +82,7 @@ def test_returns_and_completion_are_the_member_s(rows: pd.DataFrame) -> None:
 
 
 def test_a_plan_of_one_domain_leaves_others_out() -> None:
-    plane = plan_episodes(ENV.theta_space, CONFIG, 3, 1)
+    plane = plan_episodes(PAIR, CONFIG, 3, 1)
     assert {e.theta[0] for e in plane} == {1.0}
     assert {e.suite: dict(e.env_kwargs) for e in plane} == {
         "dr": {},
@@ -92,13 +93,13 @@ def test_a_plan_of_one_domain_leaves_others_out() -> None:
 def test_held_out_episodes_and_films_are_shared_alike() -> None:
     space = joint_space()
     assert space.groups is not None
-    chosen = spread(space, 200)
+    chosen = evenly_spaced_ids(space, 200)
     assert np.bincount(space.groups[chosen]).tolist() == [100, 35]
     assert {0, 776, 777, 811} <= set(chosen.tolist())
-    held = held_out_episodes(space, EvalConfig(model_episodes=2), 0)
+    held = held_out_episodes(Setup(family_over(space), EvalConfig(model_episodes=2)))
     assert Counter(e.theta[0] for e in held) == {0.0: 200, 1.0: 70}
     model = WorldModel(SPEC, tiny().model)
-    shown = film(model, Pair, SPEC, ENV.theta_space, 0, samples=4)["theta"]
+    shown = film(Setup(PAIR, CONFIG), model, samples=4)["theta"]
     assert shown[:, 0].tolist() == [0, 0, 1, 1]
 
 

@@ -7,9 +7,12 @@ import pytest
 import torch
 
 import waker_envs
+from tests.helpers.families import family_of
 from tests.helpers.known_dynamics import SLIPS, Ring, RingModel
 from waker.config.presets import tiny
+from waker.config.schema import EvalConfig
 from waker.evaluation.filmstrip import CELL, CONTEXT, STEPS, film, picture
+from waker.evaluation.setup import Setup
 from waker.model.world_model import WorldModel
 from waker.specs import ObservationKey, spec_of
 from waker_envs.testing import HardTheta, PictureEnv
@@ -57,7 +60,7 @@ def test_a_single_square_is_drawn_only_without_a_board() -> None:
 
 
 def test_a_model_that_knows_the_future_shows_it() -> None:
-    strip = film(RingModel(), Ring, spec_of(Ring()), Ring().theta_space, 0)
+    strip = film(Setup(family_of(Ring), EvalConfig()), RingModel())
     assert strip["theta"].tolist() == [[s] for s in SLIPS]
     assert strip["real"].shape[1] == CONTEXT + STEPS == strip["imagined"].shape[1]
     assert (strip["length"] == CONTEXT + STEPS).all()
@@ -73,7 +76,7 @@ def test_every_kind_of_observation_makes_a_strip(make: object) -> None:
     env = make()
     spec = spec_of(env)
     torch.manual_seed(0)
-    strip = film(WorldModel(spec, tiny().model), make, spec, env.theta_space, 0, clips=3, samples=4)
+    strip = film(Setup(family_of(make), EvalConfig()), WorldModel(spec, tiny().model), clips=3, samples=4)
     assert strip["real"].shape == strip["imagined"].shape
     assert strip["real"].dtype == strip["imagined"].dtype == np.uint8
     assert (strip["theta"][-1] == env.theta_space.hardest).all()

@@ -11,7 +11,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-import waker_envs.testing
+from tests.helpers.families import family_of, family_over
 from tests.helpers.known_dynamics import SLIPS, Ring, RingModel
 from tests.helpers.pushed_blocks import PushedBlocks, misplaced_by_standing_still
 from waker.analysis.sources import pooled
@@ -20,12 +20,14 @@ from waker.config.schema import EvalConfig
 from waker.errors import UserError
 from waker.evaluation import model_error
 from waker.evaluation.model_error import MOST_THETA, held_out_episodes, held_out_trajectories, measure
+from waker.evaluation.setup import Setup
 from waker.evaluation.sources import RANDOM_ONLY
 from waker.model.world_model import WorldModel
 from waker.specs import EnvSpec, spec_of
 from waker_envs.api import BoxThetaSpace, FiniteThetaSpace, Parameter, ParametricEnv
 from waker_envs.foreign import Failed
 from waker_envs.grids.cleanup import GridCleanUp
+from waker_envs.grids.hazards import GridHazards
 from waker_envs.testing import FailingEnv, HardTheta, PictureEnv
 
 CONFIG = EvalConfig(model_episodes=8, horizon=4, samples=2000)
@@ -33,8 +35,7 @@ CONFIG = EvalConfig(model_episodes=8, horizon=4, samples=2000)
 
 def errors(model: Any, make: Any = Ring, config: EvalConfig = CONFIG, seed: int = 0) -> pd.Series:
     """Mean error by (metric, θ)."""
-    env: ParametricEnv = make()
-    rows = measure(model, make, spec_of(env), env.theta_space, config, seed)
+    rows = measure(Setup(family_of(make), config, seed), model)
     return pooled(pd.DataFrame(rows)).set_index(["metric", "theta_id"])["value"]
 
 
@@ -104,8 +105,8 @@ SMALL = EvalConfig(model_episodes=1, horizon=3, samples=4)
 @pytest.mark.parametrize("make", [HardTheta, PictureEnv])
 def test_vectors_and_images_are_measured_by_nll_and_mse(make: type[ParametricEnv]) -> None:
     env = make()
-    model, spec = world_model(env)
-    rows = pd.DataFrame(measure(model, make, spec, env.theta_space, SMALL, 0))
+    model, _ = world_model(env)
+    rows = pd.DataFrame(measure(Setup(family_of(make), SMALL), model))
     kinds = {"latent_kl_1", "latent_kl_3", "observation_nll_1", "observation_nll_3"}
     assert set(rows["metric"]) == kinds | {"observation_mse_1", "observation_mse_3"}
     assert set(rows["theta_id"]) == set(range(env.theta_space.size or 0))
@@ -115,10 +116,8 @@ def test_vectors_and_images_are_measured_by_nll_and_mse(make: type[ParametricEnv
 
 
 def test_grid_hazards_total_variation_for_every_theta() -> None:
-    env = waker_envs.make("waker/GridHazards-v0")
-    model, spec = world_model(env)
-    space = env.theta_space
-    rows = pd.DataFrame(measure(model, lambda: waker_envs.make("waker/GridHazards-v0"), spec, space, SMALL, 0))
+    model, _ = world_model(GridHazards())
+    rows = pd.DataFrame(measure(Setup(family_of(GridHazards), SMALL), model))
     one = rows[rows["metric"] == "one_step_tv"]
     assert list(one["theta_id"]) == list(range(18))
     assert one["value"].between(0, 1).all()
@@ -126,17 +125,16 @@ def test_grid_hazards_total_variation_for_every_theta() -> None:
 
 
 def test_a_failing_environment_is_named() -> None:
-    env = FailingEnv(failure="nan", at_step=10**6)
-    model, spec = world_model(env)
+    model, _ = world_model(FailingEnv(failure="nan", at_step=10**6))
     with pytest.raises(
-        UserError, match=r"failed in evaluation at step \d+ of an episode: .*not finite.*; reproduce it with"
+        UserError, match=r"failed at step \d+ of an episode of suite 'model error': .*not finite.*; reproduce it with"
     ):
-        measure(model, lambda: FailingEnv(failure="nan", at_step=7), spec, env.theta_space, SMALL, 0)
+        measure(Setup(family_of(lambda: FailingEnv(failure="nan", at_step=7)), SMALL), model)
 
 
 def test_held_out_episodes_cover_a_large_space_evenly() -> None:
     space = FiniteThetaSpace([Parameter("x", "")], np.arange(1000.0)[:, None])
-    ids = [e.theta_id for e in held_out_episodes(space, EvalConfig(model_episodes=2), 0)]
+    ids = [e.theta_id for e in held_out_episodes(Setup(family_over(space), EvalConfig(model_episodes=2)))]
     assert len(set(ids)) == MOST_THETA
     assert ids[:2] == [0, 0]
     assert ids[-1] == 999
@@ -146,7 +144,7 @@ def test_held_out_episodes_cover_a_large_space_evenly() -> None:
 
 def test_held_out_theta_of_a_continuous_space_lie_in_it() -> None:
     space = BoxThetaSpace([Parameter("x", "")], [0.0], [2.0])
-    episodes = held_out_episodes(space, EvalConfig(model_episodes=1), 0)
+    episodes = held_out_episodes(Setup(family_over(space), EvalConfig(model_episodes=1)))
     assert all(space.contains(e.theta) and e.theta_id == -1 for e in episodes)
     assert len({e.seed for e in episodes}) == len(episodes)
 
@@ -160,8 +158,7 @@ def cleanup_rows(model: PushedBlocks, monkeypatch: pytest.MonkeyPatch) -> pd.Dat
     """Errors at every step of short episodes of a few θ."""
     monkeypatch.setattr(model_error, "_STARTS", {"one": (10**6, 1, 10**6), "open": (10**6, 1, 10**6)})
     monkeypatch.setattr(model_error, "MOST_THETA", 6)
-    env = short_cleanup()
-    return pd.DataFrame(measure(cast(Any, model), short_cleanup, spec_of(env), env.theta_space, CLEANUP, 0))
+    return pd.DataFrame(measure(Setup(family_of(short_cleanup), CLEANUP), cast(Any, model)))
 
 
 def short_cleanup() -> GridCleanUp:
@@ -187,9 +184,8 @@ def test_a_model_that_is_blind_to_blocks_is_wrong_by_the_blocks_that_moved(
 ) -> None:
     rows = cleanup_rows(PushedBlocks("still"), monkeypatch)
     np.testing.assert_allclose(values(rows, f"tv_agent_{k}")[:1], 0, atol=1e-6)  # no block in its way
-    env, spec = short_cleanup(), spec_of(short_cleanup())
-    portions = held_out_trajectories(RANDOM_ONLY[0], short_cleanup, spec, env.theta_space, CLEANUP, 0)
-    trajectories = [trajectory for _, portion in portions for trajectory in portion]
+    portions = held_out_trajectories(Setup(family_of(short_cleanup), CLEANUP), RANDOM_ONLY[0])
+    trajectories = [trajectory for portion in portions for trajectory in portion]
     expected = [misplaced_by_standing_still(t.observations, k).mean() for t in trajectories]
     assert max(expected) > 0.02 * k
     if k == 1:  # later, it believes that the agent is stopped where it is not, and the other way round
@@ -220,9 +216,8 @@ class HalfRing(Ring):
 
 
 def test_a_prediction_of_a_part_is_no_total_variation_of_the_whole() -> None:
-    env = HalfRing()
-    model, spec = world_model(env)
-    rows = pd.DataFrame(measure(model, HalfRing, spec, env.theta_space, SMALL, 0))
+    model, _ = world_model(HalfRing())
+    rows = pd.DataFrame(measure(Setup(family_of(HalfRing), SMALL), model))
     assert {"tv_agent_1", "tv_agent_3", "observation_nll_3"} <= set(rows["metric"])
     assert not {"one_step_tv", "open_loop_tv_3"} & set(rows["metric"])
     assert set(rows["exact_keys"]) == {"agent"}
@@ -233,8 +228,8 @@ def test_start_states_are_of_all_times_alike() -> None:
     env = Ring()
     spec = spec_of(env)
     config = EvalConfig(model_episodes=40)
-    portions = held_out_trajectories(RANDOM_ONLY[0], Ring, spec, env.theta_space, config, 0)
-    trajectories = [trajectory for _, portion in portions for trajectory in portion]
+    portions = held_out_trajectories(Setup(family_of(Ring), config), RANDOM_ONLY[0])
+    trajectories = [trajectory for portion in portions for trajectory in portion]
     for k in (1, 4):
         found = model_error._starts(trajectories, spec, k, 2, np.random.default_rng(0)).t
         counts = np.bincount(found, minlength=13 - k)
@@ -257,10 +252,9 @@ def test_start_states_whose_prediction_is_no_distribution_are_left_out_and_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(model_error, "MOST_THETA", 6)
-    env = BadBoard(length=30)
     model: Any = PushedBlocks()
     with pytest.warns(Failed, match=r"predict failed at .* calls.*'blocks' is no distribution"):
-        rows = measure(model, lambda: BadBoard(length=30), spec_of(env), env.theta_space, CLEANUP, 0)
+        rows = measure(Setup(family_of(lambda: BadBoard(length=30)), CLEANUP), model)
     table = pd.DataFrame(rows)
     np.testing.assert_allclose(values(table, "one_step_tv"), 0, atol=1e-6)
     one = table.set_index(["episode_seed", "metric"])["starts"].unstack("metric")

@@ -11,11 +11,13 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.helpers.families import family_of
 from waker.agent.agent import Agent
 from waker.config.presets import tiny
 from waker.evaluation import pieces as module
 from waker.evaluation.pieces import Pieces, subject_of
 from waker.evaluation.records import Measurement, measure
+from waker.evaluation.setup import Setup
 from waker.specs import spec_of
 from waker.terminal.signals import Paused
 from waker_envs.api import ParametricEnv, Transition
@@ -30,8 +32,7 @@ def agent_of(make: type[ParametricEnv]) -> Agent:
 
 def evaluation(agent: Agent, make: Callable[..., ParametricEnv], pieces: Pieces) -> Measurement:
     config = tiny().evaluation
-    space = make().theta_space
-    return measure(agent.model, agent.task_player(), make, agent.spec, space, config, {"step": 1}, pieces=pieces)
+    return measure(Setup(family_of(make), config), agent.model, agent.task_player(), {"step": 1}, pieces=pieces)
 
 
 def stopped_again_and_again(

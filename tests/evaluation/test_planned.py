@@ -13,14 +13,18 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.helpers.families import family_of
 from tests.helpers.line import CELLS, LENGTH, SLIPS, Line, LineModel, line_moves
+from waker.collection.episode import Episode
 from waker.config.presets import tiny
+from waker.config.schema import EvalConfig
 from waker.evaluation import learned_table, planned
 from waker.evaluation.learned_table import PlannedModel, learned_tables
 from waker.evaluation.pieces import Piece, Pieces
-from waker.evaluation.plan import Episode, plan_episodes
+from waker.evaluation.plan import plan_episodes
 from waker.evaluation.planned import planned_rows
 from waker.evaluation.rollouts import Row
+from waker.evaluation.setup import Setup
 from waker.model.world_model import WorldModel
 from waker.specs import spec_of
 from waker.terminal.signals import Paused
@@ -28,17 +32,15 @@ from waker_envs.grids.hazards import GridHazards
 from waker_envs.tabular import action_values, policy_values
 from waker_envs.testing import HardTheta
 
-EPISODES = [Episode("dr", np.array([slip]), n, seed) for n, slip in enumerate(SLIPS) for seed in range(40)]
+EPISODES = [Episode(np.array([slip]), n, seed, "dr") for n, slip in enumerate(SLIPS) for seed in range(40)]
 
 
 def start(episode: Episode) -> int:
     return int(Line().reset(seed=episode.seed, options={"theta": episode.theta})[0]["agent"][0])
 
 
-def rows_of(model: LineModel, samples: int = 64, episodes: list[Episode] = EPISODES, **more: Any) -> list[Row]:
-    env = Line()
-    given = cast(PlannedModel, model)
-    return planned_rows(given, Line, spec_of(env), env.theta_space, episodes, samples, **more)
+def rows_of(model: LineModel, samples: int = 64, episodes: list[Episode] = EPISODES, piece: Any = None) -> list[Row]:
+    return planned_rows(Setup(family_of(Line), EvalConfig()), cast(PlannedModel, model), episodes, samples, piece)
 
 
 def test_a_plan_in_the_true_dynamics_has_no_regret() -> None:
@@ -183,7 +185,7 @@ def hazards() -> tuple[WorldModel, Any, Any, list[Episode]]:
     env = make()
     torch.manual_seed(0)
     config = dataclasses.replace(tiny().evaluation, episodes=24, suite_episodes=4)
-    return WorldModel(spec_of(env), tiny().model), make, env, plan_episodes(env.theta_space, config, 0)
+    return WorldModel(spec_of(env), tiny().model), make, env, plan_episodes(family_of(make), config, 0)
 
 
 def test_an_evaluation_that_was_stopped_ends_with_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +206,7 @@ def test_an_evaluation_that_was_stopped_ends_with_the_same_rows(monkeypatch: pyt
 
 def test_grid_hazards_are_planned_in_all_suites() -> None:
     model, make, env, episodes = hazards()
-    rows = planned_rows(model, make, spec_of(env), env.theta_space, episodes, 2)
+    rows = planned_rows(Setup(family_of(make), EvalConfig()), model, episodes, 2)
     assert len(rows) == 3 * len(episodes)
     assert {row["suite"] for row in rows} == {"dr", *env.theta_space.suites}
     of_suite = {"dr": env} | {name: make(**suite.env_kwargs) for name, suite in env.theta_space.suites.items()}
@@ -219,11 +221,8 @@ def theta_of(row: Row) -> list[float]:
 
 
 def test_a_family_without_tables_has_no_rows(tmp_path: Path) -> None:
-    env = HardTheta()
-    model = WorldModel(spec_of(env), tiny().model)
-    episodes = plan_episodes(env.theta_space, tiny().evaluation, 0)
-    assert planned_rows(model, HardTheta, spec_of(env), env.theta_space, episodes, 2) == []
-    pixels = functools.partial(GridHazards, obs="pixels")
-    family = pixels()
-    episodes = plan_episodes(family.theta_space, tiny().evaluation, 0)
-    assert planned_rows(cast(Any, None), pixels, spec_of(family), family.theta_space, episodes, 2) == []
+    family = family_of(HardTheta)
+    model = WorldModel(family.spec, tiny().model)
+    assert planned_rows(Setup(family, EvalConfig()), model, plan_episodes(family, tiny().evaluation, 0), 2) == []
+    pixels = family_of(functools.partial(GridHazards, obs="pixels"))
+    assert planned_rows(Setup(pixels, EvalConfig()), cast(Any, None), plan_episodes(pixels, EvalConfig(), 0), 2) == []

@@ -13,15 +13,16 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.helpers.families import family_of
 from waker.agent.agent import Agent
-from waker.analysis.numbers import run_numbers
+from waker.analysis.numbers import compare_runs
 from waker.config.presets import tiny
 from waker.config.schema import EvalConfig
 from waker.evaluation import learned_table, pieces, planned
 from waker.evaluation.pieces import Pieces
 from waker.evaluation.plan import plan_episodes, planned_episodes
 from waker.evaluation.records import Measurement, describe_space, measure, save
-from waker.specs import spec_of
+from waker.evaluation.setup import Setup
 from waker.storage.tables import read_rows
 from waker.terminal.signals import Paused
 from waker_envs.api import BoxThetaSpace, Parameter
@@ -34,11 +35,10 @@ IDENTITY = {"run": "r", "step": 160, "updates": 10, "domain": "d", "sampler": "d
 
 @pytest.fixture(scope="module")
 def measurement() -> Measurement:
-    env, config = HardTheta(), tiny()
-    spec = spec_of(env)
+    family, config = family_of(HardTheta), tiny()
     torch.manual_seed(0)
-    agent = Agent(spec, config)
-    return measure(agent.model, agent.task_player(), HardTheta, spec, env.theta_space, config.evaluation, IDENTITY)
+    agent = Agent(family.spec, config)
+    return measure(Setup(family, config.evaluation), agent.model, agent.task_player(), IDENTITY)
 
 
 def test_learned_and_random_policies_and_all_theta_are_measured(measurement: Measurement) -> None:
@@ -53,10 +53,9 @@ def test_learned_and_random_policies_and_all_theta_are_measured(measurement: Mea
 
 
 def test_without_policies_only_the_model_is_measured() -> None:
-    env, config = HardTheta(), tiny()
-    spec = spec_of(env)
-    agent = Agent(spec, config)
-    found = measure(agent.model, None, HardTheta, spec, env.theta_space, config.evaluation, IDENTITY)
+    family, config = family_of(HardTheta), tiny()
+    agent = Agent(family.spec, config)
+    found = measure(Setup(family, config.evaluation), agent.model, None, IDENTITY)
     assert found.evaluation == []
     assert found.model_error
 
@@ -97,12 +96,11 @@ def test_a_continuous_space_has_neither_points_nor_hard_ids() -> None:
 
 
 def measured_rooms(config: EvalConfig, player: bool = True, make: Any = GridHazards, **more: Any) -> Measurement:
-    env = make()
-    spec = spec_of(env)
+    family = family_of(make)
     torch.manual_seed(0)
-    agent = Agent(spec, tiny())
+    agent = Agent(family.spec, tiny())
     acting = agent.task_player() if player else None
-    return measure(agent.model, acting, make, spec, env.theta_space, config, IDENTITY, **more)
+    return measure(Setup(family, config), agent.model, acting, IDENTITY, **more)
 
 
 SOME = dataclasses.replace(tiny().evaluation, episodes=36, suite_episodes=3, planned_episodes=18)
@@ -130,7 +128,7 @@ def test_a_value_is_exact_where_neither_policy_nor_episode_has_any_chance() -> N
     assert (exact[learned.index] == (learned["theta_slip"] == 0)).all()
     certain = learned[learned["exact_value"].notna()]
     assert (certain["exact_value"] == certain["return"]).all()
-    numbers = run_numbers(rows, pd.DataFrame(), pd.DataFrame()).set_index(["task", "quantity"])["value"]
+    numbers = compare_runs(rows, pd.DataFrame(), pd.DataFrame()).numbers.set_index(["task", "quantity"])["value"]
     assert numbers["red", "exact_share"] == 0.5
     assert numbers["red", "planned_mean_regret"] >= 0
 
@@ -179,10 +177,10 @@ def test_an_evaluation_that_was_stopped_while_planning_ends_with_the_same_rows(
 
 
 def test_plans_are_valued_in_the_first_episodes_of_each_theta() -> None:
-    space = GridHazards().theta_space
+    family = family_of(GridHazards)
     for asked, each in ((90, 5), (36, 2), (1, 2)):
         config = dataclasses.replace(SOME, episodes=90, suite_episodes=5, planned_episodes=asked)
-        plan, played = planned_episodes(space, config, 0), plan_episodes(space, config, 0)
+        plan, played = planned_episodes(family, config, 0), plan_episodes(family, config, 0)
         dr = [episode for episode in plan if episode.suite == "dr"]
         assert np.bincount([episode.theta_id for episode in dr]).tolist() == [each] * 18
         assert sum(episode.suite == "fresh" for episode in plan) == min(asked, 5)
@@ -190,7 +188,7 @@ def test_plans_are_valued_in_the_first_episodes_of_each_theta() -> None:
         new = [episode for episode in plan if (episode.suite, episode.theta_id, episode.seed) not in known]
         assert not new
     for asked, each in ((90, 5), (18, 2)):
-        more = planned_episodes(space, dataclasses.replace(SOME, episodes=18, planned_episodes=asked), 0)
+        more = planned_episodes(family, dataclasses.replace(SOME, episodes=18, planned_episodes=asked), 0)
         assert np.bincount([episode.theta_id for episode in more if episode.suite == "dr"]).tolist() == [each] * 18
         assert len({episode.seed for episode in more}) == len(more)
-    assert planned_episodes(space, dataclasses.replace(SOME, planned_episodes=0), 0) == []
+    assert planned_episodes(family, dataclasses.replace(SOME, planned_episodes=0), 0) == []

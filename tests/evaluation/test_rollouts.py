@@ -16,13 +16,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import waker_envs
+from tests.helpers.families import family_of
 from tests.helpers.line import Line
 from waker.behaviour.player import RandomPlayer
+from waker.collection.episode import EnvironmentFailed, Episode, Play
+from waker.collection.family import Family
+from waker.collection.slot_group import slot_group
 from waker.config.schema import EvalConfig
 from waker.errors import UserError
-from waker.evaluation.failures import failed
-from waker.evaluation.plan import Episode, plan_episodes, stream, systematic
+from waker.evaluation.plan import plan_episodes, systematic
 from waker.evaluation.rollouts import evaluate
+from waker.evaluation.setup import Setup
 from waker.evaluation.trajectories import collect
 from waker.specs import spec_of
 from waker_envs.api import ParametricEnv
@@ -30,8 +34,8 @@ from waker_envs.grids.hazards import GridHazards
 from waker_envs.testing import FailingEnv, HardTheta
 
 CONFIG = EvalConfig(episodes=11, suite_episodes=3)
-ENV = HardTheta()
-SPEC = spec_of(ENV)
+HARD = family_of(HardTheta)
+SPEC = HARD.spec
 
 
 class Scripted:
@@ -62,7 +66,7 @@ def action(observation: NDArray[Any], count: NDArray[Any], member: NDArray[Any])
 
 
 def rows(**options: Any) -> list[dict[str, Any]]:
-    return evaluate(Scripted(), HardTheta, SPEC, ENV.theta_space, CONFIG, 5, ("right", "left"), **options)
+    return evaluate(Setup(HARD, CONFIG, 5), Scripted(), ("right", "left"), **options)
 
 
 class Goer:
@@ -87,7 +91,7 @@ def test_policies_act_by_chance_where_asked_and_no_return_is_then_exact() -> Non
     exact = {}
     for actions in ("mode", "sampled"):
         player, asked = Goer(), EvalConfig(episodes=6, suite_episodes=2, actions=actions)
-        found = evaluate(player, Line, spec_of(Line()), Line().theta_space, asked, 5, ("right", "left"))
+        found = evaluate(Setup(family_of(Line), asked, 5), player, ("right", "left"))
         assert player.asked == {actions == "mode"}
         exact[actions] = [not np.isnan(row["exact_value"]) for row in found]
     assert any(exact["mode"])
@@ -97,7 +101,7 @@ def test_policies_act_by_chance_where_asked_and_no_return_is_then_exact() -> Non
 @pytest.mark.parametrize("slots", [1, 3, 100])
 def test_rows_equal_single_episodes(slots: int) -> None:
     found = rows(slots=slots)
-    plan = plan_episodes(ENV.theta_space, CONFIG, 5)
+    plan = plan_episodes(HARD, CONFIG, 5)
     assert len(found) == 2 * len(plan) == 2 * (11 + 3)
     for row, (episode, task) in zip(found, [(e, t) for e in plan for t in ("right", "left")], strict=True):
         env = HardTheta()
@@ -118,9 +122,7 @@ def test_rows_equal_single_episodes(slots: int) -> None:
 
 def test_all_tasks_and_players_meet_the_same_episodes() -> None:
     chance = RandomPlayer(SPEC.action, np.random.default_rng(0), SPEC.tasks)
-    table = pd.DataFrame(
-        rows() + evaluate(chance, HardTheta, SPEC, ENV.theta_space, CONFIG, 5, SPEC.tasks, policy="random")
-    )
+    table = pd.DataFrame(rows() + evaluate(Setup(HARD, CONFIG, 5), chance, SPEC.tasks, policy="random"))
     met = table.groupby(["policy", "task"])[["suite", "theta_id", "episode_seed"]].agg(tuple)
     assert len(met) == 4
     assert met.nunique().eq(1).all()
@@ -138,7 +140,7 @@ def test_grid_hazards_rows_carry_the_exact_optimum_and_suites_their_own_environm
     owners: Any = {name: waker_envs.make("waker/GridHazards-v0", **suite.env_kwargs) for name, suite in suites.items()}
     spec, config = spec_of(env), EvalConfig(episodes=18, suite_episodes=4)
     chance = RandomPlayer(spec.action, np.random.default_rng(0), spec.tasks)
-    found = evaluate(chance, make, spec, env.theta_space, config, 0, ("red", "green"))
+    found = evaluate(Setup(Family(make, spec, env.theta_space), config), chance, ("red", "green"))
     for row in found:
         theta = [row["theta_size"], row["theta_hazards"], row["theta_slip"]]
         owner = owners.get(row["suite"], env).unwrapped
@@ -158,13 +160,13 @@ def test_a_task_from_outside_is_scored_by_its_function() -> None:
         assert x.shape == (1, 20)
         return (1 - abs(x)).astype(np.float32)
 
-    found = evaluate(Outside(), HardTheta, SPEC, ENV.theta_space, CONFIG, 5, ("middle",), rewards={"middle": middle})
+    found = evaluate(Setup(HARD, CONFIG, 5), Outside(), ("middle",), rewards={"middle": middle})
     assert found[0]["return"] == pytest.approx(_middle_return(5), abs=1e-5)
     assert np.isnan(found[0]["optimal_return"])
 
 
 def _middle_return(seed: int) -> float:
-    episode = plan_episodes(ENV.theta_space, CONFIG, seed)[0]
+    episode = plan_episodes(HARD, CONFIG, seed)[0]
     env = HardTheta()
     observation, _ = env.reset(seed=episode.seed, options={"theta": episode.theta})
     total = 0.0
@@ -178,7 +180,9 @@ def _middle_return(seed: int) -> float:
 def test_a_failing_environment_is_named_in_one_line(failure: Any) -> None:
     line = _failure(lambda: FailingEnv(failure=failure, at_step=9))
     assert line.startswith("environment ")
-    found = re.search(r"in evaluation at step 9 of .*reset\(seed=(\d+), options=(.*)\) and the actions (.*)$", line)
+    found = re.search(
+        r"at step 9 of an episode of suite 'dr'.*reset\(seed=(\d+), options=(.*)\) and the actions (.*)$", line
+    )
     assert found
     seed, options, actions = map(ast.literal_eval, found.groups())
     again = FailingEnv(failure="raise", at_step=9)
@@ -191,7 +195,7 @@ def test_a_failing_environment_is_named_in_one_line(failure: Any) -> None:
 
 def _failure(make: Callable[[], HardTheta]) -> str:
     with pytest.raises(UserError) as caught:
-        evaluate(Scripted(), make, SPEC, ENV.theta_space, CONFIG, 0, ("left",), slots=1)
+        evaluate(Setup(family_of(make), CONFIG), Scripted(), ("left",), slots=1)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -222,16 +226,11 @@ class _Answers(HardTheta):
 def test_evaluation_checks_what_training_checks(observation: Any, rewards: Any, told: str) -> None:
     line = _failure(lambda: _Answers(observation, rewards))
     assert told in line
-    assert "at step 1 of an episode" in line
-    episode = plan_episodes(ENV.theta_space, CONFIG, 0)[0]
-    with pytest.raises(UserError, match=re.escape(told)):
-        collect(
-            RandomPlayer(SPEC.action, np.random.default_rng(0)),
-            [_Answers(observation, rewards)],
-            SPEC,
-            [episode],
-            longest=3,
-        )
+    assert "at step 1 of an episode of suite 'dr'" in line
+    episode = plan_episodes(HARD, CONFIG, 0)[0]
+    slots = slot_group(family_of(lambda: _Answers(observation, rewards), longest=3), 1)
+    with pytest.raises(EnvironmentFailed, match=re.escape(told)):
+        collect(RandomPlayer(SPEC.action, np.random.default_rng(0)), slots, [episode])
 
 
 def test_a_class_that_does_not_exist_is_refused() -> None:
@@ -240,23 +239,23 @@ def test_a_class_that_does_not_exist_is_refused() -> None:
             observation, *rest = super().step(action)
             return ({**observation, "agent": np.full_like(observation["agent"], 99)}, *rest)
 
-    env = Wrong()
-    episode = plan_episodes(env.theta_space, CONFIG, 0)[0]
-    spec = spec_of(env)
-    with pytest.raises(UserError, match=r"observation 'agent'\[0\] is 99, of \d+ classes"):
-        collect(RandomPlayer(spec.action, np.random.default_rng(0)), [env], spec, [episode], longest=3)
+    family = family_of(Wrong, longest=3)
+    episode, slots = plan_episodes(family, CONFIG, 0)[0], slot_group(family, 1)
+    with pytest.raises(EnvironmentFailed, match=r"observation 'agent'\[0\] is 99, of \d+ classes"):
+        collect(RandomPlayer(family.spec.action, np.random.default_rng(0)), slots, [episode])
 
 
 def test_a_failure_tells_all_digits_and_the_suite_s_arguments() -> None:
-    episode = Episode("dr", np.array([0.1234567890123, 2.0]), -1, 7, {"slip": True})
-    line = str(failed(SPEC, episode, (), RuntimeError("no\nlight")))
-    assert "made with {'slip': True} failed in evaluation at reset of an episode: RuntimeError: no light;" in line
+    play = Play(SPEC)
+    play.begin(Episode(np.array([0.1234567890123, 2.0]), -1, 7, "dr", {"slip": True}))
+    line = str(play.raised(RuntimeError("no\nlight")))
+    assert "made with {'slip': True} failed at reset of an episode of suite 'dr': RuntimeError: no light;" in line
     assert "reset(seed=7, options={'theta': [0.1234567890123, 2.0]}) and no action" in line
 
 
 def test_unknown_tasks_are_refused_with_the_nearest() -> None:
     with pytest.raises(UserError, match="did you mean 'right'"):
-        evaluate(Scripted(), HardTheta, SPEC, ENV.theta_space, CONFIG, 0, ("rihgt",))
+        evaluate(Setup(HARD, CONFIG), Scripted(), ("rihgt",))
 
 
 def test_torch_generator_is_left_alone() -> None:
@@ -281,12 +280,8 @@ def test_systematic_sampling_gives_each_index_its_share(weights: list[float], n:
 
 
 def test_a_suite_added_later_changes_no_other_episode() -> None:
-    space = HardTheta().theta_space
-    before = plan_episodes(space, CONFIG, 1)
+    family = family_of(HardTheta)
+    before, space = plan_episodes(family, CONFIG, 1), family.space
     space.suites = {"another": next(iter(space.suites.values())), **space.suites}
-    after = {e.suite: e.seed for e in plan_episodes(space, CONFIG, 1)}
+    after = {e.suite: e.seed for e in plan_episodes(family, CONFIG, 1)}
     assert {e.suite: e.seed for e in before}.items() <= after.items()
-
-
-def test_streams_of_different_purposes_differ() -> None:
-    assert stream(0, "a").integers(2**31) != stream(0, "b").integers(2**31)

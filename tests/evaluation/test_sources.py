@@ -11,24 +11,25 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.helpers.families import family_of, family_over
 from tests.helpers.known_dynamics import Ring, RingModel
 from tests.helpers.spaces import joint_space
 from waker.analysis.sources import UNKNOWN, by_source, pooled, shared, sources_of
+from waker.collection.episode import Episode
 from waker.config.schema import EvalConfig
 from waker.errors import UserError
 from waker.evaluation import model_error
 from waker.evaluation.model_error import held_out_episodes, held_out_trajectories, measure
 from waker.evaluation.pieces import Piece, Pieces
-from waker.evaluation.plan import Episode
+from waker.evaluation.setup import Setup
 from waker.evaluation.sources import RANDOM_ONLY, Source
 from waker.evaluation.trajectories import Trajectory, collect
 from waker.protocols import PlayerState
-from waker.specs import spec_of
 from waker.terminal.signals import Paused
 
 CONFIG = EvalConfig(model_episodes=6, horizon=3, samples=4)
-ENV = Ring()
-SPEC = spec_of(ENV)
+RING = family_of(Ring)
+SPEC = RING.spec
 
 
 class TwoWays:
@@ -51,8 +52,8 @@ MIXTURE = (*RANDOM_ONLY, POLICIES)
 
 
 def played(source: Source, seed: int = 0) -> list[Trajectory]:
-    portions = held_out_trajectories(source, Ring, SPEC, ENV.theta_space, CONFIG, seed)
-    return [trajectory for _, portion in portions for trajectory in portion]
+    portions = held_out_trajectories(Setup(RING, CONFIG, seed), source)
+    return [trajectory for portion in portions for trajectory in portion]
 
 
 def same(ours: list[Trajectory], theirs: list[Trajectory]) -> bool:
@@ -86,13 +87,13 @@ def test_every_model_is_measured_on_the_same_trajectories(monkeypatch: pytest.Mo
     for model, samples in ((RingModel(), 4), (RingModel(believed=(0.5, 0.1)), 32)):
         seen.append([])
         config = EvalConfig(model_episodes=6, horizon=3, samples=samples)
-        measure(model, Ring, SPEC, ENV.theta_space, config, 0, sources=MIXTURE)  # type: ignore[arg-type]
+        measure(Setup(RING, config, sources=MIXTURE), model)  # type: ignore[arg-type]
     assert len(seen[0]) == 2 * 6 * 2
     assert same(*seen)
 
 
 def test_sources_play_other_episodes_each_as_often() -> None:
-    plans = [held_out_episodes(ENV.theta_space, CONFIG, 0, source) for source in MIXTURE]
+    plans = [held_out_episodes(Setup(RING, CONFIG), source) for source in MIXTURE]
     assert [len(plan) for plan in plans] == [12, 12]
     assert not {e.seed for e in plans[0]} & {e.seed for e in plans[1]}
     assert [e.theta_id for e in plans[0]] == [e.theta_id for e in plans[1]]
@@ -101,21 +102,21 @@ def test_sources_play_other_episodes_each_as_often() -> None:
 def test_policies_take_a_theta_s_episodes_in_turn() -> None:
     right = [t.actions[1:, 1].mean() > 0.5 for t in played(POLICIES)]
     assert right == [False, True] * 3 + [True, False] * 3
-    few = POLICIES.acting(held_out_episodes(ENV.theta_space, EvalConfig(model_episodes=1), 0), 1, ENV.theta_space)
+    few = POLICIES.acting(held_out_episodes(Setup(RING, EvalConfig(model_episodes=1))), 1, RING)
     assert few.tolist() == [0, 1]  # with one episode a θ each acts somewhere
 
 
 def test_a_task_s_policy_acts_where_its_task_exists() -> None:
     space = joint_space()
     source = Source("tasks", TwoWays(), (4, 5, 6, 7), (0, 1, 1, None))
-    episodes = [Episode("s", space.points[i], i, 0) for i in range(space.size) for _ in range(6)]
-    acting = source.acting(episodes, 6, space).reshape(space.size, 6)
+    episodes = [Episode(space.points[i], i, 0, "s") for i in range(space.size) for _ in range(6)]
+    acting = source.acting(episodes, 6, family_over(space)).reshape(space.size, 6)
     for group, members in zip(space.groups.tolist(), acting.tolist(), strict=True):  # type: ignore[union-attr]
         assert set(members) == ({4, 7} if group == 0 else {5, 6, 7} if group == 1 else {7})
 
 
 def test_rows_say_who_acted_and_what_they_are_of() -> None:
-    rows = pd.DataFrame(measure(RingModel(), Ring, SPEC, ENV.theta_space, CONFIG, 0, sources=MIXTURE))  # type: ignore[arg-type]
+    rows = pd.DataFrame(measure(Setup(RING, CONFIG, sources=MIXTURE), RingModel()))  # type: ignore[arg-type]
     one = rows[rows["metric"] == "one_step_tv"]
     assert one.groupby(["source", "theta_id"]).size().to_dict() == {
         (s, t): 6 for s in ("random", "tasks") for t in (0, 1)
@@ -243,7 +244,7 @@ class Stopped(Piece):
 
 def measured(piece: Piece) -> list[dict[str, Any]]:
     model: Any = RingModel(believed=(0.3, 0.4))
-    return measure(model, Ring, SPEC, ENV.theta_space, CONFIG, 0, sources=MIXTURE, piece=piece)
+    return measure(Setup(RING, CONFIG, sources=MIXTURE), model, piece=piece)
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.95])

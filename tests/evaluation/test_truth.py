@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.helpers.families import family_of
 from tests.helpers.known_dynamics import SLIPS, Ring, RingModel
 from tests.helpers.line import CELLS, Line, LineModel, line_moves
 from tests.helpers.two_domains import Pair
@@ -20,10 +21,9 @@ from waker.evaluation import model_error
 from waker.evaluation.learned_table import PlannedModel
 from waker.evaluation.model_error import held_out_episodes
 from waker.evaluation.planned import planned_rows
-from waker.evaluation.records import SEED
+from waker.evaluation.setup import SEED, Setup
 from waker.evaluation.truth import REGRETS, Truth, nearest
 from waker.seeding import seed_for
-from waker.specs import spec_of
 from waker_envs.api import FiniteThetaSpace, Parameter
 
 CONFIG = EvalConfig(model_episodes=1, horizon=4, samples=500)
@@ -37,9 +37,7 @@ def ring(believed: tuple[float, ...] = SLIPS) -> PlannedModel:
 
 
 def truth(make: Any = Ring, seed: int = 3) -> Truth:
-    env = make()
-    assert isinstance(env.theta_space, FiniteThetaSpace)
-    return Truth(make, spec_of(env), env.theta_space, CONFIG, seed)
+    return Truth(Setup(family_of(make), CONFIG), seed)
 
 
 def test_it_is_the_model_s_error() -> None:
@@ -48,19 +46,19 @@ def test_it_is_the_model_s_error() -> None:
 
 
 def test_it_is_what_an_evaluation_of_these_episodes_finds() -> None:
-    wanted, env = Wanted(("open_loop_tv_4",), 1, 3), Ring()
+    wanted = Wanted(("open_loop_tv_4",), 1, 3)
     found = truth().measure(ring(WRONG), wanted, 100)
     settings = replace(CONFIG, model_episodes=3)
     seed = seed_for(3, "oracle", 100)
-    rows = model_error.measure(ring(WRONG), Ring, spec_of(env), env.theta_space, settings, seed, steps=[4])
+    rows = model_error.measure(Setup(family_of(Ring), settings, seed), ring(WRONG), steps=[4])
     means = pooled(pd.DataFrame(rows)).set_index(["metric", "theta_id"])["value"]
     assert found.tolist() == means["open_loop_tv_4"].tolist()
 
 
 def test_its_episodes_are_its_own_and_other_ones_each_time() -> None:
-    space, config = Ring().theta_space, EvalConfig(model_episodes=50)
+    family, config = family_of(Ring), EvalConfig(model_episodes=50)
     met = [
-        {e.seed for e in held_out_episodes(space, config, seed)}
+        {e.seed for e in held_out_episodes(Setup(family, config, seed))}
         for seed in (SEED, seed_for(0, "oracle", 100), seed_for(0, "oracle", 200), seed_for(1, "oracle", 100))
     ]
     assert len(set.union(*met)) == sum(map(len, met)) == 400
@@ -104,8 +102,8 @@ def test_regret_is_that_of_plans_mean_or_worst_over_tasks() -> None:
     moves[:, 0, 0] = np.eye(CELLS)[CELLS - 1]
     model = cast(PlannedModel, LineModel(moves))
     mean, worst = (truth(Line).measure(model, Wanted((metric,), 1, 25), 40) for metric in REGRETS)
-    episodes = held_out_episodes(env.theta_space, replace(CONFIG, model_episodes=25), seed)
-    rows = planned_rows(model, Line, spec_of(env), env.theta_space, episodes, CONFIG.samples, seed=seed)
+    setup = Setup(family_of(Line), replace(CONFIG, model_episodes=25), seed)
+    rows = planned_rows(setup, model, held_out_episodes(setup), CONFIG.samples)
     for theta in (0, 1):
         lost = [
             np.mean([r["optimal_return"] - r["return"] for r in rows if (r["theta_id"], r["task"]) == (theta, task)])

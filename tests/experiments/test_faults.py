@@ -21,8 +21,8 @@ from experiments.faults.options import every_option, hostile
 from experiments.faults.rows import Rows, command_line, summary
 from experiments.faults.verdict import told, verdict
 from experiments.faults.warm import Ended
+from waker.config.saved import plain
 from waker.config.schema import Config
-from waker.storage.run_folder import plain
 
 ROOT = Path(__file__).resolve().parents[2]
 TRACE = 'Traceback (most recent call last)\n  File "/a/waker/cli.py", line 3\nValueError: no\n'

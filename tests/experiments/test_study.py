@@ -13,8 +13,8 @@ from experiments.study import BASELINE, ERROR, PRIMARY, SUITES, answers
 from experiments.study_figure import figure
 from tests.helpers.rows import numbers
 from tests.helpers.synthetic import write_run
-from waker.analysis.numbers import ALL
 from waker.analysis.numbers_file import write_table
+from waker.names import ALL
 
 SEEDS = range(100, 104)
 DR = [10.0, 11.0, 12.0, 13.0]

@@ -16,10 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tests.helpers.families import family_of
 from waker.config.schema import Config, EvalConfig, TrainConfig
 from waker.curriculum import Curriculum, CurriculumConfig, Wanted, make_curriculum
 from waker.protocols import Learner, Player, PlayerState
-from waker.specs import EnvSpec, spec_of
+from waker.specs import EnvSpec
 from waker.storage.run_folder import RunFolder, run_folder
 from waker.terminal.progress import Progress
 from waker.training.loop import Outcome, train
@@ -131,16 +132,13 @@ def config(sampler: str = "waker-m", **train: Any) -> Config:
 
 def parts(config: Config, **changes: Any) -> Parts:
     """The factories of a dummy run."""
-    env = HardTheta()
-    spec = replace(spec_of(env), env_id=config.env)
+    family = family_of(HardTheta, env_id=config.env)
     made = Parts(
-        spec=spec,
-        space=env.theta_space,
-        make_env=HardTheta,
+        family=family,
         make_curriculum=lambda rng: make_curriculum(
-            config.curriculum.sampler, env.theta_space, config.curriculum, rng, 20
+            config.curriculum.sampler, family.space, config.curriculum, rng, 20
         ),
-        make_agent=lambda: DummyAgent(spec),
+        make_agent=lambda: DummyAgent(family.spec),
         evaluate=evaluate,
         measure=measure,
     )
@@ -166,5 +164,5 @@ class Quiet(Progress):
 def run(root: Path, config: Config, progress: Progress | None = None, **changes: Any) -> tuple[Path, Outcome]:
     """Train a dummy run under ``root``; its folder and how it ended."""
     made = parts(config, **changes)
-    folder = RunFolder.open(run_folder(root, config), config, made.space.names, made.spec.tasks)
+    folder = RunFolder.open(run_folder(root, config), config, made.family.space.names, made.family.spec.tasks)
     return folder.path, train(made, folder, progress or Quiet())

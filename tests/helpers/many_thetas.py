@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tests.helpers import dummies
+from tests.helpers.families import family_of
 from waker.config.schema import Config
 from waker.curriculum import make_curriculum
-from waker.specs import spec_of
 from waker.storage.run_folder import RunFolder, run_folder
 from waker.training.session import Parts, Session
 from waker_envs.api import FiniteThetaSpace, Parameter
@@ -43,15 +42,13 @@ class ManyThetas(HardTheta):
 def parts(config: Config, size: int) -> Parts:
     """The factories of a run over ``size`` θ; the θ of every hundredth id are those whose model error is measured."""
     env = type("ManyThetas", (ManyThetas,), {"space": space_of(size)})
-    spec = replace(spec_of(env()), env_id=config.env)
+    family = family_of(env, env_id=config.env)
     return Parts(
-        spec=spec,
-        space=env.space,
-        make_env=env,
+        family=family,
         make_curriculum=lambda rng: make_curriculum(
             config.curriculum.sampler, env.space, config.curriculum, rng, config.train.batch * config.train.length
         ),
-        make_agent=lambda: dummies.DummyAgent(spec),
+        make_agent=lambda: dummies.DummyAgent(family.spec),
         evaluate=lambda agent, curriculum: {"curriculum": curriculum.table()},
         measured=range(0, size, max(1, size // 100)),
     )
@@ -61,5 +58,5 @@ def session(root: Path, size: int, **train: Any) -> Session:
     """A run under ``root``, ready to collect."""
     config = dummies.config(steps=10**6, prefill=600, **{"log_every": 1, "batch": 4, "length": 5, **train})
     made = parts(config, size)
-    folder = RunFolder.open(run_folder(root, config), config, made.space.names, made.spec.tasks)
+    folder = RunFolder.open(run_folder(root, config), config, made.family.space.names, made.family.spec.tasks)
     return Session(made, folder, dummies.Quiet())

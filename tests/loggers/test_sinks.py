@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import struct
+import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,12 @@ import wandb
 
 from experiments.faults.damage import cut, flip
 from waker.errors import UserError
-from waker.loggers.sinks import Means, MultiSink, NotFinite, TensorBoardSink, WandbSink, make_sink, wandb_id, wandb_mode
+from waker.loggers import registry
+from waker.loggers.means import Means
+from waker.loggers.not_finite import NotFinite
+from waker.loggers.registry import MultiSink, check_sinks, make_sink
+from waker.loggers.tensorboard import TensorBoardSink
+from waker.loggers.wandb import WandbSink, wandb_id, wandb_mode
 from waker.storage.checkpoint import pack, unpack
 from waker.storage.files import Damaged
 from waker.storage.metrics_file import JsonlSink
@@ -142,16 +149,16 @@ def test_a_file_shorter_than_its_checkpoint_is_not_filled_up(tmp_path: Path) -> 
 def test_tensorboard_hides_what_a_resume_repeats(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    sink = TensorBoardSink(tmp_path)
+    sink = TensorBoardSink(tmp_path, "run", {})
     sink.write({"step": 10, "updates": 1, "loss": 1.0})
     state = sink.sync()
     sink.write({"step": 20, "updates": 2, "loss": 99.0})
     sink.close()
-    again = TensorBoardSink(tmp_path)
+    again = TensorBoardSink(tmp_path, "run", {})
     again.restore(state)
     again.write({"step": 20, "updates": 2, "loss": 2.0})
     again.close()
-    events = EventAccumulator(str(tmp_path))
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert [(e.step, e.value) for e in events.Scalars("loss")] == [(1, 1.0), (2, 2.0)]
 
@@ -268,3 +275,61 @@ def test_json_lines_are_always_written(tmp_path: Path) -> None:
     assert list(sink.sync()) == ["jsonl"]
     sink.close()
     assert len(read(tmp_path / "metrics.jsonl")) == 1
+
+
+class Mine:
+    """A third party's logger: one class, named by an entry point."""
+
+    needs = ("json",)
+
+    def __init__(self, folder: Path, name: str, config: dict[str, Any]) -> None:
+        self.file = folder / f"{name}-{config['seed']}.txt"
+
+    def write(self, row: dict[str, Any]) -> None:
+        self.file.write_text(f"step {row['step']}")
+
+    def sync(self) -> dict[str, Any]:
+        return {"here": True}
+
+    def restore(self, state: dict[str, Any]) -> str:
+        return "lost" if not state else ""
+
+    def close(self) -> None:
+        self.file.rename(self.file.with_suffix(".closed"))
+
+
+class NeedsMore(Mine):
+    needs = ("json", "no_such_package")
+
+
+def points(group: str) -> tuple[EntryPoint, ...]:
+    here = Mine.__module__
+    named = {"mine": f"{here}:Mine", "more": f"{here}:NeedsMore", "broken": "no_such_package:Logger"}
+    return tuple(EntryPoint(name, value, group) for name, value in named.items())
+
+
+def test_a_logger_of_another_package_is_one_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "entry_points", points)
+    monkeypatch.setitem(sys.modules, Mine.__module__, sys.modules[Mine.__module__])
+    check_sinks(("mine", "jsonl"))
+    sink = make_sink(("jsonl", "mine"), tmp_path, "run", {"seed": 3})
+    assert sink.restore({}) == "lost"
+    sink.write({"step": 1, "updates": 1})
+    assert sink.sync()["mine"] == {"here": True}
+    sink.close()
+    assert (tmp_path / "run-3.closed").read_text() == "step 1"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("more", "sink 'more' needs the package 'no_such_package', which is not installed"),
+        ("broken", "sink 'broken' of no_such_package:Logger cannot be loaded: ModuleNotFoundError"),
+        ("tensorbord", "unknown sink 'tensorbord'; did you mean 'tensorboard'?"),
+    ],
+)
+def test_a_logger_that_is_not_there_is_refused(name: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "entry_points", points)
+    with pytest.raises(UserError) as refused:
+        check_sinks((name,))
+    assert told in str(refused.value)

@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.helpers.tiny_learner import ALL_KINDS, tiny_batch, tiny_config, tiny_spec
 from waker.agent.agent import Agent
-from waker.loggers.sinks import Means
+from waker.loggers.means import Means
 from waker.machine.compile import prepared
 from waker.machine.cuda_graphs import WARM_UP, Recorded, recorder_for
 

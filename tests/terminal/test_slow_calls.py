@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.helpers.families import family_of
 from tests.helpers.faulty_envs import BAD
+from waker.collection.episode import Episode
 from waker.collection.slot import Slot
-from waker.collection.slot_group import Start, slot_group
-from waker.evaluation.failures import guarded
-from waker.evaluation.plan import Episode
+from waker.collection.slot_group import slot_group
 from waker.specs import spec_of
 from waker.terminal import slow_calls as watch
 from waker_envs.api import Transition
@@ -53,7 +53,7 @@ def test_a_step_that_hangs_is_told_with_what_reproduces_it(told: queue.Queue[str
             Waits.goes_on.set()
 
     with watch.watched(tell):
-        slot.reset(np.array([BAD]), 3, 41)
+        slot.reset(Episode(np.array([BAD]), 3, 41))
         for _ in range(3):
             slot.step(np.zeros(1, np.float32))
     assert lines[0].startswith("waiting for step 2 of HardTheta, an episode of seed 41, θ = [3.0], for 0 s now")
@@ -63,12 +63,12 @@ def test_a_step_that_hangs_is_told_with_what_reproduces_it(told: queue.Queue[str
 def test_a_worker_that_hangs_is_told(told: queue.Queue[str]) -> None:
     from tests.helpers.faulty_envs import SlowEnv
 
-    start: Start = (np.array([1.0]), 1, 7)
-    group = slot_group(SlowEnv, SPEC, 2, 2)
+    start = Episode(np.array([1.0]), 1, 7)
+    group = slot_group(family_of(SlowEnv), 2, 2)
     try:
         with watch.watched(told.put):
-            group.advance({0: start, 1: start}, np.zeros((2, 1), np.float32))
-            group.advance({}, np.zeros((2, 1), np.float32))
+            group.advance({0: start, 1: start}, {})
+            group.advance({}, {i: np.zeros(1, np.float32) for i in (0, 1)})
     finally:
         group.close()
     assert "environment 0, in a process of its own: step 1 of HardTheta, an episode of seed 7" in told.get_nowait()
@@ -81,9 +81,16 @@ def test_an_evaluation_that_hangs_is_told(told: queue.Queue[str]) -> None:
         told.put(line)
         gone.set()
 
-    with watch.watched(tell), guarded(SPEC, Episode("dr", np.array([2.0]), 2, 5), [np.zeros(1, np.float32)]):
-        assert gone.wait(60)
-    assert "step 1 of HardTheta, an evaluation's episode of seed 5, θ = [2.0]" in told.get_nowait()
+    class Waiting(HardTheta):
+        def advance(self, action: Any) -> Any:
+            assert gone.wait(60)
+            return super().advance(action)
+
+    slots = slot_group(family_of(Waiting), 1)
+    slots.advance({0: Episode(np.array([2.0]), 2, 5, "dr")}, {})
+    with watch.watched(tell):
+        slots.advance({}, {0: np.zeros(1, np.float32)})
+    assert "step 1 of Waiting, an episode of suite 'dr' of seed 5, θ = [2.0]" in told.get_nowait()
 
 
 def test_many_short_calls_are_not_told(told: queue.Queue[str]) -> None:

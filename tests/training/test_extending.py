@@ -15,10 +15,11 @@ from tests.helpers.tiny import RUN, TINY, refused
 from tests.training.test_resume import outcome
 from waker.cli import main
 from waker.config.same_run import difference
+from waker.config.saved import plain
 from waker.config.schema import Config
 from waker.errors import UserError
 from waker.storage.checkpoint import Checkpoints
-from waker.storage.run_folder import plain, read_config, read_record
+from waker.storage.run_folder import read_config, read_record
 from waker.storage.tables import read_rows
 from waker.training.loop import Outcome
 

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from tests.helpers import dummies
-from waker.collection.slot import EnvironmentFailed
+from tests.training.test_resume import assert_same
+from waker.collection.episode import EnvironmentFailed, Episode, Play
 from waker.errors import UserError
 from waker.storage.checkpoint import Checkpoints
 from waker.storage.files import SaveFailed
@@ -152,10 +153,12 @@ def test_vectors_are_labelled_by_what_they_are_of(tmp_path: Path, tasks: int) ->
             return {"actor_loss": torch.ones(tasks)}
 
     run = RunFolder(tmp_path, config)
-    session = Session(replace(made, spec=replace(made.spec, tasks=names)), run, dummies.Quiet())
-    session.explorer = Vectors(made.spec).explorer()
-    session.means.add(Vectors(made.spec).update(batch_of(made.spec))[1])
-    session.means.add({f"adapt/{k}": v for k, v in Vectors(made.spec).adapt_update({}).items()})
+    session = Session(
+        replace(made, family=replace(made.family, spec=replace(made.family.spec, tasks=names))), run, dummies.Quiet()
+    )
+    session.explorer = Vectors(made.family.spec).explorer()
+    session.means.add(Vectors(made.family.spec).update(batch_of(made.family.spec))[1])
+    session.means.add({f"adapt/{k}": v for k, v in Vectors(made.family.spec).adapt_update({}).items()})
     assert list(session.means.take()) == [
         *(f"reward_loss/{name}" for name in names),
         *(f"actor_loss/{name}" for name in members),
@@ -298,6 +301,21 @@ def test_a_second_signal_ends_at_once() -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
 
+def test_a_failure_in_an_evaluation_is_reported_and_costs_no_episode(tmp_path: Path) -> None:
+    play = Play(dummies.parts(dummies.config()).family.spec)
+    play.begin(Episode(np.array([2.0]), 2, 5, "dr"))
+
+    def fails(agent: Any, curriculum: Any) -> Any:
+        raise play.failed("no light", "")
+
+    whole, _ = dummies.run(tmp_path / "whole", dummies.config())
+    with pytest.raises(EnvironmentFailed, match=r"failed at reset of an episode of suite 'dr': no light.*kept in"):
+        dummies.run(tmp_path / "again", dummies.config(), evaluate=fails)
+    again, _ = dummies.run(tmp_path / "again", dummies.config())
+    assert json.loads((again / "failure.json").read_text())["suite"] == "dr"
+    assert_same(whole, again)
+
+
 @pytest.mark.parametrize(
     ("failure", "reason"),
     [
@@ -314,7 +332,7 @@ def test_a_failing_environment_is_named_and_data_is_kept(tmp_path: Path, failure
         return FailingEnv(failure=failure, at_step=next(lives))
 
     with pytest.raises(EnvironmentFailed) as caught:
-        dummies.run(tmp_path, dummies.config(), make_env=make)
+        dummies.run(tmp_path, dummies.config(), family=replace(dummies.parts(dummies.config()).family, make=make))
     text = str(caught.value)
     assert reason in text
     assert "waker/test-Hard-v0 failed at step 10 of an episode" in text
@@ -352,7 +370,7 @@ def test_actions_that_are_not_finite_stop_the_run(tmp_path: Path) -> None:
 
     made = dummies.parts(dummies.config())
     with pytest.raises(UserError, match="actions are not finite at step 10.*diverged"):
-        dummies.run(tmp_path, dummies.config(), make_agent=lambda: Diverged(made.spec))
+        dummies.run(tmp_path, dummies.config(), make_agent=lambda: Diverged(made.family.spec))
 
 
 @pytest.mark.parametrize("key", ["loss/model", "reward_std", "critic"])
@@ -364,7 +382,7 @@ def test_metrics_that_are_not_finite_are_told_once(key: str, tmp_path: Path) -> 
 
     made = dummies.parts(dummies.config())
     progress = dummies.Quiet()
-    path, _ = dummies.run(tmp_path, dummies.config(), progress, make_agent=lambda: Lost(made.spec))
+    path, _ = dummies.run(tmp_path, dummies.config(), progress, make_agent=lambda: Lost(made.family.spec))
     (told,) = [note for note in progress.notes if "not finite" in note]
     first = rows(path)[0]
     assert told.startswith(f"{key} is not finite at step {first['step']:,}, update {first['updates']:,}")
@@ -388,7 +406,7 @@ def test_results_that_the_next_update_overwrites_are_copied_in_time(tmp_path: Pa
             return self.held
 
     made = dummies.parts(dummies.config())
-    path, _ = dummies.run(tmp_path, dummies.config(), make_agent=lambda: Static(made.spec))
+    path, _ = dummies.run(tmp_path, dummies.config(), make_agent=lambda: Static(made.family.spec))
     ours, theirs = (
         [{k: v for k, v in row.items() if not k.startswith("time/")} for row in rows(folder)]
         for folder in (path, reference)

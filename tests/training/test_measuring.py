@@ -188,7 +188,7 @@ class Worst:
         return getattr(self.inner, name)
 
     def sample(self, n: int) -> NDArray[np.float64]:
-        thetas = self.inner.sample(n)
+        thetas = self.inner.sample(n).points
         return thetas if self.worst < 0 else np.repeat(self.inner.space.points[self.worst][None], n, 0)
 
     def measured(self, values: NDArray[np.float64], step: int) -> None:

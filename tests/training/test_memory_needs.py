@@ -11,6 +11,7 @@ import torch
 
 from tests.helpers.tiny_learner import tiny_config, tiny_spec
 from waker.agent.agent import Agent
+from waker.collection.family import Family
 from waker.config.presets import PRESETS
 from waker.config.schema import Config
 from waker.errors import UserError
@@ -19,7 +20,7 @@ from waker.training.memory_needs import Need, check_fits, check_run, weights
 from waker_envs.testing import HardTheta
 
 ROOM = 8 << 30
-SPACE = HardTheta().theta_space
+FAMILY = Family(HardTheta, tiny_spec(), HardTheta().theta_space)
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +37,7 @@ def changed(section: str, **changes: Any) -> Config:
 
 @pytest.mark.parametrize("name", [name for name in PRESETS if name not in ("paper", "authors")])
 def test_presets_fit(name: str) -> None:
-    check_run(PRESETS[name](), tiny_spec(), SPACE)
+    check_run(PRESETS[name](), FAMILY)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ def test_presets_fit(name: str) -> None:
 )
 def test_what_cannot_fit_is_refused_by_name(config: Config, told: str) -> None:
     with pytest.raises(UserError, match=r".") as refused:
-        check_run(config, tiny_spec(), SPACE)
+        check_run(config, FAMILY)
     assert told in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -94,9 +95,9 @@ def test_small_nets_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_replay_beyond_the_disk_is_refused_before_the_run_has_a_folder(tmp_path: Path) -> None:
-    check_run(changed("train", replay=10**4), tiny_spec(), SPACE, tmp_path / "run")
+    check_run(changed("train", replay=10**4), FAMILY, tmp_path / "run")
     with pytest.raises(UserError, match=r"a replay of 999,999,999,999,999 steps takes"):
-        check_run(changed("train", envs=1, replay=10**15 - 1), tiny_spec(), SPACE, tmp_path / "run")
+        check_run(changed("train", envs=1, replay=10**15 - 1), FAMILY, tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
 
 

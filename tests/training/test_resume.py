@@ -137,7 +137,7 @@ def test_two_runs_of_a_seed_are_the_same_and_of_two_seeds_are_not(uninterrupted:
 
 def test_a_run_stopped_before_its_first_step_goes_on(uninterrupted: Path, tmp_path: Path) -> None:
     config = dummies.config()
-    spec = dummies.parts(config).spec
+    spec = dummies.parts(config).family.spec
 
     def slow_to_build() -> dummies.DummyAgent:
         terminate()
@@ -269,7 +269,7 @@ def small_run(policies: str, compile: CompileSetting) -> tuple[Config, dict[str,
         **small,  # type: ignore[arg-type]
     )
     config = replace(dummies.config(), model=tiny.model, behaviour=tiny.behaviour, explorer=tiny.explorer, train=train)
-    spec = dummies.parts(config).spec
+    spec = dummies.parts(config).family.spec
 
     def evaluate(agent: Any, curriculum: Any) -> dict[str, list[dict[str, Any]]]:
         return {

@@ -19,6 +19,7 @@ from waker.analysis.steps import of_policy
 from waker.curriculum.labels import CREDITED, sampler_label
 from waker.errors import UserError
 from waker.names import theta_column
+from waker.settings import flat
 from waker.storage.files import reading
 from waker.storage.manifest import checkpoint_paths
 from waker.storage.metrics_file import read_metrics
@@ -217,17 +218,7 @@ def last_step(run: RunData) -> int | None:
 def settings_of(run: RunData) -> dict[str, Any]:
     """The run's settings by dotted name; empty if it has none."""
     settings = run.config.get("config", run.config)
-    return _flat(settings) if isinstance(settings, dict) else {}
-
-
-def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+    return flat(settings) if isinstance(settings, dict) and settings else {}
 
 
 def stands_for(rows: pd.DataFrame) -> pd.Series:

@@ -1,6 +1,6 @@
 """Numbers about the model's error beyond its mean and worst: by who acted, and how well the estimate orders θ.
 
-Called by ``waker compare`` and the report; rows like those of :func:`waker.analysis.summary.run_numbers`.
+Called by ``waker compare`` and the report; rows like those of :func:`waker.analysis.numbers.compare_runs`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import pandas as pd
 from waker.analysis.ranking import primary_metric, rank_correlation
 from waker.analysis.sources import by_source, sources_of
 from waker.analysis.steps import RUN, At, Steps, choose_steps, deciding
-from waker.analysis.summary import ALL
+from waker.names import ALL
 
 
 def compared_errors(

@@ -12,17 +12,17 @@ from collections.abc import Sequence
 import pandas as pd
 
 from waker.analysis.metrics import improvement_interval
-from waker.analysis.summary import ALL, lower_is_better
-
-QUANTITIES = ("mean_return", "cvar_0.1", "worst_regret")
-"""What is compared: average, robust, worst-case."""
+from waker.analysis.quantities import named, quantity_of
+from waker.names import ALL
 
 
-def improvements(numbers: pd.DataFrame, baseline: str = "dr", wanted: Sequence[str] = QUANTITIES) -> pd.DataFrame:
+def improvements(
+    numbers: pd.DataFrame, baseline: str = "dr", wanted: Sequence[str] = named("improvement")
+) -> pd.DataFrame:
     """P(a run of a sampler beats a run of ``baseline``), averaged over tasks, within each domain and explorer.
 
     Args:
-        numbers: from :func:`waker.analysis.summary.run_numbers`.
+        numbers: from :func:`waker.analysis.numbers.compare_runs`.
         baseline: the sampler to beat.
         wanted: quantities; those where lower is better count a lower value as the win.
 
@@ -44,7 +44,7 @@ def improvements(numbers: pd.DataFrame, baseline: str = "dr", wanted: Sequence[s
             ours, theirs = both.loc[sampler].to_numpy(), both.loc[baseline].to_numpy()
             if min(len(ours), len(theirs)) < 2 or not both.shape[1]:
                 continue
-            sign = -1.0 if lower_is_better(quantity) else 1.0
+            sign = -1.0 if quantity_of(str(quantity)).better == "less" else 1.0
             found = improvement_interval(sign * ours, sign * theirs)
             rows.append(
                 {

@@ -14,7 +14,7 @@ Shapes: n episodes, R runs (seeds), K tasks.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,28 +29,6 @@ class Interval(NamedTuple):
     point: float
     low: float
     high: float
-
-
-class ThetaMeans(NamedTuple):
-    """Means by θ: ``theta_id`` (m,) ascending, ``mean`` (m,), ``episodes`` (m,) how many of each."""
-
-    theta_id: NDArray[np.int64]
-    mean: Floats
-    episodes: NDArray[np.int64]
-
-
-class WorstTheta(NamedTuple):
-    """The θ with the worst mean, and that mean."""
-
-    theta_id: int
-    value: float
-
-
-class Episodes(NamedTuple):
-    """Episodes to group by θ: ids (n,) and one value each (n,)."""
-
-    theta_id: NDArray[np.integer[Any]]
-    value: Floats
 
 
 def _flat(x: ArrayLike) -> Floats:
@@ -123,92 +101,21 @@ def cvar(x: ArrayLike, alpha: float = 0.1, *, largest: bool = False) -> float:
     return _tail_mean(worst_first, np.full(len(values), 1.0 / len(values)), alpha)
 
 
-def theta_means(theta_id: ArrayLike, x: ArrayLike) -> ThetaMeans:
-    """Mean of the values of each θ that occurs.
-
-    Args:
-        theta_id: shape (n,), integers; an id below 0 is a θ like any other here.
-        x: shape (n,).
-
-    Raises:
-        ValueError: shapes differ, or n = 0.
-    """
-    values, ids = _flat(x), np.asarray(theta_id).reshape(-1)
-    if ids.shape != values.shape:
-        raise ValueError(f"theta_id has {len(ids)} entries but there are {len(values)} values")
-    unique, inverse, count = np.unique(ids, return_inverse=True, return_counts=True)
-    return ThetaMeans(unique.astype(np.int64), np.bincount(inverse, weights=values) / count, count.astype(np.int64))
-
-
-def worst_theta(theta_id: ArrayLike, x: ArrayLike, *, largest: bool = False) -> WorstTheta:
-    """The θ with the worst mean (the lowest id among equals).
-
-    The plug-in: the mean is taken on the episodes that chose the θ, so it is biased towards the worst;
-    :func:`waker.analysis.worst.worst_of` brackets it.
-
-    Args:
-        theta_id, x: as for :func:`theta_means`.
-        largest: the largest mean is the worst (errors, regrets) instead of the smallest (returns).
-    """
-    by_theta = theta_means(theta_id, x)
-    if np.isnan(by_theta.mean).any():
-        return WorstTheta(int(by_theta.theta_id[np.isnan(by_theta.mean).argmax()]), float("nan"))
-    at = int(by_theta.mean.argmax() if largest else by_theta.mean.argmin())
-    return WorstTheta(int(by_theta.theta_id[at]), float(by_theta.mean[at]))
-
-
-def cvar_selected(select: Episodes, score: Episodes, alpha: float = 0.1, *, largest: bool = False) -> float:
-    """CVaR over θ, chosen on one set of episodes and scored on a fresh one.
-
-    Plain :func:`cvar` over episodes picks unlucky episodes along with hard θ, and a per-θ CVaR on one set picks the θ
-    whose noise was bad. Here the worst ``alpha`` of the θ are those with the worst means on ``select``; the answer is
-    the mean over them of their means on ``score``: in expectation the true mean of the θ that were chosen, hence
-    biased towards the milder as an estimate of the CVaR over θ: a wrong choice can only be milder.
-
-    Each θ weighs as its share of the episodes of ``select`` (which follow the DR distribution); the θ on the
-    border of the tail counts in part, as in :func:`cvar`. θ without episodes in both sets are left out.
-
-    Args:
-        select: the episodes that choose.
-        score: fresh episodes (other seeds) that measure.
-        alpha: 0 < α ≤ 1, a share of the θ by weight.
-        largest: the largest values are the worst.
-
-    Raises:
-        ValueError: no θ occurs in both sets.
-    """
-    _alpha(alpha)
-    chooser, scorer = theta_means(*select), theta_means(*score)
-    common, i, j = np.intersect1d(chooser.theta_id, scorer.theta_id, return_indices=True)
-    if not len(common):
-        raise ValueError("the two sets of episodes have no θ in common")
-    chosen_by, fresh, count = chooser.mean[i], scorer.mean[j], chooser.episodes[i]
-    if np.isnan(chosen_by).any() or np.isnan(fresh).any():
-        return float("nan")
-    order = np.argsort(-chosen_by if largest else chosen_by, kind="stable")
-    return _tail_mean(fresh[order], count[order] / count.sum(), alpha)
-
-
-def _average_ranks(x: Floats) -> Floats:
-    """Ranks from 1; equal values share the mean of their ranks."""
-    _, inverse, count = np.unique(x, return_inverse=True, return_counts=True)
-    last = np.cumsum(count)
-    return np.asarray((last - (count - 1) / 2.0)[inverse])
-
-
 def spearman(x: ArrayLike, y: ArrayLike) -> float:
     """Spearman's rank correlation, ties by average rank; pairs with a NaN are left out.
 
     Returns:
         A value in [−1, 1]; NaN with fewer than two pairs or where one side is constant.
     """
+    from scipy.stats import rankdata  # here, as its import takes longer than that of pandas
+
     a, b = np.asarray(x, np.float64).reshape(-1), np.asarray(y, np.float64).reshape(-1)
     if a.shape != b.shape:
         raise ValueError(f"x has {len(a)} values but y has {len(b)}")
     both = ~(np.isnan(a) | np.isnan(b))
     if both.sum() < 2:
         return float("nan")
-    ra, rb = _average_ranks(a[both]), _average_ranks(b[both])
+    ra, rb = rankdata(a[both]), rankdata(b[both])
     ra, rb = ra - ra.mean(), rb - rb.mean()
     norm = float(np.sqrt((ra @ ra) * (rb @ rb)))
     return float(np.clip(ra @ rb / norm, -1.0, 1.0)) if norm > 0 else float("nan")
@@ -216,11 +123,10 @@ def spearman(x: ArrayLike, y: ArrayLike) -> float:
 
 def iqm(x: ArrayLike) -> float:
     """Interquartile mean: ⌊n/4⌋ values are cut from each end, the rest averaged (Agarwal et al. 2021)."""
+    from scipy.stats import trim_mean
+
     values = _flat(x)
-    cut = len(values) // 4
-    if np.isnan(values).any():
-        return float("nan")
-    return float(np.sort(values)[cut : len(values) - cut].mean())
+    return float("nan") if np.isnan(values).any() else float(trim_mean(values, 0.25))
 
 
 def student_quantile(probability: ArrayLike, degrees: ArrayLike) -> Floats:

@@ -3,10 +3,6 @@
 Called by ``waker compare`` and the report. The unit of comparison is a run, so that means over training seeds, paired
 differences and probabilities of improvement are all functions of this table. What could not be compared like for like
 (other steps, other tasks, other metrics, other episodes) is left out or kept apart, and told.
-
-Quantities with a *bracket* (:data:`BRACKETED`, see :mod:`waker.analysis.worst`) have five rows: the corrected value
-under their own name, and ``…_plug_in``, ``…_split``, ``…_low``, ``…_high``: the pessimistic and the optimistic
-estimate, and the interval over the episodes of this one run.
 """
 
 from __future__ import annotations
@@ -18,25 +14,26 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from waker.analysis.bracketed import BRACKETED as BRACKETED
-from waker.analysis.bracketed import LIMITS as LIMITS
-from waker.analysis.bracketed import PARTS as PARTS
-from waker.analysis.bracketed import SEED, Number, of_bracket
-from waker.analysis.metrics import Floats, cvar
 from waker.analysis.plans_compared import plan_numbers
+from waker.analysis.quantities import (
+    BRACKETED,
+    LIMITS,
+    PARTS,
+    Number,
+    computed,
+    named,
+    numbers_of,
+    quantity_of,
+    units_of,
+    worth,
+)
 from waker.analysis.ranking import primary_metric
-from waker.analysis.regret import EXACT, fraction_of_optimum, known_values, mean_regret, worst_regret
 from waker.analysis.sources import known, source_weights
 from waker.analysis.steps import RUN, At, choose_steps, deciding, of_policy
-from waker.analysis.worst import Bracket, Sample, arrange, cvar_of, worst_of
-from waker.names import ALL as ALL  # means of means over tasks, and the worst of all pairs of task and θ
-from waker.names import DR_SUITE, PLANNED, task_name
+from waker.analysis.worst import Sample, arrange
+from waker.names import ALL, DR_SUITE, PLANNED, task_name
 
-TAIL = 0.1
-"""The share of θ or episodes in a CVaR."""
 NO_SETS: Mapping[str, Sequence[int]] = MappingProxyType({})
-_WORST = ("worst_regret", "planned_worst_regret")
-"""Over all tasks they are the worst of all pairs of task and θ, not means over tasks."""
 
 
 class Comparison(NamedTuple):
@@ -44,16 +41,6 @@ class Comparison(NamedTuple):
 
     numbers: pd.DataFrame
     notes: tuple[str, ...]
-
-
-def run_numbers(
-    evaluation: pd.DataFrame,
-    model_error: pd.DataFrame,
-    episodes: pd.DataFrame,
-    sets: Mapping[str, Sequence[int]] = NO_SETS,
-) -> pd.DataFrame:
-    """The numbers of :func:`compare_runs`."""
-    return compare_runs(evaluation, model_error, episodes, sets).numbers
 
 
 def compare_runs(
@@ -149,7 +136,7 @@ def _over_tasks(single: dict[Any, list[Number]], runs: dict[Any, pd.DataFrame]) 
         runs: the episodes that they were made of.
     """
     rows = [row for run, numbers in single.items() for row in _of_run(run, numbers)]
-    from_pairs = {f"{quantity}_{part}" for quantity in _WORST for part in PARTS}
+    from_pairs = {f"{quantity}_{part}" for quantity in named("pairs") for part in PARTS}
     for quantity in dict.fromkeys(q for numbers in single.values() for _, q, _ in numbers):
         if quantity in from_pairs or quantity in LIMITS:  # from the rows below; a mean of limits is none
             continue
@@ -159,9 +146,10 @@ def _over_tasks(single: dict[Any, list[Number]], runs: dict[Any, pd.DataFrame]) 
         for run, of_run in values.items():
             if not common:
                 continue
-            if quantity in _WORST:
+            compute = quantity_of(quantity).compute
+            if quantity in named("pairs") and compute is not None:
                 pairs = runs[run][(runs[run]["suite"] == DR_SUITE) & runs[run]["task"].isin(common)]
-                rows += _of_run(run, of_bracket(ALL, quantity, worst_regret(_regret_columns(pairs), seed=SEED)))
+                rows += _of_run(run, numbers_of(ALL, quantity, compute(pairs)))
             else:
                 rows += _of_run(run, [(ALL, quantity, float(np.mean([of_run[t] for t in common])))])
     return rows
@@ -232,52 +220,9 @@ def _of_tasks(played: pd.DataFrame) -> list[Number]:
         dr = rows[rows["suite"] == DR_SUITE]
         for suite, others in rows[rows["suite"] != DR_SUITE].groupby("suite", sort=False):
             numbers.append((task, f"return_{suite}", others["worth"].mean()))
-        if dr.empty:
-            continue
-        numbers.append((task, "mean_return", dr["worth"].mean()))
-        numbers.append((task, "cvar_0.1", cvar(dr["return"].to_numpy(), TAIL)))
-        numbers += of_bracket(task, "cvar_0.1_theta", _cvar_over_theta(dr))
-        if EXACT in dr and dr[EXACT].notna().any():
-            numbers.append((task, "exact_share", float(dr[EXACT].notna().mean())))
-        if dr["completion"].notna().any():
-            numbers.append((task, "completion", dr["completion"].mean()))
-        if dr["optimal_return"].notna().any():
-            dr = _regret_columns(dr)
-            numbers.append((task, "fraction_of_optimum", fraction_of_optimum(dr)))
-            numbers.append((task, "mean_regret", mean_regret(dr)))
-            numbers += of_bracket(task, "worst_regret", worst_regret(dr, seed=SEED))
+        if len(dr):
+            numbers += computed("episodes", str(task), dr)
     return numbers
-
-
-def worth(rows: pd.DataFrame) -> Floats:
-    """What each episode was worth, (n,): see :func:`waker.analysis.regret.known_values`."""
-    return known_values(rows["return"].tolist(), rows[EXACT].tolist() if EXACT in rows else None)
-
-
-def _regret_columns(rows: pd.DataFrame) -> pd.DataFrame:
-    used = ("return", EXACT, "optimal_return", "episode_seed", "task")
-    return rows[[c for c in rows if str(c).startswith("theta_") or c in used]]
-
-
-def _cvar_over_theta(dr: pd.DataFrame) -> Bracket:
-    """CVaR over θ of expected returns: the lowest are the worst, so signs turn and pessimistic stays pessimistic."""
-    ids = dr["theta_id"].to_numpy()
-    if (ids < 0).any():  # a continuous space: each θ was met once
-        nan = float("nan")
-        return Bracket(nan, nan, nan, nan, nan, np.zeros((0, 1)))
-    _, theta = np.unique(ids, return_inverse=True)
-    sample = arrange(theta, _units(dr, ["episode_seed"]), -dr["worth"].to_numpy(float))
-    found = cvar_of(sample, TAIL, np.random.default_rng(SEED))
-    return Bracket(-found.plug_in, -found.split, -found.corrected, -found.high, -found.low, found.cells)
-
-
-def _units(rows: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
-    """A number of each row's unit, ascending with its columns; the row's own number where there are none."""
-    present = [c for c in columns if c in rows]
-    if not present or rows[present].isna().any(axis=None):
-        return np.arange(len(rows))
-    order = rows[present].drop_duplicates().sort_values(present).assign(unit=lambda r: np.arange(len(r)))
-    return rows[present].merge(order, how="left", on=present)["unit"].to_numpy()
 
 
 def error_sample(rows: pd.DataFrame) -> Sample:
@@ -287,7 +232,7 @@ def error_sample(rows: pd.DataFrame) -> Sample:
     """
     coordinates = [c for c in rows if str(c).startswith("theta_")]
     # By source first: then either half of a θ's units has as many of each.
-    units, rows = _units(rows, ["source", "episode_seed"]), known(rows)
+    units, rows = units_of(rows, ["source", "episode_seed"]), known(rows)
     # Another family's coordinates are missing in these rows, and missing equals missing.
     theta = rows.groupby(coordinates, dropna=False, sort=True).ngroup().to_numpy()
     weights, strata = source_weights(rows, coordinates), pd.factorize(rows["source"])[0]
@@ -307,8 +252,5 @@ def _errors(errors: pd.DataFrame) -> tuple[list[dict[str, Any]], list[str]]:
         notes.append(f"model error is {metric}, which all runs have ({', '.join(map(_label, better))} had more)")
     for run, measured in runs.items():
         sample = error_sample(measured[measured["metric"] == metric])
-        means = sample.sums.sum(1) / sample.counts.sum(1)
-        found = worst_of(sample, np.random.default_rng(SEED))
-        numbers = [*of_bracket(ALL, "worst_model_error", found), (ALL, "mean_model_error", float(means.mean()))]
-        rows += _of_run(run, numbers)
+        rows += _of_run(run, computed("errors", ALL, sample))
     return rows, notes

@@ -19,8 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaincinv, ndtr, stdtr
 
 from waker.analysis.metrics import Floats, student_interval, student_quantile
+from waker.analysis.quantities import quantity_of
 from waker.analysis.steps import RUN
-from waker.analysis.summary import is_neutral, quantities
+from waker.analysis.summary import quantities
 
 Over: TypeAlias = Literal["sampler", "explorer"]
 """In which column the compared differ; in all the others they are alike."""
@@ -192,7 +193,7 @@ def pairs(numbers: pd.DataFrame, baseline: str, over: Over = "sampler") -> Pairs
     """Every number beside the baseline's of the same domain, seed, task and quantity.
 
     Args:
-        numbers: from :func:`waker.analysis.numbers.run_numbers`.
+        numbers: from :func:`waker.analysis.numbers.compare_runs`.
         baseline: a sampler or an explorer.
         over: which of the two it is; in the other, pairs are alike.
 
@@ -243,7 +244,7 @@ def paired_differences(rows: pd.DataFrame, wanted: Sequence[str] = ()) -> pd.Dat
         p_t_holm, p_permutation_holm and tests (how many the family has), quantities in the order of the tables.
     """
     found: list[dict[str, Any]] = []
-    tests = [c for c in quantities(rows) if (c in wanted if wanted else not is_neutral(c))]
+    tests = [c for c in quantities(rows) if (c in wanted if wanted else quantity_of(c).better != "neither")]
     for (domain, task), family in rows.groupby(["domain", "task"], sort=False):
         compared: list[dict[str, Any]] = []
         for quantity in tests:

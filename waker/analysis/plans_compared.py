@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from waker.analysis.bracketed import SEED, Number, of_bracket
-from waker.analysis.regret import fraction_of_optimum, mean_regret, worst_regret
+from waker.analysis.quantities import SUITE_REGRET, Number, computed
+from waker.analysis.regret import mean_regret
 from waker.names import DR_SUITE
-
-SUITE_REGRET = "planned_regret_"
-"""Before the name of a suite beyond DR: the mean regret of plans there."""
 
 
 def plan_numbers(planned: pd.DataFrame, learned: pd.DataFrame) -> list[Number]:
@@ -28,9 +25,7 @@ def plan_numbers(planned: pd.DataFrame, learned: pd.DataFrame) -> list[Number]:
     for (task, suite), rows in planned[planned["suite"] != DR_SUITE].groupby(["task", "suite"], sort=False):
         numbers.append((task, f"{SUITE_REGRET}{suite}", mean_regret(rows)))
     for task, rows in planned[planned["suite"] == DR_SUITE].groupby("task", sort=False):
-        numbers.append((task, "planned_fraction_of_optimum", fraction_of_optimum(rows)))
-        numbers.append((task, "planned_mean_regret", mean_regret(rows)))
-        numbers += of_bracket(task, "planned_worst_regret", worst_regret(rows, seed=SEED))
+        numbers += computed("plans", str(task), rows)
         if not learned.empty:
             own = learned[(learned["suite"] == DR_SUITE) & (learned["task"] == task)]
             numbers += [(task, "actor_share", share) for share in actor_share(rows, own)]

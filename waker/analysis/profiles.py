@@ -16,11 +16,10 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from waker.analysis.metrics import Floats, iqm, run_interval, student_interval
+from waker.analysis.quantities import named
 from waker.analysis.steps import GROUP
-from waker.analysis.summary import ALL
+from waker.names import ALL
 
-NORMALISED = ("fraction_of_optimum", "completion")
-"""Quantities that have one scale for all tasks."""
 THRESHOLDS = np.linspace(0.0, 1.0, 51)
 
 
@@ -53,7 +52,7 @@ def profiles(numbers: pd.DataFrame) -> pd.DataFrame:
     """Performance profiles of each sampler and normalised quantity.
 
     Args:
-        numbers: from :func:`waker.analysis.numbers.run_numbers`.
+        numbers: from :func:`waker.analysis.numbers.compare_runs`.
 
     Returns:
         Columns domain, sampler, explorer, quantity, threshold, share, low, high, seeds, tasks.
@@ -70,7 +69,7 @@ def interquartile_means(numbers: pd.DataFrame) -> pd.DataFrame:
     """Interquartile mean over runs × tasks of each sampler and normalised quantity.
 
     Args:
-        numbers: from :func:`waker.analysis.numbers.run_numbers`.
+        numbers: from :func:`waker.analysis.numbers.compare_runs`.
 
     Returns:
         Columns domain, sampler, explorer, quantity, iqm, low, high (studentised, over whole runs), seeds, tasks.
@@ -84,7 +83,7 @@ def interquartile_means(numbers: pd.DataFrame) -> pd.DataFrame:
 
 def _scores(numbers: pd.DataFrame) -> Iterator[tuple[dict[str, Any], Floats, dict[str, int]]]:
     """What the scores are of, the scores (R, K) on the tasks that all runs of the domain have, and R and K."""
-    single = numbers[(numbers["task"] != ALL) & numbers["quantity"].isin(NORMALISED)]
+    single = numbers[(numbers["task"] != ALL) & numbers["quantity"].isin(named("normalised"))]
     for (domain, quantity), group in single.groupby(["domain", "quantity"], sort=False):
         wide = group.pivot_table(
             index=["sampler", "explorer", "seed"], columns="task", values="value", sort=False, dropna=False

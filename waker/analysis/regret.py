@@ -39,6 +39,9 @@ starts tell more.)
 """
 
 
+_USED = ("return", EXACT, "optimal_return", "episode_seed", "task")
+
+
 class _Table(NamedTuple):
     """The columns used, restricted to rows with an optimum; n rows."""
 
@@ -60,7 +63,7 @@ class _Table(NamedTuple):
 def _columns(rows: Rows) -> dict[str, list[Any]]:
     """Rows of either kind as columns; a dict without a key counts as None there."""
     if hasattr(rows, "columns"):
-        return {str(name): rows[name].tolist() for name in rows.columns}
+        return {str(c): rows[c].tolist() for c in rows.columns if str(c).startswith("theta_") or c in _USED}
     records: Iterable[Mapping[str, Any]] = list(rows)
     names = dict.fromkeys(name for record in records for name in record)
     return {name: [record.get(name) for record in records] for name in names}

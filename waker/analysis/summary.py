@@ -6,62 +6,18 @@ of each sampler with intervals, and text. Everything is a function of saved rows
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from waker.analysis.metrics import student_interval
-from waker.analysis.numbers import ALL as ALL
-from waker.analysis.numbers import BRACKETED, LIMITS, NO_SETS, PARTS
-from waker.analysis.numbers import run_numbers as run_numbers
-from waker.analysis.plans_compared import SUITE_REGRET
-from waker.analysis.steps import GROUP as GROUP
-from waker.analysis.steps import step_told
-from waker.names import printable
+from waker.analysis.quantities import LIMITS, quantity_of, shown_order
+from waker.analysis.steps import GROUP, step_told
+from waker.names import ALL
 
-TITLES = {
-    "mean_return": "mean return",
-    "cvar_0.1": "CVaR 0.1 over episodes",
-    "cvar_0.1_theta": "CVaR 0.1 over θ",
-    "fraction_of_optimum": "share of optimum",
-    "mean_regret": "mean regret",
-    "worst_regret": "worst-θ regret",
-    "planned_fraction_of_optimum": "share of optimum, plan in the model",
-    "planned_mean_regret": "mean regret: the model's part",
-    "planned_worst_regret": "worst-θ regret, plan in the model",
-    "actor_share": "the actor's part, of the optimum",
-    "completion": "completion",
-    "worst_model_error": "worst-θ model error",
-    "mean_model_error": "mean model error",
-    "model_error_random": "… random actions",
-    "model_error_explorer": "… reference's explorer",
-    "model_error_tasks": "… reference's task policies",
-    "estimate_rank": "estimate's rank correlation with it",
-    "estimate_rank_ceiling": "… its ceiling",
-    "hard_share": "data on hard θ",
-    "exact_share": "episodes of exact value",
-}
-"""Quantity → heading. ``return_<suite>`` are mean returns of the suites beyond DR, ``planned_regret_<suite>`` mean
-regrets of plans in the model there, ``<set>_share`` data on a family's sets of θ."""
-_LOWER_IS_BETTER = {
-    *("mean_regret", "worst_regret", "planned_mean_regret", "planned_worst_regret", "actor_share"),
-    *("worst_model_error", "mean_model_error"),
-    *("model_error_random", "model_error_explorer", "model_error_tasks"),
-}
-NEUTRAL = {"hard_share", "exact_share", "estimate_rank", "estimate_rank_ceiling"}
-"""Neither more nor less of these is better; nor of other shares of data."""
-SHARES = {
-    *("fraction_of_optimum", "planned_fraction_of_optimum", "actor_share"),
-    *("completion", "hard_share", "exact_share"),
-}
-"""Quantities shown in per cent, as other shares of data are."""
-_WITHIN = {"completion", "hard_share", "exact_share"}
-"""Those that cannot leave [0, 1], nor can their intervals; nor can other shares of data."""
 PLUG_IN = "(plug-in)"
 """Stands behind a worst case of which the pessimistic estimate alone is known."""
-_HIDDEN = {f"{quantity}_{part}" for quantity in BRACKETED for part in PARTS}
 
 
 def summarise(numbers: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
@@ -70,7 +26,7 @@ def summarise(numbers: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFram
     One seed has no interval over seeds; of a quantity with a bracket the interval over the run's episodes stands there.
 
     Args:
-        numbers: from :func:`waker.analysis.numbers.run_numbers`.
+        numbers: from :func:`waker.analysis.numbers.compare_runs`.
         confidence: of the interval.
 
     Returns:
@@ -89,27 +45,12 @@ def summarise(numbers: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFram
             if len(values) == 1 and f"{quantity}_low" in by_quantity:
                 low, high = (float(by_quantity[f"{quantity}_{limit}"].iloc[0]) for limit in ("low", "high"))
                 over = "episodes"
-            if quantity in _WITHIN or (is_share(quantity) and quantity not in TITLES):
+            if quantity_of(quantity).within:
                 low, high = max(low, 0.0), min(high, 1.0)
             over = "" if np.isnan(low) else over
             about = {"quantity": quantity, "mean": point, "low": low, "high": high, "seeds": len(values)}
             rows.append({**dict(zip([*GROUP, "task"], key, strict=True)), **about, "interval": over})
     return pd.DataFrame(rows, columns=[*GROUP, "task", "quantity", "mean", "low", "high", "seeds", "interval"])
-
-
-def compare(
-    evaluation: pd.DataFrame,
-    model_error: pd.DataFrame,
-    episodes: pd.DataFrame,
-    sets: Mapping[str, Sequence[int]] = NO_SETS,
-) -> pd.DataFrame:
-    """:func:`run_numbers`, then :func:`summarise`."""
-    return summarise(run_numbers(evaluation, model_error, episodes, sets))
-
-
-def is_share(quantity: str) -> bool:
-    """Whether it is the share of data on a set of θ, ``<set>_share``, whatever the family calls the set."""
-    return quantity.endswith("_share") and not quantity.startswith(("return_", SUITE_REGRET))
 
 
 def seeds_told(summary: pd.DataFrame) -> str:
@@ -122,65 +63,22 @@ def seeds_told(summary: pd.DataFrame) -> str:
 
 
 def quantities(summary: pd.DataFrame) -> list[str]:
-    """The quantities to show, in the order of :data:`TITLES`, suites after the returns, a family's own sets of θ after
-    the hard ones, unknown ones last; ends of brackets are not."""
-    present = [q for q in dict.fromkeys(summary["quantity"]) if q not in _HIDDEN]
-    suites = sorted(q for q in present if q.startswith("return_"))
-    named = [q for q in TITLES if q in present]
-    at = sum(q in ("mean_return", "cvar_0.1", "cvar_0.1_theta") for q in named)
-    planned = sorted(q for q in present if q.startswith(SUITE_REGRET))
-    plans = max((i + 1 for i, q in enumerate(named) if q.startswith("planned_")), default=at)
-    exact = named.index("exact_share") if "exact_share" in named else len(named)
-    sets = sorted(q for q in present if is_share(q) and q not in TITLES)
-    ordered = [*named[:at], *suites, *named[at:plans], *planned, *named[plans:exact], *sets, *named[exact:]]
-    return [*ordered, *(q for q in present if not is_known(q))]
-
-
-def is_known(quantity: str) -> bool:
-    """Whether tables have a heading for it, and know which side is better where one is."""
-    return quantity in TITLES or quantity.startswith(("return_", SUITE_REGRET)) or is_share(quantity)
-
-
-def lower_is_better(quantity: str) -> bool:
-    """Whether less of it is better."""
-    return quantity in _LOWER_IS_BETTER or quantity.startswith(SUITE_REGRET)
-
-
-def is_neutral(quantity: str) -> bool:
-    """Whether neither more nor less of it is better."""
-    return quantity in NEUTRAL or (is_share(quantity) and quantity not in TITLES)
-
-
-def in_per_cent(quantity: str) -> bool:
-    """Whether it is shown in per cent."""
-    return quantity in SHARES or is_share(quantity)
-
-
-def title(quantity: str) -> str:
-    """The heading of a quantity."""
-    if quantity in TITLES:
-        return TITLES[quantity]
-    if is_share(quantity):
-        return f"data on {printable(quantity.removesuffix('_share'))} θ"
-    if quantity.startswith("return_"):
-        return f"return on {printable(quantity.removeprefix('return_'))}"
-    if quantity.startswith(SUITE_REGRET):
-        return f"mean regret on {printable(quantity.removeprefix(SUITE_REGRET))}, plan in the model"
-    return printable(quantity.replace("_", " "))
+    """The quantities to show, in the order of tables."""
+    return shown_order(summary["quantity"].tolist())
 
 
 def cell(quantity: str, mean: float, low: float = float("nan"), high: float = float("nan")) -> str:
     """``3.10 [2.95, 3.27]``; shares in per cent; no bracket without an interval, – for NaN."""
     if np.isnan(mean):
         return "–"
-    sign = " %" if in_per_cent(quantity) else ""
+    sign = " %" if quantity_of(quantity).percent else ""
     limits = "" if np.isnan(low) else f" [{_digits(quantity, low, mean)}, {_digits(quantity, high, mean)}]"
     return f"{_digits(quantity, mean, mean)}{sign}{limits}"
 
 
 def _digits(quantity: str, value: float, beside: float) -> str:
     """A number with the digits of the one it stands beside."""
-    if in_per_cent(quantity):
+    if quantity_of(quantity).percent:
         return _unsigned_zero(f"{100 * value:.1f}")
     if np.isnan(beside):
         beside = value
@@ -200,7 +98,7 @@ def difference(quantity: str, mean: float, low: float = float("nan"), high: floa
         return "–", ""
     size = abs(mean) if np.isnan(low) else max(abs(mean), (high - low) / 2.0)
     told, ends = (_signed(quantity, mean, size), [_signed(quantity, end, size) for end in (low, high)])
-    unit = " pp" if in_per_cent(quantity) else ""
+    unit = " pp" if quantity_of(quantity).percent else ""
     return f"{told}{unit}", "" if np.isnan(low) else f"[{', '.join(ends)}]"
 
 
@@ -251,7 +149,7 @@ def shown_value(rows: pd.DataFrame, quantity: str) -> Shown | None:
     worst, mild = (float(by_quantity["mean"].get(f"{quantity}_{end}", np.nan)) for end in ("plug_in", "split"))
     if np.isnan(row["mean"]) and not np.isnan(worst):
         return Shown(f"{cell(quantity, worst)} {PLUG_IN}", interval, "")
-    ends = sorted((mild, worst), reverse=not lower_is_better(quantity))  # the better end first
+    ends = sorted((mild, worst), reverse=quantity_of(quantity).better != "less")  # the better end first
     bracket = "" if np.isnan(mild) else " … ".join(_digits(quantity, end, row["mean"]) for end in ends)
     if row["interval"] == "episodes":
         return Shown(value, "", f"{bracket} {interval}")
@@ -261,11 +159,12 @@ def shown_value(rows: pd.DataFrame, quantity: str) -> Shown | None:
 def best(summary: pd.DataFrame, quantity: str, task: str) -> tuple[str, ...] | None:
     """The (domain, sampler, explorer) whose mean is best, where there is a choice at one step and one is better."""
     rows = summary[(summary["quantity"] == quantity) & (summary["task"] == task)].dropna(subset=["mean"])
-    if len(rows) < 2 or is_neutral(quantity) or not is_known(quantity) or rows["mean"].nunique() == 1:
+    better = quantity_of(quantity).better
+    if len(rows) < 2 or better not in ("more", "less") or rows["mean"].nunique() == 1:
         return None
     if rows["sampler"].map(step_told).nunique(dropna=False) > 1:  # measured at other steps: nothing to choose between
         return None
-    at = rows["mean"].idxmin() if lower_is_better(quantity) else rows["mean"].idxmax()
+    at = rows["mean"].idxmin() if better == "less" else rows["mean"].idxmax()
     return tuple(rows.loc[at, GROUP])
 
 

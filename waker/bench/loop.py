@@ -17,6 +17,7 @@ import numpy as np
 
 from waker.bench.configs import Workload
 from waker.bench.parts import Span, Stopwatch, clock_for, replaced
+from waker.collection.episode import Episode
 from waker.collection.family import Family
 from waker.collection.make_env import close, made
 from waker.collection.slot import Slot
@@ -53,7 +54,7 @@ def measure_environment(workload: Workload, seconds: float = 2.0) -> dict[str, f
     slot = Slot(made(family.make, family.spec.env_id), family.spec)
 
     def reset() -> None:
-        slot.reset(family.space.sample(rng, 1)[0], -1, int(rng.integers(2**31)))
+        slot.reset(Episode(family.space.sample(rng, 1)[0], -1, int(rng.integers(2**31))))
 
     try:
         reset()  # the first builds what later ones reuse
@@ -62,7 +63,7 @@ def measure_environment(workload: Workload, seconds: float = 2.0) -> dict[str, f
         while (took := time.perf_counter() - start) < seconds or not steps:
             step = slot.step(actions[steps % 1024])
             steps += 1
-            if step.terminated or step.truncated:
+            if step.ended:
                 episodes += 1
                 reset()
     finally:

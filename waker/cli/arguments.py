@@ -1,7 +1,8 @@
 """Command-line arguments from dataclasses; every verb of :mod:`waker.cli.verbs` parses its own with :func:`parse`.
 
 tyro builds the options and the help from the dataclasses. Its multi-line error boxes become one
-:class:`~waker.errors.UserError` that names the nearest option.
+:class:`~waker.errors.UserError` that names the nearest option. Marks of :mod:`waker.settings` become tyro's:
+:class:`~waker.settings.Short` an alias, ``Detail`` an option that ``--help-all`` shows and ``--help`` does not.
 """
 
 from __future__ import annotations
@@ -12,50 +13,59 @@ import io
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar
 
 import tyro
+from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
 
 from waker.errors import Ended, UserError, unknown
+from waker.settings import DETAIL, Short
 
 T = TypeVar("T")
+HELP, HELP_ALL = ("-h", "--help"), "--help-all"
 
 
-def flags(cls: type[Any], inline: Sequence[str] = (), prefix: str = "") -> list[str]:
-    """Every ``--option`` of a dataclass, nested ones with a dot.
+def _registry(details: bool) -> ConstructorRegistry:
+    """How tyro reads dataclasses: as it does by itself, and the marks of their fields; without details where not."""
+    registry = ConstructorRegistry()
+    inside = False
 
-    Args:
-        cls: a dataclass whose nested dataclasses are built by default factories.
-        inline: names of fields whose options carry no prefix (``tyro.conf.arg(name="")``).
-    """
-    found: list[str] = []
-    hints = get_type_hints(cls, include_extras=True)
-    for field in dataclasses.fields(cls):
-        if tyro.conf.Positional in getattr(hints[field.name], "__metadata__", ()):
-            continue
-        nested = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
-        name = field.name.replace("_", "-") if not field.name.endswith("_") else field.name
-        if dataclasses.is_dataclass(nested):
-            below = prefix if field.name in inline else f"{prefix}{name}."
-            found += flags(type(nested), (), below)
-        else:
-            found.append(f"--{prefix}{name}")
-    return found
+    def marked(kind: Any) -> Any:
+        for mark in getattr(kind, "__metadata__", ()):
+            if isinstance(mark, Short):
+                kind = Annotated[kind, tyro.conf.arg(aliases=(mark.option,))]
+            elif mark is DETAIL and not details:
+                kind = Annotated[kind, tyro.conf.Suppress]
+        return kind
+
+    @registry.struct_rule
+    def rule(info: StructTypeInfo) -> StructConstructorSpec | None:
+        nonlocal inside
+        if inside:  # asked for tyro's own answer
+            return None
+        inside = True
+        try:
+            spec = ConstructorRegistry.get_struct_spec(info)
+        finally:
+            inside = False
+        if not isinstance(spec, StructConstructorSpec):
+            return None
+        fields = tuple(dataclasses.replace(field, type=marked(field.type)) for field in spec.fields)
+        return dataclasses.replace(spec, fields=fields)
+
+    return registry
 
 
 @contextlib.contextmanager
-def _wide_stderr() -> Iterator[io.StringIO]:
-    """Catch standard error, with no line breaks for the terminal's sake."""
+def _captured(redirect: Any, columns: str) -> Iterator[io.StringIO]:
+    """What tyro writes for a terminal of so many columns; it ends by ``SystemExit`` where it refuses or helps."""
     before = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = "10000"
+    os.environ["COLUMNS"] = columns
     try:
-        with contextlib.redirect_stderr(io.StringIO()) as caught:
+        with redirect(io.StringIO()) as caught, contextlib.suppress(SystemExit):
             yield caught
     finally:
-        if before is None:
-            del os.environ["COLUMNS"]
-        else:
-            os.environ["COLUMNS"] = before
+        os.environ.pop("COLUMNS") if before is None else os.environ.update(COLUMNS=before)
 
 
 def _first_lines(box: str) -> str:
@@ -72,15 +82,15 @@ def _first_lines(box: str) -> str:
     return message or " ".join(box.split()) or "cannot read the arguments"
 
 
-def parse(
-    cls: type[T],
-    argv: Sequence[str],
-    *,
-    verb: str,
-    default: T | None = None,
-    inline: Sequence[str] = (),
-    also: Iterable[str] = (),
-) -> T:
+def options_of(cls: type[Any], details: bool = True) -> list[str]:
+    """Every ``--option`` of a dataclass as the help lists them; ``details`` as ``--help-all`` does."""
+    with _captured(contextlib.redirect_stdout, "100") as shown:
+        tyro.cli(cls, args=["--help"], registry=_registry(details))
+    heads = re.findall(r"^[│ ]*(--\w.*?)(?:  |│|$)", shown.getvalue(), re.MULTILINE)
+    return [name for head in heads for name in re.findall(r"--[\w.-]+", head)]
+
+
+def parse(cls: type[T], argv: Sequence[str], *, verb: str, default: T | None = None, also: Iterable[str] = ()) -> T:
     """Parse a verb's arguments.
 
     Args:
@@ -88,30 +98,26 @@ def parse(
         argv: what follows the verb.
         verb: for the usage line and the messages.
         default: where the defaults come from (a preset); None = the dataclass's own.
-        inline: see :func:`flags`.
         also: options that the verb takes beside the dataclass's, to be named where one is misspelt.
 
     Raises:
         UserError: an option that does not exist or a value that does not fit.
         Ended: after ``--help``.
     """
-    options: dict[str, Any] = {"args": list(argv), "prog": f"waker {verb}"}
-    if default is not None:
-        options["default"] = default
-    if "-h" in argv or "--help" in argv:  # wherever it stands, behind an option without its value too
+    options: dict[str, Any] = {"prog": f"waker {verb}"} | ({} if default is None else {"default": default})
+    if asked := {*HELP, HELP_ALL} & {*argv}:  # wherever it stands, behind an option without its value too
         with contextlib.suppress(SystemExit):
-            tyro.cli(cls, **{**options, "args": ["--help"]})
+            tyro.cli(cls, args=["--help"], registry=_registry(details=HELP_ALL in asked), **options)
         raise Ended
-    with _wide_stderr() as caught:
-        try:
-            value, left = tyro.cli(cls, return_unknown_args=True, **options)
-        except SystemExit:
-            value, left = None, []
-    if value is None:
+    parsed: tuple[T, list[str]] | None = None
+    with _captured(contextlib.redirect_stderr, "10000") as caught:
+        parsed = tyro.cli(cls, args=argv, registry=_registry(details=True), return_unknown_args=True, **options)
+    if parsed is None:
         raise UserError(f"{_first_lines(caught.getvalue())} (see waker {verb} --help)")
+    value, left = parsed
     for word in left:
         if word.startswith("-"):
-            raise unknown("option", word.split("=")[0], [*flags(cls, inline), *also, "--help"])
+            raise unknown("option", word.split("=")[0], [*options_of(cls), *also, "--help"])
     if left:
         raise UserError(f"unexpected argument {left[0]!r} (see waker {verb} --help)")
     return value

@@ -15,24 +15,17 @@ from waker.cli.constructor_arguments import constructor_arguments
 from waker.config import presets
 from waker.config.presets import PRESETS
 from waker.config.schema import Config
-from waker.errors import UserError, unknown
+from waker.errors import unknown
 
 DEFAULT_PRESET = "laptop"
-SHORT = {
-    "--sampler": "--curriculum.sampler",
-    "--explorer": "--explorer.name",
-    "--steps": "--train.steps",
-    "--task-policies": "--train.task-policies",
-}
-"""Short names of the options that comparisons change most."""
 
 
 @dataclass(frozen=True)
 class TrainArgs:
     """Explore without reward, learn a world model, let the curriculum choose environments, imagine policies.
 
-    The same command goes on where it was stopped, and skips what is finished. Short for --curriculum.sampler,
-    --explorer.name, --train.steps and --train.task-policies: --sampler, --explorer, --steps and --task-policies.
+    The same command goes on where it was stopped, and skips what is finished. --help-all lists further settings: those
+    of the published code, and others that presets choose.
     """
 
     preset: str = DEFAULT_PRESET
@@ -44,21 +37,14 @@ class TrainArgs:
     config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
 
 
-def _option(argv: Sequence[str], name: str) -> str | None:
+def _option(argv: Sequence[str], *names: str) -> str | None:
     """The value of an option that must be known before the others are parsed; the last one counts."""
     value = None
     for word, following in zip(argv, [*argv[1:], ""], strict=False):
-        if word == name:
-            value = following
-        elif word.startswith(f"{name}="):
-            value = word.split("=", 1)[1]
+        name, equals, own = word.partition("=")
+        if name in names:
+            value = own if equals else following
     return value
-
-
-def _long(argv: Sequence[str]) -> list[str]:
-    """Options under their full names."""
-    words = (word.partition("=") for word in argv)
-    return [SHORT.get(name, name) + equals + value for name, equals, value in words]
 
 
 def parse_settings(argv: Sequence[str], verb: str) -> TrainArgs:
@@ -70,43 +56,19 @@ def parse_settings(argv: Sequence[str], verb: str) -> TrainArgs:
         UnknownEnvError: likewise for the environment.
     """
     import waker_envs
+    from waker.config.checks import check
+    from waker.storage.run_folder import canonical
 
     given, argv = constructor_arguments(argv)
-    argv = _long(argv)
     preset = _option(argv, "--preset") or DEFAULT_PRESET
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
     env = _option(argv, "--env")
-    base = presets.preset(preset, waker_envs.resolve_id(env) if env else None, _option(argv, "--curriculum.sampler"))
+    sampler = _option(argv, "--curriculum.sampler", "--sampler")
+    base = presets.preset(preset, waker_envs.resolve_id(env) if env else None, sampler)
     # The preset's constructor arguments are put back below: tyro would turn a filled dict into one option a key.
     default = TrainArgs(preset=preset, config=dataclasses.replace(base, env_kwargs={}))
-    short = [*SHORT] if verb == "train" else [*(SHORT.keys() - {"--sampler"}), "--samplers"]
-    args = parse(TrainArgs, argv, verb=verb, default=default, inline=("config",), also=short)
-    config = dataclasses.replace(args.config, env_kwargs={**base.env_kwargs, **given})
-    return dataclasses.replace(args, config=checked(config))
-
-
-def checked(config: Config) -> Config:
-    """The configuration with its environment's full id.
-
-    Raises:
-        UserError, UnknownEnvError: a name that does not exist, or numbers that do not go together.
-    """
-    from waker.curriculum.registry import curriculum_names
-    from waker.storage.run_folder import canonical
-
-    config = canonical(config)
-    if config.curriculum.sampler not in curriculum_names():
-        raise unknown("sampler", config.curriculum.sampler, curriculum_names())
-    train = config.train
-    if train.replay < train.envs * train.length:
-        raise UserError(
-            f"train.replay = {train.replay} holds fewer than {train.length} steps for each of {train.envs} slots; "
-            f"give at least {train.envs * train.length}"
-        )
-    if train.prefill < train.envs * train.length:
-        raise UserError(
-            f"train.prefill = {train.prefill} leaves fewer than {train.length} steps in each of {train.envs} slots for "
-            f"the first batch; give at least {train.envs * train.length}"
-        )
-    return config
+    args = parse(TrainArgs, argv, verb=verb, default=default, also=() if verb == "train" else ("--samplers",))
+    config = canonical(dataclasses.replace(args.config, env_kwargs={**base.env_kwargs, **given}))
+    check(config)
+    return dataclasses.replace(args, config=config)

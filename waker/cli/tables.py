@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from waker.analysis.paired import WANTED_POWER
+from waker.analysis.quantities import quantity_of
 from waker.analysis.summary import (
-    ALL,
     PLUG_IN,
     Shown,
     best,
@@ -23,9 +23,8 @@ from waker.analysis.summary import (
     seeds_told,
     shown_value,
     task_order,
-    title,
 )
-from waker.names import printable
+from waker.names import ALL, printable
 from waker.terminal.console import Console
 
 if TYPE_CHECKING:
@@ -41,16 +40,6 @@ _NARROW = 20
 """Characters of the first column, and of headings over rows."""
 _NARROW_HEAD = 12
 """Characters of a sampler's name where lines are short."""
-HEADLINES = (
-    "mean_return",
-    "cvar_0.1",
-    "cvar_0.1_theta",
-    "fraction_of_optimum",
-    "worst_regret",
-    "worst_model_error",
-    "hard_share",
-)
-"""What ``quickstart`` prints over all tasks."""
 
 
 def comparison(summary: pd.DataFrame, width: int, only: Sequence[str] | None = None) -> list[Table]:
@@ -137,7 +126,7 @@ def _comparison(content: _Content, columns: Sequence[Column], tall: bool) -> Tab
             table.add_row(_heading("all tasks" if task == ALL else printable(task)))
         for row in rows:
             cells = [_cell(row.told.get(column), column == row.best, tall) for column in columns]
-            table.add_row(_broken(title(row.quantity), tall), *cells)
+            table.add_row(_broken(quantity_of(row.quantity).title, tall), *cells)
         table.add_section()
     return table
 
@@ -200,7 +189,7 @@ def _differences(tests: pd.DataFrame, over: Over, tall: bool) -> Table:
     for name in ("", *columns):
         table.add_column(name, justify="right" if name else "left")
     for quantity, rows in tests.groupby("quantity", sort=False):
-        table.add_row(_heading(title(str(quantity))))
+        table.add_row(_heading(quantity_of(str(quantity)).title))
         for row in rows.to_dict("records"):
             between = "\n" if tall else " "
             name = str(quantity)
@@ -239,7 +228,7 @@ def _improvement(better: pd.DataFrame, tall: bool) -> Table:
     table.add_column("")
     shown = list(dict.fromkeys(better["quantity"]))
     for quantity in shown:
-        table.add_column(_broken(title(quantity), tall), justify="right")
+        table.add_column(_broken(quantity_of(quantity).title, tall), justify="right")
     for (sampler, explorer), rows in better.groupby(["sampler", "explorer"], sort=False):
         by_quantity = rows.set_index("quantity")[["probability", "low", "high"]]
         cells = [

@@ -1,7 +1,7 @@
 """The collector: all environment slots in lock-step, one record of each into the replay at every tick.
 
 Called by the training loop. It asks the curriculum for the θ of every new episode, the player for all slots'
-actions at once, and tells the curriculum and the log of every finished episode. A slot whose episode has ended
+actions at once, and reports every finished episode to the curriculum and the log. A slot whose episode has ended
 spends its next tick on the reset (no environment step), so that every tick adds exactly one record to each slot.
 """
 
@@ -13,27 +13,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waker.collection.slot import EnvironmentFailed, Episode, MakeEnv, Step, tell_cut
+from waker.collection.episode import EnvironmentFailed, Episode, Play
+from waker.collection.family import Family
+from waker.collection.slot import Step, warn_cut
 from waker.collection.slot_group import slot_group
 from waker.curriculum import Curriculum
 from waker.errors import UserError
-from waker.names import theta_column
 from waker.protocols import EXPLORER, Player, PlayerState
 from waker.replay.ring import Replay, record_fields
 from waker.seeding import Streams
-from waker.specs import EnvSpec
-from waker_envs.api import ThetaSpace
-
-Row = dict[str, Any]
+from waker.storage.tables import Row
 
 
 class Collector:
     """Steps ``envs`` slots. Call :meth:`close` in the end.
 
     Args:
-        make_env: makes one slot's environment; called once for each.
-        spec, space: of these environments.
-        curriculum: chooses θ and hears of finished episodes.
+        family: of the environments.
+        curriculum: chooses θ and receives finished episodes.
         replay: receives the records.
         envs: number of slots.
         streams: ``episodes`` draws episode seeds, ``actions`` the random actions.
@@ -49,9 +46,7 @@ class Collector:
 
     def __init__(
         self,
-        make_env: MakeEnv,
-        spec: EnvSpec,
-        space: ThetaSpace,
+        family: Family,
         curriculum: Curriculum,
         replay: Replay,
         envs: int,
@@ -59,24 +54,20 @@ class Collector:
         on_episode: Callable[[Row], None],
         processes: int = 0,
     ) -> None:
-        self.spec, self.space, self.curriculum, self.replay = spec, space, curriculum, replay
+        self.family, self.spec, self.curriculum, self.replay = family, family.spec, curriculum, replay
         self._streams, self._on_episode = streams, on_episode
-        self.slots = slot_group(make_env, spec, envs, processes)
+        self.slots = slot_group(family, envs, processes)
         self.step = 0
         # The newest record of every slot, name → (slots, …); also what the player sees next.
-        self._record = {n: np.zeros((envs, *shape), dtype) for n, (shape, dtype) in record_fields(spec).items()}
+        self._record = {n: np.zeros((envs, *shape), dtype) for n, (shape, dtype) in record_fields(self.spec).items()}
         self._record["is_last"][:] = True  # every slot begins with a reset
         self._player_state: PlayerState | None = None
-        self._told_cut = False
+        self._warned_cut = False
 
     @property
     def theta(self) -> NDArray[np.float64]:
         """θ of the first slot's episode, (D,): what a progress line shows."""
-        return self._episodes[0].theta
-
-    @property
-    def _episodes(self) -> Sequence[Episode]:
-        return self.slots.episodes
+        return self.slots.plays[0].episode.theta
 
     def tick(self, player: Player | None) -> None:
         """Add one record to every slot.
@@ -91,17 +82,17 @@ class Collector:
         ended = self._record["is_last"].copy()
         actions = self._act(player, ended)
         starts = dict(zip(np.flatnonzero(ended).tolist(), self._starts(int(ended.sum())), strict=True))
-        steps = self.slots.advance(starts, actions)
-        for i, (episode, step) in enumerate(zip(self._episodes, steps, strict=True)):
-            self._write(i, episode, step, first=i in starts)
+        steps = self.slots.advance(starts, dict(enumerate(actions)))
+        for i, step in steps.items():
+            self._write(i, step, first=i in starts)
         self.replay.add(self._record)
         self.step += len(steps) - len(starts)
-        for i, (episode, step) in enumerate(zip(self._episodes, steps, strict=True)):
-            if step.cut and not self._told_cut:
-                tell_cut(self.spec, episode.seed, episode.theta)
-                self._told_cut = True
-            if self._record["is_last"][i]:
-                self._report(i, episode, step)
+        for i, step in steps.items():
+            if step.cut and not self._warned_cut:
+                warn_cut(self.spec, self.slots.plays[i].episode)
+                self._warned_cut = True
+            if step.ended:
+                self._report(i, step)
 
     def abandon(self) -> None:
         """Give up every slot's episode, after a failure: the next tick begins fresh ones."""
@@ -117,11 +108,11 @@ class Collector:
 
         Of an episode that has ended nothing is kept: loaded and saved again, a state is the same.
         """
-        over = Episode(self.spec)
-        pairs = zip(self._episodes, self._record["is_last"], strict=True)
+        over = Play(self.spec)
+        pairs = zip(self.slots.plays, self._record["is_last"], strict=True)
         return {
             "step": self.step,
-            "slots": [(over if ended else episode).state_dict() for episode, ended in pairs],
+            "slots": [(over if ended else play).state_dict() for play, ended in pairs],
             "record": {name: array.copy() for name, array in self._record.items()},
             "player": None if self._player_state is None else {k: v.cpu() for k, v in self._player_state.items()},
         }
@@ -131,25 +122,28 @@ class Collector:
 
         Args:
             player: whose devices the saved player state goes back to.
-            note: told in one line when an episode does not come out as it was (the environment is not fixed by
-                its seed and θ); that slot begins a new episode, and the run is no longer the uninterrupted one.
+            note: receives one line when an episode is not repeated exactly (the environment is not fixed by its seed
+                and θ); that slot begins a new episode, and the run is no longer the uninterrupted one.
         """
         self.step = int(state["step"])
         self._record = {name: np.array(array) for name, array in state["record"].items()}
         self._player_state = None
         if state["player"] is not None:
-            now = player.initial(len(self._episodes))
+            now = player.initial(len(self.slots.plays))
             self._player_state = {k: v.to(now[k].device) for k, v in state["player"].items()}
-        running = {i: saved for i, saved in enumerate(state["slots"]) if not self._record["is_last"][i]}
-        for i, step in self.slots.rebuild(running).items():
-            same = not isinstance(step, EnvironmentFailed) and all(
-                np.array_equal(step.observation[k.name], self._record[k.name][i]) for k in self.spec.observation
-            )
-            if not same:
-                episode = self._episodes[i]
+        running = {}
+        for i in np.flatnonzero(~self._record["is_last"]).tolist():
+            saved = state["slots"][i]
+            episode = Episode(np.asarray(saved["theta"], np.float64), int(saved["theta_id"]), int(saved["seed"]))
+            running[i] = episode, np.asarray(saved["actions"], np.float32)
+        for i, step in self.slots.replay(running).items():
+            if isinstance(step, EnvironmentFailed) or any(
+                not np.array_equal(step.observation[k.name], self._record[k.name][i]) for k in self.spec.observation
+            ):
+                episode = running[i][0]
                 note(
                     f"{self.spec.env_id} did not repeat its episode (seed {episode.seed}, θ = "
-                    f"{self.space.format(episode.theta)}); environment {i} begins a new one"
+                    f"{self.family.space.format(episode.theta)}); environment {i} begins a new one"
                 )
                 self._record["is_last"][i] = True
 
@@ -159,7 +153,7 @@ class Collector:
         if player is None:
             self._player_state = None
             return self.spec.action.random(self._streams.actions, n)
-        if ended.all():  # nobody needs an action: at the very start there is no observation either
+        if ended.all():  # no action is used: at the very start there is no observation either
             return np.zeros((n, self.spec.action.dim), np.float32)
         # A player that takes over from random actions meets every slot as if its episode began now.
         fresh = self._player_state is None
@@ -173,48 +167,40 @@ class Collector:
             raise UserError(f"the policy's actions are not finite at step {self.step}: training has diverged")
         return actions
 
-    def _starts(self, n: int) -> Sequence[tuple[NDArray[np.float64], int, int]]:
-        """θ, its id and a seed for n new episodes."""
+    def _starts(self, n: int) -> Sequence[Episode]:
+        """n new episodes."""
         if n == 0:
             return []
-        thetas = self.curriculum.sample(n)
+        ids, points = self.curriculum.sample(n)
         seeds = self._streams.episodes.integers(2**31, size=n)
-        return [(theta, self.space.index(theta), int(seed)) for theta, seed in zip(thetas, seeds, strict=True)]
+        return [Episode(points[i], int(ids[i]), int(seeds[i])) for i in range(n)]
 
-    def _write(self, i: int, episode: Episode, step: Step, first: bool) -> None:
-        record = self._record
+    def _write(self, i: int, step: Step, first: bool) -> None:
+        record, play = self._record, self.slots.plays[i]
         for name, value in step.observation.items():
             record[name][i] = value
-        record["action"][i] = 0.0 if first else episode.actions[-1]
+        record["action"][i] = 0.0 if first else play.actions[-1]
         record["task_rewards"][i] = step.rewards
-        record["theta_id"][i] = episode.theta_id
+        record["theta_id"][i] = play.episode.theta_id
         record["is_first"][i] = first
-        record["is_last"][i] = step.terminated or step.truncated
+        record["is_last"][i] = step.ended
         record["is_terminal"][i] = step.terminated
 
-    def _report(self, i: int, episode: Episode, step: Step) -> None:
-        groups = self.space.groups
-        here = None if groups is None or episode.theta_id < 0 else int(groups[episode.theta_id])
+    def _report(self, i: int, step: Step) -> None:
+        play, spec = self.slots.plays[i], self.spec
+        here = self.family.domain_of(play.episode.theta_id)
         returns = {
             f"return_{t}": float(r)
-            for t, r in zip(self.spec.tasks, episode.returns, strict=True)
-            if here is None or self.spec.domain_of(t) in (None, here)  # tasks of other domains earn nothing here
+            for t, r in zip(spec.tasks, play.returns, strict=True)
+            if here is None or spec.domain_of(t) in (None, here)  # tasks of other domains earn nothing here
         }
-        stats = {"length": float(len(episode.actions)), "terminated": float(step.terminated), **returns}
-        done = np.full(len(self.spec.tasks), np.nan) if step.completion is None else step.completion
-        completion = {f"completion_{t}": float(c) for t, c in zip(self.spec.tasks, done, strict=True) if np.isfinite(c)}
-        stats |= completion
-        self.curriculum.episode_done(episode.theta, episode.theta_id, stats)
-        theta = {theta_column(n): float(v) for n, v in zip(self.space.names, episode.theta, strict=True)}
-        self._on_episode(
-            {
-                "step": self.step,
-                "slot": i,
-                "theta_id": episode.theta_id,
-                **theta,
-                "episode_seed": episode.seed,
-                "length": len(episode.actions),
-                **returns,
-                **completion,
-            }
+        done = np.full(len(spec.tasks), np.nan) if step.completion is None else step.completion
+        completion = {f"completion_{t}": float(c) for t, c in zip(spec.tasks, done, strict=True) if np.isfinite(c)}
+        length, numbers = len(play.actions), returns | completion
+        self.curriculum.episode_done(
+            play.episode.theta,
+            play.episode.theta_id,
+            {"length": float(length), "terminated": float(step.terminated), **numbers},
         )
+        row = {"step": self.step, "slot": i, **self.family.columns(play.episode), "length": length, **numbers}
+        self._on_episode(row)

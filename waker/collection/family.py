@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 import waker_envs
-from waker.collection.make_env import close, construct, made
+from waker.collection.episode import Episode
+from waker.collection.make_env import MakeEnv, close, construct, made
 from waker.config.schema import Config
 from waker.errors import UserError
+from waker.names import theta_column
 from waker.specs import EnvSpec, spec_of
 from waker.storage.run_folder import canonical, read_record
-from waker_envs.api import ParametricEnv, ThetaSpace
+from waker_envs.api import ThetaSpace
 from waker_envs.foreign import foreign, reason_of
-
-MakeEnv = Callable[..., ParametricEnv]
 
 
 def environment(config: Config) -> MakeEnv:
@@ -59,6 +63,25 @@ class Family:
         finally:
             close(env, config.env)
         return cls(make, dataclasses.replace(spec, env_id=config.env, longest=config.longest_episode), space)
+
+    def with_longest(self, longest: int) -> Family:
+        """The same family with episodes cut after ``longest`` steps."""
+        return dataclasses.replace(self, spec=dataclasses.replace(self.spec, longest=longest))
+
+    def episode(
+        self, theta: NDArray[np.float64], seed: int, suite: str, env_kwargs: Mapping[str, Any] | None = None
+    ) -> Episode:
+        """An episode of θ (D,), with θ's id looked up."""
+        return Episode(theta, self.space.index(theta), seed, suite, env_kwargs or {})
+
+    def domain_of(self, theta_id: int) -> int | None:
+        """The domain that a θ belongs to; None where the family has one alone, or θ lies outside the space."""
+        return None if self.space.groups is None or theta_id < 0 else int(self.space.groups[theta_id])
+
+    def columns(self, episode: Episode) -> dict[str, Any]:
+        """An episode's columns in a row: ``theta_id``, ``theta_<name>``… and ``episode_seed``."""
+        theta = {theta_column(n): float(v) for n, v in zip(self.space.names, episode.theta, strict=True)}
+        return {"theta_id": episode.theta_id, **theta, "episode_seed": episode.seed}
 
     @property
     def spaces(self) -> dict[str, str]:

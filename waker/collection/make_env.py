@@ -19,6 +19,8 @@ from waker_envs.api import ParametricEnv
 from waker_envs.foreign import foreign, leniently, reason_of
 
 E = TypeVar("E", bound=gym.Env[Any, Any])
+MakeEnv = Callable[..., ParametricEnv]
+"""Makes an environment; arguments go before those that are bound already."""
 
 
 def construct(env_id: str, kwargs: Mapping[str, Any]) -> ParametricEnv:
@@ -53,7 +55,7 @@ def made(make: Callable[[], E], env_id: str, kwargs: Mapping[str, Any] | None = 
 
 
 def close(env: gym.Env[Any, Any], env_id: str) -> None:
-    """Close an environment. One that cannot be closed is told, and costs nothing that was made with it."""
+    """Close an environment; warns of one that cannot be closed."""
     with leniently(f"{env_id} cannot be closed"):
         env.close()
 

@@ -1,8 +1,8 @@
-"""A worker process of :mod:`waker.collection.worker_pool`: it owns slots and does what the collector asks.
+"""A worker process of :mod:`waker.collection.worker_pool`: it owns slots and executes the pool's commands.
 
-It imports no torch, only what environments need. An order is a list of things to do, or None for the end, and its
-answer a list of what came of them: one message either way, as being woken costs more than most steps. Which slot is
-under way is a number in memory that both sides see, so that the right one is named when a worker dies.
+It imports no torch, only what environments need. A message is a list of commands, or None for the end, and its reply a
+list of results: one message either way, as waking a process costs more than most steps. The slot under way is a number
+in shared memory, so that the pool can name it when a worker dies.
 """
 
 from __future__ import annotations
@@ -16,48 +16,51 @@ import warnings
 from collections.abc import Mapping, Sequence
 from ctypes import c_int
 from multiprocessing.connection import Connection
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from waker.collection.make_env import close
-from waker.collection.slot import EnvironmentFailed, MakeEnv, Slot, Step, fault_of
+from waker.collection.episode import EnvironmentFailed, Episode, fault_of
+from waker.collection.make_env import MakeEnv, close
+from waker.collection.slot import Slot, Step
 from waker.specs import EnvSpec
 from waker_envs.foreign import Failed, foreign
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""What the collector's process alone answers: it finishes its tick, saves, and closes the pipes."""
+"""Handled by the pool's process alone: it finishes its tick, saves, and closes the pipes."""
 
 
-class Order(NamedTuple):
-    """One thing to do."""
+class Command(NamedTuple):
+    """Reset a slot to an episode, or step it with an action (A,)."""
 
-    method: Literal["reset", "step", "rebuild"]
     slot: int
-    args: tuple[Any, ...]
+    argument: Episode | NDArray[np.float32]
 
 
-class Done(NamedTuple):
-    """What came of it, and the sums of its episode's rewards (K,)."""
+class Result(NamedTuple):
+    """What a command gave, and the sums of its episode's rewards (K,)."""
 
-    result: Step | EnvironmentFailed
+    step: Step | EnvironmentFailed
     returns: NDArray[np.float64]
 
 
-class Answer(NamedTuple):
-    """To a list of orders: what came of each, and the processor seconds of this process so far."""
+class Reply(NamedTuple):
+    """The results of a list of commands, and the processor seconds of this process so far."""
 
-    done: list[Done]
+    results: list[Result]
     cpu_seconds: float
 
 
-def work(pipe: Connection, under_way: c_int, make_env: MakeEnv, spec: EnvSpec, slots: Sequence[int]) -> None:
-    """The worker's life: make the environments, say so (None, or why they cannot be made), then do as told.
+def work(pipe: Connection, under_way: c_int, make_env: MakeEnv, spec: EnvSpec, raw: bool, slots: Sequence[int]) -> None:
+    """Worker main loop: makes its environments, reports success (None) or the error, then executes commands.
+
+    The family comes as its factory and spec: its θ space is not needed here, and may not be picklable.
 
     Args:
-        pipe: to the collector's process; its end is the worker's.
-        under_way: is given the number of the slot that is being reset, stepped or rebuilt.
+        pipe: to the pool's process; its end is the worker's.
+        under_way: is set to the number of the slot that is being reset or stepped.
+        make_env, spec, raw: see :class:`~waker.collection.slot.Slot`.
         slots: the numbers of its slots.
     """
     for number in SIGNALS:
@@ -68,14 +71,14 @@ def work(pipe: Connection, under_way: c_int, make_env: MakeEnv, spec: EnvSpec, s
     try:
         for i in slots:
             with foreign("a constructor", lambda error: _Unmakeable(fault_of(error))):
-                mine[i] = Slot(make_env(), spec)
+                mine[i] = Slot(make_env(), spec, raw)
         _serve(pipe, under_way, mine)
         pipe.send(_closed(mine))
     except _Unmakeable as reason:
         pipe.send(str(reason))
         _closed(mine)
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        _closed(mine)  # nobody is left to work for
+        _closed(mine)  # the pool's process has ended
 
 
 class _Unmakeable(Exception):
@@ -99,28 +102,21 @@ def _closed(slots: Mapping[int, Slot]) -> Closed:
 
 def _serve(pipe: Connection, under_way: c_int, slots: Mapping[int, Slot]) -> None:
     pipe.send(None)
-    while True:
-        orders: list[Order] | None = pipe.recv()
-        if orders is None:
-            return
-        done = []
-        for order in orders:
-            under_way.value = order.slot
-            done.append(_carry_out(order, slots[order.slot]))
-        pipe.send(Answer(done, time.process_time()))
-
-
-def _carry_out(order: Order, slot: Slot) -> Done:
-    result: Step | EnvironmentFailed
-    try:
-        result = getattr(slot, order.method)(*order.args)
-    except EnvironmentFailed as failure:
-        result = failure
-    return Done(result, slot.episode.returns)
+    while (commands := pipe.recv()) is not None:
+        results = []
+        for number, argument in commands:
+            under_way.value, slot = number, slots[number]
+            step: Step | EnvironmentFailed
+            try:
+                step = slot.reset(argument) if isinstance(argument, Episode) else slot.step(argument)
+            except EnvironmentFailed as failure:
+                step = failure
+            results.append(Result(step, slot.play.returns))
+        pipe.send(Reply(results, time.process_time()))
 
 
 def _end_with_parent() -> None:
-    """However long an environment's step takes, end when the collector's process has ended, killed or not."""
+    """However long an environment's step takes, end when the pool's process has ended, killed or not."""
     parent = multiprocessing.parent_process()
     assert parent is not None, "a worker was started by multiprocessing"
     while os.getppid() == parent.pid:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from waker.settings import flat
+
 _TOLD = 3
 """Settings that differ of which both values are told; others are named."""
 FREE_KEYS = (
@@ -32,7 +34,7 @@ def difference(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
 
     Those of :data:`FREE_KEYS` never do, and those of :data:`GROWING_KEYS` not where they have grown.
     """
-    old, new = _flat(saved), _flat(now)
+    old, new = flat(saved), flat(now)
     free = {*FREE_KEYS, *growth(saved, now)}
     keys = [*new, *(k for k in old if k not in new)]
     differ = [key for key in keys if key not in free and not _alike(old.get(key), new.get(key))]
@@ -45,15 +47,9 @@ def difference(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
 
 def growth(saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     """What is asked for beyond a folder's settings: by setting, the number there and the number now."""
-    old, new = _flat(saved), _flat(now)
+    old, new = flat(saved), flat(now)
     pairs = {key: (old[key], new[key]) for key in GROWING_KEYS if key in old and key in new}
     return {key: pair for key, pair in pairs.items() if pair[1] > pair[0]}
-
-
-def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(data, Mapping) and data:
-        return {k: v for key, value in data.items() for k, v in _flat(value, f"{prefix}.{key}".strip(".")).items()}
-    return {prefix: data}
 
 
 def _alike(one: Any, other: Any) -> bool:

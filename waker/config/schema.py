@@ -1,18 +1,32 @@
 """The one typed configuration: frozen dataclasses that are also the command line and its help.
 
 A *preset* (:mod:`waker.config.presets`) is a function that returns a :class:`Config`; the command line overrides single
-fields; the resolved result is written beside every run. Unknown keys are errors, and so are numbers out of range: every
-``__post_init__`` raises :class:`~waker.errors.UserError` for them.
+fields; the resolved result is written beside every run. Unknown keys are errors, and so are values that a field's type
+does not allow, ranges included (:mod:`waker.settings`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Any, Literal
 
+from annotated_types import Ge, Interval
+
+from waker.config.changes import changed
 from waker.curriculum.config import CurriculumConfig
 from waker.errors import UserError
-from waker.ranges import COUNT, FINITE, NOT_NEGATIVE, POSITIVE, SEVERAL, SHARE, Range, require
+from waker.settings import (
+    Count,
+    Detail,
+    NotNegative,
+    NotNegativeInt,
+    Positive,
+    Published,
+    Settings,
+    Several,
+    Share,
+    Short,
+)
 from waker.specs import LONGEST
 
 CompileChoice = Literal["off", "compile", "reduce-overhead", "graphs"]
@@ -22,33 +36,29 @@ PrecisionChoice = Literal["fp32", "tf32", "bf16"]
 
 
 @dataclass(frozen=True)
-class OptimizerConfig:
+class OptimizerConfig(Settings, section="optimizer"):
     """Adam with one global-norm clip per optimiser (per member of a stack)."""
 
-    lr: float = 3e-4
+    lr: NotNegative = 3e-4
     """Learning rate."""
-    eps: float = 1e-5
+    eps: Detail[NotNegative] = 1e-5
     """Adam's epsilon."""
-    clip: float = 100.0
+    clip: Detail[NotNegative] = 100.0
     """Largest global norm of the gradient; 0 = no clipping."""
-    decay: float = 0.0
+    decay: Published[Share] = 0.0
     """Every step multiplies all weights by 1 − decay (not scaled by the learning rate)."""
-    keras: bool = False
+    keras: Published[bool] = False
     """Epsilon beside the uncorrected √v, as the authors' optimiser has it, instead of the corrected one."""
-    warmup: int = 0
+    warmup: NotNegativeInt = 0
     """Updates over which the learning rate rises linearly from 0."""
-    anneal: int = 0
+    anneal: Detail[NotNegativeInt] = 0
     """Update at which a cosine has brought the rate to `anneal_to` × lr; 0 = constant."""
-    anneal_to: float = 0.1
+    anneal_to: Detail[Share] = 0.1
     """Share of the rate left at the end of the cosine."""
-
-    def __post_init__(self) -> None:
-        require(self, "optimizer.", NOT_NEGATIVE, "lr", "eps", "clip", "warmup", "anneal")
-        require(self, "optimizer.", SHARE, "decay", "anneal_to")
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Settings, section="model"):
     """World model (METHOD: RSSM, encoder, decoder, heads)."""
 
     latent: Literal["vector", "cells"] = "vector"
@@ -56,182 +66,165 @@ class ModelConfig:
     state in every cell and rules shared by all. The sizes below are then those of one cell, hidden layers of encoder,
     decoder and heads too; policies see the board from where the agent stands, through as many channels a cell as their
     first layer has units."""
-    deter: int = 512
+    deter: Count = 512
     """Size of the deterministic state (GRU)."""
-    hidden: int = 512
+    hidden: Count = 512
     """Size of the RSSM's hidden layers."""
-    stoch: int = 32
+    stoch: Count = 32
     """Number of categorical latents."""
-    classes: int = 32
+    classes: Several = 32
     """Classes of each latent."""
-    cnn_depth: int = 48
+    cnn_depth: Count = 48
     """Channels of the first convolution; the others double."""
-    encoder_kernels: tuple[int, ...] = (4, 4, 4, 4)
+    encoder_kernels: Detail[tuple[Count, ...]] = (4, 4, 4, 4)
     """Kernels of the encoder's convolutions (stride 2, unpadded)."""
-    decoder_kernels: tuple[int, ...] = (5, 5, 6, 6)
+    decoder_kernels: Detail[tuple[Count, ...]] = (5, 5, 6, 6)
     """Kernels of the decoder's transposed convolutions (stride 2, unpadded)."""
-    encoder_units: tuple[int, ...] = (400, 400, 400, 400)
+    encoder_units: tuple[Count, ...] = (400, 400, 400, 400)
     """Hidden layers of the vector and categorical encoder."""
-    decoder_units: tuple[int, ...] = (400, 400, 400, 400)
+    decoder_units: tuple[Count, ...] = (400, 400, 400, 400)
     """Hidden layers of the vector and categorical decoder."""
-    head_units: tuple[int, ...] = (400, 400, 400, 400)
+    head_units: tuple[Count, ...] = (400, 400, 400, 400)
     """Hidden layers of the reward heads."""
-    continue_units: tuple[int, ...] = (400, 400, 400, 400)
+    continue_units: tuple[Count, ...] = (400, 400, 400, 400)
     """Hidden layers of the continue head."""
     act: Literal["elu", "silu"] = "silu"
     """Activation everywhere."""
     norm: Literal["none", "rms", "layer"] = "rms"
     """Normalisation of hidden layers (the GRU always normalises its pre-activations)."""
-    gru_norm_eps: float = 1e-3
+    gru_norm_eps: Detail[Positive] = 1e-3
     """Epsilon of the GRU's layer norm."""
-    gru_update_bias: float = -1.0
+    gru_update_bias: Detail[float] = -1.0
     """Added to the GRU's update gate: below 0 the state changes slowly at first."""
-    unimix: float = 0.01
+    unimix: Share = 0.01
     """Share of the uniform distribution mixed into every latent's categorical."""
-    symlog: bool = True
+    symlog: Detail[bool] = True
     """Squash vector observations with symlog, in and out."""
-    reward: Literal["gaussian", "twohot"] = "twohot"
+    reward: Detail[Literal["gaussian", "twohot"]] = "twohot"
     """Distribution of reward heads: unit-variance Gaussian, or two-hot over symexp-spaced bins."""
-    bins: int = 255
-    """Bins of two-hot heads (rewards and critics)."""
-    bins_limit: float = 20.0
-    """Bins span symexp(−limit) … symexp(limit)."""
-    zero_heads: bool = True
+    bins: Detail[Annotated[int, Ge(3)]] = 255
+    """Bins of two-hot heads (rewards and critics): symmetric, with one at zero."""
+    bins_limit: Detail[Annotated[float, Interval(gt=0, le=80)]] = 20.0
+    """Bins span symexp(−limit) … symexp(limit). symexp(80) = 5.5e34: of a larger limit the sum leaves float32."""
+    zero_heads: Detail[bool] = True
     """Start the last layer of reward heads and critics at zero."""
-    kl_balance: Literal["mix", "dyn-rep"] = "dyn-rep"
+    kl_balance: Published[Literal["mix", "dyn-rep"]] = "dyn-rep"
     """`mix`: clamp each side's mean at the free nats, then mix by `kl_dyn`/`kl_rep`; `dyn-rep`: clamp per state."""
-    kl_dyn: float = 0.5
+    kl_dyn: NotNegative = 0.5
     """Weight of KL(sg(posterior) ‖ prior)."""
-    kl_rep: float = 0.1
+    kl_rep: NotNegative = 0.1
     """Weight of KL(posterior ‖ sg(prior))."""
-    kl_scale: float = 1.0
+    kl_scale: Detail[NotNegative] = 1.0
     """Weight of the KL in the model's loss."""
-    kl_first: bool = True
+    kl_first: Detail[bool] = True
     """Count the KL of an episode's and a window's first state too. It is large where much is seen at once, nothing
     predicts it, and its chance drowns the rest."""
-    free_nats: float = 1.0
+    free_nats: NotNegative = 1.0
     """KL below this is free."""
-    continue_scale: float = 1.0
+    continue_scale: NotNegative = 1.0
     """Weight of the continue head's loss; 0 = no continue head (environments that never terminate)."""
-    reward_gradients: bool = False
+    reward_gradients: Detail[bool] = False
     """Let reward heads shape the latent state (the reward-free setting does not)."""
     reward_sees: Literal["state", "transition"] = "state"
     """What reward heads see. `state`: the state arrived in. `transition`: the state before, the action and the state
     after, for rewards of what an action does (a block that is pushed); an imagined start state then has none."""
-    reward_draws: int = 0
+    reward_draws: NotNegativeInt = 0
     """Records of a batch that reward heads learn from in an update, drawn so that rare rewards come as often as common
     ones; 0 = all of them, once each. Where a reward is certain, given what heads see, drawing changes no expectation;
     where it is not, they expect the rare ones too often."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
     def __post_init__(self) -> None:
-        require(self, "model.", COUNT, "deter", "hidden", "stoch", "cnn_depth", "encoder_kernels", "decoder_kernels")
-        require(self, "model.", COUNT, "encoder_units", "decoder_units", "head_units", "continue_units")
-        require(self, "model.", SEVERAL, "classes")
-        # symexp-spaced bins are symmetric, with one at zero.
-        require(self, "model.", Range("an odd number from 3", lambda x: x >= 3 and x % 2 == 1), "bins")
-        # symexp(80) = 5.5e34: of a larger limit the sum over bins would leave float32.
-        require(self, "model.", Range("above 0 and at most 80", lambda x: 0 < x <= 80), "bins_limit")
-        require(self, "model.", POSITIVE, "gru_norm_eps")
-        require(self, "model.", FINITE, "gru_update_bias")
-        require(self, "model.", SHARE, "unimix")
-        require(self, "model.", NOT_NEGATIVE, "kl_dyn", "kl_rep", "kl_scale", "free_nats", "continue_scale")
-        require(self, "model.", NOT_NEGATIVE, "reward_draws")
+        super().__post_init__()
+        if self.bins % 2 == 0:
+            raise UserError(f"model.bins = {self.bins} must be odd")
 
 
 @dataclass(frozen=True)
-class BehaviourConfig:
+class BehaviourConfig(Settings, section="behaviour"):
     """Imagination and the stack of actor-critics (K task policies and the explorer)."""
 
-    horizon: int = 15
+    horizon: Count = 15
     """Imagined steps H."""
-    starts: int = 0
+    starts: NotNegativeInt = 0
     """Start states drawn from the B·T posterior states for task policies and explorer; 0 = all of them."""
-    chunk: int = 0
+    chunk: NotNegativeInt = 0
     """Start states imagined and differentiated at a time; 0 = all at once. Bounds memory (and keeps the CPU's caches
     warm) at the same result; on a GPU more chunks are more kernel launches."""
-    discount: float = 0.99
+    discount: Share = 0.99
     """γ."""
-    lambda_: float = 0.95
+    lambda_: Share = 0.95
     """λ of the λ-return."""
-    actor_units: tuple[int, ...] = (400, 400, 400, 400)
+    actor_units: tuple[Count, ...] = (400, 400, 400, 400)
     """Hidden layers of an actor."""
-    critic_units: tuple[int, ...] = (400, 400, 400, 400)
+    critic_units: tuple[Count, ...] = (400, 400, 400, 400)
     """Hidden layers of a critic."""
-    critic: Literal["gaussian", "twohot"] = "twohot"
+    critic: Detail[Literal["gaussian", "twohot"]] = "twohot"
     """Distribution of the critic."""
-    gradient: Literal["auto", "dynamics", "reinforce"] = "auto"
+    gradient: Detail[Literal["auto", "dynamics", "reinforce"]] = "auto"
     """How the actor learns: through the dynamics, by REINFORCE, or auto (dynamics if continuous)."""
-    min_scale: float = 0.1
+    min_scale: Detail[Positive] = 0.1
     """Smallest scale of a continuous actor's distribution."""
-    actor_unimix: float = 0.01
+    actor_unimix: Detail[Share] = 0.01
     """Uniform share of a discrete actor's distribution."""
-    entropy: float = 3e-4
+    entropy: NotNegative = 3e-4
     """Entropy bonus of task policies."""
-    explorer_entropy: float = 3e-4
+    explorer_entropy: NotNegative = 3e-4
     """Entropy bonus of the exploration policy."""
-    normalise_returns: bool = True
+    normalise_returns: Detail[bool] = True
     """Divide advantages by the running 5–95 % range of returns, where it exceeds `return_floor`."""
-    return_floor: float = 1.0
+    return_floor: Detail[Positive] = 1.0
     """Smallest divisor of task policies (the explorer's rewards have no scale of their own: its floor is 1e-3)."""
-    slow_target: bool = False
+    slow_target: Detail[bool] = False
     """λ-returns bootstrap from (and REINFORCE's baseline is) the slow critic; else the live one."""
-    slow_every: int = 1
+    slow_every: Detail[Count] = 1
     """Updates between refreshes of the slow critic."""
-    slow_rate: float = 0.02
+    slow_rate: Detail[Share] = 0.02
     """Share of the live critic in a refresh; 1 = copy."""
-    slow_regulariser: float = 1.0
+    slow_regulariser: Detail[NotNegative] = 1.0
     """Weight of the critic's pull towards its slow copy."""
-    baseline: Literal["lambda", "authors"] = "lambda"
+    baseline: Published[Literal["lambda", "authors"]] = "lambda"
     """REINFORCE's advantage at t: V_t − v_t, or the authors' V_{t+1} − v_t (whose return leaves out r_t)."""
     actor_optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(lr=1e-4))
     critic_optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(lr=1e-4))
 
-    def __post_init__(self) -> None:
-        require(self, "behaviour.", COUNT, "horizon", "actor_units", "critic_units", "slow_every")
-        require(self, "behaviour.", SHARE, "discount", "lambda_", "actor_unimix", "slow_rate")
-        require(self, "behaviour.", POSITIVE, "min_scale", "return_floor")
-        require(self, "behaviour.", NOT_NEGATIVE, "starts", "chunk", "entropy", "explorer_entropy", "slow_regulariser")
-
 
 @dataclass(frozen=True)
-class ExplorerConfig:
+class ExplorerConfig(Settings, section="explorer"):
     """Plan2Explore's ensemble, or uniform random actions."""
 
-    name: Literal["plan2explore", "random"] = "plan2explore"
+    name: Annotated[Literal["plan2explore", "random"], Short("--explorer")] = "plan2explore"
     """Who collects data. `random` acts uniformly; its rollouts are imagined only where they feed the error estimates
     (`credit`)."""
-    heads: int = 10
+    heads: Several = 10
     """Members E of the ensemble."""
-    units: tuple[int, ...] = (400, 400, 400, 400)
+    units: tuple[Count, ...] = (400, 400, 400, 400)
     """Hidden layers of a member."""
     target: Literal["feature", "deter", "latent", "observation"] = "feature"
     """What members predict of the next state: the feature (as published), its deterministic part, the categorical
     latents, or the observation (pictures as the encoder embeds them). Disagreement about categories is a
     Jensen–Shannon divergence in nats, about numbers a standard deviation."""
-    action: Literal["taken", "authors"] = "taken"
+    action: Published[Literal["taken", "authors"]] = "taken"
     """The action members see: the one taken at t, or (authors) the one that led into t."""
-    across_ends: bool = False
+    across_ends: Published[bool] = False
     """Keep pairs of states across an episode's end in the ensemble's loss. The published loss leaves nothing out, as
     its sequences never cross an end; ours do, so this is for comparisons with it alone."""
-    scale: float = 1.0
+    scale: NotNegative = 1.0
     """Intrinsic reward = scale × disagreement."""
     credit: Literal["imagined", "replayed"] = "imagined"
     """Which disagreement is credited to θ as the model's error: about the steps imagined from each start state (as
     published), or about the steps of the batch itself, which needs no imagination and asks B·(T−1) states. With
     `replayed` waker-m and waker-r are variants of the published samplers, and tables and figures call them so."""
-    credit_steps: int = 0
+    credit_steps: Detail[NotNegativeInt] = 0
     """Imagined steps whose disagreement is credited to the start state's θ; 0 = the whole horizon (as published; else
     waker-m and waker-r are variants, and are called so).
     Imagined states drift away from the θ they started in, most of all early in training."""
-    credit_first: bool = False
+    credit_first: Published[bool] = False
     """Include the first imagined entry, whose action is zero, in the credit (authors)."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
     def __post_init__(self) -> None:
-        require(self, "explorer.", SEVERAL, "heads")  # one member disagrees with nobody
-        require(self, "explorer.", COUNT, "units")
-        require(self, "explorer.", NOT_NEGATIVE, "scale", "credit_steps")
+        super().__post_init__()
         if self.credit == "replayed" and (self.credit_steps or self.credit_first):
             raise UserError(
                 "explorer.credit_steps and explorer.credit_first say which imagined steps are credited; with "
@@ -240,35 +233,35 @@ class ExplorerConfig:
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Settings, section="train"):
     """The loop: how much data, how many updates, what is saved when."""
 
-    steps: int = 100_000
+    steps: Annotated[Count, Short("--steps")] = 100_000
     """Agent steps in all."""
-    prefill: int = 5_000
+    prefill: NotNegativeInt = 5_000
     """Agent steps of uniform random actions before the first update."""
-    envs: int = 8
+    envs: Count = 8
     """Environment slots stepped together."""
-    env_processes: int = 0
-    """Worker processes that the slots are dealt to; 0 = all in the learner's own. For environments that take most of
+    env_processes: NotNegativeInt = 0
+    """Worker processes that the slots are dealt to, in evaluations too; 0 = none. For environments that take most of
     the time (pictures), where cores are free. Changes no number; may differ on a resume."""
-    train_every: float = 8.0
+    train_every: Positive = 8.0
     """Agent steps between updates."""
-    batch: int = 16
+    batch: Count = 16
     """Sequences B of a batch."""
-    length: int = 50
+    length: Several = 50
     """Steps T of a sequence."""
-    replay: int = 1_000_000
+    replay: Count = 1_000_000
     """Steps the replay holds."""
-    task_policies: Literal["online", "after"] = "online"
+    task_policies: Annotated[Literal["online", "after"], Short("--task-policies")] = "online"
     """Train task policies alongside, or afterwards from the last checkpoint and its replay."""
-    adapt_updates: int = 0
+    adapt_updates: NotNegativeInt = 0
     """With `after`: batches that the task policies are trained on once exploration has ended (also `waker adapt`)."""
-    adapt_repeats: int = 1
+    adapt_repeats: Detail[Count] = 1
     """Policy updates on each of them: the frozen model filters a batch once, starts are drawn from it repeatedly."""
-    adapt_batch: int = 16
+    adapt_batch: Count = 16
     """Sequences of a batch while only task policies are trained: the frozen model filters them cheaply."""
-    adapt_heads: int = 0
+    adapt_heads: NotNegativeInt = 0
     """The first so many of those batches train the reward heads alone: a policy of a wrong reward is work lost."""
     precision: PrecisionChoice = "fp32"
     """Arithmetic of matrix products and convolutions. tf32: an NVIDIA GPU's products of float32 numbers rounded to ten
@@ -284,25 +277,18 @@ class TrainConfig:
     `graphs`, the uncompiled update recorded once as a CUDA graph and replayed, in seconds (`auto` there);
     `reduce-overhead`, the same of the compiled one. Neither `reduce-overhead` nor `compile` has been shown to work on
     CUDA: inductor of torch 2.11 fails on this update (docs/gpu.md)."""
-    compile_cache: str = ""
+    compile_cache: Detail[str] = ""
     """Folder where compiled updates are kept, for all runs; empty = waker/compile in the user's cache folder."""
-    save_every: int = 10_000
+    save_every: Count = 10_000
     """Agent steps between checkpoints."""
-    keep: int = 2
+    keep: Count = 2
     """Checkpoints kept."""
-    log_every: int = 250
+    log_every: Count = 250
     """Updates between metric rows."""
-
-    def __post_init__(self) -> None:
-        require(self, "train.", COUNT, "steps", "envs", "batch", "replay", "adapt_batch", "adapt_repeats")
-        require(self, "train.", SEVERAL, "length")  # the ensemble learns from one step to the next
-        require(self, "train.", COUNT, "save_every", "keep", "log_every")
-        require(self, "train.", POSITIVE, "train_every")
-        require(self, "train.", NOT_NEGATIVE, "prefill", "env_processes", "adapt_updates", "adapt_heads")
 
 
 @dataclass(frozen=True)
-class AdaptConfig:
+class AdaptConfig(Settings, section="adapt"):
     """How task policies learn from the frozen model (`train.task_policies` after, and `waker adapt`)."""
 
     method: Literal["rollouts", "lookahead"] = "rollouts"
@@ -314,40 +300,35 @@ class AdaptConfig:
     categories, and vectors; the feature where all that is observed are pictures). Decoded, a state looks the same
     however its latents were drawn; what is remembered and not seen is lost.
     With `model.latent cells` it is the feature, seen from where the agent stands."""
-    discount: float = 0.95
+    discount: Share = 0.95
     """γ."""
-    temperature: float = 0.02
+    temperature: Positive = 0.02
     """Of the Boltzmann policy, as a share of the 5–95 % range of values (of at least `behaviour.return_floor`)."""
-    critic: Literal["gaussian", "twohot"] = "gaussian"
+    critic: Detail[Literal["gaussian", "twohot"]] = "gaussian"
     """Distribution of the critic."""
-    slow_rate: float = 0.05
+    slow_rate: Detail[Share] = 0.05
     """Share of the live critic that its slow copy, which values the next states, takes over in an update."""
-    starts: int = 64
+    starts: NotNegativeInt = 64
     """States of a batch, drawn with replacement, from which policies walk in imagination; 0 = all of them."""
-    horizon: int = 5
+    horizon: NotNegativeInt = 5
     """Steps they walk. What is looked ahead from are the start states and those they come to."""
-
-    def __post_init__(self) -> None:
-        require(self, "adapt.", SHARE, "discount", "slow_rate")
-        require(self, "adapt.", POSITIVE, "temperature")
-        require(self, "adapt.", NOT_NEGATIVE, "starts", "horizon")
 
 
 @dataclass(frozen=True)
-class EvalConfig:
+class EvalConfig(Settings, section="evaluation"):
     """Evaluation of task policies and of the world model."""
 
-    every: int = 0
+    every: NotNegativeInt = 0
     """Agent steps between evaluations during training; 0 = only at the end."""
-    episodes: int = 100
+    episodes: Count = 100
     """Episodes of the DR suite for each task (paper: 100); finite θ spaces spread them evenly by DR weight."""
-    suite_episodes: int = 20
+    suite_episodes: Count = 20
     """Episodes of every other suite for each task."""
-    planned_episodes: int = 100
+    planned_episodes: NotNegativeInt = 100
     """Episodes of each suite in which a plan in the learned model is valued, for families that offer their tables
     (`tabular`); 0 = none. They are the first of those that the policies play, evenly over θ, and of DR further ones
     where more are asked for; each θ of a finite space has two at least (at most 200 θ)."""
-    model_episodes: int = 4
+    model_episodes: Count = 4
     """Held-out episodes per θ (at most 200 θ) and source of actions for the world-model error. Two at least tell how
     well they order θ."""
     actions: Literal["mode", "sampled"] = "mode"
@@ -359,15 +340,14 @@ class EvalConfig:
     reference: str = ""
     """Folder of a finished run whose policies act in held-out episodes, the same for all runs that are compared;
     empty = only random actions. Kept as a full path; the same run may be named at another place later."""
-    horizon: int = 10
+    horizon: Count = 10
     """Open-loop steps k of the k-step model error."""
-    samples: int = 128
+    samples: Count = 128
     """Latent samples behind a predicted distribution. Few make total variation noisier but not larger, and the
     likelihood of what was seen a little too small. Plans take 32 at most."""
 
     def __post_init__(self) -> None:
-        require(self, "evaluation.", COUNT, "episodes", "suite_episodes", "model_episodes", "horizon", "samples")
-        require(self, "evaluation.", NOT_NEGATIVE, "every", "planned_episodes")
+        super().__post_init__()
         if len(set(self.sources)) < len(self.sources) or not self.sources:
             raise UserError(f"evaluation.sources must be different names, at least one, not {list(self.sources)}")
         if not self.reference and "random" not in self.sources:
@@ -375,17 +355,17 @@ class EvalConfig:
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Everything that defines a run."""
 
     env: str = "waker/GridHazards-v0"
     """Environment id (`waker envs` lists them)."""
     env_kwargs: dict[str, str | int | float | bool | None] = field(default_factory=dict)
     """Arguments of the environment's constructor: `--env-kwargs obs=pixels n_layouts=2`."""
-    longest_episode: int = LONGEST
+    longest_episode: NotNegativeInt = LONGEST
     """Steps after which an episode that has not ended is cut (truncated), in training and in evaluations; 0 = never,
     for environments that always end."""
-    seed: int = 0
+    seed: NotNegativeInt = 0
     """Seed of everything: weights, episodes, curriculum, actions."""
     device: str = "cpu"
     """Torch device of the learner: cpu, cuda, cuda:1 …"""
@@ -396,11 +376,11 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
     evaluation: EvalConfig = field(default_factory=EvalConfig)
-    sinks: tuple[Literal["jsonl", "wandb", "tensorboard"], ...] = ("jsonl",)
-    """Where metrics go, besides the progress line."""
+    sinks: tuple[str, ...] = ("jsonl",)
+    """Where metrics go, besides the progress line: jsonl, wandb, tensorboard, or a logger of another package."""
 
     def __post_init__(self) -> None:
-        require(self, "", NOT_NEGATIVE, "seed", "longest_episode")
+        super().__post_init__()
         layers = {
             "model.head_units": self.model.head_units,
             "model.continue_units": self.model.continue_units,
@@ -411,3 +391,10 @@ class Config:
         for name, units in layers.items():
             if self.model.latent == "cells" and not units:
                 raise UserError(f"{name} must name at least one layer with model.latent 'cells': that of a single cell")
+
+    def with_(self, **changes: Any) -> Config:
+        """A copy with other values: ``with_(seed=3, sampler="dr", train={"steps": 400}, **{"model.deter": 64})``.
+
+        See :func:`waker.config.changes.changed`.
+        """
+        return changed(self, changes)

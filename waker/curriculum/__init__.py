@@ -3,7 +3,7 @@
 :func:`make_curriculum` builds one by name; :class:`Curriculum` is all that the training loop sees of it.
 """
 
-from waker.curriculum.api import Curriculum, Evident, Informed, Priority, Score, Staging, Wanted
+from waker.curriculum.api import Curriculum, Evident, Informed, Priority, Score, Staging, Thetas, Wanted
 from waker.curriculum.checker import CurriculumCheckError, check_curriculum
 from waker.curriculum.composed import ComposedCurriculum
 from waker.curriculum.config import CurriculumConfig, resolve_decay
@@ -45,6 +45,7 @@ __all__ = [
     "Restrict",
     "Score",
     "Staging",
+    "Thetas",
     "TopK",
     "Visits",
     "Wanted",

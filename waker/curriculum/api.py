@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +25,18 @@ UNCHANGED: Ints = np.zeros(0, np.int64)
 """The ids of no θ."""
 
 
+class Thetas(NamedTuple):
+    """Some θ: their ids (n,), −1 outside a finite space and in a continuous one, and their points (n, D)."""
+
+    ids: Ints
+    points: Floats
+
+
 class Curriculum(Protocol):
     """Chooses the θ of every episode and learns from the model's error."""
 
-    def sample(self, n: int) -> Floats:
-        """The θ of the next n episodes, shape (n, D)."""
+    def sample(self, n: int) -> Thetas:
+        """The θ of the next n episodes. A third party's sampler may return the points alone."""
 
     def observe(self, theta_id: NDArray[np.integer[Any]], error: NDArray[np.floating[Any]], step: int) -> None:
         """Credit one batch of errors to the θ they come from.

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waker.curriculum.api import Columns, Floats, Ints, Priority, Score, State
+from waker.curriculum.api import Columns, Floats, Ints, Priority, Score, State, Thetas
 from waker.curriculum.config import CurriculumConfig
 from waker.curriculum.continuous import ContinuousCurriculum
 from waker.curriculum.evidence import EpisodeEvidence, Evidence, Needs
@@ -25,24 +25,20 @@ from waker.curriculum.kernel import Estimate, regress
 from waker.curriculum.scores import Magnitude
 from waker.curriculum.state import part, with_prefix
 from waker.errors import UserError
-from waker.ranges import POSITIVE, SEVERAL, require
+from waker.settings import Positive, Settings, Several
 from waker_envs.api import BoxThetaSpace, ThetaSpace
 
 
 @dataclass(frozen=True)
-class KernelSettings:
+class KernelSettings(Settings, section="curriculum.waker"):
     """Numbers that a table's sampler has on a continuous space; a finite one has no use for them."""
 
-    bandwidth: float = 0.1
+    bandwidth: Positive = 0.1
     """Width of the kernel, in ranges of each parameter of θ."""
-    candidates: int = 256
+    candidates: Several = 256
     """Fresh θ from DR among which the next one is chosen."""
-    memory: int = 512
+    memory: Several = 512
     """Drawn θ whose estimates are kept, the newest ones."""
-
-    def __post_init__(self) -> None:
-        require(self, "", POSITIVE, "bandwidth")
-        require(self, "", SEVERAL, "candidates", "memory")
 
 
 class KernelCurriculum(ContinuousCurriculum):
@@ -93,7 +89,8 @@ class KernelCurriculum(ContinuousCurriculum):
         """What the score reads; see :class:`waker.curriculum.api.Evident`."""
         return self.score.needs
 
-    def _points(self, n: int) -> Floats:
+    def sample(self, n: int) -> Thetas:
+        """The θ of the next n episodes; an id is the number of its draw."""
         thetas = np.array([self._one() for _ in range(n)]).reshape(n, self.space.dim)
         for theta in thetas:
             place = self.drawn % len(self.thetas)
@@ -101,7 +98,7 @@ class KernelCurriculum(ContinuousCurriculum):
                 self._forget(place)
             self.thetas[place] = theta
             self.drawn += 1
-        return thetas
+        return Thetas(np.arange(self.drawn - n, self.drawn), thetas)
 
     def _one(self) -> Floats:
         if self._rng.random() >= self.dr_share and not np.isnan(self.score.values()).all():
@@ -114,17 +111,6 @@ class KernelCurriculum(ContinuousCurriculum):
     def estimate(self, points: Floats) -> Estimate:
         """The scores of any θ (n, D), by kernel regression; NaN where nothing is known yet."""
         return regress(points, self.thetas, self.score.values(), self.bandwidth, self._scale)
-
-    def ids(self, thetas: Floats) -> Ints:
-        """The newest id of each θ (n, D) in the memory, (n,); −1 where it is not there."""
-        newest = {theta.tobytes(): place for place, theta in sorted(enumerate(self.thetas), key=self._age)}
-        places = np.array([newest.get(np.ascontiguousarray(t).tobytes(), -1) for t in thetas], np.int64)
-        rounds = (self.drawn - 1 - places) // len(self.thetas)
-        return np.where(places >= 0, places + rounds * len(self.thetas), -1)
-
-    def _age(self, entry: tuple[int, Floats]) -> int:
-        """The order of a place's draw."""
-        return (entry[0] - self.drawn) % len(self.thetas)
 
     def _places(self, ids: Ints) -> Ints:
         """Places of ids, −1 for those that the memory does not hold (any more)."""

@@ -85,7 +85,7 @@ class _Kit:
     def check_samples(self, curriculum: Any, when: str) -> None:
         """Of a fresh one, too: Syllabus ignores k in ``sample(k)`` during its warm-up."""
         for n in (0, 1, 7):
-            given = np.asarray(curriculum.sample(n))
+            given = self.world.drawn(curriculum, n).points
             if given.shape != (n, self.space.dim):
                 _fail(f"sample({n}) gave shape {given.shape} {when}; it must give ({n}, {self.space.dim})")
             for theta in given:
@@ -157,7 +157,7 @@ class _Kit:
         counts, expected, variance = np.zeros((3, self.space.size or 0))
         for _ in range(DRAWS):
             p = np.asarray(curriculum.probabilities())
-            counts[self.space.index(np.asarray(curriculum.sample(1))[0])] += 1
+            counts[self.world.drawn(curriculum, 1).ids[0]] += 1
             expected, variance = expected + p, variance + p * (1 - p)
         far = abs(counts - expected) - 4 * np.sqrt(variance) - 1e-9
         if (far > 0).any():
@@ -172,11 +172,11 @@ class _Kit:
         curriculum = self.driven(12)
         before = np.asarray(curriculum.probabilities())
         state = curriculum.state_dict()
-        singles = [np.asarray(curriculum.sample(1))[0].tolist() for _ in range(8)]
+        singles = [self.world.drawn(curriculum, 1).points[0].tolist() for _ in range(8)]
         if np.allclose(before, curriculum.probabilities(), rtol=0, atol=1e-12):
             return
         curriculum.load_state_dict(state)
-        together = np.asarray(curriculum.sample(8)).tolist()
+        together = self.world.drawn(curriculum, 8).points.tolist()
         if together != singles:
             _fail(
                 f"sample(8) gave {together}, eight times sample(1) gives {singles}: a draw changes the probabilities, "
@@ -198,7 +198,7 @@ class _Kit:
     def check_copies(self) -> None:
         """What is handed out may be written to."""
         one, two = self.driven(12), self.driven(12)
-        for array in (one.sample(4), one.probabilities(), one.estimates(), *one.table().values()):
+        for array in (self.world.drawn(one, 4).points, one.probabilities(), one.estimates(), *one.table().values()):
             if array is not None and np.asarray(array).flags.writeable:
                 np.asarray(array)[...] = 0
         two.sample(4)
@@ -240,7 +240,7 @@ class _Kit:
                 return
             try:
                 self.world.update(one, np.array([8, 8]), 110, bad)
-                self.world.episode(one, self.space.points[8], 110, "staged", bad)  # type: ignore[attr-defined]
+                self.world.episode(one, self.space.points[8], 8, 110, "staged", bad)  # type: ignore[attr-defined]
             except UserError:
                 pass  # refused aloud
             self.world.update(two, np.zeros(0, np.int64), 110, bad)

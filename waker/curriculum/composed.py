@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waker.curriculum.api import Columns, Floats, Ints, Priority, Score, State, Wanted
+from waker.curriculum.api import Columns, Floats, Ints, Priority, Score, State, Thetas, Wanted
 from waker.curriculum.draws import Constant, Draws
 from waker.curriculum.evidence import EpisodeEvidence, Evidence, Needs
 from waker.curriculum.mixtures import Mixture
@@ -66,14 +66,14 @@ class ComposedCurriculum:
             self._draws = priority.draws(space.size)
         self._dr = Constant(space.weights)
 
-    def sample(self, n: int) -> Floats:
-        """The θ of the next n episodes, shape (n, D)."""
+    def sample(self, n: int) -> Thetas:
+        """The θ of the next n episodes."""
         ids = self._drawn(n)
         np.add.at(self._episodes, ids, 1)
         self._total += n
         self._last[ids] = self._total
         self._changed([p.sampled(ids) for p in self._parts.values()][-1])
-        return self.space.points[ids]
+        return Thetas(ids, self.space.points[ids])
 
     def _drawn(self, n: int) -> Ints:
         """n independent draws (n,) from :meth:`probabilities`: θ by θ where the priority can, else from all of them."""

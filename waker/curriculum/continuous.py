@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waker.curriculum.api import Columns, Floats, State
+from waker.curriculum.api import Columns, Floats, State, Thetas
 from waker.curriculum.state import check_state, pack_rng, space_state, unpack_rng
 from waker_envs.api import ThetaSpace
 
@@ -33,9 +33,9 @@ class ContinuousCurriculum:
         self.name, self.space, self.points, self.dr_share = name, space, points, dr_share
         self._rng = rng
 
-    def sample(self, n: int) -> Floats:
-        """The θ of the next n episodes, shape (n, D)."""
-        return self._points(n)
+    def sample(self, n: int) -> Thetas:
+        """The θ of the next n episodes."""
+        return Thetas(np.full(n, -1, np.int64), self._points(n))
 
     def _points(self, n: int) -> Floats:
         """The next n θ, (n, D); what a subclass with another rule overrides."""

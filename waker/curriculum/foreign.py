@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waker.curriculum.api import Columns, Curriculum, Evident, Floats, Informed, Staging, State, Wanted
+from waker.curriculum.api import Columns, Curriculum, Evident, Floats, Informed, Staging, State, Thetas, Wanted
 from waker.curriculum.evidence import NOTHING, EpisodeEvidence, Evidence, Needs
 from waker.errors import UserError
 from waker.names import theta_column
@@ -58,16 +58,23 @@ class ForeignCurriculum:
         _ = made.wanted, made.needs
         return made
 
-    def sample(self, n: int) -> Floats:
+    def sample(self, n: int) -> Thetas:
+        """The θ that the sampler gives, as :class:`Thetas` or as points (n, D) alone; ids are looked up."""
         with _guard(self._name, f"sample({n})"):
-            thetas = np.asarray(self._inner.sample(n), np.float64)
+            given = self._inner.sample(n)
+            thetas = np.array(given.points if isinstance(given, Thetas) else given, np.float64)
         if thetas.shape != (n, self._space.dim) or not np.isfinite(thetas).all():
             what = f"of shape {thetas.shape}" if thetas.shape != (n, self._space.dim) else "that are not finite"
             raise UserError(
                 f"sampler {self._name!r} gave θ {what} where sample({n}) must give ({n}, {self._space.dim})"
             )
         self._sampled = n
-        return thetas
+        if self._space.size is None and isinstance(given, Thetas):
+            return Thetas(np.array(given.ids, np.int64), thetas)  # numbers of its own, if any
+        ids = np.array([self._space.index(theta) for theta in thetas], np.int64)
+        if isinstance(given, Thetas) and not np.array_equal(given.ids, ids):
+            raise self._wrong(f"sample({n})", f"ids {shown(given.ids)}", f"those of its points, {ids.tolist()}")
+        return Thetas(ids, thetas)
 
     def observe(self, theta_id: NDArray[np.integer[Any]], error: NDArray[np.floating[Any]], step: int) -> None:
         with _guard(self._name, f"observe(…, step={step})"):

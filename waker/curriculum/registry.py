@@ -48,9 +48,9 @@ def register_curriculum(name: str, settings: type[Any] | None = None) -> Callabl
 
     Args:
         name: the sampler's.
-        settings: a dataclass of the sampler's own numbers, every field with a default; it checks them itself
-            (``__post_init__``, raising ``UserError``). The factory then takes a fifth argument ``settings``. On the
-            command line they are ``--curriculum.<name>.<field>``.
+        settings: a dataclass of the sampler's own numbers, every field with a default; one that derives from
+            :class:`waker.settings.Settings` checks types and ranges itself. The factory then takes a fifth argument
+            ``settings``.
 
     Raises:
         ValueError: another factory has that name, or ``settings`` is no dataclass whose fields all have defaults.

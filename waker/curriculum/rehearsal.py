@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from waker.curriculum.advantages import lambda_returns
-from waker.curriculum.api import Curriculum, Evident, Floats, Informed, Ints
+from waker.curriculum.api import Curriculum, Evident, Floats, Informed, Ints, Thetas
 from waker.curriculum.evidence import NOTHING, EpisodeEvidence, EpisodeKind, Evidence, Needs
 from waker_envs.api import BoxThetaSpace, FiniteThetaSpace, Parameter, ThetaSpace
 
@@ -52,18 +52,28 @@ class World:
     def step(self, curriculum: Curriculum, step: int, draw: bool = True) -> list[list[float]]:
         """One stretch of training: two episodes, an update, a measurement now and then; the θ that were drawn."""
         rng = np.random.default_rng((7, step))
-        thetas = np.asarray(curriculum.sample(2), np.float64) if draw else self.known(rng, 2)
+        thetas = self.drawn(curriculum, 2) if draw else self.thetas(self.known(rng, 2))
         staged = np.broadcast_to(np.asarray(getattr(curriculum, "staged", False)) if draw else False, (2,))
-        for theta, aside in zip(thetas, staged, strict=True):
-            self.episode(curriculum, theta, step, "staged" if aside else "trained")
+        for theta_id, theta, aside in zip(*thetas, staged, strict=True):
+            self.episode(curriculum, theta, int(theta_id), step, "staged" if aside else "trained")
         if self.needs(curriculum).heldout > 0:
-            self.episode(curriculum, self.known(rng, 1)[0], step, "heldout")
+            (theta,) = self.known(rng, 1)
+            self.episode(curriculum, theta, self.space.index(theta), step, "heldout")
         self.update(curriculum, self.ids(curriculum, rng, N), step)
         if isinstance(curriculum, Informed) and curriculum.wanted is not None and step % 30 == 0:
             values = np.full(self.space.size or 0, np.nan)
             values[:6] = self.sign * rng.exponential(size=6)
             curriculum.measured(values, step)
-        return thetas.tolist()
+        return thetas.points.tolist()
+
+    def drawn(self, curriculum: Curriculum, n: int) -> Thetas:
+        """What ``sample(n)`` gives, as :class:`Thetas` or as points alone."""
+        given = curriculum.sample(n)
+        return given if isinstance(given, Thetas) else self.thetas(np.asarray(given, np.float64))
+
+    def thetas(self, points: Floats) -> Thetas:
+        """Points (n, D) with their ids."""
+        return Thetas(np.array([self.space.index(theta) for theta in points], np.int64), points)
 
     def known(self, rng: np.random.Generator, n: int) -> Floats:
         """Any θ of the space, (n, D): of a finite one the first six alone, so that some are never seen."""
@@ -111,12 +121,15 @@ class World:
         return Evidence(step=step, theta_id=ids, **chosen)
 
     def episode(
-        self, curriculum: Curriculum, theta: Floats, step: int, kind: EpisodeKind, bad: float | None = None
+        self,
+        curriculum: Curriculum,
+        theta: Floats,
+        theta_id: int,
+        step: int,
+        kind: EpisodeKind,
+        bad: float | None = None,
     ) -> None:
         """An episode in a θ; see :meth:`update`."""
-        theta_id = self.space.index(theta)
-        if self.space.size is None and hasattr(curriculum, "ids"):
-            theta_id = int(curriculum.ids(theta[None])[0])
         if isinstance(curriculum, Evident) and curriculum.needs:
             curriculum.learn_episode(self.episode_evidence(curriculum.needs, theta, theta_id, step, kind, bad))
         if bad is None and kind != "heldout":

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Interval
 
 from waker.curriculum.api import Floats, Priority, Score
 from waker.curriculum.config import CurriculumConfig, resolve_decay
@@ -17,14 +18,12 @@ from waker.curriculum.registry import finite
 from waker.curriculum.replayed import LevelReplay, ReplayLaw
 from waker.curriculum.scores import Magnitude
 from waker.curriculum.weighted import Proportional
-from waker.ranges import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Range, require
+from waker.settings import Count, NotNegative, Positive, Settings, Share
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
-
-ABOVE_ZERO_SHARE = Range("above 0, at most 1", lambda x: 0 < x <= 1)
 
 
 @dataclass(frozen=True)
-class LevelReplaySettings:
+class LevelReplaySettings(Settings, section="curriculum.plr"):
     """Numbers of level replay."""
 
     score: QuantityName = "pvl"
@@ -33,31 +32,24 @@ class LevelReplaySettings:
     """imagined, imagined-last, episode (as published) or heldout; robust-plr can only have episode."""
     priority: Literal["rank", "proportional"] = "rank"
     """p ∝ rank^(−1/β), or ∝ max(score, 0)^(1/β)."""
-    beta: float = 0.3
+    beta: Positive = 0.3
     """β, the temperature."""
-    staleness: float = 0.3
+    staleness: Share = 0.3
     """ρ, the share of replays by age."""
-    replay: float = 0.5
+    replay: Share = 0.5
     """p, the probability of replay; 1 − p is the share of DR."""
-    fill: float = 0.5
+    fill: Share = 0.5
     """No replay before this share of the θ has a score."""
     schedule: Literal["fixed", "proportionate"] = "fixed"
     """Replay with p, or with min(share of θ that have a score, p)."""
-    alpha: float = 1.0
+    alpha: Annotated[float, Interval(gt=0, le=1)] = 1.0
     """Weight of the newest score of a θ; 1 overwrites."""
-    max_mc_decay: float = 1.0
+    max_mc_decay: Annotated[float, Interval(gt=0, le=1)] = 1.0
     """max-mc: what is left of a θ's best return at each visit; 1 as published, 0.9 against fossils."""
-    capacity: int = 256
+    capacity: Count = 256
     """Levels in the buffer of a continuous space (published: 4,000, with some thousand times as many episodes)."""
-    bandwidth: float = 0.0
+    bandwidth: NotNegative = 0.0
     """Of a continuous space: width of the kernel that smooths scores over neighbours, in ranges of θ; 0 = none."""
-
-    def __post_init__(self) -> None:
-        require(self, "", SHARE, "staleness", "replay", "fill")
-        require(self, "", POSITIVE, "beta")
-        require(self, "", COUNT, "capacity")
-        require(self, "", ABOVE_ZERO_SHARE, "alpha", "max_mc_decay")
-        require(self, "", NOT_NEGATIVE, "bandwidth")
 
     def rule(self, groups: Groups) -> Priority:
         """Scores → P_S."""

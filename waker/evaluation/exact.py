@@ -1,112 +1,87 @@
-"""What a family knows exactly, asked for in an evaluation: optional, so that its failure costs these numbers alone.
+"""What a family knows exactly, asked for in an evaluation: optional, so that its failure costs only these numbers.
 
-Called by :mod:`waker.evaluation.rollouts` (``optimal_return``, ``deterministic``), :mod:`waker.evaluation.model_error`
+Called by :mod:`waker.evaluation.game` (``optimal_return``, ``deterministic``), :mod:`waker.evaluation.model_error`
 (``predict``), :mod:`waker.evaluation.planned` (``tabular``) and, before a training begins, by
 :mod:`waker.evaluation.rehearsal`.
 """
 
 from __future__ import annotations
 
+import functools
 import warnings
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from waker.collection.slot import fault_of
-from waker.evaluation.plan import Episode
+from waker.collection.episode import Episode, fault_of
+from waker.collection.family import Family
+from waker.collection.make_env import close, made
+from waker.errors import UserError
 from waker.specs import BrokenPromise, EnvSpec
 from waker_envs.foreign import Failed, foreign
 from waker_envs.predictions import is_joint, prediction_shape
 from waker_envs.tabular import TabularMDP, table_fault
 
+T = TypeVar("T")
+
 
 class Exact:
-    """Calls of a family's exact methods. One that raises, or returns what it must not, is counted and told in the end.
+    """Calls of a family's exact methods, in environments of its own: those of episodes may lie in other processes.
 
-    ``NotImplementedError`` is no failure: the method is not there, or not for this θ.
+    A call that raises, or returns what it must not, has no answer and is counted. ``NotImplementedError`` is no
+    failure: the method is not there, or not for this θ. A context manager: it closes its environments, and warns of
+    what failed unless an exception passes through.
 
-    Args:
-        spec: of the family.
+    Raises:
+        UserError: from all methods: an environment cannot be made although it is that of training.
     """
 
-    def __init__(self, spec: EnvSpec) -> None:
-        self._spec = spec
+    def __init__(self, family: Family) -> None:
+        self._family, self._spec = family, family.spec
+        self._envs: dict[str, Any] = {}  # by kind of episode; None = cannot be made
         self._calls: dict[str, int] = {}
         self._failures: dict[str, tuple[int, str]] = {}  # how many there were, and the first
 
-    def optimal_return(self, env: Any, task: str, episode: Episode) -> float:
+    def optimal_return(self, task: str, episode: Episode) -> float:
         """The best expected return; NaN where the family cannot say."""
-        own = self._spec.label_of(task) if task in self._spec.tasks else None  # what the environment calls it
-        call = f"optimal_return({episode.theta.tolist()}, {own!r}, {episode.seed})"
-
-        def ask() -> float:
-            if own is None or not hasattr(env.unwrapped, "optimal_return"):
-                return np.nan
-            self._count("optimal_return")
-            return _number(env.unwrapped.optimal_return(episode.theta.copy(), own, episode.seed))
-
-        value = self._asked("optimal_return", call, ask)
+        if task not in self._spec.tasks:
+            return np.nan
+        value = self._ask("optimal_return", episode, [self._spec.label_of(task), episode.seed], _number)
         return np.nan if value is None else float(value)
 
     def predict(
-        self, env: Any, episode: Episode, observation: Any, actions: NDArray[np.float32]
+        self, episode: Episode, observation: Any, actions: NDArray[np.float32]
     ) -> dict[str, NDArray[np.float64]]:
         """Exact distributions after the last of ``actions`` (k, A), for the keys that the family can predict.
 
         Joint and flat, (Π classes,), or the marginals of a large key, (V, widest).
         """
-        call = f"predict({episode.theta.tolist()}, {episode.seed}, …)"
+        taken = np.array([self._spec.action.to_env(action) for action in actions])
+        read = functools.partial(_distributions, self._spec, steps=len(taken))
+        return self._ask("predict", episode, [episode.seed, observation, taken], read) or {}
 
-        def ask() -> dict[str, NDArray[np.float64]]:
-            if not hasattr(env.unwrapped, "predict"):
-                return {}
-            self._count("predict")
-            taken = np.array([self._spec.action.to_env(action) for action in actions])
-            given = env.unwrapped.predict(episode.theta.copy(), episode.seed, observation, taken)
-            return _distributions(self._spec, given, len(taken))
-
-        return self._asked("predict", call, ask) or {}
-
-    def has_tables(self, env: Any) -> bool:
-        """Whether the family offers tables at all."""
-        return bool(self._asked("tabular", "tabular", lambda: hasattr(env.unwrapped, "tabular")))
-
-    def tabular(self, env: Any, episode: Episode) -> TabularMDP | None:
+    def tabular(self, episode: Episode) -> TabularMDP | None:
         """The episode as a table; None where the family has none."""
 
-        def ask() -> TabularMDP | None:
-            if not hasattr(env.unwrapped, "tabular"):
-                return None
-            self._count("tabular")
-            table = env.unwrapped.tabular(episode.theta.copy(), episode.seed)
-            fault = table_fault(table, env.observation_space, self._spec.action.dim, len(self._spec.tasks))
-            if fault is not None:
+        def read(table: Any) -> TabularMDP:
+            space = self._envs[episode.kind].observation_space
+            if fault := table_fault(table, space, self._spec.action.dim, len(self._spec.tasks)):
                 raise BrokenPromise(fault)
             return cast(TabularMDP, table)
 
-        found = self._asked("tabular", f"tabular({episode.theta.tolist()}, {episode.seed})", ask)
-        return cast("TabularMDP | None", found)
+        return cast("TabularMDP | None", self._ask("tabular", episode, [episode.seed], read))
 
-    def deterministic(self, env: Any, episode: Episode) -> bool:
+    def deterministic(self, episode: Episode) -> bool:
         """Whether the family says that nothing in an episode of this θ is random once it has begun."""
 
-        def ask() -> bool:
-            if not hasattr(env.unwrapped, "deterministic"):
-                return False
-            self._count("deterministic")
-            given = env.unwrapped.deterministic(episode.theta.copy())
+        def read(given: Any) -> bool:
             if not isinstance(given, bool | np.bool_):
                 raise BrokenPromise(f"it returned {' '.join(repr(given).split())[:100]} instead of True or False")
             return bool(given)
 
-        return bool(self._asked("deterministic", f"deterministic({episode.theta.tolist()})", ask))
-
-    def tell(self) -> None:
-        """Warn of what failed, one line a method."""
-        for line in self.failures:
-            warnings.warn(line, Failed, stacklevel=2)
+        return bool(self._ask("deterministic", episode, [], read))
 
     @property
     def failures(self) -> list[str]:
@@ -117,23 +92,49 @@ class Exact:
             for method, (count, first) in self._failures.items()
         ]
 
+    def close(self) -> None:
+        """Close its environments."""
+        for env in filter(None, self._envs.values()):
+            close(env, self._spec.env_id)
+        self._envs = {}
+
+    def __enter__(self) -> Exact:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self.close()
+        for line in self.failures if kind is None else ():
+            warnings.warn(line, Failed, stacklevel=2)
+
     def state_dict(self) -> dict[str, Any]:
         """What has been counted."""
         return {"calls": dict(self._calls), "failures": {k: list(v) for k, v in self._failures.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on counting."""
+        """Continue counting."""
         self._calls = dict(state["calls"])
         self._failures = {k: (int(v[0]), str(v[1])) for k, v in state["failures"].items()}
 
-    def _count(self, method: str) -> None:
-        self._calls[method] = self._calls.get(method, 0) + 1
+    def _env(self, episode: Episode) -> Any:
+        """The environment for episodes of this kind; None, with a warning, for a suite whose cannot be made."""
+        if episode.kind not in self._envs:
+            make, kwargs = functools.partial(self._family.make, **episode.env_kwargs), episode.env_kwargs
+            self._envs[episode.kind] = unless_left_out(episode, lambda: made(make, self._spec.env_id, kwargs))
+        return self._envs[episode.kind]
 
-    def _asked(self, method: str, call: str, ask: Callable[[], Any]) -> Any:
+    def _ask(self, method: str, episode: Episode, more: Sequence[Any], read: Callable[[Any], Any]) -> Any:
+        """The answer of ``method(θ, *more)`` as ``read`` checks it; None where there is none."""
+        if (env := self._env(episode)) is None:
+            return None
         before = self._calls.get(method)
+        shown = [repr(value) for value in (episode.theta.tolist(), *more) if isinstance(value, list | str | int)]
+        call = f"{method}({', '.join(shown)}{', …' if len(shown) <= len(more) else ''})"
         try:
             with foreign(f"{self._spec.env_id}, {call}", _NoAnswer):
-                return ask()
+                if not hasattr(env.unwrapped, method):
+                    return None
+                self._calls[method] = self._calls.get(method, 0) + 1
+                return read(getattr(env.unwrapped, method)(episode.theta.copy(), *more))
         except _NoAnswer as failure:
             if isinstance(failure.error, NotImplementedError):  # how an author says that there is none
                 self._calls = {k: n for k, n in self._calls.items() if k != method}
@@ -143,6 +144,21 @@ class Exact:
             count, first = self._failures.get(method, (0, f"{call}: {fault_of(failure.error)}"))
             self._failures[method] = (count + 1, first)
             return None
+
+
+def unless_left_out(episode: Episode, make: Callable[[], T]) -> T | None:
+    """What ``make`` makes of an episode's environments; None, with a warning, for a suite whose cannot be made.
+
+    Raises:
+        UserError: they cannot be made although they are those of training.
+    """
+    try:
+        return make()
+    except UserError as error:
+        if not episode.env_kwargs:
+            raise
+        warnings.warn(f"suite {episode.suite!r} is left out: {error}", Failed, stacklevel=2)
+        return None
 
 
 class _NoAnswer(Exception):

@@ -1,7 +1,7 @@
 """Real futures beside imagined ones, as pictures: arrays that a report can show without model or environment.
 
-Called by ``waker evaluate``. The model filters a few real steps, then goes on alone with the actions that were really
-taken; where its pictures leave reality is what it has not learned.
+Called by :mod:`waker.evaluation.records`. The model filters a few real steps, then continues without observations with
+the actions that were really taken; where its frames leave reality is what it has not learned.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from waker.behaviour.player import RandomPlayer
-from waker.collection.make_env import close, made
+from waker.collection.family import Family
+from waker.collection.slot_group import SlotGroup, slot_group
 from waker.evaluation.model_error import SUITE
 from waker.evaluation.open_loop import Model, start_states
-from waker.evaluation.plan import Episode, episode_seeds, spread, stream
-from waker.evaluation.rollouts import MakeEnv, torch_seed
+from waker.evaluation.plan import episode_seeds, evenly_spaced_ids
+from waker.evaluation.setup import Setup
 from waker.evaluation.trajectories import Trajectory, as_batch, collect
 from waker.protocols import Player
+from waker.seeding import stream, torch_seed
 from waker.specs import EnvSpec, ObservationKey
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
 
@@ -43,24 +45,19 @@ _AGENT = np.array((20, 20, 20), np.float64)
 
 
 def film(
+    setup: Setup,
     model: Model,
-    make_env: MakeEnv,
-    spec: EnvSpec,
-    space: ThetaSpace,
-    seed: int,
     *,
     clips: int = 4,
     samples: int = 64,
-    device: torch.device | str = "cpu",
     player: Player | None = None,
     tick: Callable[[], None] = lambda: None,
 ) -> dict[str, NDArray[Any]]:
     """Real and imagined pictures of one episode for each of a few θ, spread over the space.
 
     Args:
-        model: on ``device``.
-        make_env, spec, space: the family.
-        seed: fixes episodes and actions.
+        setup: its seed fixes episodes and actions.
+        model: on the setup's device.
         clips: θ shown; the experts' hardest is the last one where there is one.
         samples: imagined futures behind a symbolic picture: its colours are mixed by their probabilities.
         player: who acts; None = uniform random actions.
@@ -74,17 +71,13 @@ def film(
     Raises:
         UserError: an environment that fails.
     """
+    family, spec, seed, total = setup.family, setup.family.spec, setup.seed, CONTEXT + STEPS
     player = player or RandomPlayer(spec.action, stream(seed, "film actions"))
     rng = stream(seed, "film strip")
-    total = CONTEXT + STEPS
-    chosen = _spread(space, clips, rng)
-    env = made(make_env, spec.env_id)
-    try:
-        with torch_seed(seed):
-            trajectories = [_long_episode(player, env, spec, space, theta, rng, total, tick) for theta in chosen]
-            imagined = _imagine(model, spec, trajectories, samples, torch.device(device), total)
-    finally:
-        close(env, spec.env_id)
+    chosen = _clip_thetas(family.space, clips, rng)
+    with slot_group(family.with_longest(total - 1), 1) as slots, torch_seed(seed):
+        trajectories = [_long_episode(player, slots, family, theta, rng, tick) for theta in chosen]
+        imagined = _imagine(model, spec, trajectories, samples, torch.device(setup.device), total)
     real = []
     for trajectory in trajectories:
         at = np.minimum(np.arange(total), trajectory.length)
@@ -95,7 +88,7 @@ def film(
         "context": np.array(CONTEXT),
         "length": np.array([t.length + 1 for t in trajectories]),
         "theta": chosen,
-        "names": np.array(space.names),
+        "names": np.array(family.space.names),
     }
 
 
@@ -172,9 +165,9 @@ def _colours(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     return weights @ palette
 
 
-def _spread(space: ThetaSpace, clips: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def _clip_thetas(space: ThetaSpace, clips: int, rng: np.random.Generator) -> NDArray[np.float64]:
     if isinstance(space, FiniteThetaSpace):
-        thetas = space.points[spread(space, clips)]
+        thetas = space.points[evenly_spaced_ids(space, clips)]
     else:
         thetas = space.sample(rng, clips)
     if space.hardest is not None and not (thetas == space.hardest).all(1).any():
@@ -184,25 +177,19 @@ def _spread(space: ThetaSpace, clips: int, rng: np.random.Generator) -> NDArray[
 
 def _long_episode(
     player: Player,
-    env: Any,
-    spec: EnvSpec,
-    space: ThetaSpace,
+    slots: SlotGroup,
+    family: Family,
     theta: NDArray[np.float64],
     rng: np.random.Generator,
-    total: int,
     tick: Callable[[], None],
 ) -> Trajectory:
-    """The longest of a few episodes: one that ends at once shows nothing."""
-    best: Trajectory | None = None
-    for episode_seed in episode_seeds(rng, _ATTEMPTS):
-        episode = Episode(SUITE, theta, space.index(theta), episode_seed)
-        trajectory = collect(player, [env], spec, [episode], longest=total - 1, tick=tick)[0]
-        if best is None or trajectory.length > best.length:
-            best = trajectory
-        if best.length == total - 1:
+    """The first episode that does not end before it is cut, or the longest of a few."""
+    tried: list[Trajectory] = []
+    for seed in episode_seeds(rng, _ATTEMPTS):
+        tried += collect(player, slots, [family.episode(theta, seed, SUITE)], tick=tick)
+        if tried[-1].length == slots.plays[0].spec.longest:
             break
-    assert best is not None
-    return best
+    return max(tried, key=lambda trajectory: trajectory.length)
 
 
 def _imagine(

@@ -21,7 +21,7 @@ Metrics, k = ``config.horizon``:
 - ``observation_mse_1``, ``observation_mse_<k>``: mean squared error of the mean decoded observation over the entries of
   image (in [0, 1]) and vector keys; categorical keys are not in it.
 
-Total variation isolates what the model got wrong; the other three include what nobody could have known.
+Total variation isolates what the model got wrong; the other three include what cannot be known.
 """
 
 from __future__ import annotations
@@ -35,22 +35,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from waker.behaviour.player import chance_of, set_chance
-from waker.collection.make_env import close, made
-from waker.config.schema import EvalConfig
+from waker.collection.episode import Episode
+from waker.collection.slot_group import slot_group
 from waker.evaluation.exact import Exact
 from waker.evaluation.factors import misplaced, total_variation, without_sampling_error
 from waker.evaluation.open_loop import Model, Prediction, predict
 from waker.evaluation.pieces import Piece, Pieces
-from waker.evaluation.plan import MOST_THETA, Episode, dr_thetas, episode_seeds, spread, stream, theta_columns
-from waker.evaluation.rollouts import MakeEnv, Row, torch_seed
+from waker.evaluation.plan import MOST_THETA, dr_thetas, episode_seeds, evenly_spaced_ids
+from waker.evaluation.setup import Setup
 from waker.evaluation.sources import RANDOM_ONLY, Source
 from waker.evaluation.trajectories import Trajectory, as_batch, collect
 from waker.model.distributions import categorical_kl
 from waker.model.rssm import Posterior
 from waker.protocols import Player
-from waker.seeding import load_torch_state, torch_state
+from waker.seeding import load_torch_state, stream, torch_seed, torch_state
 from waker.specs import EnvSpec
-from waker_envs.api import FiniteThetaSpace, ParametricEnv, ThetaSpace
+from waker.storage.tables import Row
+from waker_envs.api import FiniteThetaSpace, ThetaSpace
 from waker_envs.predictions import is_joint, not_covered
 
 SUITE = "model error"
@@ -67,40 +68,31 @@ k-step ones cost k times more; episodes differ more than the states of one, so m
 
 def measured_ids(space: ThetaSpace) -> NDArray[np.int64]:
     """Ids of the θ that are measured: at most :data:`MOST_THETA` of a finite space, none of a continuous one."""
-    return spread(space, MOST_THETA) if isinstance(space, FiniteThetaSpace) else np.zeros(0, np.int64)
+    return evenly_spaced_ids(space, MOST_THETA) if isinstance(space, FiniteThetaSpace) else np.zeros(0, np.int64)
 
 
 def held_out_episodes(
-    space: ThetaSpace,
-    config: EvalConfig,
-    seed: int,
-    source: Source = RANDOM_ONLY[0],
-    ids: NDArray[np.int64] | None = None,
+    setup: Setup, source: Source = RANDOM_ONLY[0], ids: NDArray[np.int64] | None = None
 ) -> list[Episode]:
     """``model_episodes`` episodes of every θ (at most :data:`MOST_THETA`, as many of each domain), seeds their own.
 
     ``ids`` names other θ of a finite space instead.
     """
-    rng = stream(seed, source.purpose(SUITE))
+    family, config, seed = setup.family, setup.config, setup.seed
+    space, rng = family.space, stream(seed, source.purpose(SUITE))
     if isinstance(space, FiniteThetaSpace):
         thetas = space.points[measured_ids(space) if ids is None else ids]
     else:
         thetas = dr_thetas(space, CONTINUOUS_THETA, stream(seed, SUITE))  # the same for all sources
     repeated = np.repeat(thetas, config.model_episodes, axis=0)
     seeds = episode_seeds(rng, len(repeated))
-    return [Episode(SUITE, t, space.index(t), s) for t, s in zip(repeated, seeds, strict=True)]
+    return [family.episode(theta, s, SUITE) for theta, s in zip(repeated, seeds, strict=True)]
 
 
 def measure(
+    setup: Setup,
     model: Model,
-    make_env: MakeEnv,
-    spec: EnvSpec,
-    space: ThetaSpace,
-    config: EvalConfig,
-    seed: int,
     *,
-    device: torch.device | str = "cpu",
-    sources: Sequence[Source] = RANDOM_ONLY,
     piece: Piece | None = None,
     ids: NDArray[np.int64] | None = None,
     steps: Collection[int] | None = None,
@@ -108,13 +100,9 @@ def measure(
     """Errors of the model for each θ.
 
     Args:
-        model: the world model, on ``device``.
-        make_env: makes an environment.
-        spec, space: of the family.
-        config: ``model_episodes``, ``horizon`` and ``samples``.
-        seed: fixes θ, episodes, actions and latent samples.
-        sources: who acts, each in ``model_episodes`` episodes of every θ.
-        piece: what to go on from, and where to keep it when a signal comes; None = from the beginning.
+        setup: each of its sources acts in ``model_episodes`` episodes of every θ.
+        model: the world model, on the setup's device.
+        piece: what to continue from, and where to keep it when a signal comes; None = from the beginning.
         ids: of the θ to measure, of a finite space; None = those of :func:`measured_ids`.
         steps: how many steps ahead to predict; None = 1 and ``horizon``.
 
@@ -129,105 +117,76 @@ def measure(
         Paused: a signal has come.
     """
     rows: list[Row] = []
-    ahead = {1: "one", config.horizon: "open"} if steps is None else {k: "one" if k == 1 else "open" for k in steps}
-    where, exact = torch.device(device), Exact(spec)
+    horizon = setup.config.horizon
+    ahead = {1: "one", horizon: "open"} if steps is None else {k: "one" if k == 1 else "open" for k in steps}
     piece = piece or Pieces().piece("held-out trajectories")
     state, kept = piece.state, dict[str, Any]()
-    with torch_seed(seed):
+    with torch_seed(setup.seed), Exact(setup.family) as exact:
+        errors = _Errors(setup, model, exact, ahead)
         if state is not None:
             rows = [dict(row) for row in state["rows"]]
             load_torch_state(state["chance"])
             exact.load_state_dict(state["exact"])
-        for number, source in enumerate(sources):
-            if state is not None and number < state["source"]:
-                continue
-            held_out = f"{source.about}, {config.model_episodes} episodes a θ"
-            player, at = source.actor(spec, seed), 0
+        for number in range(0 if state is None else state["source"], len(setup.sources)):
+            source, at = setup.sources[number], 0
+            player = source.actor(setup.family, setup.seed)
             if state is not None and number == state["source"]:
                 at = int(state["at"])
                 set_chance(player, state["player"])
 
-            def mark(begun: int, source_number: int = number, acting: Player = player) -> None:
-                """Before a portion: what there is to go on from, if it is stopped within."""
-                kept.update({"source": source_number, "at": begun, "rows": list(rows), "chance": torch_state()})
-                kept.update({"player": chance_of(acting), "exact": exact.state_dict()})
+            def mark(begun: int, rows: list[Row] = rows, number: int = number, player: Player = player) -> None:
+                """Before a portion: what to continue from, if it is stopped within."""
+                kept.update({"source": number, "at": begun, "rows": list(rows), "chance": torch_state()})
+                kept.update({"player": chance_of(player), "exact": exact.state_dict()})
 
             def tick(name: str = source.name) -> None:
                 piece.tick(lambda: kept, lambda: f"{kept['at']:,} held-out episodes ({name})", passes=True)
 
-            portions = held_out_trajectories(
-                source, make_env, spec, space, config, seed, player=player, at=at, mark=mark, tick=tick, ids=ids
-            )
-            for env, trajectories in portions:
-                exact_keys, found = _errors(model, env, spec, trajectories, config, where, seed, exact, ahead)
-                about = {"episodes": config.model_episodes, "held_out": held_out, "exact_keys": exact_keys}
-                for trajectory, values in zip(trajectories, found, strict=True):
-                    rows.extend(_rows(space, source, trajectory.episode, values, about))
+            portions = held_out_trajectories(setup, source, player=player, at=at, mark=mark, tick=tick, ids=ids)
+            for trajectories in portions:
+                rows += errors.rows(source, trajectories)
                 tick()
-    exact.tell()
     return rows
 
 
-def _rows(
-    space: ThetaSpace, source: Source, episode: Episode, values: Mapping[str, Sequence[float]], about: Row
-) -> list[Row]:
-    """One episode's rows, one for each metric."""
-    base: Row = {"theta_id": episode.theta_id, **theta_columns(space, episode.theta)}
-    base |= {"source": source.name, "episode_seed": episode.seed}
-    return [
-        {**base, "metric": m, "value": float(np.mean(v)), "starts": len(v), **about}
-        for m, v in values.items()
-        if len(v)
-    ]
-
-
 def held_out_trajectories(
+    setup: Setup,
     source: Source,
-    make_env: MakeEnv,
-    spec: EnvSpec,
-    space: ThetaSpace,
-    config: EvalConfig,
-    seed: int,
     *,
     player: Player | None = None,
     at: int = 0,
     mark: Callable[[int], None] = lambda begun: None,
     tick: Callable[[], None] = lambda: None,
     ids: NDArray[np.int64] | None = None,
-) -> Iterator[tuple[ParametricEnv, list[Trajectory]]]:
-    """Trajectories of all episodes, a memory-bounded number at a time, with an environment that can predict.
+) -> Iterator[list[Trajectory]]:
+    """Trajectories of all episodes, a memory-bounded number at a time.
 
-    They depend on the source, the family, ``config`` and the seed alone, not on the model that is measured on them nor
-    on what it draws meanwhile.
+    They depend on the setup and the source alone, not on the model that is measured on them nor on what it draws
+    meanwhile.
 
     Args:
         player: the source's, where it stands at episode ``at``; None = at its beginning.
-        at: the episode to go on from, the first of a portion.
+        at: the episode to continue from, the first of a portion.
         mark: called before each portion.
         tick: called before each step; may raise to stop here.
         ids: see :func:`held_out_episodes`.
     """
-    episodes = held_out_episodes(space, config, seed, source, ids)
-    members = source.acting(episodes, config.model_episodes, space)
-    player = player or source.actor(spec, seed)
+    family, seed = setup.family, setup.seed
+    episodes = held_out_episodes(setup, source, ids)
+    members = source.acting(episodes, setup.config.model_episodes, family)
+    player = player or source.actor(family, seed)
     size = max(1, min(_RECORDS // 32, len(episodes)))
-    envs: list[ParametricEnv] = []
-    try:
-        for _ in range(size):
-            envs.append(made(make_env, spec.env_id))
+    with slot_group(family.with_longest(LONGEST), size, setup.processes, raw=True) as slots:
         for begun in range(at, len(episodes), size):
             mark(begun)
             chance = stream(seed, f"held-out chance: {source.name}, from episode {begun}")
             part, acting = episodes[begun : begun + size], members[begun : begun + size]
             with torch_seed(int(chance.integers(2**31))):
-                played = collect(player, envs, spec, part, longest=LONGEST, members=acting, tick=tick)
+                played = collect(player, slots, part, members=acting, tick=tick)
             records = max(t.length for t in played) + 1
             fit = max(1, _RECORDS // records)
             for first in range(0, len(played), fit):
-                yield envs[0], played[first : first + fit]
-    finally:
-        for env in envs:
-            close(env, spec.env_id)
+                yield played[first : first + fit]
 
 
 class _Starts(NamedTuple):
@@ -242,7 +201,7 @@ class _Starts(NamedTuple):
 def _starts(trajectories: Sequence[Trajectory], spec: EnvSpec, k: int, most: int, rng: np.random.Generator) -> _Starts:
     """Start states with k actions from each: evenly spaced from a random one on, so that all times count alike.
 
-    An episode that terminated goes on in its last observation, as the exact prediction has it, with random actions;
+    An episode that terminated continues in its last observation, as the exact prediction has it, with random actions;
     one that was cut by its time limit offers no start from which step k was not reached.
     """
     b, t, actions, recorded = [], [], [], []
@@ -257,89 +216,99 @@ def _starts(trajectories: Sequence[Trajectory], spec: EnvSpec, k: int, most: int
             t.append(start)
             actions.append(np.concatenate([known, spec.action.random(rng, k - len(known))]))
             recorded.append(start + k <= trajectory.length)
-    shape = (len(b), k, spec.action.dim)
-    return _Starts(
-        np.array(b, np.int64), np.array(t, np.int64), np.array(actions, np.float32).reshape(shape), np.array(recorded)
-    )
+    taken = np.array(actions, np.float32).reshape(len(b), k, spec.action.dim)
+    return _Starts(np.array(b, np.int64), np.array(t, np.int64), taken, np.array(recorded, np.bool_))
 
 
-def _errors(
-    model: Model,
-    env: ParametricEnv,
-    spec: EnvSpec,
-    trajectories: Sequence[Trajectory],
-    config: EvalConfig,
-    device: torch.device,
-    seed: int,
-    exact: Exact,
-    ahead: Mapping[int, str],
-) -> tuple[str, list[dict[str, list[float]]]]:
-    """The keys that have exact predictions, and for each trajectory: metric → one value for each start state.
+class _Errors:
+    """Measures the errors of a model; ``ahead`` maps numbers of steps to the kind of :data:`_STARTS`."""
 
-    ``ahead`` maps numbers of steps to the kind of :data:`_STARTS`.
-    """
-    posterior = model.observe(as_batch(trajectories, device))
-    found: list[dict[str, list[float]]] = [{} for _ in trajectories]
-    one_step_kl = categorical_kl(posterior.posterior, posterior.prior).sum(-1).cpu().numpy()  # (B, T)
-    for i, trajectory in enumerate(trajectories):
-        found[i]["latent_kl_1"] = one_step_kl[i, 1 : trajectory.length + 1].tolist()
-    rng = stream(seed, "actions after the end")
-    exact_keys: tuple[str, ...] = ()
-    for k, kind in ahead.items():
-        wanted, fewest, most = _STARTS[kind]
-        most = min(max(wanted // config.model_episodes, fewest), most)
-        starts = _starts(trajectories, spec, k, most, rng)
-        if not len(starts.b):
-            continue
-        known = [
-            exact.predict(env, trajectories[i].episode, trajectories[i].raw[int(t)], actions)
-            for i, t, actions in zip(*starts[:3], strict=True)
+    def __init__(self, setup: Setup, model: Model, exact: Exact, ahead: Mapping[int, str]) -> None:
+        self._model, self._family, self._config, self._seed = model, setup.family, setup.config, setup.seed
+        self._spec, self._device, self._exact, self._ahead = setup.family.spec, setup.device, exact, ahead
+
+    def rows(self, source: Source, trajectories: Sequence[Trajectory]) -> list[Row]:
+        """One row for each (trajectory, metric) that has a value."""
+        exact_keys, found = self._found(trajectories)
+        each = self._config.model_episodes
+        about = {"episodes": each, "held_out": f"{source.about}, {each} episodes a θ", "exact_keys": exact_keys}
+        return [
+            {
+                **self._family.columns(trajectory.episode),
+                "source": source.name,
+                "metric": metric,
+                "value": float(np.mean(values)),
+                "starts": len(values),
+                **about,
+            }
+            for trajectory, metrics in zip(trajectories, found, strict=True)
+            for metric, values in metrics.items()
+            if values
         ]
-        names = tuple(key.name for key in spec.observation if any(key.name in of_start for of_start in known))
-        exact_keys, samples = names or exact_keys, config.samples
-        prediction = _measure_steps(model, spec, trajectories, posterior, starts, k, names, samples, found)
-        # A call that failed leaves its start state out.
-        answered = np.array([bool(names) and set(of_start) == set(names) for of_start in known], np.bool_)
-        for metric, numbers in _distances(spec, known, answered, prediction, k).items():
-            for i, value in zip(starts.b[answered], numbers.tolist(), strict=True):
-                found[i].setdefault(metric, []).append(value)
-    return ", ".join(exact_keys), found
+
+    def _found(self, trajectories: Sequence[Trajectory]) -> tuple[str, list[dict[str, list[float]]]]:
+        """The keys that have exact predictions, and for each trajectory: metric → one value for each start state."""
+        posterior = self._model.observe(as_batch(trajectories, torch.device(self._device)))
+        one_step_kl = categorical_kl(posterior.posterior, posterior.prior).sum(-1).cpu().numpy()  # (B, T)
+        found = [{"latent_kl_1": one_step_kl[i, 1 : t.length + 1].tolist()} for i, t in enumerate(trajectories)]
+        rng = stream(self._seed, "actions after the end")
+        exact_keys: tuple[str, ...] = ()
+        for k, kind in self._ahead.items():
+            wanted, fewest, most = _STARTS[kind]
+            most = min(max(wanted // self._config.model_episodes, fewest), most)
+            starts = _starts(trajectories, self._spec, k, most, rng)
+            if not len(starts.b):
+                continue
+            known = [
+                self._exact.predict(trajectories[i].episode, trajectories[i].raw[int(t)], actions)
+                for i, t, actions in zip(*starts[:3], strict=True)
+            ]
+            names = tuple(key.name for key in self._spec.observation if any(key.name in of_start for of_start in known))
+            exact_keys = names or exact_keys
+            prediction = self._add_seen(trajectories, posterior, starts, k, names, found)
+            # A call that failed leaves its start state out.
+            answered = np.array([bool(names) and set(of_start) == set(names) for of_start in known], np.bool_)
+            for metric, numbers in _distances(self._spec, known, answered, prediction, k).items():
+                _add(found, metric, starts.b[answered], numbers.tolist())
+        return ", ".join(exact_keys), found
+
+    def _add_seen(
+        self,
+        trajectories: Sequence[Trajectory],
+        posterior: Posterior,
+        starts: _Starts,
+        k: int,
+        wanted: Sequence[str],
+        found: list[dict[str, list[float]]],
+    ) -> Prediction:
+        """Predict k steps from each start state and add to ``found`` the errors against what was seen there."""
+        device, keys = self._device, self._spec.observation
+        ends = [min(int(t) + k, trajectories[i].length) for i, t in zip(starts.b, starts.t, strict=True)]
+        truth = {
+            key.name: torch.from_numpy(
+                np.stack([trajectories[i].observations[key.name][e] for i, e in zip(starts.b, ends, strict=True)])
+            ).to(device)
+            for key in keys
+        }
+        b, t, actions = (torch.from_numpy(array).to(device) for array in starts[:3])
+        prediction = predict(self._model, posterior, b, t, actions, truth, keys, wanted, self._config.samples)
+        values = {f"observation_nll_{k}": prediction.nll}
+        if k > 1:
+            reached = posterior.posterior[b, torch.tensor(ends, device=device)]
+            values[f"latent_kl_{k}"] = categorical_kl(reached, prediction.latent.clamp_min(1e-12).log()).sum(-1)
+        if prediction.mean:
+            values[f"observation_mse_{k}"] = _squared_error(prediction, truth)
+        for metric, numbers in values.items():
+            _add(found, metric, starts.b[starts.recorded], numbers.cpu().numpy()[starts.recorded].tolist())
+        return prediction
 
 
-def _measure_steps(
-    model: Model,
-    spec: EnvSpec,
-    trajectories: Sequence[Trajectory],
-    posterior: Posterior,
-    starts: _Starts,
-    k: int,
-    wanted: Sequence[str],
-    samples: int,
-    found: list[dict[str, list[float]]],
-) -> Prediction:
-    """Predict k steps from each start state and add to ``found`` the errors against what was seen there."""
-    device = posterior.posterior.device
-    ends = [min(int(t) + k, trajectories[i].length) for i, t in zip(starts.b, starts.t, strict=True)]
-    truth = {
-        key.name: torch.from_numpy(
-            np.stack([trajectories[i].observations[key.name][e] for i, e in zip(starts.b, ends, strict=True)])
-        ).to(device)
-        for key in spec.observation
-    }
-    b, t = torch.from_numpy(starts.b).to(device), torch.from_numpy(starts.t).to(device)
-    actions = torch.from_numpy(starts.actions).to(device)
-    prediction = predict(model, posterior, b, t, actions, truth, spec.observation, wanted, samples)
-    values = {f"observation_nll_{k}": prediction.nll}
-    if k > 1:
-        reached = posterior.posterior[b, torch.tensor(ends, device=device)]
-        values[f"latent_kl_{k}"] = categorical_kl(reached, prediction.latent.clamp_min(1e-12).log()).sum(-1)
-    if prediction.mean:
-        values[f"observation_mse_{k}"] = _squared_error(prediction, truth)
-    for metric, numbers in values.items():
-        for i, value, real in zip(starts.b, numbers.cpu().tolist(), starts.recorded, strict=True):
-            if real:
-                found[i].setdefault(metric, []).append(value)
-    return prediction
+def _add(
+    found: list[dict[str, list[float]]], metric: str, trajectories: NDArray[np.int64], values: Sequence[float]
+) -> None:
+    """Add one value for each start state to its trajectory's."""
+    for i, value in zip(trajectories, values, strict=True):
+        found[i].setdefault(metric, []).append(value)
 
 
 def _distances(

@@ -136,7 +136,7 @@ def _roll(
                 alive = alive * model.continue_probability(state.feature)
                 running = running & (alive > last_chance)
     decoded = model.decoder(state.feature)
-    nll = model.decoder.nll(decoded, {name: _spread(value, samples) for name, value in truth.items()})
+    nll = model.decoder.nll(decoded, {name: expand_samples(value, samples) for name, value in truth.items()})
     shown = model.decoder.predict(decoded) if any(key.kind != "categorical" for key in keys) else {}
     total = torch.stack([nll[key.name] for key in keys]).sum(0)  # (n, S)
     at_rest = model.decoder(resting) if wanted and steps > 1 and not running.all() else decoded
@@ -152,8 +152,8 @@ def _roll(
 def _distribution(decoder: PredictionDecoder, key: ObservationKey, logits: Tensor) -> Tensor:
     """A key's distribution by each half of the samples, (n, 2, Π classes) or (n, 2, V, widest), from (n, S, Σ classes).
 
-    Variables are independent given a latent state; their mixture over samples is not. The halves tell how far chance
-    alone carries a distance from the truth.
+    Variables are independent given a latent state; their mixture over samples is not. The halves show how far
+    sampling alone carries a distance from the truth.
     """
     probabilities = decoder.layout(key.name).log_probabilities(logits).exp()  # (n, S, V, widest)
     halves = probabilities.chunk(2, 1)
@@ -171,6 +171,6 @@ def _joint(probabilities: Tensor, classes: tuple[int, ...]) -> Tensor:
     return (product.transpose(1, 2) @ last).flatten(1) / probabilities.shape[1]  # n i s, n s j -> n (i j)
 
 
-def _spread(value: Tensor, samples: int) -> Tensor:
+def expand_samples(value: Tensor, samples: int) -> Tensor:
     """(n, ...) → (n, S, ...), without a copy."""
     return value.unsqueeze(1).expand(value.shape[0], samples, *value.shape[1:])

@@ -1,13 +1,13 @@
-"""An evaluation in pieces: what of it has been done is kept when it is stopped, and the next one goes on from there.
+"""An evaluation in pieces: a stopped one keeps what has been measured, and the next one continues from there.
 
-A cluster ends a job some seconds after SIGTERM, and an evaluation may take hours. So it looks for a signal at every
-step (:meth:`Piece.tick`), writes what it has measured and where it is, and raises
-:class:`~waker.terminal.signals.Paused`. Where it is includes the chance of policies, so that the rows in the end are
-those of an evaluation that nobody stopped. The same is written once a minute, as not every end is announced.
+A cluster ends a job some seconds after SIGTERM, and an evaluation may take hours. So it checks for a signal at every
+step (:meth:`Piece.tick`), writes its rows and its state, and raises :class:`~waker.terminal.signals.Paused`. The state
+includes all random generators, so that the rows in the end are those of an evaluation without a stop. The same is
+written once a minute, as not every end is announced.
 
-What is kept of policies' episodes is every step; of held-out episodes it is whole passes of up to 64 that are played
-together, and a film strip begins anew. Whoever is stopped before the first pass is done is told so, and how long it has
-taken: jobs that are shorter never finish it.
+Policies' episodes are kept to the step; held-out episodes by complete passes of up to 64 that are played together; a
+film strip starts over. A note says when an evaluation is stopped before its first pass is done, and how long that pass
+has taken: jobs that are shorter never finish it.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ import torch
 
 from waker.storage.checkpoint import CheckpointCorrupt, Checkpoints
 from waker.storage.files import saving
+from waker.storage.tables import Row
 from waker.terminal.signals import Paused, stop_requested
 
-Row = dict[str, Any]
 FOLDER = "evaluating"
 """In a run folder: an evaluation that is under way, or was stopped."""
 EVERY = 60.0
-"""Seconds between two times that what has been done is written, and told."""
+"""Seconds between two times that progress is written and noted."""
 
 
 class Piece:
     """A piece under way.
 
     Attributes:
-        state: where it was stopped before, as its own snapshot says; None = it begins.
+        state: the snapshot of where it was stopped before; None = it begins.
     """
 
     def __init__(self, whole: Pieces, name: str, state: dict[str, Any] | None) -> None:
@@ -50,7 +50,7 @@ class Piece:
         """Between two steps: stop here if a signal has come.
 
         Args:
-            snapshot: makes the state from which the piece can go on.
+            snapshot: makes the state from which the piece can continue.
             progress: says how far it is.
             passes: the snapshot is of where the pass under way began, which ``progress`` counts.
 
@@ -73,9 +73,9 @@ class Pieces:
     """An evaluation: pieces with a name each, measured one after the other.
 
     Args:
-        folder: where it is kept when it is stopped; None = nowhere, it then begins anew.
+        folder: where it is kept when it is stopped; None = nowhere, it then starts over.
         subject: all that its rows depend on, see :func:`subject_of`; what is kept of another subject is given up.
-        note: told in one line now and then how far it is.
+        note: receives a line about its progress now and then.
     """
 
     def __init__(
@@ -88,10 +88,10 @@ class Pieces:
         self._next = time.monotonic() + EVERY
         self._read()
 
-    def measured(self, name: str, measure: Callable[[Piece], list[Row]]) -> list[Row]:
-        """The rows of a piece: what was kept of it, or what ``measure`` measures."""
+    def measured(self, name: str, measure: Callable[..., list[Row]]) -> list[Row]:
+        """The rows of a piece: what was kept of it, or what ``measure(piece=…)`` measures."""
         if name not in self._done:
-            self._done[name] = measure(self.piece(name))
+            self._done[name] = measure(piece=self.piece(name))
         return self._done[name]
 
     def piece(self, name: str) -> Piece:
@@ -119,7 +119,7 @@ class Pieces:
                 )
 
     def tell_standstill(self, name: str, seconds: float) -> None:
-        """Tell that a piece was stopped where it had begun."""
+        """Note that a piece was stopped where it had begun."""
         self._note(
             f"{name}: stopped before a first pass was done, after {seconds:.0f} s; the next evaluation begins it anew, "
             "so give it more time than that, or ask for fewer or shorter episodes"

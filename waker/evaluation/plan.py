@@ -1,43 +1,31 @@
 """Which episodes an evaluation plays: domain randomisation and every suite of a family, fixed by one seed.
 
-Called by :mod:`waker.evaluation.rollouts` and :mod:`waker.evaluation.model_error`. The plan depends on the family
-and the seed alone, so every policy, task and run that is evaluated with the same seed meets the same (θ, episode
-seed) pairs: differences between them are not differences of luck.
+Called by the modules of this room that measure. The plan depends on the family and the seed alone, so every policy,
+task and run that is evaluated with the same seed meets the same (θ, episode seed) pairs: differences between them are
+not differences of luck.
 """
 
 from __future__ import annotations
 
 import warnings
-import zlib
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from waker.collection.episode import Episode
+from waker.collection.family import Family
 from waker.config.schema import EvalConfig
-from waker.names import DR_SUITE, suite_name, theta_column
+from waker.names import DR_SUITE, suite_name
+from waker.seeding import stream
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
 from waker_envs.foreign import Failed
 
 MOST_THETA = 200
-"""θ measured one by one at most (evenly spaced in a larger space; shared alike by the domains of one with several)."""
+"""θ measured one by one at most (evenly spaced in a larger space; equally many of each domain)."""
 FEWEST = 2
 """Episodes of a θ in which plans are valued at least: a worst θ is bracketed by halves."""
-
-
-@dataclass(frozen=True)
-class Episode:
-    """One episode to play: a suite's name, θ (D,), its id (−1 outside a finite space), the episode seed, and the
-    constructor arguments the suite asks of the environment."""
-
-    suite: str
-    theta: NDArray[np.float64]
-    theta_id: int
-    seed: int
-    env_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
 
 def systematic(weights: NDArray[np.float64], n: int, offset: float) -> NDArray[np.int64]:
@@ -51,11 +39,6 @@ def systematic(weights: NDArray[np.float64], n: int, offset: float) -> NDArray[n
     edges = np.cumsum(weights)
     positions = (offset + np.arange(n)) / n * edges[-1]
     return np.minimum(np.searchsorted(edges, positions, side="right"), int(np.flatnonzero(weights)[-1]))
-
-
-def stream(seed: int, purpose: str) -> np.random.Generator:
-    """A generator for one purpose. A suite added later does not change the episodes of the others."""
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(zlib.crc32(purpose.encode()),)))
 
 
 def episode_seeds(rng: np.random.Generator, n: int) -> list[int]:
@@ -74,7 +57,7 @@ def dr_thetas(space: ThetaSpace, n: int, rng: np.random.Generator, group: int | 
     return space.sample(rng, n)
 
 
-def spread(space: FiniteThetaSpace, most: int) -> NDArray[np.int64]:
+def evenly_spaced_ids(space: FiniteThetaSpace, most: int) -> NDArray[np.int64]:
     """Ids of at most ``most`` θ, evenly spaced over a space, or over each of its domains for an equal share."""
     domains = [np.arange(space.size)]
     if space.groups is not None:
@@ -84,20 +67,20 @@ def spread(space: FiniteThetaSpace, most: int) -> NDArray[np.int64]:
     return np.concatenate([ids[np.unique(at)] for ids, at in zip(domains, places, strict=True)])
 
 
-def plan_episodes(space: ThetaSpace, config: EvalConfig, seed: int, group: int | None = None) -> list[Episode]:
+def plan_episodes(family: Family, config: EvalConfig, seed: int, group: int | None = None) -> list[Episode]:
     """All episodes of an evaluation: the DR suite, then every suite of the family.
 
     Args:
-        space: the family's parameters, with its suites.
+        family: its θ space, with its suites.
         config: ``episodes`` of the DR suite and ``suite_episodes`` of each other one.
         seed: fixes θ and episode seeds.
         group: only this domain of a space that has several: DR restricted to it, and its own suites.
     """
     rng = stream(seed, DR_SUITE)
-    thetas = dr_thetas(space, config.episodes, rng, group)
+    thetas = dr_thetas(family.space, config.episodes, rng, group)
     seeds = episode_seeds(rng, config.episodes)
-    plan = [Episode(DR_SUITE, t, space.index(t), s) for t, s in zip(thetas, seeds, strict=True)]
-    for name, suite in space.suites.items():
+    plan = [family.episode(t, s, DR_SUITE) for t, s in zip(thetas, seeds, strict=True)]
+    for name, suite in family.space.suites.items():
         if group is not None and suite.group != group:
             continue
         n, name = config.suite_episodes, suite_name(name)
@@ -108,30 +91,30 @@ def plan_episodes(space: ThetaSpace, config: EvalConfig, seed: int, group: int |
             continue
         chosen = points[systematic(np.full(len(points), 1 / len(points)), n, float(rng.uniform()))]
         seeds = episode_seeds(rng, n)
-        plan += [Episode(name, t, space.index(t), s, suite.env_kwargs) for t, s in zip(chosen, seeds, strict=True)]
+        plan += [family.episode(t, s, name, suite.env_kwargs) for t, s in zip(chosen, seeds, strict=True)]
     return plan
 
 
-def planned_episodes(space: ThetaSpace, config: EvalConfig, seed: int) -> list[Episode]:
+def planned_episodes(family: Family, config: EvalConfig, seed: int) -> list[Episode]:
     """The episodes in which plans are valued: of each suite the first that policies play, as many of each θ.
 
     Each θ of a finite space (at most :data:`MOST_THETA`, as many of each domain) has :data:`FEWEST` of DR in any case.
     Further ones follow where more are asked for than are played, or a θ is played less often.
 
     Args:
-        space: the family's parameters, with its suites.
+        family: its θ space, with its suites.
         config: ``planned_episodes`` of each suite; 0 = none.
         seed: as of :func:`plan_episodes`.
     """
-    most = config.planned_episodes
+    most, space = config.planned_episodes, family.space
     if not most:
         return []
     by_suite: dict[str, list[Episode]] = {}
-    for episode in plan_episodes(space, config, seed):
+    for episode in plan_episodes(family, config, seed):
         by_suite.setdefault(episode.suite, []).append(episode)
     needed: dict[int, NDArray[np.float64]] = {}
     if isinstance(space, FiniteThetaSpace):
-        needed = {i: space.points[i] for i in spread(space, MOST_THETA).tolist() if space.weights[i] > 0}
+        needed = {i: space.points[i] for i in evenly_spaced_ids(space, MOST_THETA).tolist() if space.weights[i] > 0}
     played = by_suite.pop(DR_SUITE, [])
     dr = _evenly(played, most, needed)
     rng = stream(seed, f"planned {DR_SUITE}")
@@ -139,16 +122,15 @@ def planned_episodes(space: ThetaSpace, config: EvalConfig, seed: int) -> list[E
     met = Counter([*(episode.theta_id for episode in dr), *map(space.index, further)])
     further += [theta for i, theta in needed.items() for _ in range(FEWEST - met[i])]
     seeds = episode_seeds(rng, len(further))
-    dr += [Episode(DR_SUITE, theta, space.index(theta), s) for theta, s in zip(further, seeds, strict=True)]
+    dr += [family.episode(theta, s, DR_SUITE) for theta, s in zip(further, seeds, strict=True)]
     return [*dr, *(episode for episodes in by_suite.values() for episode in _evenly(episodes, most))]
 
 
 def _evenly(episodes: Sequence[Episode], most: int, needed: Collection[int] = ()) -> list[Episode]:
-    """At most so many, in their order: the first of each θ, then the second of each …; all the first of those needed.
+    """At most ``most``, in their order: the first of each θ, then the second of each …; all the first of those needed.
 
     Args:
         episodes: of one suite.
-        most: how many.
         needed: ids of θ of which :data:`FEWEST` are kept in any case.
     """
     met: Counter[bytes] = Counter()
@@ -162,8 +144,3 @@ def _evenly(episodes: Sequence[Episode], most: int, needed: Collection[int] = ()
         for at, (episode, rank) in enumerate(zip(episodes, ranks, strict=True))
         if at in first or (rank < FEWEST and episode.theta_id in needed)
     ]
-
-
-def theta_columns(space: ThetaSpace, theta: NDArray[np.float64]) -> dict[str, float]:
-    """θ as columns of a row: ``theta_<name>``."""
-    return {theta_column(name): float(v) for name, v in zip(space.names, theta, strict=True)}

@@ -8,7 +8,7 @@ episode's row is exact.
 
 The plan is that of an agent that knows the state and the time left, as the optimum is. It believes the model's prior
 from a filter that begins in each state, and the model's own reward heads: those trained beside the model, also where
-task policies are trained afterwards (``train.task_policies = "after"``), whose copies of the heads go on learning.
+task policies are trained afterwards (``train.task_policies = "after"``), whose copies of the heads continue to learn.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from waker.analysis.regret import EXACT
-from waker.collection.make_env import close
+from waker.collection.episode import Episode
+from waker.collection.family import Family
 from waker.evaluation.exact import Exact
 from waker.evaluation.learned_table import DRAWS, PlannedModel, States, learned_tables
 from waker.evaluation.pieces import Piece, Pieces
-from waker.evaluation.plan import Episode, stream, theta_columns
-from waker.evaluation.rollouts import MakeEnv, Row, environments, torch_seed
+from waker.evaluation.setup import Setup
 from waker.names import PLANNED
+from waker.seeding import stream, torch_seed
 from waker.specs import EnvSpec
-from waker_envs.api import ThetaSpace
+from waker.storage.tables import Row
 from waker_envs.tabular import Floats, TabularMDP, action_values, by_key, policy_values
 
 
@@ -56,28 +56,20 @@ class Worth(NamedTuple):
 
 
 def planned_rows(
+    setup: Setup,
     model: PlannedModel,
-    make: MakeEnv,
-    spec: EnvSpec,
-    space: ThetaSpace,
     episodes: Sequence[Episode],
     samples: int,
-    *,
-    device: torch.device | str = "cpu",
-    seed: int = 0,
     piece: Piece | None = None,
 ) -> list[Row]:
     """Plan in the model and value the plans, in episodes of a family that offers its tables.
 
     Args:
-        model: with its reward heads, on ``device``.
-        make: makes an environment, ``make(**env_kwargs)`` with a suite's own arguments.
-        spec, space: of the family.
+        setup: its seed is that of the latent samples, which depend on the episodes alone.
+        model: with its reward heads, on the setup's device.
         episodes: in which plans are valued.
         samples: latent samples behind each (state, action) of the learned table.
-        device: the model's.
-        seed: of the latent samples, which depend on the episodes alone.
-        piece: what to go on from, and where to keep it when a signal comes; None = from the beginning.
+        piece: what to continue from, and where to keep it when a signal comes; None = from the beginning.
 
     Returns:
         One row for each (episode, task), with the columns of an evaluation's rows: ``policy`` is ``planned``,
@@ -88,8 +80,10 @@ def planned_rows(
         UserError: an environment that cannot be made.
         Paused: a signal has come.
     """
-    exact = Exact(spec)
-    places, rooms = _rooms(make, spec, episodes, exact)
+    family, spec = setup.family, setup.family.spec
+    episodes = episodes if spec.action.discrete else ()
+    with Exact(family) as exact:
+        places, rooms = _rooms(spec, episodes, exact)
     piece = piece or Pieces().piece(PLANNED)
     worth = [Worth(*map(np.asarray, of_room)) for of_room in (piece.state or {"worth": []})["worth"]]
 
@@ -98,36 +92,25 @@ def planned_rows(
 
     for portion in _portions(rooms, spec.action.dim, samples, len(worth)):
         piece.tick(snapshot, lambda: f"{len(snapshot()['worth']):,} of {len(rooms):,} rooms")
-        with torch_seed(int(stream(seed, f"{PLANNED} from room {portion.start}").integers(2**31))):
-            worth += _worth(model, spec, rooms[portion], samples, device)
-    exact.tell()
+        with torch_seed(int(stream(setup.seed, f"{PLANNED} from room {portion.start}").integers(2**31))):
+            worth += _worth(model, spec, rooms[portion], samples, setup.device)
     return [
         row
         for episode, place in zip(episodes, places, strict=True)
         if place is not None
-        for row in _rows(spec, space, episode, worth[place[0]], place[1])
+        for row in _rows(family, episode, worth[place[0]], place[1])
     ]
 
 
-def _rooms(
-    make: MakeEnv, spec: EnvSpec, episodes: Sequence[Episode], exact: Exact
-) -> tuple[list[tuple[int, int] | None], list[Room]]:
+def _rooms(spec: EnvSpec, episodes: Sequence[Episode], exact: Exact) -> tuple[list[tuple[int, int] | None], list[Room]]:
     """For each episode the number of its room and its start, or None; and the rooms, each once."""
     places: list[tuple[int, int] | None] = [None] * len(episodes)
     rooms: dict[str, tuple[int, Room]] = {}
-    kinds: dict[str, list[int]] = {}  # numbers of episodes by what their environments are made with
-    for number, episode in enumerate(episodes if spec.action.discrete else ()):
-        kinds.setdefault(repr(sorted(episode.env_kwargs.items())), []).append(number)
-    for numbers in kinds.values():
-        for env in environments(make, spec, episodes[numbers[0]], 1):
-            if not exact.has_tables(env):
-                close(env, spec.env_id)
-                return places, []
-            for number in numbers:
-                if (table := exact.tabular(env, episodes[number])) is not None:
-                    at, _ = rooms.setdefault(_digest(table), (len(rooms), Room(table, states_of(spec, table))))
-                    places[number] = at, int(table.start)
-            close(env, spec.env_id)
+    kinds = list(dict.fromkeys(episode.kind for episode in episodes))
+    for number, episode in sorted(enumerate(episodes), key=lambda item: kinds.index(item[1].kind)):
+        if (table := exact.tabular(episode)) is not None:
+            at, _ = rooms.setdefault(_digest(table), (len(rooms), Room(table, states_of(spec, table))))
+            places[number] = at, int(table.start)
     return places, [room for _, room in rooms.values()]
 
 
@@ -162,9 +145,7 @@ def _portions(rooms: Sequence[Room], actions: int, samples: int, done: int) -> I
         yield slice(first, len(rooms))
 
 
-def _worth(
-    model: PlannedModel, spec: EnvSpec, rooms: Sequence[Room], samples: int, device: torch.device | str
-) -> list[Worth]:
+def _worth(model: PlannedModel, spec: EnvSpec, rooms: Sequence[Room], samples: int, device: str) -> list[Worth]:
     states = [room.states for room in rooms]
     learned = learned_tables(model, spec.observation, states, spec.action.dim, samples, device)
     return [
@@ -182,20 +163,18 @@ def worth_of(table: TabularMDP, policy: NDArray[np.int64]) -> Worth:
     )
 
 
-def _rows(spec: EnvSpec, space: ThetaSpace, episode: Episode, worth: Worth, start: int) -> list[Row]:
+def _rows(family: Family, episode: Episode, worth: Worth, start: int) -> list[Row]:
     return [
         {
             "task": task,
             "policy": PLANNED,
             "suite": episode.suite,
-            "theta_id": episode.theta_id,
-            **theta_columns(space, episode.theta),
-            "episode_seed": episode.seed,
+            **family.columns(episode),
             "return": float(worth.planned[k, start]),
             EXACT: float(worth.planned[k, start]),
             "completion": np.nan,
             "optimal_return": float(worth.optimal[k, start]),
             "length": float(worth.length[k, start]),
         }
-        for k, task in enumerate(spec.tasks)
+        for k, task in enumerate(family.spec.tasks)
     ]

@@ -6,6 +6,7 @@ measured again replace the older ones: what was not measured again stays.
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,33 +15,28 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from waker.behaviour.player import RandomPlayer
-from waker.config.schema import EvalConfig
 from waker.evaluation import model_error
 from waker.evaluation.filmstrip import film
+from waker.evaluation.game import RewardFunction
 from waker.evaluation.learned_table import PlannedModel
 from waker.evaluation.open_loop import Model
-from waker.evaluation.pieces import Pieces
-from waker.evaluation.plan import planned_episodes, stream
+from waker.evaluation.pieces import Piece, Pieces
+from waker.evaluation.plan import planned_episodes
 from waker.evaluation.planned import planned_rows
-from waker.evaluation.rollouts import MakeEnv, RewardFunction, Row, evaluate
-from waker.evaluation.sources import RANDOM_ONLY, Source
+from waker.evaluation.rollouts import evaluate
+from waker.evaluation.setup import Setup
 from waker.names import suite_name
 from waker.protocols import Player
-from waker.specs import EnvSpec
+from waker.seeding import stream
 from waker.storage.run_folder import FILM_FILE, SPACE_FILE
 from waker.storage.sealed import write_arrays, write_json
-from waker.storage.tables import read_rows, write_rows
+from waker.storage.tables import Row, read_rows, write_rows
 from waker.terminal.signals import Paused
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
 from waker_envs.foreign import Failed, reason_of
-
-SEED = 0
-"""Seed of evaluations: the same for all runs, so that all meet the same episodes. Their seeds come from streams
-of their own over 2³¹ values: held out from training but for a negligible chance."""
 
 PLANNED_SAMPLES = 32
 """Latent samples behind a plan at most: four times as many move the mean regret of a laptop run by a fiftieth."""
@@ -88,109 +84,60 @@ def describe_space(space: ThetaSpace, tasks: Sequence[str]) -> dict[str, Any]:
 
 
 def measure(
+    setup: Setup,
     model: PlannedModel,
     player: Player | None,
-    make_env: MakeEnv,
-    spec: EnvSpec,
-    space: ThetaSpace,
-    config: EvalConfig,
     identity: Mapping[str, Any],
     *,
     tasks: Sequence[str] | None = None,
     rewards: Mapping[str, RewardFunction] | None = None,
-    device: torch.device | str = "cpu",
-    seed: int = SEED,
     pieces: Pieces | None = None,
-    sources: Sequence[Source] = RANDOM_ONLY,
 ) -> Measurement:
     """Evaluate task policies (if there are any) and a random policy, plans in the model, its error, and its film strip.
 
     Args:
-        model: the agent's world model, on ``device``.
+        setup: how all is measured.
+        model: the agent's world model, on the setup's device.
         player: its task policies; None = none trained yet, only the world model is measured, by its plans and error.
-        make_env, spec, space: the family.
-        config: how much of everything.
         identity: columns of every row: run, step, updates, domain, sampler, explorer, seed.
         tasks: None = those of the environment that the player has, and those of ``rewards``.
         rewards: reward functions of tasks the environment does not have.
-        seed: of episodes and chance; not the run's.
         pieces: what was measured before, and where to keep it when a signal comes.
-        sources: who acts in the held-out episodes of the world model's error; the same for all runs of a comparison.
 
     Raises:
         UserError: an unknown task, or an environment that fails.
         Paused: a signal has come.
     """
-    pieces = pieces or Pieces()
+    pieces, family, spec = pieces or Pieces(), setup.family, setup.family.spec
     played: list[Row] = []
     if player is not None:
         wanted = tasks if tasks is not None else [n for n in player.names if n in spec.tasks or n in (rewards or {})]
-        references = RandomPlayer(spec.action, stream(seed, "random policy"), tuple(wanted))
-
-        def play(who: Player, policy: str) -> list[Row]:
-            return pieces.measured(
-                f"{policy} policies",
-                lambda piece: evaluate(
-                    who, make_env, spec, space, config, seed, wanted, rewards=rewards, policy=policy, piece=piece
-                ),
-            )
-
-        played = [*play(player, "learned"), *play(references, "random")]
-    played += _planned(model, make_env, spec, space, config, tasks, device, seed, pieces)
-    errors = pieces.measured(
-        "the world model's error",
-        lambda piece: model_error.measure(
-            model, make_env, spec, space, config, seed, device=device, sources=sources, piece=piece
-        ),
-    )
+        random = RandomPlayer(spec.action, stream(setup.seed, "random policy"), tuple(wanted))
+        for policy, who in (("learned", player), ("random", random)):
+            play = functools.partial(evaluate, setup, who, wanted, rewards=rewards, policy=policy)
+            played += pieces.measured(f"{policy} policies", play)
+    episodes = planned_episodes(family, setup.config, setup.seed)
+    samples = min(setup.config.samples, PLANNED_SAMPLES)
+    planned = pieces.measured("plans in the model", functools.partial(planned_rows, setup, model, episodes, samples))
+    played += [row for row in planned if tasks is None or row["task"] in tasks]
+    errors = pieces.measured("the world model's error", functools.partial(model_error.measure, setup, model))
     return Measurement(
         [{**identity, **row} for row in played],
         [{**identity, **row} for row in errors],
-        _film(model, make_env, spec, space, seed, device, pieces),
-        describe_space(space, spec.tasks),
+        _film(setup, model, pieces.piece("film strip")),
+        describe_space(family.space, spec.tasks),
     )
 
 
-def _planned(
-    model: PlannedModel,
-    make_env: MakeEnv,
-    spec: EnvSpec,
-    space: ThetaSpace,
-    config: EvalConfig,
-    tasks: Sequence[str] | None,
-    device: torch.device | str,
-    seed: int,
-    pieces: Pieces,
-) -> list[Row]:
-    """Rows of plans in the model for the tasks asked for."""
-    episodes = planned_episodes(space, config, seed)
-    samples = min(config.samples, PLANNED_SAMPLES)
-    rows = pieces.measured(
-        "plans in the model",
-        lambda piece: planned_rows(
-            model, make_env, spec, space, episodes, samples, device=device, seed=seed, piece=piece
-        ),
-    )
-    return [row for row in rows if tasks is None or row["task"] in tasks]
-
-
-def _film(
-    model: Model,
-    make_env: MakeEnv,
-    spec: EnvSpec,
-    space: ThetaSpace,
-    seed: int,
-    device: torch.device | str,
-    pieces: Pieces,
-) -> dict[str, NDArray[Any]]:
-    """The film strip; empty where it fails, which is told: rows that have been measured are worth more."""
-    piece = pieces.piece("film strip")
+def _film(setup: Setup, model: Model, piece: Piece) -> dict[str, NDArray[Any]]:
+    """The film strip; empty where it fails, with a warning: rows that have been measured are worth more."""
     try:
-        return film(model, make_env, spec, space, seed, device=device, tick=lambda: piece.tick(dict, passes=True))
+        return film(setup, model, tick=lambda: piece.tick(dict, passes=True))
     except Paused:
         raise
-    except Exception as error:  # noqa: BLE001 — whatever it is, no picture may cost a measurement
-        warnings.warn(f"the film strip of {spec.env_id} is left out: {reason_of(error)}", Failed, stacklevel=2)
+    except Exception as error:  # noqa: BLE001 — whatever it is, no film may cost a measurement
+        told = f"the film strip of {setup.family.spec.env_id} is left out: {reason_of(error)}"
+        warnings.warn(told, Failed, stacklevel=2)
         return {}
 
 

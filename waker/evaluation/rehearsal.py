@@ -6,79 +6,62 @@ family's exact methods are asked once.
 
 from __future__ import annotations
 
-import copy
-import functools
 import warnings
-from typing import Any
 
 import numpy as np
 
-from waker.collection.make_env import close, made
-from waker.collection.slot import checked_observation, checked_rewards
+from waker.collection.episode import Episode
+from waker.collection.family import Family
+from waker.collection.slot_group import slot_group
 from waker.config.schema import EvalConfig
 from waker.errors import UserError
 from waker.evaluation.exact import Exact
-from waker.evaluation.failures import guarded
-from waker.evaluation.plan import Episode, plan_episodes
-from waker.evaluation.rollouts import MakeEnv
+from waker.evaluation.plan import plan_episodes
 from waker.names import DR_SUITE
-from waker.specs import EnvSpec, completion_of
-from waker_envs.api import ThetaSpace
 from waker_envs.foreign import Told
 
 
-def rehearse(make_env: MakeEnv, spec: EnvSpec, space: ThetaSpace, config: EvalConfig, seed: int = 0) -> None:
+def rehearse(family: Family, config: EvalConfig, seed: int = 0) -> None:
     """Try what an evaluation of this family will do.
 
-    Exact methods that fail are told in a warning: all else can be measured without them.
+    Warns of exact methods that fail: all else can be measured without them.
 
     Raises:
         UserError: a suite without θ, or whose environments cannot be made or played as those of training are.
     """
-    for name, suite in space.suites.items():
+    spec = family.spec
+    for name, suite in family.space.suites.items():
         if not len(suite.thetas):
             raise UserError(f"{spec.env_id} cannot be evaluated: its suite {name!r} has no θ")
     tried: set[str] = set()
-    exact = Exact(spec)
-    for group in sorted({spec.domain_of(task) for task in spec.tasks}, key=str):
-        for episode in plan_episodes(space, config, seed, group):
-            what = episode.suite if episode.suite != DR_SUITE else f"{DR_SUITE} {group}"
-            if what not in tried:
-                tried.add(what)
-                _try(make_env, spec, episode, exact, group)
-    for line in exact.failures:
-        warnings.warn(f"{line}; told before training, so that you can mend it", Told, stacklevel=2)
-
-
-def _try(make_env: MakeEnv, spec: EnvSpec, episode: Episode, exact: Exact, group: int | None) -> None:
-    """One reset and one step of an episode, and for DR the exact methods."""
+    exact = Exact(family)
     try:
-        env = made(functools.partial(make_env, **episode.env_kwargs), spec.env_id, episode.env_kwargs)
-        try:
-            observation, action = _played(env, spec, episode)
-            if episode.suite == DR_SUITE:
-                for task in spec.tasks:
-                    if spec.domain_of(task) in (None, group):
-                        exact.optimal_return(env, task, episode)
-                exact.tabular(env, episode)
-                exact.deterministic(env, episode)
-                exact.predict(env, episode, observation, action[None])
-        finally:
-            close(env, spec.env_id)
+        for domain in sorted({spec.domain_of(task) for task in spec.tasks}, key=str):
+            for episode in plan_episodes(family, config, seed, domain):
+                what = episode.suite if episode.suite != DR_SUITE else f"{DR_SUITE} {domain}"
+                if what not in tried:
+                    tried.add(what)
+                    _try(family, episode, exact, domain)
+    finally:
+        exact.close()
+    for line in exact.failures:
+        warnings.warn(f"{line}; told before training, so that you can fix it", Told, stacklevel=2)
+
+
+def _try(family: Family, episode: Episode, exact: Exact, domain: int | None) -> None:
+    """One reset and one step of an episode, and for DR the exact methods."""
+    spec = family.spec
+    action = spec.action.random(np.random.default_rng(episode.seed), 1)[0]
+    try:
+        with slot_group(family, 1, env_kwargs=episode.env_kwargs, raw=True) as slots:
+            observation = slots.advance({0: episode}, {})[0].raw
+            slots.advance({}, {0: action})
     except UserError as error:
         raise UserError(f"suite {episode.suite!r} cannot be evaluated: {error}") from error
-
-
-def _played(env: Any, spec: EnvSpec, episode: Episode) -> tuple[Any, Any]:
-    """The first observation, and the action that was taken there."""
-    action = spec.action.random(np.random.default_rng(episode.seed), 1)[0]
-    with guarded(spec, episode, ()):
-        observation, _ = env.reset(seed=episode.seed, options={"theta": episode.theta.copy()})
-        checked_observation(spec, observation)
-        observation = copy.deepcopy(observation)  # some environments hand out one array, and write over it
-    with guarded(spec, episode, [action]):
-        after, _, _, _, info = env.step(spec.action.to_env(action))
-        checked_observation(spec, after)
-        checked_rewards(spec, info)
-        completion_of(info, spec.task_labels)
-    return observation, action
+    if episode.suite == DR_SUITE:
+        for task in spec.tasks:
+            if spec.domain_of(task) in (None, domain):
+                exact.optimal_return(task, episode)
+        exact.tabular(episode)
+        exact.deterministic(episode)
+        exact.predict(episode, observation, action[None])

@@ -8,47 +8,26 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-
 from waker.behaviour.player import chance_of, set_chance
-from waker.collection.make_env import close, made
-from waker.config.schema import EvalConfig
-from waker.errors import UserError, unknown
-from waker.evaluation.exact import Exact
-from waker.evaluation.game import Game, NotRepeated, RewardFunction, Row
+from waker.collection.slot_group import slot_group
+from waker.errors import unknown
+from waker.evaluation.exact import Exact, unless_left_out
+from waker.evaluation.game import Game, Job, NotRepeated, RewardFunction
 from waker.evaluation.pieces import Piece, Pieces
-from waker.evaluation.plan import Episode, plan_episodes
+from waker.evaluation.plan import plan_episodes
+from waker.evaluation.setup import Setup
 from waker.protocols import Player
-from waker.seeding import load_torch_state, torch_state
-from waker.specs import EnvSpec
-from waker_envs.api import ParametricEnv, ThetaSpace
-from waker_envs.foreign import Failed, Told
-
-__all__ = ["MakeEnv", "RewardFunction", "Row", "evaluate", "torch_seed"]
-
-MakeEnv = Callable[..., ParametricEnv]
-
-
-@contextmanager
-def torch_seed(seed: int) -> Iterator[None]:
-    """Torch's generators seeded inside, restored after: measuring never changes what training draws next."""
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=devices), torch.no_grad():
-        torch.manual_seed(seed)
-        yield
+from waker.seeding import load_torch_state, torch_seed, torch_state
+from waker.storage.tables import Row
+from waker_envs.foreign import Told
 
 
 def evaluate(
+    setup: Setup,
     player: Player,
-    make_env: MakeEnv,
-    spec: EnvSpec,
-    space: ThetaSpace,
-    config: EvalConfig,
-    seed: int,
     tasks: Sequence[str],
     *,
     slots: int = 32,
@@ -56,22 +35,18 @@ def evaluate(
     rewards: Mapping[str, RewardFunction] | None = None,
     piece: Piece | None = None,
 ) -> list[Row]:
-    """Play the DR suite and every other suite with every task's policy, by its modes or as ``config.actions`` says.
+    """Play the DR suite and every other suite with every task's policy, by its modes or as the configuration says.
 
     In a family of several domains a task is played in its own alone: on DR restricted to it, and on its suites.
 
     Args:
+        setup: its seed fixes every (θ, episode seed), the same for all tasks and players, and the policies' chance.
         player: its ``names`` must hold every task.
-        make_env: makes an environment, ``make_env(**env_kwargs)`` with a suite's own arguments.
-        spec: of the environment.
-        space: the family's parameters.
-        config: how many episodes.
-        seed: fixes every (θ, episode seed), the same for all tasks and players, and the policies' chance.
         tasks: to evaluate; names of the environment's tasks or of ``rewards``.
         slots: environments stepped together.
         policy: the rows' ``policy`` column, e.g. ``random`` for a reference.
         rewards: reward functions of tasks that the environment does not have.
-        piece: what to go on from, and where to keep it when a signal comes; None = from the beginning.
+        piece: what to continue from, and where to keep it when a signal comes; None = from the beginning.
 
     Returns:
         One row for each (episode, task): task, policy, suite, theta_id, theta_<name>…, episode_seed, return
@@ -83,98 +58,66 @@ def evaluate(
         UserError: a task that the player or the environment does not have; an environment that fails.
         Paused: a signal has come.
     """
-    rewards = rewards or {}
+    family, rewards, piece = setup.family, rewards or {}, piece or Pieces().piece("episodes")
+    sampled = setup.config.actions == "sampled"
     for task in tasks:
         if task not in player.names:
             raise unknown("task", task, player.names)
-        if task not in spec.tasks and task not in rewards:
-            raise unknown("task", task, [*spec.tasks, *rewards])
-    sampled = config.actions == "sampled"
-    alike: dict[str, list[tuple[Episode, str]]] = {}  # jobs by what their environments are made with
-    for domain in dict.fromkeys(map(spec.domain_of, tasks)):
-        of_domain = [task for task in tasks if spec.domain_of(task) == domain]
-        for episode in plan_episodes(space, config, seed, domain):
-            made = alike.setdefault(repr(sorted(episode.env_kwargs.items())), [])
-            made += [(episode, task) for task in of_domain]
-    piece = piece or Pieces().piece("episodes")
-    beginning = chance_of(player)
-    how = (player, make_env, spec, space, list(alike.values()), seed, slots, rewards, policy)
+        if task not in family.spec.tasks and task not in rewards:
+            raise unknown("task", task, [*family.spec.tasks, *rewards])
+    jobs, beginning = _jobs(setup, tasks), chance_of(player)
+
+    def play(state: Mapping[str, Any] | None) -> list[Row]:
+        """All jobs, those of one kind of environment after those of the other, from where they were stopped."""
+        at = state or {"kind": 0, "rows": [], "playing": None}
+        rows = list(at["rows"])
+        with torch_seed(setup.seed), Exact(family) as exact:
+            if state is not None:
+                load_torch_state(state["torch"])
+                set_chance(player, state["chance"])
+                exact.load_state_dict(state["exact"])
+            for kind in range(at["kind"], len(jobs)):
+                episode, n = jobs[kind][0][0], min(slots, len(jobs[kind]))
+                make = functools.partial(slot_group, family, n, setup.processes, episode.env_kwargs)
+                group = unless_left_out(episode, make)
+                if group is None:
+                    continue
+                with group:
+                    game = Game(player, family, group, jobs[kind], rewards, policy, exact, sampled)
+                    if kind == at["kind"] and at["playing"] is not None:
+                        game.restore(at["playing"])
+
+                    def snapshot(game: Game = game, kind: int = kind, rows: list[Row] = rows) -> dict[str, Any]:
+                        return {
+                            "kind": kind,
+                            "rows": rows,
+                            "playing": game.state_dict(),
+                            "torch": torch_state(),
+                            "chance": chance_of(player),
+                            "exact": exact.state_dict(),
+                        }
+
+                    while game.running:
+                        piece.tick(snapshot, game.progress)
+                        game.step()
+                rows = [*rows, *game.rows]
+        return rows
+
     try:
-        return _evaluate(*how, piece, sampled)
+        return play(piece.state)
     except NotRepeated as difference:
         warnings.warn(f"{difference}; the evaluation begins anew", Told, stacklevel=2)
         piece.state = None
         set_chance(player, beginning)
-        return _evaluate(*how, piece, sampled)
+        return play(None)
 
 
-def _evaluate(
-    player: Player,
-    make_env: MakeEnv,
-    spec: EnvSpec,
-    space: ThetaSpace,
-    alike: Sequence[Sequence[tuple[Episode, str]]],
-    seed: int,
-    slots: int,
-    rewards: Mapping[str, RewardFunction],
-    policy: str,
-    piece: Piece,
-    sampled: bool,
-) -> list[Row]:
-    """Play all jobs, those of one kind of environment after those of the other, from where ``piece`` was stopped."""
-    state = piece.state or {"kind": 0, "rows": [], "playing": None}
-    rows, exact = list(state["rows"]), Exact(spec)
-    with torch_seed(seed):
-        if piece.state is not None:
-            load_torch_state(state["torch"])
-            set_chance(player, state["chance"])
-            exact.load_state_dict(state["exact"])
-        for kind, jobs in enumerate(alike):
-            if kind < state["kind"]:
-                continue
-            envs = environments(make_env, spec, jobs[0][0], min(slots, len(jobs)))
-            game = Game(player, envs, spec, space, jobs, rewards, policy, exact, sampled)
-            if kind == state["kind"] and state["playing"] is not None:
-                game.restore(state["playing"])
-
-            def snapshot(game: Game = game, kind: int = kind, rows: list[Row] = rows) -> dict[str, Any]:
-                return {
-                    "kind": kind,
-                    "rows": rows,
-                    "playing": game.state_dict(),
-                    "torch": torch_state(),
-                    "chance": chance_of(player),
-                    "exact": exact.state_dict(),
-                }
-
-            try:
-                while envs and game.running:
-                    piece.tick(snapshot, game.progress)
-                    game.step()
-            finally:
-                for env in envs:
-                    close(env, spec.env_id)
-            rows = [*rows, *game.rows]
-    exact.tell()
-    return rows
-
-
-def environments(make_env: MakeEnv, spec: EnvSpec, episode: Episode, n: int) -> list[ParametricEnv]:
-    """n environments for episodes like this one; none for a suite whose environments cannot be made, which is told.
-
-    Raises:
-        UserError: they cannot be made although they are those of training.
-    """
-    kwargs = episode.env_kwargs
-    envs: list[ParametricEnv] = []
-    try:
-        for _ in range(n):
-            envs.append(made(functools.partial(make_env, **kwargs), spec.env_id, kwargs))
-    except BaseException as error:
-        for env in envs:
-            close(env, spec.env_id)
-        if not kwargs or not isinstance(error, UserError):
-            raise
-        warnings.warn(f"suite {episode.suite!r} is left out: {error}", Failed, stacklevel=2)
-        return []
-    return envs
+def _jobs(setup: Setup, tasks: Sequence[str]) -> list[list[Job]]:
+    """What is to be played, by kind of environment."""
+    spec = setup.family.spec
+    jobs: dict[str, list[Job]] = {}
+    for domain in dict.fromkeys(map(spec.domain_of, tasks)):
+        of_domain = [task for task in tasks if spec.domain_of(task) == domain]
+        for episode in plan_episodes(setup.family, setup.config, setup.seed, domain):
+            jobs.setdefault(episode.kind, []).extend((episode, task) for task in of_domain)
+    return list(jobs.values())

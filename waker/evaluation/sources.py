@@ -4,25 +4,23 @@ Where a uniform random agent goes is not where policies go. So a measurement tak
 the explorer and the task policies of one *reference run*, never those of the run that is measured (each would choose
 its own examination). Episodes, actions and their chance depend on the family, the settings and the reference alone.
 Called by :mod:`waker.evaluation.model_error`; :mod:`waker.training.reference` makes the sources of a reference run,
-tables and reports read the rows with :func:`pooled` and :func:`shared`.
+tables and reports read the rows with :mod:`waker.analysis.sources`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from waker.analysis.sources import RANDOM
-from waker.evaluation.plan import Episode, stream
-from waker.specs import EnvSpec
-from waker_envs.api import ThetaSpace
-
-if TYPE_CHECKING:
-    from waker.protocols import Player
+from waker.behaviour.player import RandomPlayer
+from waker.collection.episode import Episode
+from waker.collection.family import Family
+from waker.protocols import Player
+from waker.seeding import stream
 
 
 @dataclass(frozen=True)
@@ -43,27 +41,25 @@ class Source:
     domains: tuple[int | None, ...] = ()
     about: str = "uniform random actions"
 
-    def actor(self, spec: EnvSpec, seed: int) -> Player:
+    def actor(self, family: Family, seed: int) -> Player:
         """The player, at its beginning."""
-        from waker.behaviour.player import RandomPlayer  # imports torch, which readers of rows do without
-
-        return self.player or RandomPlayer(spec.action, stream(seed, self.purpose("held-out actions")))
+        return self.player or RandomPlayer(family.spec.action, stream(seed, self.purpose("held-out actions")))
 
     def purpose(self, of: str) -> str:
-        """Names a stream of chance of its own: episodes of different sources are different ones."""
+        """The name of a random stream: different sources play different episodes."""
         return of if self.name == RANDOM else f"{of}: {self.name}"
 
-    def acting(self, episodes: Sequence[Episode], each: int, space: ThetaSpace) -> NDArray[np.int64]:
+    def acting(self, episodes: Sequence[Episode], each: int, family: Family) -> NDArray[np.int64]:
         """Which member acts in each episode, (episodes,): in turn those whose task exists there.
 
         Args:
             episodes: ``each`` of every θ, one θ after the other.
-            space: says which domain a θ belongs to.
+            family: says which domain a θ belongs to.
         """
         chosen = []
         domains = self.domains or (None,) * len(self.members)
         for at, episode in enumerate(episodes):
-            here = None if space.groups is None or episode.theta_id < 0 else int(space.groups[episode.theta_id])
+            here = family.domain_of(episode.theta_id)
             able = [m for m, d in zip(self.members, domains, strict=True) if None in (d, here) or d == here]
             able = able or list(self.members)
             # Another one begins at the next θ: there may be fewer episodes than members.

@@ -1,7 +1,7 @@
-"""The truth about the current world model, one number for each θ, while a run goes on: for curricula that ask for it.
+"""The true error or regret of the current world model for each θ, during a run: for curricula that ask for it.
 
 Made by :mod:`waker.training.curriculum_truth`; called by the session when a curriculum's measurement is due
-(:class:`waker.curriculum.api.Informed`), and once before a run begins. A curriculum that is told the truth is a
+(:class:`waker.curriculum.api.Informed`), and once before a run begins. A curriculum that gets the truth is a
 control: it shows what an estimate of the same quantity could gain, and costs held-out episodes of every θ each time.
 
 Metrics are those of :mod:`waker.evaluation.model_error`, measured as evaluations measure them, and
@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -23,18 +22,16 @@ from numpy.typing import NDArray
 
 from waker.analysis.ranking import steps_ahead
 from waker.analysis.sources import pooled
-from waker.config.schema import EvalConfig
 from waker.curriculum.api import Floats, Wanted
+from waker.curriculum.registry import finite
 from waker.errors import UserError
 from waker.evaluation import model_error
 from waker.evaluation.learned_table import PlannedModel
 from waker.evaluation.model_error import held_out_episodes
 from waker.evaluation.open_loop import Model
 from waker.evaluation.planned import planned_rows
-from waker.evaluation.rollouts import MakeEnv
-from waker.evaluation.sources import RANDOM_ONLY, Source
+from waker.evaluation.setup import Setup
 from waker.seeding import seed_for
-from waker.specs import EnvSpec
 from waker_envs.api import FiniteThetaSpace
 from waker_envs.foreign import Failed
 
@@ -42,25 +39,19 @@ REGRETS = ("planned_regret_mean", "planned_regret_worst")
 """Over tasks."""
 
 
-@dataclass(frozen=True)
 class Truth:
     """Measures a run's model for its curriculum.
 
-    Attributes:
-        make_env, spec, space: the family.
-        config: how an evaluation measures: samples; its number of episodes is not used.
+    Args:
+        setup: how an evaluation measures; its number of episodes, seed and processes are not used.
         seed: the run's.
-        device: the model's.
-        sources: who acts in held-out episodes, as in evaluations.
+
+    Raises:
+        UserError: the θ space is continuous: there is no truth of each θ.
     """
 
-    make_env: MakeEnv
-    spec: EnvSpec
-    space: FiniteThetaSpace
-    config: EvalConfig
-    seed: int
-    device: str = "cpu"
-    sources: Sequence[Source] = RANDOM_ONLY
+    def __init__(self, setup: Setup, seed: int, sampler: str = "oracle") -> None:
+        self._setup, self._seed, self.space = setup, seed, finite(setup.family.space, sampler)
 
     def measure(self, model: PlannedModel, wanted: Wanted, step: int) -> Floats:
         """The first of the wanted metrics that most θ have, (M,).
@@ -76,10 +67,11 @@ class Truth:
         found = self._found(model, wanted, ids, step)
         values = _first(found, wanted, ids)
         if values is None:
+            env_id = self._setup.family.spec.env_id
             asked = f"the sampler asks for {' or '.join(map(repr, wanted.metrics))}, which"
             if not found:
-                raise UserError(f"{asked} needs exact tables ('tabular'), and {self.spec.env_id} offers none")
-            raise UserError(f"{asked} cannot be measured in {self.spec.env_id}; {', '.join(sorted(found))} can")
+                raise UserError(f"{asked} needs exact tables ('tabular'), and {env_id} offers none")
+            raise UserError(f"{asked} cannot be measured in {env_id}; {', '.join(sorted(found))} can")
         return values[nearest(self.space, ids)]
 
     def check(self, model: PlannedModel, wanted: Wanted) -> None:
@@ -95,44 +87,31 @@ class Truth:
 
     def _found(self, model: PlannedModel, wanted: Wanted, ids: NDArray[np.int64], step: int) -> dict[str, pd.Series]:
         """Metric → values by θ's id: the wanted ones, and others that come with them."""
-        seed, errors = seed_for(self.seed, "oracle", step), [m for m in wanted.metrics if m not in REGRETS]
-        config = dataclasses.replace(self.config, model_episodes=wanted.episodes)
+        errors, config = [m for m in wanted.metrics if m not in REGRETS], self._setup.config
+        config = dataclasses.replace(config, model_episodes=wanted.episodes)
+        # In this process: a measurement is short, and starting others would take longer in most families.
+        seed = seed_for(self._seed, "oracle", step)
+        setup = dataclasses.replace(self._setup, config=config, seed=seed, processes=0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Failed)  # evaluations tell which exact methods fail
-            found = self._errors(model, config, {steps_ahead(metric) for metric in errors}, ids, seed) if errors else {}
-            return found | (self._regrets(model, config, ids, seed) if len(errors) < len(wanted.metrics) else {})
+            found = _errors(setup, model, {steps_ahead(metric) for metric in errors}, ids) if errors else {}
+            return found | (_regrets(setup, model, ids) if len(errors) < len(wanted.metrics) else {})
 
-    def _errors(
-        self, model: Model, config: EvalConfig, ahead: set[int], ids: NDArray[np.int64], seed: int
-    ) -> dict[str, pd.Series]:
-        rows = model_error.measure(
-            model,
-            self.make_env,
-            self.spec,
-            self.space,
-            dataclasses.replace(config, horizon=max(ahead)),
-            seed,
-            device=self.device,
-            sources=self.sources,
-            ids=ids,
-            steps=sorted(ahead),
-        )
-        means = pooled(pd.DataFrame(rows))
-        return {str(metric): part.set_index("theta_id")["value"] for metric, part in means.groupby("metric")}
 
-    def _regrets(
-        self, model: PlannedModel, config: EvalConfig, ids: NDArray[np.int64], seed: int
-    ) -> dict[str, pd.Series]:
-        episodes = held_out_episodes(self.space, config, seed, ids=ids)
-        rows = planned_rows(
-            model, self.make_env, self.spec, self.space, episodes, config.samples, device=self.device, seed=seed
-        )
-        if not rows:
-            return {}
-        played = pd.DataFrame(rows)
-        regret = (played["optimal_return"] - played["return"]).groupby([played["theta_id"], played["task"]]).mean()
-        over_tasks = regret.groupby("theta_id")
-        return {REGRETS[0]: over_tasks.mean(), REGRETS[1]: over_tasks.max()}
+def _errors(setup: Setup, model: Model, ahead: set[int], ids: NDArray[np.int64]) -> dict[str, pd.Series]:
+    setup = dataclasses.replace(setup, config=dataclasses.replace(setup.config, horizon=max(ahead)))
+    means = pooled(pd.DataFrame(model_error.measure(setup, model, ids=ids, steps=sorted(ahead))))
+    return {str(metric): part.set_index("theta_id")["value"] for metric, part in means.groupby("metric")}
+
+
+def _regrets(setup: Setup, model: PlannedModel, ids: NDArray[np.int64]) -> dict[str, pd.Series]:
+    rows = planned_rows(setup, model, held_out_episodes(setup, ids=ids), setup.config.samples)
+    if not rows:
+        return {}
+    played = pd.DataFrame(rows)
+    regret = (played["optimal_return"] - played["return"]).groupby([played["theta_id"], played["task"]]).mean()
+    over_tasks = regret.groupby("theta_id")
+    return {REGRETS[0]: over_tasks.mean(), REGRETS[1]: over_tasks.max()}
 
 
 def _first(found: Mapping[str, pd.Series], wanted: Wanted, ids: NDArray[np.int64]) -> Floats | None:

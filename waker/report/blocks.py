@@ -11,8 +11,10 @@ from urllib.parse import quote
 import pandas as pd
 from matplotlib.figure import Figure
 
-from waker.analysis.summary import ALL, GROUP, best, lower_is_better, quantities, shown_value, title
-from waker.names import printable
+from waker.analysis.quantities import quantity_of
+from waker.analysis.steps import GROUP
+from waker.analysis.summary import best, quantities, shown_value
+from waker.names import ALL, printable
 from waker.report.style import colours, data_uri
 
 
@@ -104,10 +106,15 @@ def summary_table(summary: pd.DataFrame, task: str, caption: str, source: Source
     rows = []
     for quantity in quantities(of_task):
         winner = best(of_task, quantity, task)
-        head = f"{printable(title(quantity))} {'↓' if lower_is_better(quantity) else ''}".strip()
-        rows.append([Cell(head), *(_number(of, quantity, winner == key) for key, of in groups.items())])
+        rows.append([Cell(heading(quantity)), *(_number(of, quantity, winner == key) for key, of in groups.items())])
     head = "all tasks" if task == ALL else printable(task)
     return HtmlTable([head, *names], rows, 1, caption, colours(names), source)
+
+
+def heading(quantity: str) -> str:
+    """A quantity's title, with an arrow where less is better."""
+    about = quantity_of(quantity)
+    return f"{printable(about.title)} {'↓' if about.better == 'less' else ''}".strip()
 
 
 def _number(rows: pd.DataFrame, quantity: str, is_best: bool) -> Cell:

@@ -11,12 +11,13 @@ import pandas as pd
 
 from waker.analysis.data import RunData, hard_ids, latest, stack, stands_for, theta_names, theta_sets
 from waker.analysis.errors_compared import compared_errors, error_numbers
-from waker.analysis.numbers import compare_runs, worth
+from waker.analysis.numbers import compare_runs
+from waker.analysis.quantities import worth
 from waker.analysis.ranking import primary_metric, rank_correlation
 from waker.analysis.sources import pooled, shared, sources_of
-from waker.analysis.steps import Steps, choose_steps, deciding, of_policy
-from waker.analysis.summary import ALL, GROUP, seeds_told, summarise, task_order
-from waker.names import DR_SUITE, PLANNED, printable
+from waker.analysis.steps import GROUP, Steps, choose_steps, deciding, of_policy
+from waker.analysis.summary import seeds_told, summarise, task_order
+from waker.names import ALL, DR_SUITE, PLANNED, printable
 from waker.report import captions
 from waker.report.blocks import Picture, Section, summary_table
 from waker.report.curves import (

@@ -13,8 +13,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from waker.analysis.quantities import quantity_of
 from waker.analysis.regret_parts import ACTOR, MODEL, TOTAL
-from waker.analysis.summary import in_per_cent, is_known, is_neutral, lower_is_better, quantities, title
+from waker.analysis.summary import quantities
 from waker.report.style import colours, grid, legend, steps_axis, style, text
 
 _WIDTH = 4.7  # inches of a panel
@@ -35,7 +36,7 @@ def differences_figure(values: pd.DataFrame, tests: pd.DataFrame, baseline: str)
         palette = colours([*groups, baseline])
         figure, panels = grid(len(names), 2, _WIDTH, 0.95 + _LINE * len(groups))
         for number, (panel, quantity) in enumerate(zip(panels, names, strict=True)):
-            unit = 100.0 if in_per_cent(quantity) else 1.0
+            unit = 100.0 if quantity_of(quantity).percent else 1.0
             panel.axvline(0.0, color="#7b8794", lw=1.0)
             for at, group in enumerate(groups):
                 one = tests[(tests["quantity"] == quantity) & (tests["group"] == group)]
@@ -43,7 +44,7 @@ def differences_figure(values: pd.DataFrame, tests: pd.DataFrame, baseline: str)
                 _points(panel, own, at, palette[group])
                 panel.hlines([at] * len(one), one["low"] * unit, one["high"] * unit, color=palette[group], lw=2)
                 panel.plot(one["difference"] * unit, [at] * len(one), "o", color=palette[group], ms=5)
-            panel.set_title(text(f"{title(quantity)}{_direction(quantity)}"))
+            panel.set_title(text(f"{quantity_of(quantity).title}{_direction(quantity)}"))
             panel.set_xlabel(text(f"difference from {baseline}{', percentage points' if unit > 1 else ''}"))
             _lines(panel, groups, named=number % 2 == 0)
         return figure
@@ -51,9 +52,7 @@ def differences_figure(values: pd.DataFrame, tests: pd.DataFrame, baseline: str)
 
 def _direction(quantity: str) -> str:
     """Which side is better."""
-    if lower_is_better(quantity):
-        return "  (← better)"
-    return "  (better →)" if is_known(quantity) and not is_neutral(quantity) else ""
+    return {"less": "  (← better)", "more": "  (better →)"}.get(quantity_of(quantity).better, "")
 
 
 def _points(panel: Axes, x: pd.Series, at: float, colour: str) -> None:
@@ -107,7 +106,7 @@ def profiles_figure(profiles: pd.DataFrame) -> Figure:
                 panel.fill_between(rows["threshold"], rows["low"], rows["high"], alpha=0.15, lw=0, **look)
                 panel.step(rows["threshold"], rows["share"], where="post", color=palette[group], lw=1.8)
             panel.set(xlim=(0, 1), ylim=(-0.02, 1.02), ylabel="share of runs × tasks above τ")
-            panel.set_xlabel(text(f"τ ({title(quantity)})"))
+            panel.set_xlabel(text(f"τ ({quantity_of(quantity).title})"))
             for axis in (panel.xaxis, panel.yaxis):
                 axis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
         legend(figure, palette)

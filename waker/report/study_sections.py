@@ -8,20 +8,18 @@ from dataclasses import dataclass
 import pandas as pd
 
 from waker.analysis.paired import ALPHA, DRAWS, EXACT_UP_TO, WANTED_POWER, Over
+from waker.analysis.quantities import quantity_of
 from waker.analysis.regret_parts import ACTOR, MODEL, TOTAL
 from waker.analysis.summary import (
-    ALL,
     cell,
     difference,
-    lower_is_better,
     p_value,
     seeds_told,
     task_order,
-    title,
 )
-from waker.names import printable
+from waker.names import ALL, printable
 from waker.report import captions, study_captions
-from waker.report.blocks import Cell, HtmlTable, Picture, Section, Source, summary_table
+from waker.report.blocks import Cell, HtmlTable, Picture, Section, Source, heading, summary_table
 from waker.report.study_figures import differences_figure, parts_figure, profiles_figure, shares_figure
 from waker.report.study_tables import Tables
 from waker.report.style import colours
@@ -116,7 +114,7 @@ def _differences_table(tests: pd.DataFrame, task: str, caption: str, source: Sou
     groups, rows = list(dict.fromkeys(tests["group"])), []
     for quantity, of_quantity in tests.groupby("quantity", sort=False):
         found = {str(row["group"]): row for row in of_quantity.to_dict("records")}
-        cells = [Cell(_heading(str(quantity)))]
+        cells = [Cell(heading(str(quantity)))]
         for group in groups:
             if (row := found.get(group)) is None:
                 cells.append(Cell("–"))
@@ -130,10 +128,6 @@ def _differences_table(tests: pd.DataFrame, task: str, caption: str, source: Sou
     return HtmlTable([head, *map(printable, groups)], rows, 1, caption, _palette(groups), source)
 
 
-def _heading(quantity: str) -> str:
-    return f"{printable(title(quantity))} {'↓' if lower_is_better(quantity) else ''}".strip()
-
-
 def _tests_table(tests: pd.DataFrame, task: str, caption: str, source: Source) -> HtmlTable:
     """One row a quantity and group."""
     palette, rows, before = colours(tests["group"]), [], ""
@@ -142,7 +136,7 @@ def _tests_table(tests: pd.DataFrame, task: str, caption: str, source: Source) -
         told, interval = difference(quantity, row["difference"], row["low"], row["high"])
         rows.append(
             [
-                Cell("" if quantity == before else _heading(quantity)),
+                Cell("" if quantity == before else heading(quantity)),
                 Cell(printable(row["group"]), colour=palette[row["group"]]),
                 Cell(told, interval, best=bool(row["p_t_holm"] < ALPHA)),
                 *(Cell(p_value(row[p]), f"({p_value(row[f'{p}_holm'])})") for p in ("p_t", "p_permutation")),
@@ -228,7 +222,7 @@ def _iqm_table(iqm: pd.DataFrame, source: Source) -> HtmlTable:
     rows = []
     for quantity, of_quantity in iqm.groupby("quantity", sort=False):
         by_group = of_quantity.set_index("group")
-        cells = [Cell(f"interquartile mean of {title(str(quantity))}")]
+        cells = [Cell(f"interquartile mean of {quantity_of(str(quantity)).title}")]
         for group in groups:
             value, _, interval = (
                 cell(str(quantity), *by_group.loc[group, ["iqm", "low", "high"]]).partition(" [")
@@ -255,7 +249,13 @@ def _improvement_table(better: pd.DataFrame, baseline: str, source: Source) -> H
             cells.append(Cell(f"{point:.2f}", f"[{low:.2f}, {high:.2f}]"))
         rows.append(cells)
     head = f"a run beats one of {printable(baseline)} in"
-    return HtmlTable([head, *map(title, shown)], rows, 1, study_captions.IMPROVEMENT, source=source)
+    return HtmlTable(
+        [head, *(quantity_of(str(quantity)).title for quantity in shown)],
+        rows,
+        1,
+        study_captions.IMPROVEMENT,
+        source=source,
+    )
 
 
 def _sampling(shown: Shown) -> Section | None:

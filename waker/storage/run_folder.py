@@ -11,20 +11,18 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
-import json
 import os
 import subprocess
-import types
-import typing
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
 from waker.config.same_run import difference, growth
+from waker.config.saved import config_from, plain
 from waker.config.schema import Config
-from waker.errors import UserError, unknown
+from waker.errors import UserError
 from waker.names import path_part
 from waker.storage.files import SaveFailed, clear_unfinished, is_open_as, saving
 from waker.storage.lost_settings import recover_settings, told_of_copies
@@ -35,9 +33,6 @@ SPACE_FILE = "theta_space.json"
 FILM_FILE = "filmstrip.npz"
 """In a run folder: real and imagined pictures."""
 _PACKAGES = ("waker", "torch", "numpy", "gymnasium", "minigrid")
-_WAS = {"train.compile": {False: "off", True: "compile"}}
-"""Values that settings once had (YAML also reads a plain ``off`` as false), and what they are called now."""
-T = TypeVar("T")
 
 
 def domain_of(env_id: str) -> str:
@@ -65,61 +60,6 @@ def run_folder(root: Path, config: Config) -> Path:
     """Where the run of ``config`` lies under ``root``."""
     names = (domain_of(config.env), config.curriculum.sampler, config.explorer.name)
     return root.joinpath(*map(path_part, names), f"seed-{config.seed}")
-
-
-def plain(config: Any) -> Any:
-    """A configuration as nested dicts, lists and scalars, as YAML reads it back."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
-
-
-def config_from(data: Mapping[str, Any], kind: type[T] = Config, prefix: str = "") -> T:  # type: ignore[assignment]
-    """The inverse of :func:`plain`.
-
-    Raises:
-        UserError: a key that ``kind`` does not have, with the nearest one, a section that is not a mapping, or a value
-            of another type.
-    """
-    hints = typing.get_type_hints(kind)
-    values: dict[str, Any] = {}
-    for key, value in data.items():
-        if key not in hints:
-            raise unknown("setting", prefix + str(key), [prefix + name for name in hints])
-        hint = hints[key]
-        if dataclasses.is_dataclass(hint):
-            if not isinstance(value, Mapping):
-                raise UserError(f"setting {prefix + key!r} must be a section, not {value!r}")
-            value = config_from(value, hint, f"{prefix}{key}.")  # type: ignore[arg-type]
-        elif isinstance(value, list) and _is_tuple(hint):
-            value = tuple(value)
-        elif isinstance(value, bool):
-            value = _WAS.get(prefix + key, {}).get(value, value)
-        if not dataclasses.is_dataclass(hint) and not _fits(value, hint):
-            choices = typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
-            why = f"it is one of {', '.join(map(repr, choices))}" if choices else "it is of another type"
-            raise UserError(f"setting {prefix + key!r} cannot be {value!r}: {why}")
-        values[key] = value
-    return kind(**values)
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value read from YAML is of a setting's type; a whole number is a float too."""
-    origin, options = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, option) for option in options)
-    if origin is typing.Literal:
-        return value in options
-    if origin is tuple:
-        return isinstance(value, tuple) and all(_fits(item, options[0]) for item in value)
-    if origin is dict:
-        return isinstance(value, dict) and all(_fits(k, options[0]) and _fits(v, options[1]) for k, v in value.items())
-    if hint is bool or isinstance(value, bool):
-        return hint is bool and isinstance(value, bool)
-    return isinstance(value, (int, float) if hint is float else hint)
-
-
-def _is_tuple(hint: Any) -> bool:
-    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-    return any(typing.get_origin(option) is tuple for option in options)
 
 
 def git_commit(folder: Path = Path(__file__).parent) -> str | None:
@@ -360,7 +300,7 @@ def read_config(path: Path) -> Config:
         UserError: see :func:`read_record`; or a setting that does not exist.
     """
     try:
-        config: Config = config_from(read_record(path)["config"])
+        config = config_from(read_record(path)["config"])
     except UserError as error:
         where = "" if str(path) in str(error) else f"{path / 'config.yaml'}: "
         raise UserError(f"{where}{error}") from error

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from waker.config.same_run import difference, growth
+from waker.config.saved import plain
 from waker.errors import UserError
 from waker.storage.files import TEMPORARY, reading, saving, sync_folder
-from waker.storage.run_folder import SPACE_FILE, plain, read_config
+from waker.storage.run_folder import SPACE_FILE, read_config
 from waker.storage.tables import read_rows, write_rows
 
 TABLES = ("evaluation", "model_error", "curriculum", "episodes")

@@ -19,7 +19,7 @@ import torch
 from waker.agent.task_adapter import TaskAdapter
 from waker.config.schema import CompileSetting, Config
 from waker.errors import UserError
-from waker.loggers.sinks import Means, NotFinite
+from waker.loggers import Means, NotFinite
 from waker.machine import arithmetic
 from waker.machine.compile_costs import Costs
 from waker.names import ALL, EXPLORER, joined_part, task_name

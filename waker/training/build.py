@@ -16,7 +16,8 @@ import torch
 from waker.agent.agent import Agent
 from waker.analysis.sources import RANDOM
 from waker.collection.family import Family
-from waker.config.schema import Config, EvalConfig
+from waker.config.checks import check
+from waker.config.schema import Config
 from waker.curriculum import Curriculum, Evident, make_curriculum
 from waker.curriculum.api import Columns
 from waker.curriculum.evidence import check_given
@@ -25,24 +26,25 @@ from waker.evaluation import records
 from waker.evaluation.model_error import measured_ids
 from waker.evaluation.pieces import FOLDER, Pieces, subject_of
 from waker.evaluation.rehearsal import rehearse
+from waker.evaluation.setup import Setup
 from waker.evaluation.sources import RANDOM_ONLY, Source
-from waker.loggers.sinks import check_sinks
+from waker.loggers.registry import check_sinks
 from waker.machine import arithmetic
 from waker.machine.compile_costs import Costs
 from waker.machine.device import checked_device, use_threads
 from waker.protocols import Learner
-from waker.specs import EnvSpec
 from waker.storage.files import saving
 from waker.storage.lost_settings import recover_settings
 from waker.storage.run_folder import RunFolder, canonical, read_config, run_folder
 from waker.storage.sealed import write_json
+from waker.storage.tables import Row
 from waker.terminal.progress import Progress
 from waker.training import memory_needs
 from waker.training.compile_choice import decide, run_calls
 from waker.training.curriculum_truth import check_wanted, measure_of
 from waker.training.loading import recorded_arithmetic, task_player
 from waker.training.loop import Outcome, train
-from waker.training.session import Evaluate, Parts, Row
+from waker.training.session import Evaluate, Parts
 from waker_envs.api import ThetaSpace
 
 
@@ -67,34 +69,17 @@ def check_buildable(config: Config, family: Family) -> None:
         check_given(config.curriculum.sampler, curriculum.needs, update=(), episode=())  # the learner makes no records
 
 
-def evaluator(
-    config: Config,
-    family: Family,
-    folder: Path,
-    note: Callable[[str], None],
-    sources: Sequence[Source] = RANDOM_ONLY,
-) -> Evaluate:
+def evaluator(setup: Setup, folder: Path, note: Callable[[str], None]) -> Evaluate:
     """The loop's evaluation block: rows for its tables; the film strip and the θ space go into the folder.
 
-    It may raise :class:`~waker.terminal.signals.Paused`, and then goes on where it was. ``note`` is told how far it is.
-    ``sources`` act in held-out episodes (:func:`waker.training.reference.held_out_sources`).
+    It may raise :class:`~waker.terminal.signals.Paused`, and the next call continues there. ``note`` receives its
+    progress.
     """
 
     def evaluate(learner: Learner, curriculum: Curriculum) -> Mapping[str, Sequence[Row] | Columns]:
         agent = cast(Agent, learner)
-        pieces = evaluation_pieces(folder, agent, config.evaluation, family.spec, note, sources)
-        found = records.measure(
-            agent.model,
-            task_player(agent),
-            family.make,
-            family.spec,
-            family.space,
-            config.evaluation,
-            {},
-            device=config.device,
-            pieces=pieces,
-            sources=sources,
-        )
+        pieces = evaluation_pieces(setup, agent, folder, note)
+        found = records.measure(setup, agent.model, task_player(agent), {}, pieces=pieces)
         with saving(f"the film strip in {folder}"):
             records.save(folder, dataclasses.replace(found, evaluation=[], model_error=[]))
         pieces.finish()
@@ -103,17 +88,10 @@ def evaluator(
     return evaluate
 
 
-def evaluation_pieces(
-    folder: Path,
-    agent: Agent,
-    config: EvalConfig,
-    spec: EnvSpec,
-    note: Callable[[str], None],
-    sources: Sequence[Source] = RANDOM_ONLY,
-) -> Pieces:
+def evaluation_pieces(setup: Setup, agent: Agent, folder: Path, note: Callable[[str], None]) -> Pieces:
     """An evaluation of these weights, and what was kept of it in a run folder when it was stopped."""
-    acting = [source.about for source in sources]
-    return Pieces(folder / FOLDER, subject_of(agent.state_dict(), config, spec, acting), note)
+    acting = [source.about for source in setup.sources]
+    return Pieces(folder / FOLDER, subject_of(agent.state_dict(), setup.config, setup.family.spec, acting), note)
 
 
 def train_run(config: Config, runs: Path, progress: Progress | None = None) -> tuple[Outcome, Path]:
@@ -132,20 +110,21 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
     from waker.training.reference import held_out_sources  # which loads a run as this module does
 
     config = canonical(config)
+    check(config)
     checked_device(config.device)
     check_sinks(config.sinks)
     use_threads(config.device)
     given = run_folder(runs, config)
     folder = given.absolute()  # now: an environment may change the working directory
     family = Family.of(config)
-    memory_needs.check_run(config, family.spec, family.space, folder)
+    memory_needs.check_run(config, family, folder)
     recovered: list[str] = []
     recover_settings(folder, recovered.append)
     known = (folder / "config.yaml").is_file()
     used, changes = arithmetic.settle(config, recorded_arithmetic(folder) if known else None)
     if not known:
         check_buildable(config, family)
-        rehearse(family.make, family.spec, family.space, config.evaluation)
+        rehearse(family, config.evaluation)
     progress = progress or Progress(RunFolder(folder, config).name, config.train.steps)
     for change in [*recovered, *changes]:
         progress.note(change)
@@ -166,7 +145,7 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
         with saving(f"the θ space in {run.path}"):
             described = records.describe_space(family.space, family.spec.tasks)
             write_json(run.path / records.SPACE_FILE, described, indent=1)
-        evaluate = evaluator(config, family, run.path, progress.note, sources)
+        evaluate = evaluator(Setup.of_run(config, family, sources), run.path, progress.note)
         parts = parts_of(config, family, evaluate, compiling.costs, sources)
         return train(parts, run, progress), given
 
@@ -180,9 +159,7 @@ def parts_of(
 ) -> Parts:
     """What the training loop is handed; ``costs`` notes what updates cost, ``sources`` act in held-out episodes."""
     return Parts(
-        spec=family.spec,
-        space=family.space,
-        make_env=family.make,
+        family=family,
         make_curriculum=functools.partial(curriculum_of, config, family.space),
         make_agent=lambda: cast(Learner, Agent(family.spec, config, costs=costs)),
         evaluate=evaluate,

@@ -6,13 +6,14 @@ what.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from waker.config.schema import Config
 from waker.curriculum import Curriculum, Informed, Wanted
 from waker.curriculum.api import Floats
-from waker.curriculum.registry import finite
+from waker.evaluation.setup import Setup
 from waker.evaluation.sources import RANDOM_ONLY, Source
 from waker.evaluation.truth import Truth
 from waker.protocols import Learner
@@ -27,7 +28,8 @@ def measure_of(config: Config, family: Family, sources: Sequence[Source] = RANDO
     """Who measures a run's agent for a curriculum that asks for it; ``sources`` act in held-out episodes."""
 
     def measure(learner: Learner, wanted: Wanted, step: int) -> Floats:
-        return _truth(config, family, config.device, sources).measure(cast("Agent", learner).model, wanted, step)
+        truth = Truth(Setup.of_run(config, family, sources), config.seed, config.curriculum.sampler)
+        return truth.measure(cast("Agent", learner).model, wanted, step)
 
     return measure
 
@@ -45,14 +47,5 @@ def check_wanted(config: Config, family: Family, curriculum: Curriculum, agent: 
         UserError: it cannot be measured there.
     """
     if isinstance(curriculum, Informed) and (wanted := curriculum.wanted) is not None:
-        _truth(config, family, "cpu", RANDOM_ONLY).check(agent.model, wanted)
-
-
-def _truth(config: Config, family: Family, device: str, sources: Sequence[Source]) -> Truth:
-    """A run's truth.
-
-    Raises:
-        UserError: the θ space is continuous: there is no truth of each θ.
-    """
-    space = finite(family.space, config.curriculum.sampler)
-    return Truth(family.make, family.spec, space, config.evaluation, config.seed, device, sources)
+        setup = dataclasses.replace(Setup.of_run(config, family), device="cpu")
+        Truth(setup, config.seed, config.curriculum.sampler).check(agent.model, wanted)

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from enum import Enum
 
-from waker.collection.slot import EnvironmentFailed
+from waker.collection.episode import EnvironmentFailed
 from waker.curriculum.labels import sampler_label
 from waker.replay.memory import amount
 from waker.storage.run_folder import RunFolder

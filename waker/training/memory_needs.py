@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from waker.agent.agent import Agent
+from waker.collection.family import Family
 from waker.config.schema import Config
 from waker.errors import UserError
 from waker.machine.free_memory import free_memory
 from waker.replay.memory import amount, check_room, record_bytes
 from waker.replay.ring import record_fields
 from waker.specs import EnvSpec
-from waker_envs.api import ThetaSpace
 from waker_envs.predictions import LARGEST_JOINT
 
 _FLOAT = 4
@@ -47,7 +47,7 @@ class Need(NamedTuple):
     settings: str
 
 
-def check_run(config: Config, spec: EnvSpec, space: ThetaSpace, folder: Path | None = None) -> None:
+def check_run(config: Config, family: Family, folder: Path | None = None) -> None:
     """Refuse a training run that cannot fit, its replay and its evaluation included.
 
     Args:
@@ -56,14 +56,15 @@ def check_run(config: Config, spec: EnvSpec, space: ThetaSpace, folder: Path | N
     Raises:
         UserError: see :func:`check_fits`; or the disk has no room for the replay.
     """
+    spec = family.spec
     if folder is not None:
         check_room(record_fields(spec), config.train.envs, config.train.replay, folder)
     learning = [*weights(config, spec), *training(config, spec)]
     if torch.device(config.device).type == "cpu":
-        check_fits([*learning, *hosting(config), *evaluation(config, spec, space)])
+        check_fits([*learning, *hosting(config), *evaluation(config, family)])
         return
     check_fits(learning, config.device)
-    check_fits([*hosting(config), *evaluation(config, spec, space)])
+    check_fits([*hosting(config), *evaluation(config, family)])
 
 
 def weights(config: Config, spec: EnvSpec) -> list[Need]:
@@ -142,9 +143,9 @@ def hosting(config: Config) -> list[Need]:
     ]
 
 
-def evaluation(config: Config, spec: EnvSpec, space: ThetaSpace) -> list[Need]:
+def evaluation(config: Config, family: Family) -> list[Need]:
     """An evaluation's plan, its rows, and the samples behind one prediction."""
-    asked, model = config.evaluation, config.model
+    asked, model, spec, space = config.evaluation, config.model, family.spec, family.space
     episodes = asked.episodes + asked.suite_episodes * len(space.suites)
     measured = min(space.size or 64, 64)
     # Of every sample at the same time: the state before and after, what is decoded from it, and its joint.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from waker.errors import UserError
-from waker.loggers.sinks import MultiSink
+from waker.loggers.registry import MultiSink
 from waker.replay.store import ReplayStore
 from waker.storage.files import saving
 from waker.storage.lost_files import counted

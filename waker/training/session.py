@@ -1,7 +1,6 @@
 """Everything of a training run that has a state, in one place: made, saved and resumed together.
 
-:mod:`waker.training.loop` decides *when*, a :class:`Session` knows *how*. What is not in :meth:`Session.state` does not
-exist for a resumed run.
+:mod:`waker.training.loop` decides *when*, a :class:`Session` knows *how*. A resume has what :meth:`Session.state` has.
 """
 
 from __future__ import annotations
@@ -18,25 +17,26 @@ import numpy as np
 import torch
 
 from waker.collection.collector import Collector
-from waker.collection.slot import EnvironmentFailed, MakeEnv
+from waker.collection.episode import EnvironmentFailed
+from waker.collection.family import Family
+from waker.config.saved import plain
 from waker.curriculum import Curriculum
 from waker.curriculum.api import Columns
 from waker.curriculum.thinning import WHOLE, Thinning
-from waker.loggers.sinks import Means, NotFinite, make_sink
+from waker.loggers import Means, NotFinite, make_sink
 from waker.machine.compile_costs import processor_seconds
 from waker.protocols import Learner
 from waker.replay.feed import Feed
 from waker.replay.ring import Replay, record_fields
 from waker.replay.store import ReplayStore
 from waker.seeding import Streams, load_torch_state, preserved_torch, seed_for, torch_state
-from waker.specs import EnvSpec
 from waker.storage.checkpoint import Checkpoints
 from waker.storage.files import saving, write_text
 from waker.storage.lost_files import BESIDE
-from waker.storage.run_folder import RunFolder, plain, read_record
+from waker.storage.run_folder import RunFolder, read_record
 from waker.storage.salvage import TABLES
 from waker.storage.state_shapes import check_fit
-from waker.storage.tables import Table
+from waker.storage.tables import Row, Table
 from waker.terminal.notices import tell_loss
 from waker.terminal.progress import Progress
 from waker.terminal.signals import Paused
@@ -44,9 +44,8 @@ from waker.training.clock import Every, Ratio
 from waker.training.extending import before_adapting, kept_before_adapting, standing, taken_back, told
 from waker.training.measuring import Measure, Measuring
 from waker.training.restore import refuse_rows_alone, restore_logs, restore_replay
-from waker_envs.api import FiniteThetaSpace, ThetaSpace
+from waker_envs.api import FiniteThetaSpace
 
-Row = Mapping[str, Any]
 Evaluate = Callable[[Learner, Curriculum], Mapping[str, Sequence[Row] | Columns]]
 """Measures an agent: rows by table (``evaluation``, ``model_error``, ``curriculum``), with chance of its own."""
 
@@ -56,7 +55,7 @@ class Parts:
     """The factories that a run is made of; called once each, in this order, with all seeds set.
 
     Attributes:
-        make_env: one slot's environment.
+        family: of its environments.
         make_curriculum: from its own generator.
         make_agent: the learner; draws its weights from torch's global generator.
         evaluate: see :data:`Evaluate`.
@@ -64,9 +63,7 @@ class Parts:
         measure: what a curriculum may ask to have measured; None = such a curriculum cannot be used.
     """
 
-    spec: EnvSpec
-    space: ThetaSpace
-    make_env: MakeEnv
+    family: Family
     make_curriculum: Callable[[np.random.Generator], Curriculum]
     make_agent: Callable[[], Learner]
     evaluate: Evaluate
@@ -93,7 +90,7 @@ class Session:
         train = self.config.train
         self.updates, self.adapted, self.finished = 0, 0, False
         self.streams = Streams.from_seed(self.config.seed)
-        self.replay = Replay(record_fields(parts.spec), train.envs, train.replay, run.path / "replay")
+        self.replay = Replay(record_fields(parts.family.spec), train.envs, train.replay, run.path / "replay")
         self.store = ReplayStore(run.path / "replay", self.replay)
         self.checkpoints = Checkpoints(run.path / "checkpoints", train.keep)
         self.curriculum = parts.make_curriculum(self.streams.curriculum)
@@ -103,15 +100,13 @@ class Session:
         self.feed = Feed(self.replay, self.streams.replay, train.batch, train.length, self.config.device)
         self.tables = {name: Table(run.path / f"{name}.parquet") for name in TABLES}
         self._thin: Thinning | None = None
-        if isinstance(parts.space, FiniteThetaSpace) and parts.space.size > WHOLE:
-            self._thin = Thinning(parts.space, parts.measured)
+        if isinstance(parts.family.space, FiniteThetaSpace) and parts.family.space.size > WHOLE:
+            self._thin = Thinning(parts.family.space, parts.measured)
         with saving(f"metrics in {run.path}"):
             self.sink = make_sink(self.config.sinks, run.path, run.name, plain(self.config))
         self.means, self.not_finite = Means(self._entries), NotFinite()
         self.collector = Collector(
-            parts.make_env,
-            parts.spec,
-            parts.space,
+            parts.family,
             self.curriculum,
             self.replay,
             train.envs,
@@ -318,12 +313,13 @@ class Session:
         return found is not None
 
     def failed(self, failure: EnvironmentFailed) -> EnvironmentFailed:
-        """Keep all data up to an environment's failure; the error to raise, which names the report's file."""
+        """Keep the report of an environment's failure, and all data up to one in training; the error to raise."""
         path = self.run.path / "failure.json"
         with saving(f"the failure report in {path}"):
             write_text(path, json.dumps(failure.report, indent=1))
-        self.collector.abandon()
-        self.save()
+        if not failure.report["suite"]:  # before an evaluation the run is saved, and its own episodes are intact
+            self.collector.abandon()
+            self.save()
         return EnvironmentFailed(failure.report, path)
 
     def close(self) -> None:
@@ -380,9 +376,9 @@ class Session:
     def _entries(self, metric: str) -> Sequence[str]:
         """What a metric's entries are called: tasks for reward heads and adapted policies, else the stack's members."""
         by_task = metric == "reward_loss" or metric.startswith("adapt/")
-        return self.parts.spec.tasks if by_task else self.explorer.names
+        return self.parts.family.spec.tasks if by_task else self.explorer.names
 
-    def _episode(self, row: dict[str, Any]) -> None:
+    def _episode(self, row: Row) -> None:
         with saving(f"episodes in {self.run.path}"):
             self.tables["episodes"].append([{**self.run.columns, "updates": self.updates, **row}])
         self.means.add({f"episode/{k}": row[k] for k in row if k == "length" or k.startswith("return_")})
@@ -414,7 +410,6 @@ class Session:
         self.progress.metrics(means)
 
     def _show(self, phase: str) -> None:
-        theta = self.collector.theta if self.exploring else ()  # nobody plays while policies are adapted
-        self.progress.update(
-            self.step, self.updates + self.adapted, lambda: self.parts.space.format(theta) if len(theta) else "", phase
-        )
+        theta = self.collector.theta if self.exploring else ()  # no episodes are played while policies are adapted
+        shown = self.parts.family.space.format
+        self.progress.update(self.step, self.updates + self.adapted, lambda: shown(theta) if len(theta) else "", phase)

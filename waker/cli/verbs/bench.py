@@ -64,7 +64,7 @@ def measured(name: str, args: BenchArgs) -> dict[str, Any]:
     from waker.bench.configs import changed, workload
     from waker.bench.loop import measure_environment, measure_loop
     from waker.bench.memory import in_fresh_process
-    from waker.collection.slot import EnvironmentFailed
+    from waker.collection.episode import EnvironmentFailed
     from waker_envs import UnknownEnvError
 
     chosen = changed(workload(name), args.compile, args.precision, args.chunk, args.env_processes, args.products)

@@ -18,10 +18,12 @@ from waker.names import printable
 from waker.storage.run_search import run_folders
 
 if TYPE_CHECKING:
-    from waker.evaluation.pieces import Piece, Pieces
+    from waker.evaluation.pieces import Pieces
     from waker.evaluation.records import Measurement
+    from waker.evaluation.setup import Setup
     from waker.replay.relabel import TaskFunction
     from waker.storage.run_folder import RunFolder
+    from waker.storage.tables import Row
     from waker.training.loading import LoadedRun
 
 
@@ -56,25 +58,23 @@ class EvaluateArgs:
 
 def adapted_rows(
     loaded: LoadedRun,
-    config: Any,
+    setup: Setup,
     functions: Mapping[str, TaskFunction],
     owned: bool,
     note: Callable[[str], None],
     pieces: Pieces,
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """Rows of every set of adapted policies.
 
     Their ``policy`` is ``learned`` for tasks that the run itself has no policy for, else ``adapted``.
     """
     from waker.evaluation.pieces import subject_of
-    from waker.evaluation.records import SEED
     from waker.evaluation.rollouts import evaluate
     from waker.terminal.notices import tell_loss
     from waker.training.adapt import adapted_sets, load_adapted
 
-    family = loaded.family
-    rows: list[dict[str, Any]] = []
-    measured: set[str] = set(family.spec.tasks) if owned else set()
+    rows: list[Row] = []
+    measured: set[str] = set(loaded.family.spec.tasks) if owned else set()
     for folder, record in reversed(adapted_sets(loaded.run.path)):
         if record["model"]["updates"] != loaded.identity["updates"]:
             _left_out(loaded, f"{folder.name} was trained on an earlier model; `waker adapt` it again to measure it")
@@ -90,12 +90,10 @@ def adapted_rows(
         if adapter is None or not tasks:
             continue
         rewards = {name: functions[name] for name in record["functions"] if name in functions}
-        play = functools.partial(
-            evaluate, adapter.player(), family.make, family.spec, family.space, config, SEED, tasks, rewards=rewards
-        )
+        play = functools.partial(evaluate, setup, adapter.player(), tasks, rewards=rewards)
         sources = [(name, functions[name].source) for name in rewards]
         digest = subject_of(adapter.state_dict(), tasks, sources, [file_digest(functions[name]) for name in rewards])
-        played = pieces.measured(f"{folder.name} ({digest[:12]})", _with_piece(play))
+        played = pieces.measured(f"{folder.name} ({digest[:12]})", play)
         for row in played:
             rows.append({**row, "policy": "adapted" if row["task"] in measured else "learned"})
         measured |= set(tasks)
@@ -107,10 +105,6 @@ def _left_out(loaded: LoadedRun, what: str) -> None:
     from waker_envs.foreign import Failed
 
     warnings.warn(f"{loaded.run.path}: {what}", Failed, stacklevel=3)
-
-
-def _with_piece(play: Callable[..., list[dict[str, Any]]]) -> Callable[[Piece], list[dict[str, Any]]]:
-    return lambda piece: play(piece=piece)
 
 
 def file_digest(task: TaskFunction) -> str:
@@ -127,6 +121,7 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
         The number of episodes played by learned policies.
     """
     from waker.evaluation import records
+    from waker.evaluation.setup import Setup
     from waker.names import PLANNED
     from waker.replay.relabel import load_task
     from waker.storage.run_folder import RunFolder, read_config
@@ -151,28 +146,18 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
     with run.locked():
         loaded = load_run(folder, note, args.device)
         mend_tables(folder, note)
-        family, config = loaded.family, dataclasses.replace(loaded.config.evaluation, **changes)
-        check_fits(evaluation(dataclasses.replace(loaded.config, evaluation=config), family.spec, family.space))
+        family, asked = loaded.family, dataclasses.replace(loaded.config.evaluation, **changes)
+        config = dataclasses.replace(loaded.config, evaluation=asked)
+        check_fits(evaluation(config, family))
         player = task_player(loaded.agent)
-        changed = dataclasses.replace(loaded.config, evaluation=config)
-        sources = held_out_sources(changed, family, lambda line: note(f"{config.reference}: {line}"))
+        sources = held_out_sources(config, family, lambda line: note(f"{asked.reference}: {line}"))
+        setup = Setup.of_run(config, family, sources)
         with StopSignals() as stop:
-            pieces = evaluation_pieces(folder, loaded.agent, config, family.spec, note, sources)
+            pieces = evaluation_pieces(setup, loaded.agent, folder, note)
             try:
-                found = records.measure(
-                    loaded.agent.model,
-                    player,
-                    family.make,
-                    family.spec,
-                    family.space,
-                    config,
-                    loaded.identity,
-                    device=loaded.config.device,
-                    pieces=pieces,
-                    sources=sources,
-                )
+                found = records.measure(setup, loaded.agent.model, player, loaded.identity, pieces=pieces)
                 try:
-                    extra = adapted_rows(loaded, config, functions, player is not None, note, pieces)
+                    extra = adapted_rows(loaded, setup, functions, player is not None, note, pieces)
                 except UserError:  # a task's function, say: what the run itself is worth has been measured
                     _save(run, found)
                     raise

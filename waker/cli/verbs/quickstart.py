@@ -107,11 +107,11 @@ def command(argv: list[str]) -> int:
             file=sys.stderr,
         )
         return code if code > 0 else 128 - code
-    from waker.cli.tables import HEADLINES
+    from waker.analysis.quantities import named
     from waker.cli.verbs.compare import show
     from waker.report.page import write_report
 
-    show(todo.folders, console, csv=todo.report.with_name("comparison.csv"), only=HEADLINES)
+    show(todo.folders, console, csv=todo.report.with_name("comparison.csv"), only=named("headline"))
     page = write_report(todo.folders, todo.report)
     console.print(Text(printable(f"Report: {page} ({(time.monotonic() - began) / 60:.1f} minutes in all)")))
     return max(codes.values())

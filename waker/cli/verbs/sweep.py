@@ -86,7 +86,8 @@ def plan(study: Path, runs: Path, rows: Path) -> tuple[list[Work], list[str]]:
         UserError: a study file, or a setting in it, that is not right; rows that are of other settings.
     """
     from waker.cli.settings import parse_settings
-    from waker.storage.run_folder import plain, run_folder
+    from waker.config.saved import plain
+    from waker.storage.run_folder import run_folder
     from waker.sweep.rows import kept
     from waker.sweep.study import read_study
 

@@ -31,28 +31,23 @@ from waker.curriculum.evidence import EpisodeEvidence
 from waker.curriculum.registry import register_curriculum
 from waker.curriculum.replay_settings import LevelReplaySettings, level_replay
 from waker.curriculum.replayed import LevelReplay
-from waker.ranges import COUNT, SHARE, require
+from waker.settings import Count, Share
 from waker_envs.api import ThetaSpace
 
 
 @dataclass(frozen=True)
-class AccelSettings(LevelReplaySettings):
+class AccelSettings(LevelReplaySettings, section="curriculum.accel"):
     """Numbers of ACCEL; those of level replay with p = 0.8."""
 
-    replay: float = 0.8
-    edits: int = 1
+    replay: Share = 0.8
+    edits: Count = 1
     """Edits that make a child of its parent."""
-    edit_probability: float = 1.0
+    edit_probability: Share = 1.0
     """q: probability that a batch of replayed episodes has children."""
-    batch: int = 1
+    batch: Count = 1
     """Replayed episodes after which children are made."""
     parents: Parents = "batch"
     """batch: each once; lowest-regret, highest-regret: four of the batch share its children."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self, "", SHARE, "edit_probability")
-        require(self, "", COUNT, "edits", "batch")
 
 
 class Accel(LevelReplay):

@@ -25,7 +25,7 @@ from waker.curriculum.gmm import Gaussians, best_by_aic
 from waker.curriculum.quantities import PerStep
 from waker.curriculum.registry import register_curriculum
 from waker.errors import UserError
-from waker.ranges import SEVERAL, SHARE, require
+from waker.settings import Settings, Several, Share
 from waker_envs.api import BoxThetaSpace, ThetaSpace
 
 FEW = 5
@@ -33,23 +33,19 @@ FEW = 5
 
 
 @dataclass(frozen=True)
-class AlpGmmSettings:
+class AlpGmmSettings(Settings, section="curriculum.alp-gmm"):
     """Numbers of ALP-GMM, as published."""
 
     of: Literal["loss", "transition_loss", "disagreement"] = "loss"
     """What progresses: a mean over an episode's steps."""
-    window: int = 250
+    window: Several = 250
     """Episodes between two fits, and in each."""
-    components: int = 10
+    components: Several = 10
     """Gaussians, at most."""
-    random: float = 0.2
+    random: Share = 0.2
     """Share of DR after the first window."""
-    memory: int = 10_000
+    memory: Several = 10_000
     """Episodes among which the nearest θ is looked for, the newest ones."""
-
-    def __post_init__(self) -> None:
-        require(self, "", SHARE, "random")
-        require(self, "", SEVERAL, "components", "window", "memory")
 
 
 class AlpGmm(ContinuousCurriculum):

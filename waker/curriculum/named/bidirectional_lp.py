@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Interval
 
 from waker.curriculum.api import UNCHANGED, Curriculum, Floats, Ints, Score, State
 from waker.curriculum.composed import ComposedCurriculum
@@ -26,26 +27,22 @@ from waker.curriculum.mixtures import Mixture
 from waker.curriculum.registry import finite, register_curriculum
 from waker.curriculum.scores import Magnitude
 from waker.curriculum.weighted import Proportional
-from waker.ranges import COUNT, Range, require
+from waker.settings import Count, Settings
 from waker_envs.api import ThetaSpace
 
 HIGHEST_BASELINE = 0.75
 
 
 @dataclass(frozen=True)
-class BidirectionalSettings:
+class BidirectionalSettings(Settings, section="curriculum.bidirectional-lp"):
     """Numbers of bidirectional learning progress."""
 
-    every: int = 10_000
+    every: Count = 10_000
     """Agent steps between two evaluations."""
-    rate: float = 0.1
+    rate: Annotated[float, Interval(gt=0, lt=1)] = 0.1
     """α of both averages."""
-    emphasis: float = 0.1
+    emphasis: Annotated[float, Interval(gt=0, lt=1)] = 0.1
     """c: below 0.5, small rates count for more."""
-
-    def __post_init__(self) -> None:
-        require(self, "", COUNT, "every")
-        require(self, "", Range("above 0, below 1", lambda x: 0 < x < 1), "rate", "emphasis")
 
 
 class BidirectionalProgress(Score):

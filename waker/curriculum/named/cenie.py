@@ -31,31 +31,26 @@ from waker.curriculum.quantities import OfAdvantages
 from waker.curriculum.registry import register_curriculum
 from waker.curriculum.replay_settings import LevelReplaySettings, level_replay
 from waker.curriculum.state import pack_rng, part, unpack_rng, with_prefix
-from waker.ranges import COUNT, SHARE, require
+from waker.settings import Count, Share
 from waker_envs.api import ThetaSpace
 
 
 @dataclass(frozen=True)
-class CenieSettings(LevelReplaySettings):
+class CenieSettings(LevelReplaySettings, section="curriculum.cenie"):
     """Numbers of CENIE; those of level replay. ``score``, ``credit``, ``priority`` and ``alpha`` are not used."""
 
-    novelty: float = 1.0
+    novelty: Share = 1.0
     """α: share of novelty in P_replay; the rest is PVL of intrinsic rewards."""
-    window: int = 200
+    window: Count = 200
     """Episodes that the mixture is fitted to."""
-    steps: int = 32
+    steps: Count = 32
     """Steps of an episode, evenly spaced."""
-    refit: int = 100
+    refit: Count = 100
     """Episodes between two fits."""
-    components: int = 10
+    components: Count = 10
     """Gaussians."""
-    dimensions: int = 16
+    dimensions: Count = 16
     """Of the principal components."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self, "", SHARE, "novelty")
-        require(self, "", COUNT, "window", "steps", "refit", "components", "dimensions")
 
 
 def mixed(novelty: Floats, regret: Floats, share: float, beta: float, groups: Any = None) -> Floats:

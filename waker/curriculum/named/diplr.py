@@ -23,26 +23,21 @@ from waker.curriculum.evidence import EpisodeEvidence, needs
 from waker.curriculum.novelty import FOLDED, folded, spaced
 from waker.curriculum.registry import register_curriculum
 from waker.curriculum.replay_settings import LevelReplaySettings, level_replay
-from waker.ranges import COUNT, SEVERAL, require
+from waker.settings import Count, Several, Share
 from waker_envs.api import ThetaSpace
 
 
 @dataclass(frozen=True)
-class DiplrSettings(LevelReplaySettings):
+class DiplrSettings(LevelReplaySettings, section="curriculum.diplr"):
     """Numbers of DIPLR; those of level replay. ``score``, ``credit`` and ``alpha`` are not used."""
 
-    fill: float = 0.0
-    memory: int = 128
+    fill: Share = 0.0
+    memory: Several = 128
     """θ whose newest episode is kept; the others have no score."""
-    steps: int = 32
+    steps: Count = 32
     """Steps of an episode, evenly spaced."""
-    directions: int = 64
+    directions: Count = 64
     """Of the sliced distance."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self, "", COUNT, "steps", "directions")
-        require(self, "", SEVERAL, "memory")
 
 
 def quantiles(features: Floats, steps: int, directions: Floats) -> Floats:

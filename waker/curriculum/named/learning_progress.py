@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Interval
 
 from waker.curriculum.api import Curriculum, Floats, Ints, State
 from waker.curriculum.composed import ComposedCurriculum
@@ -23,14 +24,12 @@ from waker.curriculum.quantities import PerStep, Quantity
 from waker.curriculum.registry import finite, register_curriculum
 from waker.curriculum.scores import Magnitude
 from waker.curriculum.weighted import Proportional
-from waker.ranges import POSITIVE, Range, require
+from waker.settings import Positive, Settings
 from waker_envs.api import ThetaSpace
-
-RATE = Range("above 0, at most 1", lambda x: 0 < x <= 1)
 
 
 @dataclass(frozen=True)
-class LearningProgressSettings:
+class LearningProgressSettings(Settings, section="curriculum.learning-progress"):
     """Numbers of learning-progress."""
 
     of: Literal["loss", "transition_loss", "disagreement"] = "loss"
@@ -39,16 +38,12 @@ class LearningProgressSettings:
     """What a visit is: an update with steps of θ (imagined-last), an episode (episode), a held-out one (heldout)."""
     direction: Literal["improving", "both"] = "improving"
     """max(slow − fast, 0), or |slow − fast|."""
-    fast: float = 0.1
+    fast: Annotated[float, Interval(gt=0, le=1)] = 0.1
     """Weight of the newest loss in the fast average."""
-    slow: float = 0.01
+    slow: Annotated[float, Interval(gt=0, le=1)] = 0.01
     """Weight of the newest loss in the slow average."""
-    beta: float = 1.0
+    beta: Positive = 1.0
     """p ∝ progress^(1/β)."""
-
-    def __post_init__(self) -> None:
-        require(self, "", RATE, "fast", "slow")
-        require(self, "", POSITIVE, "beta")
 
 
 class Progress(Credited):

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Interval
 
 from waker.curriculum.api import Curriculum, Floats
 from waker.curriculum.composed import ComposedCurriculum
@@ -22,12 +24,12 @@ from waker.curriculum.named.waker import priority_of
 from waker.curriculum.quantities import PerStep
 from waker.curriculum.registry import finite, register_curriculum
 from waker.curriculum.scores import Magnitude
-from waker.ranges import COUNT, Range, require
+from waker.settings import Count, Settings
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
 
 
 @dataclass(frozen=True)
-class ModelLossSettings:
+class ModelLossSettings(Settings, section="curriculum.model-loss"):
     """Numbers of model-loss."""
 
     credit: Mode = "imagined"
@@ -35,19 +37,15 @@ class ModelLossSettings:
 
 
 @dataclass(frozen=True)
-class HeldoutLossSettings:
+class HeldoutLossSettings(Settings, section="curriculum.heldout-loss"):
     """Numbers of heldout-loss."""
 
-    share: float = 0.05
+    share: Annotated[float, Interval(gt=0, lt=1)] = 0.05
     """Of episodes, kept out of training."""
-    every: int = 10_000
+    every: Count = 10_000
     """Agent steps between two measurements of them."""
-    ring: int = 4
+    ring: Count = 4
     """Measurements of each θ that are averaged, the newest ones."""
-
-    def __post_init__(self) -> None:
-        require(self, "", Range("above 0, below 1", lambda x: 0 < x < 1), "share")
-        require(self, "", COUNT, "every", "ring")
 
 
 @register_curriculum("model-loss", ModelLossSettings)

@@ -31,30 +31,26 @@ from waker.curriculum.registry import finite, register_curriculum
 from waker.curriculum.scores import Magnitude
 from waker.curriculum.state import part, with_prefix
 from waker.curriculum.weighted import Proportional
-from waker.ranges import COUNT, POSITIVE, require
+from waker.settings import Count, Positive, Settings
 from waker_envs.api import ThetaSpace
 
 
 @dataclass(frozen=True)
-class NccSettings:
+class NccSettings(Settings, section="curriculum.ncc"):
     """Numbers of NCC; MiniGrid's."""
 
     score: Literal["learnability", "pvl"] = "learnability"
     """Generalised learnability of imagined intrinsic returns, or PVL of imagined rollouts."""
-    rate: float = 0.005
+    rate: Positive = 0.005
     """Step size of the ascent."""
-    entropy: float = 0.032
+    entropy: Positive = 0.032
     """α."""
-    least: float = 1e-5
+    least: Positive = 1e-5
     """ε, the smallest weight before normalising by the number of θ."""
     adaptive: bool = True
     """Divide the step by (0.1 + Σ ‖gradient‖²)^0.4."""
-    every: int = 100
+    every: Count = 100
     """Updates between two steps."""
-
-    def __post_init__(self) -> None:
-        require(self, "", POSITIVE, "rate", "entropy", "least")
-        require(self, "", COUNT, "every")
 
 
 def generalised_learnability(returns: Floats) -> Floats:

@@ -22,22 +22,18 @@ from waker.curriculum.evidence import Evidence, needs
 from waker.curriculum.quantities import PerStep, given
 from waker.curriculum.registry import register_curriculum
 from waker.curriculum.replay_settings import LevelReplaySettings, level_replay
-from waker.ranges import COUNT, require
+from waker.settings import Count
 from waker_envs.api import ThetaSpace
 
 
 @dataclass(frozen=True)
-class PaceSettings(LevelReplaySettings):
+class PaceSettings(LevelReplaySettings, section="curriculum.pace"):
     """Numbers of PACE; those of level replay. ``score`` and ``credit`` are not used."""
 
     halves: bool = True
     """The unbiased product of two halves' gradients; else the squared norm of their mean."""
-    every: int = 10
+    every: Count = 10
     """Updates between two measurements of gradients."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self, "", COUNT, "every")
 
 
 def squared_norms(gradients: Floats, halves: bool = True) -> Floats:

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Interval
 
 from waker.curriculum.api import Curriculum, Floats, Ints, State
 from waker.curriculum.config import CurriculumConfig
@@ -24,25 +25,20 @@ from waker.curriculum.evidence import EpisodeEvidence
 from waker.curriculum.quantities import PerStep
 from waker.curriculum.registry import register_curriculum
 from waker.curriculum.replay_settings import LevelReplaySettings, level_replay
-from waker.ranges import COUNT, Range, require
+from waker.settings import Count
 from waker_envs.api import ThetaSpace
 
 
 @dataclass(frozen=True)
-class ProwlSettings(LevelReplaySettings):
+class ProwlSettings(LevelReplaySettings, section="curriculum.prowl"):
     """Numbers of prowl; those of level replay. ``score``, ``credit`` and ``alpha`` are not used."""
 
-    share: float = 0.05
+    share: Annotated[float, Interval(gt=0, lt=1)] = 0.05
     """Of episodes, kept out of training."""
-    every: int = 10_000
+    every: Count = 10_000
     """Agent steps between two measurements of them."""
     raw_change: bool = False
     """The change in the loss's own units, not in spreads of it."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self, "", Range("above 0, below 1", lambda x: 0 < x < 1), "share")
-        require(self, "", COUNT, "every")
 
 
 def adversarial_score(error: Floats, change: Floats, flow: Floats | None = None, weight: float = 0.1) -> Floats:

@@ -29,26 +29,22 @@ from waker.curriculum.priorities import TopK
 from waker.curriculum.quantities import given
 from waker.curriculum.registry import finite, register_curriculum
 from waker.curriculum.scores import Magnitude
-from waker.ranges import COUNT, SHARE, require
+from waker.settings import Count, Settings, Share
 from waker_envs.api import ThetaSpace
 
 
 @dataclass(frozen=True)
-class SflSettings:
+class SflSettings(Settings, section="curriculum.sfl"):
     """Numbers of SFL."""
 
-    best: int = 10
+    best: Count = 10
     """K, the θ that are replayed between two refreshes."""
-    replay: float = 0.5
+    replay: Share = 0.5
     """ρ_s, their share; the rest is DR."""
-    every: int = 10_000
+    every: Count = 10_000
     """Agent steps between two refreshes."""
     unbiased: bool = True
     """n/(n−1)·p(1−p) of n episodes (0 of a single one); else p(1−p)."""
-
-    def __post_init__(self) -> None:
-        require(self, "", COUNT, "best", "every")
-        require(self, "", SHARE, "replay")
 
 
 def learnability(successes: Floats, episodes: Floats, unbiased: bool = True) -> Floats:

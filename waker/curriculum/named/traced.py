@@ -29,28 +29,23 @@ from waker.curriculum.named.accel import Accel, AccelSettings
 from waker.curriculum.quantities import OfAdvantages, PerStep
 from waker.curriculum.registry import register_curriculum
 from waker.curriculum.replay_settings import level_replay
-from waker.ranges import COUNT, NOT_NEGATIVE, require
+from waker.settings import Count, NotNegative, Positive
 from waker_envs.api import ThetaSpace
 
 
 @dataclass(frozen=True)
-class TracedSettings(AccelSettings):
+class TracedSettings(AccelSettings, section="curriculum.traced"):
     """Numbers of TRACED; those of ACCEL with β = 1. ``score`` and ``alpha`` are not used."""
 
-    beta: float = 1.0
-    transition: float = 1.0
+    beta: Positive = 1.0
+    transition: NotNegative = 1.0
     """a: weight of the transition loss."""
-    colearning: float = 1.0
+    colearning: NotNegative = 1.0
     """b: weight of co-learnability."""
-    cycle: int = 8
+    cycle: Count = 8
     """Trained episodes in a cycle."""
     scale: Literal["spread", "raw"] = "spread"
     """Whether each term is divided by its standard deviation over θ."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self, "", NOT_NEGATIVE, "transition", "colearning")
-        require(self, "", COUNT, "cycle")
 
 
 class TracedScore(Score):

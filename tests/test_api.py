@@ -1,0 +1,188 @@
+"""What ``import waker`` offers: its names, one run made and looked into, and that looking changes nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import waker
+from waker.api import marks
+from waker.storage.run_folder import RunFolder
+
+NAMES = {
+    "Config",
+    "Rows",
+    "Run",
+    "UserError",
+    "__version__",
+    "cvar",
+    "load",
+    "metrics",
+    "preset",
+    "register_curriculum",
+    "rows",
+    "train",
+}
+"""They stay: who takes one away breaks other people's scripts."""
+
+
+def settings(seed: int = 3, **changes: object) -> waker.Config:
+    steps = {"train.steps": 200, "evaluation.every": 100, "train.log_every": 2}
+    return waker.preset("tiny").with_(env="GridHazards", sampler="waker-m", seed=seed, **{**steps, **changes})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> waker.Run:
+    return waker.train(settings(), str(tmp_path_factory.mktemp("api") / "runs"))
+
+
+def test_the_public_names_stay() -> None:
+    assert set(waker.__all__) == NAMES
+    assert set(dir(waker)) >= NAMES
+    for name in NAMES:
+        assert getattr(waker, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'tarin'"):
+        waker.tarin  # noqa: B018
+
+
+def test_importing_it_imports_nothing_heavy() -> None:
+    code = "import sys, waker; print({'torch', 'pandas', 'gymnasium', 'numpy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_settings_are_changed_by_name() -> None:
+    config = settings(explorer="random", steps=500, model={"deter": 8}, sinks=["jsonl"])
+    assert (config.train.steps, config.explorer.name, config.curriculum.sampler) == (500, "random", "waker-m")
+    assert (config.model.deter, config.sinks) == (8, ("jsonl",))
+    assert config.with_(explorer={"heads": 3}).explorer.heads == 3
+    assert config.with_(train=config.train) == config
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sampler": "waker-n"}, "unknown sampler 'waker-n'; did you mean 'waker-m'"),
+        ({"train.stepz": 1}, "unknown setting 'train.stepz'; did you mean 'train.steps'"),
+        ({"seed.x": 1}, "unknown setting 'seed.x'"),
+        ({"model": 3}, "model takes a mapping of its settings or a ModelConfig, not 3"),
+        ({"train.replay": 10}, "train.replay = 10 holds fewer than"),
+        ({"train.batch": 0}, "train.batch"),
+        ({"device": "quantum"}, "device 'quantum' cannot be used"),
+    ],
+)
+def test_it_refuses_what_the_command_line_refuses(change: dict[str, object], message: str, tmp_path: Path) -> None:
+    with pytest.raises(waker.UserError, match=message):
+        waker.train(settings().with_(**change), tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_presets_are_checked() -> None:
+    with pytest.raises(waker.UserError, match="unknown preset 'tini'; did you mean 'tiny'"):
+        waker.preset("tini")
+    assert waker.preset("paper", env="TerrainWalker", sampler="dr").curriculum.sampler == "dr"
+
+
+def test_a_finished_run_is_trained_no_further(run: waker.Run) -> None:
+    again = waker.train(settings(), run.folder.parents[3])
+    assert (again.folder, again.step) == (run.folder, run.step)
+
+
+def test_its_rows_are_tables(run: waker.Run) -> None:
+    assert set(run.evaluation["task"]) == set(run.tasks)
+    assert {"step", "updates"} <= set(run.metrics)
+    assert len(run.model_error) and len(run.episodes)
+    rows = waker.rows(str(run.folder.parents[3]))
+    assert set(rows.evaluation["mark"]) == set(rows.model_error["mark"]) == {100, 200}
+    assert set(rows.metrics["mark"]) == {80, 112, 144, 176}
+    pd.testing.assert_series_equal(rows.evaluation["return"], run.evaluation["return"], check_names=False)
+    by_seed = rows.evaluation.groupby(["sampler", "seed", "mark"])["return"].agg(waker.cvar)
+    assert by_seed.index.tolist() == [("waker-m", 3, 100), ("waker-m", 3, 200)]
+
+
+def test_marks_are_the_steps_that_were_due() -> None:
+    settings = {"train.steps": 305, "evaluation.every": 100, "train.train_every": 16.0}
+    settings |= {"train.prefill": 64, "train.envs": 4, "train.length": 8}
+    evaluated = pd.DataFrame({"step": [101, 203, 305, 307], "policy": "learned"})
+    assert marks(evaluated, settings).tolist() == [100, 200, 305, 305]
+    learned = pd.DataFrame({"step": [80, 177, 305], "updates": [2, 8, 16]})
+    assert marks(learned, settings).tolist() == [80, 176, 305]
+    assert marks(evaluated, {}).tolist() == [101, 203, 305, 307]
+
+
+def test_the_curriculum_is_a_series_over_theta(run: waker.Run) -> None:
+    chosen = run.curriculum.probabilities()
+    assert chosen.index.names == ["size", "hazards", "slip"]
+    assert chosen.sum() == pytest.approx(1)
+    estimates = run.curriculum.estimates(run.curriculum.steps[0])
+    assert estimates.index.equals(chosen.index)
+    with pytest.raises(waker.UserError, match="there is no snapshot at step 7"):
+        run.curriculum.table(7)
+
+
+def test_dreams_are_what_the_model_says(run: waker.Run) -> None:
+    starts = run.replay.states(4, seed=1)
+    dream = run.imagine("blue", starts, steps=5)
+    cells, agent = dream.observations["cells"], run.agent
+    assert (len(dream), dream.rewards.shape, dream.actions.shape[:2]) == (4, (6, 4), (5, 4))
+    np.testing.assert_allclose(cells.sum(-1), 1, atol=1e-5)
+    assert ((dream.continues >= 0) & (dream.continues <= 1)).all()
+    assert dream.frames(3).shape[0] == 6 and dream.frames(3).dtype == np.uint8
+    with torch.no_grad():
+        feature = starts.state.feature
+        decoded = agent.model.decoder.predict(agent.model.decoder(feature))
+        value = agent.learner.policies.critic.predict(feature.unsqueeze(0))[agent.learner.policies.names.index("blue")]
+    np.testing.assert_allclose(cells[0], decoded["cells"].numpy(), atol=1e-6)
+    np.testing.assert_allclose(dream.values[0], value.numpy(), atol=1e-5)
+
+
+def test_the_likeliest_dream_is_repeated_and_drawn_ones_follow_their_seed(run: waker.Run) -> None:
+    starts = run.replay.states(2)
+    before = torch.random.get_rng_state()
+    likeliest = [run.imagine("red", starts, 4, mode=True, seed=seed).rewards for seed in (0, 1)]
+    np.testing.assert_array_equal(*likeliest)
+    drawn = [run.imagine("red", starts, 4, seed=seed).actions for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert (drawn[0] != drawn[2]).any()
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_a_dream_begins_in_a_theta(run: waker.Run) -> None:
+    dream = run.imagine("green", (3, 0.0, 0.0), steps=2, n=3)
+    assert len(dream) == 3
+    with pytest.raises(waker.UserError, match=r"θ = \[9.0, 0.0, 0.0\] is none of waker/GridHazards-v0"):
+        run.imagine("green", (9, 0, 0))
+    with pytest.raises(waker.UserError, match="unknown task 'grean'; did you mean 'green'"):
+        run.imagine("grean")
+    with pytest.raises(waker.UserError, match="at least 1 step"):
+        run.imagine("green", steps=0)
+
+
+def test_looking_changes_nothing_and_takes_no_lock(run: waker.Run) -> None:
+    def content() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in sorted(run.folder.rglob("*")) if path.is_file()}
+
+    before = content()
+    with RunFolder(run.folder, run.config).locked():
+        seen = waker.load(str(run.folder))
+        assert seen.step == run.step >= 200
+        seen.imagine("green", steps=2)
+        assert len(seen.replay) > 0
+        seen.curriculum.probabilities()
+    assert content() == before
+
+
+def test_policies_of_later_dream_too(tmp_path: Path) -> None:
+    later = {"train.task_policies": "after", "train.adapt_updates": 3, "adapt.method": "lookahead"}
+    run = waker.train(settings(**later), tmp_path)
+    assert run.agent.adapter is not None
+    assert run.imagine("red", steps=3, n=2).rewards.shape == (4, 2)
+    none = waker.train(settings(4, **{**later, "train.adapt_updates": 0}), tmp_path)
+    with pytest.raises(waker.UserError, match="no policy has been trained for 'red' yet: `waker adapt` trains it"):
+        none.imagine("red")

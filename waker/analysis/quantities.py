@@ -1,0 +1,258 @@
+"""Every quantity that runs are compared by: its name, title, which side is better, and how it is computed.
+
+The one table that ``waker compare``, the report and a study read. A new quantity of evaluation episodes is one entry
+here, with a function of them. Entries stand in the order in which they are shown.
+
+Quantities with a *bracket* (:mod:`waker.analysis.worst`) have five rows: the corrected value under their own name, and
+``…_plug_in``, ``…_split``, ``…_low``, ``…_high``: the pessimistic and the optimistic estimate, and the interval over
+the episodes of this one run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from waker.analysis.metrics import Floats, cvar
+from waker.analysis.regret import EXACT, fraction_of_optimum, known_values, mean_regret, worst_regret
+from waker.analysis.worst import Bracket, Sample, arrange, cvar_of, worst_of
+from waker.names import printable
+
+TAIL = 0.1
+"""The share of θ or episodes in a CVaR."""
+SEED = 0
+"""Of bootstraps: the same for every run, so that a number does not depend on what else is in a table."""
+PARTS = ("plug_in", "split", "low", "high")
+Number = tuple[str, str, float]
+"""Task, quantity, value."""
+Compute = Callable[[Any], float | Bracket | None]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One quantity, or a kind of them: ``return_{}`` is the mean return of any suite.
+
+    Attributes:
+        name: in rows and CSV files.
+        title: heading of tables and figures.
+        better: which side is; ``unknown`` of quantities that are not in the table.
+        percent: shown in per cent.
+        within: neither it nor its interval leaves [0, 1].
+        of: what ``compute`` is given of one run: rows of ``episodes`` (learned policies) or of ``plans``, of one task
+            under domain randomisation, with ``worth``; or the ``errors`` of its model, a
+            :class:`~waker.analysis.worst.Sample`. None = it is computed elsewhere.
+        compute: a number, a :class:`~waker.analysis.worst.Bracket`, or None where these rows have none.
+        pairs: over all tasks it is the worst of all pairs of task and θ, not a mean over tasks.
+        headline: printed by ``waker quickstart``.
+        improvement: the probability of improvement over the baseline is told.
+        normalised: has one scale for all tasks, so that runs × tasks make one distribution.
+    """
+
+    name: str
+    title: str
+    better: Literal["more", "less", "neither", "unknown"] = "more"
+    percent: bool = False
+    within: bool = False
+    of: Literal["episodes", "plans", "errors"] | None = None
+    compute: Compute | None = None
+    bracket: bool = False
+    pairs: bool = False
+    headline: bool = False
+    improvement: bool = False
+    normalised: bool = False
+
+    def part_of(self, name: str) -> str | None:
+        """What stands for ``{}`` in this kind's name in ``name``; empty for the quantity itself, None for others."""
+        before, kind, after = self.name.partition("{}")
+        if not kind:
+            return "" if name == self.name else None
+        return name[len(before) : len(name) - len(after)] if name.startswith(before) and name.endswith(after) else None
+
+
+def worth(rows: pd.DataFrame) -> Floats:
+    """What each episode was worth, (n,): see :func:`waker.analysis.regret.known_values`."""
+    return known_values(rows["return"].tolist(), rows[EXACT].tolist() if EXACT in rows else None)
+
+
+def units_of(rows: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
+    """A number of each row's unit, ascending with its columns; the row's own number where there are none."""
+    present = [c for c in columns if c in rows]
+    if not present or rows[present].isna().any(axis=None):
+        return np.arange(len(rows))
+    order = rows[present].drop_duplicates().sort_values(present).assign(unit=lambda r: np.arange(len(r)))
+    return rows[present].merge(order, how="left", on=present)["unit"].to_numpy()
+
+
+def _cvar_over_theta(dr: pd.DataFrame) -> Bracket:
+    """CVaR over θ of expected returns: the lowest are the worst, so signs turn and pessimistic stays pessimistic."""
+    ids = dr["theta_id"].to_numpy()
+    if (ids < 0).any():  # a continuous space: each θ was met once
+        nan = float("nan")
+        return Bracket(nan, nan, nan, nan, nan, np.zeros((0, 1)))
+    _, theta = np.unique(ids, return_inverse=True)
+    sample = arrange(theta, units_of(dr, ["episode_seed"]), -dr["worth"].to_numpy(float))
+    found = cvar_of(sample, TAIL, np.random.default_rng(SEED))
+    return Bracket(-found.plug_in, -found.split, -found.corrected, -found.high, -found.low, found.cells)
+
+
+def _completion(dr: pd.DataFrame) -> float | None:
+    return float(dr["completion"].mean()) if dr["completion"].notna().any() else None
+
+
+def _exact_share(dr: pd.DataFrame) -> float | None:
+    return float(dr[EXACT].notna().mean()) if EXACT in dr and dr[EXACT].notna().any() else None
+
+
+def _with_optimum(compute: Compute) -> Compute:
+    return lambda rows: compute(rows) if rows["optimal_return"].notna().any() else None
+
+
+def _worst_regret(rows: pd.DataFrame) -> Bracket:
+    return worst_regret(rows, seed=SEED)
+
+
+def _worst_error(sample: Sample) -> Bracket:
+    return worst_of(sample, np.random.default_rng(SEED))
+
+
+def _mean_error(sample: Sample) -> float:
+    return float((sample.sums.sum(1) / sample.counts.sum(1)).mean())
+
+
+SUITE_REGRET = "planned_regret_"
+"""Before the name of a suite beyond DR: the mean regret of plans there."""
+_plan: dict[str, Any] = {"of": "plans"}
+_episode: dict[str, Any] = {"of": "episodes"}
+_share: dict[str, Any] = {"better": "neither", "percent": True, "within": True}
+
+TABLE = (
+    Quantity(
+        "mean_return",
+        "mean return",
+        **_episode,
+        compute=lambda dr: float(dr["worth"].mean()),
+        headline=True,
+        improvement=True,
+    ),
+    Quantity(
+        "cvar_0.1",
+        "CVaR 0.1 over episodes",
+        **_episode,
+        compute=lambda dr: cvar(dr["return"].to_numpy(), TAIL),
+        headline=True,
+        improvement=True,
+    ),
+    Quantity("cvar_0.1_theta", "CVaR 0.1 over θ", **_episode, compute=_cvar_over_theta, bracket=True, headline=True),
+    Quantity("return_{}", "return on {}"),
+    Quantity(
+        "fraction_of_optimum",
+        "share of optimum",
+        percent=True,
+        **_episode,
+        compute=_with_optimum(fraction_of_optimum),
+        headline=True,
+        normalised=True,
+    ),
+    Quantity("mean_regret", "mean regret", "less", **_episode, compute=_with_optimum(mean_regret)),
+    Quantity(
+        "worst_regret",
+        "worst-θ regret",
+        "less",
+        **_episode,
+        compute=_with_optimum(_worst_regret),
+        bracket=True,
+        pairs=True,
+        headline=True,
+        improvement=True,
+    ),
+    Quantity(
+        "planned_fraction_of_optimum",
+        "share of optimum, plan in the model",
+        percent=True,
+        **_plan,
+        compute=fraction_of_optimum,
+    ),
+    Quantity("planned_mean_regret", "mean regret: the model's part", "less", **_plan, compute=mean_regret),
+    Quantity(
+        "planned_worst_regret",
+        "worst-θ regret, plan in the model",
+        "less",
+        **_plan,
+        compute=_worst_regret,
+        bracket=True,
+        pairs=True,
+    ),
+    Quantity(SUITE_REGRET + "{}", "mean regret on {}, plan in the model", "less"),
+    Quantity("actor_share", "the actor's part, of the optimum", "less", percent=True),
+    Quantity("completion", "completion", percent=True, within=True, **_episode, compute=_completion, normalised=True),
+    Quantity(
+        "worst_model_error",
+        "worst-θ model error",
+        "less",
+        of="errors",
+        compute=_worst_error,
+        bracket=True,
+        headline=True,
+    ),
+    Quantity("mean_model_error", "mean model error", "less", of="errors", compute=_mean_error),
+    Quantity("model_error_random", "… random actions", "less"),
+    Quantity("model_error_explorer", "… reference's explorer", "less"),
+    Quantity("model_error_tasks", "… reference's task policies", "less"),
+    Quantity("estimate_rank", "estimate's rank correlation with it", "neither"),
+    Quantity("estimate_rank_ceiling", "… its ceiling", "neither"),
+    Quantity("hard_share", "data on hard θ", **_share, headline=True),
+    Quantity("{}_share", "data on {} θ", **_share),
+    Quantity("exact_share", "episodes of exact value", **_share, **_episode, compute=_exact_share),
+)
+_PLACE = {quantity.name: place for place, quantity in enumerate(TABLE)}
+BRACKETED = tuple(quantity.name for quantity in TABLE if quantity.bracket)
+LIMITS = frozenset(f"{name}_{limit}" for name in BRACKETED for limit in ("low", "high"))
+_HIDDEN = frozenset(f"{name}_{part}" for name in BRACKETED for part in PARTS)
+
+
+def named(flag: str) -> tuple[str, ...]:
+    """The names of quantities that have a flag: ``headline``, ``pairs`` …"""
+    return tuple(quantity.name for quantity in TABLE if getattr(quantity, flag))
+
+
+def quantity_of(name: str) -> Quantity:
+    """The quantity of a name: its own entry, else that of its kind, else one of which nothing is known."""
+    if name in _PLACE:
+        return TABLE[_PLACE[name]]
+    for kind in TABLE:  # kinds that say how a name begins stand before those that say how it ends
+        if (part := kind.part_of(name)) is not None:
+            return replace(kind, name=name, title=kind.title.format(printable(part)))
+    return Quantity(name, printable(name.replace("_", " ")), "unknown")
+
+
+def place_of(name: str) -> tuple[int, str]:
+    """For sorting: the place in the table, and inside a kind by name; unknown ones keep their order behind."""
+    if name in _PLACE:
+        return _PLACE[name], ""
+    return next(((at, name) for at, kind in enumerate(TABLE) if kind.part_of(name) is not None), (len(TABLE), ""))
+
+
+def shown_order(names: Sequence[str]) -> list[str]:
+    """The quantities to show among ``names``, each once, in the order of tables; parts of brackets are not shown."""
+    return sorted((name for name in dict.fromkeys(names) if name not in _HIDDEN), key=place_of)
+
+
+def computed(of: str, task: str, rows: Any) -> list[Number]:
+    """All numbers of one run and task that are computed of one kind of rows."""
+    numbers: list[Number] = []
+    for quantity in TABLE:
+        if quantity.of == of and quantity.compute is not None:
+            numbers += numbers_of(task, quantity.name, quantity.compute(rows))
+    return numbers
+
+
+def numbers_of(task: str, quantity: str, found: float | Bracket | None) -> list[Number]:
+    """One number, or a bracket as five: the corrected value under the quantity's name, and its parts."""
+    if not isinstance(found, Bracket):
+        return [] if found is None else [(task, quantity, found)]
+    parts = [(task, f"{quantity}_{part}", float(getattr(found, part))) for part in PARTS]
+    return [(task, quantity, found.corrected), *parts]

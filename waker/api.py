@@ -1,0 +1,133 @@
+"""What a notebook or a script of one's own calls: settings, training, loading, rows. Everything public of ``waker``.
+
+``import waker`` offers these names; they are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from waker.analysis.data import RunData, load_runs, settings_of, stack
+from waker.config import presets
+from waker.config.schema import Config
+from waker.errors import UserError, unknown
+from waker.run import Run
+from waker.storage.run_search import one_run
+
+
+def preset(name: str = "laptop", env: str | None = None, sampler: str | None = None) -> Config:
+    """The settings of a preset.
+
+    Args:
+        name: of the preset (``waker train --help`` lists them).
+        env: the environment, whose domain the published presets' numbers depend on; None = the preset's own.
+        sampler: the curriculum; None = the preset's own.
+
+    Raises:
+        UserError: no such preset, or a published one for an environment that was not published.
+        UnknownEnvError: no such environment.
+    """
+    import waker_envs
+
+    if name not in presets.PRESETS:
+        raise unknown("preset", name, presets.PRESETS)
+    return presets.preset(name, waker_envs.resolve_id(env) if env else None, sampler)
+
+
+def train(config: Config, runs: str | Path = "runs") -> Run:
+    """Train a run to its end, or go on with it where it was stopped; what ``waker train`` does.
+
+    Args:
+        config: see :func:`preset` and :meth:`~waker.config.schema.Config.with_`. A sampler or environment that is
+            registered in this process is known.
+        runs: the folder of all runs.
+
+    Raises:
+        UserError: what the command line would refuse too.
+        Paused: Ctrl-C or SIGTERM; the run is saved, and the same call goes on.
+    """
+    from waker.training.build import train_run
+
+    _, folder = train_run(config, Path(runs))
+    return Run(folder)
+
+
+def load(folder: str | Path, device: str | None = None) -> Run:
+    """A run folder, read only; its newest checkpoint is loaded when something needs the agent.
+
+    Args:
+        folder: a run folder, or one above that holds no other.
+        device: for the agent; None = the run's own.
+
+    Raises:
+        UserError: it is no run folder, or holds several.
+    """
+    return Run(one_run(Path(folder)), device)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of several runs, each table with the columns ``domain``, ``sampler``, ``explorer``, ``seed`` and
+    ``group``, and ``mark``: the step that a row was due at, which the seeds of a study share (``step`` is where it was
+    really made)."""
+
+    evaluation: pd.DataFrame
+    model_error: pd.DataFrame
+    curriculum: pd.DataFrame
+    metrics: pd.DataFrame
+    episodes: pd.DataFrame
+
+
+def rows(folders: str | Path | Sequence[str | Path]) -> Rows:
+    """The saved rows of every run in or below some folders.
+
+    Raises:
+        UserError: a folder that does not exist or holds no run, or two runs that nothing tells apart.
+    """
+    if isinstance(folders, str | Path):
+        folders = [folders]
+    found = load_runs(folders)
+    return Rows(**{table: _marked(found, table) for table in Rows.__dataclass_fields__})
+
+
+def _marked(runs: Sequence[RunData], table: str) -> pd.DataFrame:
+    def marked(run: RunData) -> RunData:
+        rows: pd.DataFrame = getattr(run, table)
+        return replace(run, **{table: rows.assign(mark=marks(rows, settings_of(run)))}) if "step" in rows else run
+
+    return stack([marked(run) for run in runs], table)
+
+
+def marks(rows: pd.DataFrame, settings: Mapping[str, Any]) -> NDArray[np.int64]:
+    """The agent step that each row was due at, (n,), so that runs of one study share it.
+
+    Slots are stepped together, so a run measures up to some steps after a multiple of ``evaluation.every``, and ends
+    up to some after ``train.steps``; what is logged by updates is due when the schedule allows the update.
+
+    Args:
+        rows: ``step``; ``updates`` too where they are rows of the learner or the curriculum; ``episode_seed`` or
+            ``metric`` where they are rows of an evaluation.
+        settings: of the run, by dotted name; where they are missing, a row is due where it was made.
+    """
+    step = rows["step"].to_numpy(np.int64)
+    if not {"train.steps", "evaluation.every", "train.train_every", "train.prefill"} <= set(settings):
+        return step
+    evaluated = bool({"policy", "metric"} & set(rows))
+    if evaluated and settings["evaluation.every"]:
+        due = step // settings["evaluation.every"] * settings["evaluation.every"]
+    elif "updates" in rows and not evaluated:
+        first = max(settings["train.prefill"], settings["train.envs"] * settings["train.length"])
+        due = np.floor(first + (rows["updates"].to_numpy() - 1) * settings["train.train_every"]).astype(np.int64)
+    else:
+        due = step
+    return np.where(step >= settings["train.steps"], settings["train.steps"], due)
+
+
+__all__ = ["Config", "Rows", "Run", "UserError", "load", "marks", "preset", "rows", "train"]

@@ -1,0 +1,124 @@
+"""Weights & Biases, imported when a run begins to log."""
+
+from __future__ import annotations
+
+import math
+import netrc
+import os
+import re
+import uuid
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from waker.errors import UserError
+from waker.loggers.api import METRICS_FILE
+from waker.names import printable
+from waker.storage.files import Damaged, saving, write_text
+from waker.storage.metrics_file import Metrics, read_metrics
+
+_LONGEST = 128
+"""Characters of a run's name that W&B takes."""
+
+
+def wandb_mode() -> str:
+    """``WANDB_MODE`` if set; online where an account is set up (``WANDB_API_KEY`` or ~/.netrc); else offline."""
+    given = os.environ.get("WANDB_MODE")
+    if given:
+        return given
+    try:
+        known = netrc.netrc().authenticators("api.wandb.ai") is not None
+    except (OSError, netrc.NetrcParseError):
+        known = False
+    return "online" if known or os.environ.get("WANDB_API_KEY") else "offline"
+
+
+def wandb_id(folder: Path) -> str:
+    """The id of a run folder's W&B run, kept in ``wandb/run-id``: ``w``, 8 random digits, and 8 that check them.
+
+    Ids of 12 digits are of earlier versions and are taken as they are.
+
+    Raises:
+        Damaged: the file does not hold an id.
+        SaveFailed: it cannot be written.
+    """
+    place = folder / "wandb" / "run-id"
+    if not place.exists():
+        digits = uuid.uuid4().hex[:8]
+        with saving(f"the W&B id in {place}"):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_text(place, f"w{digits}{zlib.crc32(digits.encode()):08x}")
+    try:
+        found = place.read_bytes().strip().decode("ascii", "replace")
+    except OSError as error:
+        raise UserError(f"{place} cannot be read: {error.strerror}") from error
+    parts = re.fullmatch(r"w([0-9a-f]{8})([0-9a-f]{8})", found)
+    if (parts and int(parts[2], 16) == zlib.crc32(parts[1].encode())) or re.fullmatch(r"[0-9a-f]{12}", found):
+        return found
+    raise Damaged(
+        f"{place} is damaged: it holds no id of a W&B run; write the run's id (its W&B page has it) into it again, or "
+        "remove the file to go on in a new W&B run"
+    )
+
+
+class WandbSink:
+    """One W&B run a run folder: its id is kept in ``wandb/run-id``, so that a resumed run continues it.
+
+    A run continues where W&B has an account. Offline each process writes a piece of its own, and of pieces with one id
+    ``wandb sync`` keeps the last (wandb/wandb issues 3841 and 5865); so the rows that a piece lacks, those before a
+    resume, are logged into it again from ``metrics.jsonl``. Pieces are opened when a run begins or goes on: one that
+    had been finished opens none.
+
+    Args:
+        folder: the run folder.
+        name: shown in W&B.
+        config: the resolved configuration.
+    """
+
+    needs = ("wandb",)
+
+    def __init__(self, folder: Path, name: str, config: Mapping[str, Any]) -> None:
+        self._folder, self._name, self._config = folder, name, dict(config)
+        self.id = wandb_id(folder)
+        self._run: Any = None
+
+    def write(self, row: Metrics) -> None:
+        if self._run is None:
+            self._run = self._open()
+        # W&B keeps the first of two rows with one step: what a resumed run repeats is the same row.
+        self._run.log({k: v for k, v in row.items() if not isinstance(v, str)}, step=int(row["updates"]))
+
+    def sync(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> str:
+        """Open the run; called once ``metrics.jsonl`` has been cut back. W&B drops repeated steps by itself."""
+        if self._run is None:
+            self._run = run = self._open()
+            metrics = self._folder / METRICS_FILE
+            for row in read_metrics(metrics) if metrics.is_file() else []:
+                if int(row["updates"]) >= run.starting_step:  # W&B has the earlier ones; offline it has none
+                    self.write({k: math.nan if v is None else v for k, v in row.items()})
+        return ""
+
+    def close(self) -> None:
+        if self._run is not None:
+            self._run.finish()
+
+    def _open(self) -> Any:
+        import wandb  # only where it is asked for
+
+        try:
+            return wandb.init(
+                project="waker",
+                name=printable(self._name, _LONGEST),
+                id=self.id,
+                resume="allow",
+                dir=str(self._folder),
+                config=self._config,
+                mode=wandb_mode(),  # type: ignore[arg-type]
+                settings=wandb.Settings(silent=True, console="off"),
+            )
+        except wandb.errors.Error as error:
+            raise UserError(f"W&B cannot be started: {error}; WANDB_MODE=offline needs no account") from error
