@@ -61,6 +61,7 @@ class FiniteThetaSpace(ThetaSpace):
         check_different(self.points)
         self.weights = checked_weights(weights, len(self.points))
         self._ids = {tuple(p): i for i, p in enumerate(self.points.tolist())}
+        self._values: dict[int, list[NDArray[np.float64]]] = {}  # by domain, of each coordinate
         self.hard = checked_points(hard, self.dim, "hard")
         for i, theta in enumerate(self.hard):
             self.hard[i] = self._member(theta, "hard θ")
@@ -136,21 +137,26 @@ class FiniteThetaSpace(ThetaSpace):
         return super()._refusal(theta)
 
     def neighbours(self, theta: ArrayLike) -> NDArray[np.float64]:
-        origin = self.meant(theta)
-        if origin is None:
+        if (at := self.index(theta)) < 0:
             raise ThetaError(f"θ = {shown(theta)} is not a point of the space")
-        found: list[Theta] = []
-        points = self.points if self.groups is None else self.points[self.groups == self.groups[self.index(origin)]]
-        for d in range(self.dim):
-            values = np.unique(points[:, d])
-            at = int(np.argmin(abs(values - origin[d])))
+        return self.points[self.neighbour_ids(at)]
+
+    def neighbour_ids(self, theta_id: int) -> NDArray[np.int64]:
+        """The ids of the neighbours of a point, (n,); what a domain's coordinates take is found once."""
+        domain = 0 if self.groups is None else int(self.groups[theta_id])
+        if domain not in self._values:
+            points = self.points if self.groups is None else self.points[self.groups == domain]
+            self._values[domain] = [np.unique(column) for column in points.T]
+        origin = self.points[theta_id]
+        found = []
+        for d, values in enumerate(self._values[domain]):
+            at = int(np.searchsorted(values, origin[d]))
             for other in (at - 1, at + 1):
                 if 0 <= other < len(values):
                     candidate = origin.copy()
                     candidate[d] = values[other]
-                    if self.contains(candidate):
-                        found.append(candidate)
-        return checked_points(found or None, self.dim, "neighbours")
+                    found.append(self.index(candidate))
+        return np.array([i for i in found if i not in (-1, theta_id)], np.int64)
 
     def nearest(self, theta: ArrayLike) -> Theta:
         """The point closest to θ, each coordinate scaled by its range."""

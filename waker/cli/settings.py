@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -15,7 +15,7 @@ from waker.cli.constructor_arguments import constructor_arguments
 from waker.config import presets
 from waker.config.presets import PRESETS
 from waker.config.schema import Config
-from waker.errors import unknown
+from waker.errors import Ended, unknown
 
 DEFAULT_PRESET = "laptop"
 
@@ -47,6 +47,23 @@ def _option(argv: Sequence[str], *names: str) -> str | None:
     return value
 
 
+def _with(config: Config, env_kwargs: dict[str, Any], sampler: dict[str, Any], explorer: dict[str, Any]) -> Config:
+    """The configuration with other settings of its environment, sampler and explorer."""
+    return dataclasses.replace(
+        config,
+        env_kwargs=env_kwargs,
+        curriculum=dataclasses.replace(config.curriculum, settings=sampler),
+        explorer=dataclasses.replace(config.explorer, settings=explorer),
+    )
+
+
+def explorer_settings(name: str) -> type[Any] | None:
+    """The dataclass of an explorer's own settings."""
+    from waker.exploration.registry import explorer_class  # imports torch, which few commands with options need
+
+    return explorer_class(name).Own
+
+
 def parse_settings(argv: Sequence[str], verb: str) -> TrainArgs:
     """Preset first, then overrides, then every name checked, before anything is written.
 
@@ -70,7 +87,12 @@ def parse_settings(argv: Sequence[str], verb: str) -> TrainArgs:
     base = presets.preset(preset, waker_envs.resolve_id(env) if env else None, sampler)
     # The preset's constructor arguments are put back below: tyro would turn a filled dict into one option a key.
     default = TrainArgs(preset=preset, config=dataclasses.replace(base, env_kwargs={}))
-    args = parse(TrainArgs, argv, verb=verb, default=default, also=() if verb == "train" else ("--samplers",))
+    try:
+        args = parse(TrainArgs, argv, verb=verb, default=default, also=() if verb == "train" else ("--samplers",))
+    except Ended:
+        if (own := curriculum_settings(chosen)) is not None:
+            print(help_of("curriculum", chosen, own))
+        raise
     explorer = dataclasses.replace(args.config.explorer, settings={**base.explorer.settings, **of_explorer})
     config = dataclasses.replace(args.config, env_kwargs={**base.env_kwargs, **given}, explorer=explorer)
     config = canonical(config)

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from waker.curriculum.evidence import NOTHING, EpisodeEvidence, Evidence, Needs
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 State = dict[str, Any]
@@ -122,18 +124,48 @@ class Informed(Curriculum, Protocol):
         """
 
 
+@runtime_checkable
+class Evident(Curriculum, Protocol):
+    """A curriculum that reads more of what the learner measures than the credited disagreement.
+
+    Optional. For those that have these, ``learn`` is called before ``observe`` of the same update, and
+    ``learn_episode`` before ``episode_done``.
+    """
+
+    @property
+    def needs(self) -> Needs:
+        """The fields it reads, always the same; empty = none, and it is told nothing."""
+
+    def learn(self, evidence: Evidence) -> None:
+        """Take one update's record: the fields of ``needs.update`` are there, others may be None."""
+
+    def learn_episode(self, evidence: EpisodeEvidence) -> None:
+        """Take one episode's record: the fields of ``needs.episode`` are there, others may be None."""
+
+
+@runtime_checkable
+class Staging(Curriculum, Protocol):
+    """A curriculum that has some episodes collected for their score alone (robust level replay)."""
+
+    @property
+    def staged(self) -> NDArray[np.bool_]:
+        """Of the last ``sample(n)``, (n,): whether the episode must be kept out of training. Its steps count."""
+
+
 class Score(ABC):
     """One number per θ: how much it deserves to be sampled. No randomness, no knowledge of the environment.
 
     A new score overrides what it needs: it may learn from credits (``observe``), from finished episodes
     (``episode``) or from what was handed out (``sampled``). Whatever it remembers belongs in ``state_dict``. One that
-    sets ``wanted`` is told what is measured of the model (``measured``).
+    sets ``wanted`` is told what is measured of the model (``measured``); one that sets ``needs`` gets the learner's
+    records (``learn``, ``learn_episode``).
 
     These return the ids whose scores may have changed, each once, so that the next draw need not look at the
     others; None, which a method without ``return`` gives, means that any may have.
     """
 
     wanted: Wanted | None = None
+    needs: Needs = NOTHING
 
     @abstractmethod
     def values(self) -> Floats:
@@ -157,6 +189,14 @@ class Score(ABC):
 
     def measured(self, values: Floats, step: int) -> Ints | None:
         """A measurement, (M,); see :meth:`Informed.measured`."""
+        return UNCHANGED
+
+    def learn(self, evidence: Evidence) -> Ints | None:
+        """One update's record; ids at or above M never occur, others may be negative. See :class:`Evident`."""
+        return UNCHANGED
+
+    def learn_episode(self, evidence: EpisodeEvidence) -> Ints | None:
+        """One episode's record, of a θ of the space; see :class:`Evident`."""
         return UNCHANGED
 
     def state_dict(self) -> State:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from waker.curriculum.api import Columns, Floats, Ints, Priority, Score, State, Thetas, Wanted
 from waker.curriculum.draws import Constant, Draws
+from waker.curriculum.evidence import EpisodeEvidence, Evidence, Needs
 from waker.curriculum.mixtures import Mixture
 from waker.curriculum.priorities import Drawable
 from waker.curriculum.scores import Magnitude
@@ -138,6 +139,26 @@ class ComposedCurriculum:
         if np.shape(values) != (self.space.size,):
             raise ValueError(f"a measurement has shape {np.shape(values)}, this space has {self.space.size} θ")
         self._changed([p.measured(np.asarray(values, np.float64), step) for p in self._parts.values()][-1])
+
+    @property
+    def needs(self) -> Needs:
+        """What the score reads; see :class:`waker.curriculum.api.Evident`."""
+        return self.score.needs
+
+    def learn(self, evidence: Evidence) -> None:
+        """Take one update's record.
+
+        Raises:
+            ValueError: an id is beyond the space.
+        """
+        if len(evidence.theta_id) and evidence.theta_id.max() >= self.space.size:
+            raise ValueError(f"theta_id {evidence.theta_id.max()} is beyond this space's {self.space.size} θ")
+        self._changed(self.score.learn(evidence))
+
+    def learn_episode(self, evidence: EpisodeEvidence) -> None:
+        """Take one episode's record; one outside the space is ignored."""
+        if evidence.theta_id >= 0:
+            self._changed(self.score.learn_episode(evidence))
 
     def probabilities(self) -> Floats:
         """The exact distribution of the next θ, shape (M,)."""

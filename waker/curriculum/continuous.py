@@ -1,7 +1,8 @@
 """The curriculum over a continuous θ space: DR, or a mixture of DR and an expert's points.
 
-Scores need a table over θ, so this is all that a continuous space offers; made by the factories of ``dr``,
-``hardest-oracle`` and ``reweighting-oracle``.
+Made by the factories of ``dr``, ``hardest-oracle`` and ``reweighting-oracle``. Scores need a table over θ: samplers
+that have one keep it of the θ they have drawn (:mod:`waker.curriculum.box_kernel`,
+:mod:`waker.curriculum.box_replay`).
 """
 
 from __future__ import annotations
@@ -34,11 +35,15 @@ class ContinuousCurriculum:
 
     def sample(self, n: int) -> Thetas:
         """The θ of the next n episodes."""
+        return Thetas(np.full(n, -1, np.int64), self._points(n))
+
+    def _points(self, n: int) -> Floats:
+        """The next n θ, (n, D); what a subclass with another rule overrides."""
         theta = self.space.sample(self._rng, n)
         expert = self._rng.random(n) >= self.dr_share  # random() < 1, so a share of 1 never chooses the expert
         if expert.any():
             theta[expert] = self.points[self._rng.integers(len(self.points), size=int(expert.sum()))]
-        return Thetas(np.full(n, -1, np.int64), theta)
+        return theta
 
     def observe(self, theta_id: NDArray[np.integer[Any]], error: NDArray[np.floating[Any]], step: int) -> None:
         """Nothing is learned: θ of a continuous space have no ids."""

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waker.curriculum.api import Columns, Curriculum, Floats, Informed, State, Thetas, Wanted
+from waker.curriculum.api import Columns, Curriculum, Evident, Floats, Informed, Staging, State, Thetas, Wanted
+from waker.curriculum.evidence import NOTHING, EpisodeEvidence, Evidence, Needs
 from waker.errors import UserError
 from waker.names import theta_column
 from waker.torch_globals import torch_unchanged
@@ -43,6 +44,7 @@ class ForeignCurriculum:
 
     def __init__(self, name: str, inner: Curriculum, space: ThetaSpace) -> None:
         self._name, self._inner, self._space = name, inner, space
+        self._sampled = 0  # episodes of the last sample
 
     @classmethod
     def made(cls, name: str, space: ThetaSpace, make: Callable[[], Curriculum]) -> ForeignCurriculum:
@@ -53,7 +55,7 @@ class ForeignCurriculum:
         made.estimates()
         made.table()
         made.state_dict()
-        _ = made.wanted
+        _ = made.wanted, made.needs
         return made
 
     def sample(self, n: int) -> Thetas:
@@ -66,6 +68,9 @@ class ForeignCurriculum:
             raise UserError(
                 f"sampler {self._name!r} gave θ {what} where sample({n}) must give ({n}, {self._space.dim})"
             )
+        self._sampled = n
+        if self._space.size is None and isinstance(given, Thetas):
+            return Thetas(np.array(given.ids, np.int64), thetas)  # numbers of its own, if any
         ids = np.array([self._space.index(theta) for theta in thetas], np.int64)
         if isinstance(given, Thetas) and not np.array_equal(given.ids, ids):
             raise self._wrong(f"sample({n})", f"ids {shown(given.ids)}", f"those of its points, {ids.tolist()}")
@@ -92,6 +97,34 @@ class ForeignCurriculum:
         with _guard(self._name, f"measured(…, step={step})"):
             assert isinstance(self._inner, Informed), "who asks for nothing is told nothing"
             self._inner.measured(values, step)
+
+    @property
+    def needs(self) -> Needs:
+        """Nothing where the sampler is not :class:`~waker.curriculum.api.Evident`."""
+        with _guard(self._name, "needs"):
+            needs = self._inner.needs if isinstance(self._inner, Evident) else NOTHING
+        if not isinstance(needs, Needs):
+            raise self._wrong("needs", shown(needs), "a waker.curriculum.Needs")
+        return needs
+
+    def learn(self, evidence: Evidence) -> None:
+        with _guard(self._name, f"learn(…) at step {evidence.step}"):
+            assert isinstance(self._inner, Evident), "who asks for nothing is told nothing"
+            self._inner.learn(evidence)
+
+    def learn_episode(self, evidence: EpisodeEvidence) -> None:
+        with _guard(self._name, f"learn_episode(…) at step {evidence.step}"):
+            assert isinstance(self._inner, Evident), "who asks for nothing is told nothing"
+            self._inner.learn_episode(evidence)
+
+    @property
+    def staged(self) -> NDArray[np.bool_]:
+        """Nothing is staged where the sampler is not :class:`~waker.curriculum.api.Staging`."""
+        with _guard(self._name, "staged"):
+            staged = self._inner.staged if isinstance(self._inner, Staging) else np.zeros(self._sampled, np.bool_)
+        if np.shape(staged) != (self._sampled,):
+            raise self._wrong("staged", f"shape {np.shape(staged)}", f"({self._sampled},), as its last sample has")
+        return np.asarray(staged, np.bool_)
 
     def probabilities(self) -> Floats | None:
         with _guard(self._name, "probabilities()"):

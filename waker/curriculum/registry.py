@@ -1,13 +1,16 @@
 """Names of curricula: how the training loop gets one, and how a new one is added.
 
 A sampler is a factory ``(space, config, rng, samples_per_update) -> Curriculum`` under a name: a file in
-``waker/curriculum/named/``, :func:`register_curriculum`, or an entry point in the group ``waker.curricula``; see
-:mod:`waker.curriculum.plug_ins`.
+``waker/curriculum/named/``, :func:`register_curriculum`, an entry point in the group ``waker.curricula``, or
+``file.py:factory``; see :mod:`waker.curriculum.plug_ins`. One with settings of its own is registered with a dataclass
+of them, and is called with ``settings=`` an instance of it.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+import functools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -16,21 +19,14 @@ from waker.curriculum.config import CurriculumConfig
 from waker.curriculum.foreign import ForeignCurriculum
 from waker.curriculum.plug_ins import Registry, is_ours
 from waker.errors import UserError
+from waker.settings import from_plain
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
+from waker_envs.file_source import source_name
 
-
-class CurriculumFactory(Protocol):
-    """Builds a sampler for a space."""
-
-    def __call__(
-        self, space: ThetaSpace, config: CurriculumConfig, rng: np.random.Generator, samples_per_update: int
-    ) -> Curriculum:
-        """See :func:`make_curriculum`."""
-
-
-CURRICULA: Registry[CurriculumFactory] = Registry("sampler", "waker.curriculum.named", "waker.curricula")
+CURRICULA: Registry[Callable[..., Curriculum]] = Registry("sampler", "waker.curriculum.named", "waker.curricula")
 register_curriculum = CURRICULA.register
 curriculum_names = CURRICULA.names
+curriculum_settings = CURRICULA.settings
 
 
 def make_curriculum(
@@ -39,23 +35,36 @@ def make_curriculum(
     config: CurriculumConfig,
     rng: np.random.Generator,
     samples_per_update: int = 800,
+    settings: Any = None,
 ) -> Curriculum:
     """Build a sampler.
 
     Args:
-        name: one of :func:`curriculum_names`; ``config.sampler`` is not read here.
+        name: one of :func:`curriculum_names`, or ``file.py:factory``; ``config.sampler`` is not read here.
         space: the θ space of the environment.
-        config: the sampler's numbers.
+        config: the numbers that samplers share, and in ``config.settings`` the sampler's own.
         rng: a generator of the curriculum's own (its state is saved with the curriculum's).
         samples_per_update: N = B·T, the credits of one update (default: the paper's 16 × 50), for
             ``config.memory_updates``.
+        settings: the sampler's own numbers, of the class :func:`curriculum_settings` gives; None = those of
+            ``config.settings``, and their defaults.
 
     Raises:
-        UserError: unknown name; a space or expert set the sampler needs is missing; a broken third-party package; a
-            third party's sampler that raises, now or when it is called (:class:`ForeignCurriculum`).
+        UserError: unknown name; a space or expert set the sampler needs is missing; settings that it does not have; a
+            broken third-party package; a third party's sampler that raises, now or when it is called
+            (:class:`ForeignCurriculum`).
     """
-    factory = CURRICULA.find(name)
-    if is_ours(factory):
+    factory, kind = CURRICULA.find(name), CURRICULA.settings(name)
+    if kind is None and (config.settings or settings is not None):
+        given = ", ".join(config.settings) or type(settings).__name__
+        raise UserError(f"sampler {name!r} has no settings of its own, and was given {given}")
+    if kind is not None:
+        if settings is None:
+            settings = from_plain(kind, config.settings, f"curriculum.{source_name(name)}.")
+        if not isinstance(settings, kind):
+            raise UserError(f"sampler {name!r} was given settings {type(settings).__name__}; it takes {kind.__name__}")
+        factory = functools.partial(factory, settings=settings)
+    if is_ours(CURRICULA.find(name)):
         return factory(space, config, rng, samples_per_update)
     return ForeignCurriculum.made(name, space, lambda: factory(space, config, rng, samples_per_update))
 

@@ -27,7 +27,7 @@ from waker.names import path_part
 from waker.storage.files import SaveFailed, clear_unfinished, is_open_as, saving
 from waker.storage.manifest import recover_settings, told_of_copies
 from waker.storage.sealed import read_yaml, write_yaml
-from waker_envs.file_source import source_name
+from waker_envs.file_source import SourceError, full_source, is_source, source_name
 
 SPACE_FILE = "theta_space.json"
 """In a run folder: θ's names and units, points, DR weights and the experts' hard set."""
@@ -42,19 +42,34 @@ def domain_of(env_id: str) -> str:
 
 
 def canonical(config: Config) -> Config:
-    """The configuration with its environment's full id and its reference's full path, whatever was asked for.
+    """The configuration with its environment's full id and full paths of files, whatever was asked for.
 
     A path that is stored means the same from wherever it is read.
 
     Raises:
         UnknownEnvError: no such environment.
+        UserError: a sampler or explorer of a file that does not exist.
     """
     import waker_envs  # here, as a report of saved rows needs no environments
 
     evaluation = config.evaluation
     if evaluation.reference:
         evaluation = dataclasses.replace(evaluation, reference=os.path.abspath(evaluation.reference))
-    return dataclasses.replace(config, env=waker_envs.resolve_id(config.env), evaluation=evaluation)
+    return dataclasses.replace(
+        config,
+        env=waker_envs.resolve_id(config.env),
+        curriculum=dataclasses.replace(config.curriculum, sampler=_full("sampler", config.curriculum.sampler)),
+        explorer=dataclasses.replace(config.explorer, name=_full("explorer", config.explorer.name)),
+        evaluation=evaluation,
+    )
+
+
+def _full(kind: str, name: str) -> str:
+    """The name of a part, with its file's full path where it is of a file."""
+    try:
+        return full_source(name) if is_source(name) else name
+    except SourceError as error:
+        raise UserError(f"{kind} {name!r}: {error}") from error
 
 
 def run_folder(root: Path, config: Config) -> Path:

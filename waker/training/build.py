@@ -18,7 +18,8 @@ from waker.analysis.sources import RANDOM
 from waker.collection.family import Family
 from waker.config.checks import check
 from waker.config.schema import Config
-from waker.curriculum import Curriculum, make_curriculum
+from waker.curriculum import Curriculum, Evident, make_curriculum
+from waker.curriculum.evidence import check_given
 from waker.errors import UserError
 from waker.evaluation import records
 from waker.evaluation.model_error import measured_ids
@@ -62,6 +63,8 @@ def check_buildable(config: Config, family: Family) -> None:
     with torch.random.fork_rng(devices=[]):
         agent = Agent(family.spec, plain, "cpu")
         check_wanted(config, family, curriculum, agent)
+    if isinstance(curriculum, Evident):
+        check_given(config.curriculum.sampler, curriculum.needs, update=(), episode=())  # the learner makes no records
 
 
 def evaluator(setup: Setup, folder: Path, note: Callable[[str], None]) -> Evaluate:

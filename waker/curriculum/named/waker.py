@@ -1,7 +1,8 @@
 """``waker-m`` and ``waker-r``: weighted acquisition of knowledge across environments.
 
 Rigter et al. 2024, arXiv 2306.09205. Both fall back to domain randomisation until some θ has a score. In a space of
-several domains scores are normalised inside each, and each domain gets the same total weight.
+several domains scores are normalised inside each, and each domain gets the same total weight. On a box, estimates are
+generalised to θ never visited by a kernel (ours).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from waker.curriculum.api import Curriculum, Priority
+from waker.curriculum.box_kernel import KernelSettings, kernel_curriculum
 from waker.curriculum.composed import ComposedCurriculum
 from waker.curriculum.config import CurriculumConfig, resolve_decay
 from waker.curriculum.mixtures import Mixture
@@ -27,11 +29,17 @@ def priority_of(config: CurriculumConfig, temperature: float, normalise: Normali
     return Boltzmann(temperature if config.temperature is None else config.temperature, normalise, groups)
 
 
-@register_curriculum("waker-m")
+@register_curriculum("waker-m", KernelSettings)
 def make_waker_m(
-    space: ThetaSpace, config: CurriculumConfig, rng: np.random.Generator, samples_per_update: int
+    space: ThetaSpace,
+    config: CurriculumConfig,
+    rng: np.random.Generator,
+    samples_per_update: int,
+    settings: KernelSettings,
 ) -> Curriculum:
     """θ in proportion to exp(z-score of the error's magnitude / 1.0), with a share of DR."""
+    if space.size is None:
+        return kernel_curriculum("waker-m", space, config, rng, settings, priority_of(config, 1.0, "zscore", None))
     points = finite(space, "waker-m")
     tracker = Magnitude(points.size, resolve_decay(config, points, samples_per_update))
     return ComposedCurriculum(
@@ -45,18 +53,29 @@ def make_waker_m(
     )
 
 
-@register_curriculum("waker-r")
+@register_curriculum("waker-r", KernelSettings)
 def make_waker_r(
-    space: ThetaSpace, config: CurriculumConfig, rng: np.random.Generator, samples_per_update: int
+    space: ThetaSpace,
+    config: CurriculumConfig,
+    rng: np.random.Generator,
+    samples_per_update: int,
+    settings: KernelSettings,
 ) -> Curriculum:
     """θ in proportion to exp(rate of the error's reduction, over its mean absolute value / 0.5), with a share of DR."""
+
+    def reduction(tracker: Magnitude) -> Reduction:
+        return Reduction(tracker, config.reduction_interval, config.reduction_start, config.reduction_rate)
+
+    if space.size is None:
+        priority = priority_of(config, 0.5, "mean-abs", None)
+        return kernel_curriculum("waker-r", space, config, rng, settings, priority, reduction)
     points = finite(space, "waker-r")
     tracker = Magnitude(points.size, resolve_decay(config, points, samples_per_update))
     return ComposedCurriculum(
         "waker-r",
         points,
         tracker=tracker,
-        score=Reduction(tracker, config.reduction_interval, config.reduction_start, config.reduction_rate),
+        score=reduction(tracker),
         priority=priority_of(config, 0.5, "mean-abs", points.groups),
         mixture=Mixture(config.dr_share, config.staleness, points.groups),
         rng=rng,

@@ -1,0 +1,150 @@
+"""Crediting: from one number per start state or per episode to one score per θ, in four modes.
+
+Every rule that scores θ by what the learner measured is a :class:`~waker.curriculum.quantities.Quantity` in a mode:
+
+``imagined``
+    the start states of every update, as the running average that WAKER keeps: e ← γ·e + (1−γ)·x per start state, in
+    batch order, the first sets it. All replayed θ stay fresh.
+``imagined-last``
+    the mean over the θ's start states in the newest update that has any.
+``episode``
+    the episode just collected in θ, whether it is trained on or staged: the timing of level replay. A score changes
+    only when θ is visited.
+``heldout``
+    episodes kept out of training: the mean over the last ``ring`` measurements of each θ.
+
+The modes are ours; the published rules have ``episode`` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from waker.curriculum.api import UNCHANGED, Floats, Ints, Score, State
+from waker.curriculum.evidence import EpisodeEvidence, Evidence, needs
+from waker.curriculum.quantities import Quantity
+from waker.curriculum.scores import credit
+from waker.curriculum.state import part, with_prefix
+from waker.errors import UserError
+
+Mode = Literal["imagined", "imagined-last", "episode", "heldout"]
+MODES: tuple[Mode, ...] = ("imagined", "imagined-last", "episode", "heldout")
+
+
+class Credited(Score):
+    """A quantity, credited to θ.
+
+    A number that is not finite is never taken: neither NaN (a level without a finished episode) nor −∞ may be chosen or
+    evict another.
+
+    Args:
+        n_theta: M.
+        quantity: what is credited.
+        mode: see the module.
+        decay: γ of ``imagined``, per start state; one for all or each θ's own, (M,).
+        alpha: in the other modes S ← (1 − α)·S + α·s; 1 overwrites, as published.
+        ring: measurements of a θ that ``heldout`` averages.
+        heldout: share of episodes kept out of training, in mode ``heldout``.
+        heldout_every: agent steps between two measurements of them.
+    """
+
+    def __init__(
+        self,
+        n_theta: int,
+        quantity: Quantity,
+        mode: Mode = "episode",
+        *,
+        decay: float | Floats = 0.9999,
+        alpha: float = 1.0,
+        ring: int = 4,
+        heldout: float = 0.05,
+        heldout_every: int = 10_000,
+    ) -> None:
+        self.quantity, self.mode, self.decay, self.alpha = quantity, mode, decay, alpha
+        self.score: Floats = np.full(n_theta, np.nan)
+        self._imagines = mode in ("imagined", "imagined-last")
+        self._unfinished: Floats = np.zeros((n_theta, 2))  # of pieces: Σ steps·s, Σ steps
+        self._ring: Floats = np.full((n_theta if mode == "heldout" else 0, ring), np.nan)
+        self._put: Ints = np.zeros(len(self._ring), np.int64)  # measurements of each θ so far
+        if self._imagines:
+            self.needs = needs(update=quantity.update)
+        elif mode == "heldout":
+            self.needs = needs(episode=quantity.episode, heldout=heldout, heldout_every=heldout_every)
+        else:
+            self.needs = needs(episode=quantity.episode)
+
+    def learn(self, evidence: Evidence) -> Ints:
+        """Credit an update's start states."""
+        if not self._imagines:
+            return UNCHANGED
+        x, ids = self.quantity.of_update(evidence), evidence.theta_id
+        keep = (ids >= 0) & np.isfinite(x)
+        if not keep.all():
+            x, ids = x[keep], ids[keep]
+        if self.mode == "imagined":
+            changed, fresh, _ = credit(self.score, ids, x, self.decay)
+            self.score[changed] = fresh
+            return changed
+        changed, at, count = np.unique(ids, return_inverse=True, return_counts=True)
+        return self.take(changed, np.bincount(at, weights=x, minlength=len(changed)) / np.maximum(count, 1))
+
+    def learn_episode(self, evidence: EpisodeEvidence) -> Ints:
+        """Credit an episode when its last piece is there."""
+        if self._imagines or (evidence.kind == "heldout") != (self.mode == "heldout"):
+            return UNCHANGED
+        found, theta_id = self.quantity.of_episode(evidence), evidence.theta_id
+        if np.isfinite(found):
+            self._unfinished[theta_id] += (evidence.steps * found, evidence.steps)
+        total, steps = self._unfinished[theta_id]
+        if not evidence.whole or steps == 0:
+            return UNCHANGED
+        self._unfinished[theta_id] = 0.0
+        value = total / steps
+        if self.mode == "heldout":
+            self._ring[theta_id, self._put[theta_id] % self._ring.shape[1]] = value
+            self._put[theta_id] += 1
+            value = np.nanmean(self._ring[theta_id])
+        return self.take(np.array([theta_id]), np.array([value]))
+
+    def take(self, ids: Ints, values: Floats) -> Ints:
+        """New values (n,) of different θ (n,), one visit of each; returns those whose scores have changed."""
+        old = self.score[ids]
+        self.score[ids] = np.where(np.isnan(old), values, (1.0 - self.alpha) * old + self.alpha * values)
+        return ids
+
+    def at(self, theta_id: Ints) -> Floats:
+        """Of these θ."""
+        return self.score[theta_id]
+
+    def values(self) -> Floats:
+        """Shape (M,)."""
+        return self.score.copy()
+
+    def state_dict(self) -> State:
+        """Scores, pieces of unfinished episodes, the ring, and the quantity's own memory."""
+        own: State = {"score": self.score.copy(), "unfinished": self._unfinished.copy()}
+        if self.mode == "heldout":
+            own |= {"ring": self._ring.copy(), "put": self._put.copy()}
+        return own | with_prefix("quantity", self.quantity.state_dict())
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore them."""
+        self.score = np.array(state["score"], np.float64)
+        self._unfinished = np.array(state["unfinished"], np.float64)
+        if self.mode == "heldout":
+            self._ring, self._put = np.array(state["ring"], np.float64), np.array(state["put"], np.int64)
+        self.quantity.load_state_dict(part("quantity", state))
+
+
+def check_mode(sampler: str, mode: str, *allowed: Mode) -> None:
+    """Refuse a crediting mode that a rule cannot have.
+
+    Raises:
+        UserError: it is not among ``allowed`` (default: all).
+    """
+    valid = allowed or MODES
+    if mode not in valid:
+        raise UserError(f"sampler {sampler!r} has credit = {mode!r}; it must be {' or '.join(valid)}")

@@ -1,0 +1,187 @@
+"""What the learner measured, in one record for all curricula: of an update, and of a real episode.
+
+A curriculum names the fields it reads (:class:`Needs`); the learner computes those, once, and leaves the others None.
+Shapes: N start states of an update, in batch order; H imagined steps; T steps of an episode; D θ dimensions.
+
+Conventions (:mod:`waker.curriculum.advantages`): the reward r_t belongs to state t, v_t is the slow critic's value, and
+V_t = r_t + γ((1−λ)·v_{t+1} + λ·V_{t+1}) with V_H = v_H. Unless a field says otherwise, rewards are the exploration
+policy's intrinsic ones and values its critic's: a regret in them is not the regret of a task.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waker.errors import UserError
+
+Numbers = NDArray[np.float64]
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """One update of the learner.
+
+    Attributes:
+        step: agent steps made so far.
+        theta_id: of each start state, (N,); below 0 outside the space.
+        theta: θ of each start state, (N, D); only of continuous spaces, where there are no ids.
+        disagreement: of the ensemble, credited to each start state as ``Curriculum.observe`` gets it, (N,).
+        loss: the world model's loss of each replayed step (likelihoods + KL, before free nats and before the update),
+            (N,), nats.
+        transition_loss: KL(posterior ‖ prior) of each replayed step, (N,), nats.
+        rewards: of imagined states 0 … H−1, (N, H).
+        values: of imagined states 0 … H, (N, H + 1).
+        returns: the λ-returns V_0 … V_{H−1}, (N, H).
+        discount: γ.
+        trace: λ.
+        gradients: of the world model's mean loss of one θ, with respect to a fixed set of P parameters, from two
+            halves of that θ's steps, (G, 2, P).
+        gradients_id: the θ of each, (G,).
+        sampled_returns: intrinsic returns of S independent imagined rollouts from one start state, (R, S).
+        sampled_returns_id: the θ of each start state, (R,).
+    """
+
+    step: int
+    theta_id: Ids
+    theta: Numbers | None = None
+    disagreement: Numbers | None = None
+    loss: Numbers | None = None
+    transition_loss: Numbers | None = None
+    rewards: Numbers | None = None
+    values: Numbers | None = None
+    returns: Numbers | None = None
+    discount: float = 0.99
+    trace: float = 0.95
+    gradients: Numbers | None = None
+    gradients_id: Ids | None = None
+    sampled_returns: Numbers | None = None
+    sampled_returns_id: Ids | None = None
+
+
+EpisodeKind = Literal["trained", "staged", "heldout"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeEvidence:
+    """One real episode, filtered once through the model as it is now.
+
+    Attributes:
+        step: agent steps made so far.
+        theta: (D,).
+        theta_id: its id, below 0 outside the space and in continuous spaces.
+        kind: ``trained``: it joins the replay; ``staged``: it was collected for its score alone; ``heldout``: it is
+            kept out of training, and is measured again and again.
+        whole: False for a piece of an episode after which more follows; scores of pieces are merged to their mean,
+            weighted by steps.
+        steps: T.
+        disagreement, loss, transition_loss: of each step, (T,).
+        rewards: (T,); values: (T + 1,), the last 0 after a true end, else the critic's value there.
+        discount: γ.
+        trace: λ.
+        features: of each step, (T, F): the posterior's deterministic part with the action.
+        task_rewards, task_values: as ``rewards`` and ``values``, of a task and its critic. Not reward-free.
+        success: whether the episode's task was solved, 0 to 1, NaN if it did not end. Not reward-free.
+    """
+
+    step: int
+    theta: Numbers
+    theta_id: int
+    steps: int
+    kind: EpisodeKind = "trained"
+    whole: bool = True
+    disagreement: Numbers | None = None
+    loss: Numbers | None = None
+    transition_loss: Numbers | None = None
+    rewards: Numbers | None = None
+    values: Numbers | None = None
+    discount: float = 0.99
+    trace: float = 0.95
+    features: Numbers | None = None
+    task_rewards: Numbers | None = None
+    task_values: Numbers | None = None
+    success: float | None = None
+
+
+def _fields(record: type[Any]) -> frozenset[str]:
+    """The fields that may be asked for: those that are None by default."""
+    return frozenset(f.name for f in dataclasses.fields(record) if f.default is None and f.name != "theta")
+
+
+UPDATE_FIELDS = frozenset(name for name in _fields(Evidence) if not name.endswith("_id"))
+EPISODE_FIELDS = _fields(EpisodeEvidence)
+PRIVILEGED = frozenset({"task_rewards", "task_values", "success"})
+"""Fields of an episode that know a task: a sampler that reads one is not reward-free."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Which fields a curriculum reads.
+
+    Attributes:
+        update: of :class:`Evidence` (a field's ``_id`` comes with it).
+        episode: of :class:`EpisodeEvidence`.
+        every: updates between two records of an update; 1 = of every one.
+        heldout: share of episodes kept out of training and measured again at every ``heldout_every`` agent steps.
+        heldout_every: agent steps.
+
+    Raises:
+        ValueError: a name that is no field, or a number outside its range.
+    """
+
+    update: frozenset[str] = frozenset()
+    episode: frozenset[str] = frozenset()
+    every: int = 1
+    heldout: float = 0.0
+    heldout_every: int = 10_000
+
+    def __post_init__(self) -> None:
+        for names, fields, record in (
+            (self.update, UPDATE_FIELDS, "Evidence"),
+            (self.episode, EPISODE_FIELDS, "EpisodeEvidence"),
+        ):
+            if wrong := sorted(set(names) - fields):
+                raise ValueError(f"{record} has no field {wrong[0]!r} to ask for; it has {', '.join(sorted(fields))}")
+        if not 0 <= self.heldout < 1 or min(self.every, self.heldout_every) < 1:
+            raise ValueError(f"every must be at least 1, heldout from 0 to below 1, not {self}")
+
+    def __bool__(self) -> bool:
+        return bool(self.update or self.episode)
+
+    @property
+    def reward_free(self) -> bool:
+        """Whether no field knows a task."""
+        return not self.episode & PRIVILEGED
+
+
+NOTHING = Needs()
+
+
+def needs(update: Iterable[str] = (), episode: Iterable[str] = (), **numbers: Any) -> Needs:
+    """:class:`Needs` of any iterables of names."""
+    return Needs(frozenset(update), frozenset(episode), **numbers)
+
+
+def check_given(sampler: str, wanted: Needs, update: Iterable[str], episode: Iterable[str]) -> None:
+    """Check that a learner gives what a sampler reads, before training.
+
+    Args:
+        sampler: its name, for the message.
+        wanted: what it reads.
+        update, episode: the fields that the learner gives.
+
+    Raises:
+        UserError: one is missing.
+    """
+    missing = sorted({*(wanted.update - set(update)), *(wanted.episode - set(episode))})
+    if missing:
+        raise UserError(
+            f"sampler {sampler!r} reads {', '.join(missing)}, which this learner does not measure; "
+            "choose a sampler that needs no more than the ensemble's disagreement, such as waker-m"
+        )

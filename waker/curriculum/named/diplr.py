@@ -1,0 +1,120 @@
+"""``diplr``: level replay by how different a θ's episodes are from all others' (Li, Varakantham, Li 2023, 2301.08025).
+
+The distance of two levels is the Wasserstein distance between their state–action samples under the present policy; the
+diversity of a level is its distance to the nearest other one in the buffer. (From the authors' README and the abstract;
+that it is the nearest, and how it is mixed with staleness or regret, is from memory and not verified.)
+
+Ours: samples are [deterministic state; action] of the posterior; the distance is sliced, the mean of W1 over 64 fixed
+random directions, of 32 evenly spaced steps an episode; the memory holds the newest episode of the 128 θ visited last,
+as all pairs are compared; β .3, ρ .3. The two nearest levels always tie: the lower id is ranked first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from waker.curriculum.api import UNCHANGED, Curriculum, Floats, Ints, Score, State
+from waker.curriculum.config import CurriculumConfig
+from waker.curriculum.evidence import EpisodeEvidence, needs
+from waker.curriculum.novelty import FOLDED, folded, spaced
+from waker.curriculum.registry import register_curriculum
+from waker.curriculum.replay_settings import LevelReplaySettings, level_replay
+from waker.settings import Count, Several, Share
+from waker_envs.api import ThetaSpace
+
+
+@dataclass(frozen=True)
+class DiplrSettings(LevelReplaySettings, section="curriculum.diplr"):
+    """Numbers of DIPLR; those of level replay. ``score``, ``credit`` and ``alpha`` are not used."""
+
+    fill: Share = 0.0
+    memory: Several = 128
+    """θ whose newest episode is kept; the others have no score."""
+    steps: Count = 32
+    """Steps of an episode, evenly spaced."""
+    directions: Count = 64
+    """Of the sliced distance."""
+
+
+def quantiles(features: Floats, steps: int, directions: Floats) -> Floats:
+    """Sorted projections of evenly spaced rows: (T, F) features, (F, P) directions → (P, steps)."""
+    return np.sort((spaced(features, steps) @ directions).T, axis=1)
+
+
+def distance(one: Floats, others: Floats) -> Floats:
+    """Mean over directions of W1: (P, n) sorted against (m, P, n) → (m,)."""
+    return np.asarray(abs(others - one).mean((1, 2)))
+
+
+class Diversity(Score):
+    """Distance to the nearest other θ in the memory.
+
+    Args:
+        n_theta: M.
+        settings: its numbers.
+    """
+
+    needs = needs(episode=("features",))
+
+    def __init__(self, n_theta: int, settings: DiplrSettings) -> None:
+        self.settings, self._n = settings, n_theta
+        draws = np.random.default_rng(0).normal(size=(FOLDED, settings.directions))
+        self._directions = draws / np.linalg.norm(draws, axis=0)
+        m = settings.memory
+        self._ids: Ints = np.full(m, -1)
+        self._when: Ints = np.zeros(m, np.int64)
+        self._sorted: Floats = np.zeros((m, settings.directions, settings.steps))
+        self._distances: Floats = np.full((m, m), np.inf)
+        self._episodes = 0
+
+    def learn_episode(self, evidence: EpisodeEvidence) -> Ints | None:
+        """Keep the episode in place of the θ's earlier one, of a free place, or of the θ visited longest ago."""
+        if evidence.kind == "heldout" or evidence.features is None or not np.isfinite(evidence.features).all():
+            return UNCHANGED
+        known = np.flatnonzero(self._ids == evidence.theta_id)
+        at = int(known[0]) if len(known) else int(np.argmin(np.where(self._ids < 0, -1, self._when)))
+        features = folded(np.asarray(evidence.features, np.float64))
+        self._episodes += 1
+        self._ids[at], self._when[at] = evidence.theta_id, self._episodes
+        self._sorted[at] = quantiles(features, self.settings.steps, self._directions)
+        d = np.where(self._ids >= 0, distance(self._sorted[at], self._sorted), np.inf)
+        d[at] = np.inf
+        self._distances[at] = self._distances[:, at] = d
+        return None
+
+    def values(self) -> Floats:
+        """Shape (M,); none while there is only one θ."""
+        scores, here = np.full(self._n, np.nan), self._ids >= 0
+        nearest = self._distances.min(1)[here]
+        scores[self._ids[here]] = np.where(np.isfinite(nearest), nearest, np.nan)
+        return scores
+
+    def state_dict(self) -> State:
+        """The memory; distances follow from it."""
+        own: State = {"ids": self._ids.copy(), "when": self._when.copy(), "sorted": self._sorted.copy()}
+        return own | {"distances": self._distances.copy(), "episodes": self._episodes}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore it."""
+        self._ids, self._when = np.array(state["ids"], np.int64), np.array(state["when"], np.int64)
+        self._sorted, self._distances = np.array(state["sorted"], float), np.array(state["distances"], float)
+        self._episodes = int(state["episodes"])
+
+
+@register_curriculum("diplr", DiplrSettings)
+def make_diplr(
+    space: ThetaSpace,
+    config: CurriculumConfig,
+    rng: np.random.Generator,
+    samples_per_update: int,
+    settings: DiplrSettings,
+) -> Curriculum:
+    """Level replay by diversity of what is met."""
+    return level_replay(
+        "diplr", space, config, rng, samples_per_update, settings,
+        lambda points, decay: Diversity(points.size, settings),
+    )  # fmt: skip

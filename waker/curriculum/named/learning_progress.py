@@ -1,0 +1,102 @@
+"""``learning-progress``: θ whose model loss is falling, by a fast and a slow average (or changing either way).
+
+Ours, after Kanitscheider et al. 2021 (arXiv 2106.14876), who follow success rates (``bidirectional-lp``): at each visit
+of θ with loss L, f ← f + a·(L − f) and s ← s + b·(L − s), both from the first L; progress is max(s − f, 0), or |s − f|
+(``both``, which also sees forgetting); p ∝ progress^(1/β) among θ with a loss, uniform over them where none progresses,
+with a share of DR. Relation: waker-r is this on disagreement, with differences over intervals and a Boltzmann priority.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from annotated_types import Interval
+
+from waker.curriculum.api import Curriculum, Floats, Ints, State
+from waker.curriculum.composed import ComposedCurriculum
+from waker.curriculum.config import CurriculumConfig, resolve_decay
+from waker.curriculum.credited import Credited, Mode, check_mode
+from waker.curriculum.mixtures import Mixture
+from waker.curriculum.quantities import PerStep, Quantity
+from waker.curriculum.registry import finite, register_curriculum
+from waker.curriculum.scores import Magnitude
+from waker.curriculum.weighted import Proportional
+from waker.settings import Positive, Settings
+from waker_envs.api import ThetaSpace
+
+
+@dataclass(frozen=True)
+class LearningProgressSettings(Settings, section="curriculum.learning-progress"):
+    """Numbers of learning-progress."""
+
+    of: Literal["loss", "transition_loss", "disagreement"] = "loss"
+    """What is followed: the world model's loss, its KL, or the ensemble's disagreement."""
+    credit: Mode = "imagined-last"
+    """What a visit is: an update with steps of θ (imagined-last), an episode (episode), a held-out one (heldout)."""
+    direction: Literal["improving", "both"] = "improving"
+    """max(slow − fast, 0), or |slow − fast|."""
+    fast: Annotated[float, Interval(gt=0, le=1)] = 0.1
+    """Weight of the newest loss in the fast average."""
+    slow: Annotated[float, Interval(gt=0, le=1)] = 0.01
+    """Weight of the newest loss in the slow average."""
+    beta: Positive = 1.0
+    """p ∝ progress^(1/β)."""
+
+
+class Progress(Credited):
+    """Fast minus slow averages of a quantity.
+
+    Args:
+        n_theta: M.
+        quantity: what is followed.
+        settings: rates, direction and what a visit is.
+    """
+
+    def __init__(self, n_theta: int, quantity: Quantity, settings: LearningProgressSettings) -> None:
+        super().__init__(n_theta, quantity, settings.credit)
+        self.settings = settings
+        self.fast: Floats = np.full(n_theta, np.nan)
+        self.slow: Floats = np.full(n_theta, np.nan)
+
+    def take(self, ids: Ints, values: Floats) -> Ints:
+        """One visit of each of these θ (n,), with losses (n,)."""
+        for average, rate in ((self.fast, self.settings.fast), (self.slow, self.settings.slow)):
+            old = np.where(np.isnan(average[ids]), values, average[ids])
+            average[ids] = old + rate * (values - old)
+        progress = self.slow[ids] - self.fast[ids]
+        self.score[ids] = abs(progress) if self.settings.direction == "both" else np.maximum(progress, 0.0)
+        return ids
+
+    def state_dict(self) -> State:
+        """Both averages, too."""
+        return super().state_dict() | {"fast": self.fast.copy(), "slow": self.slow.copy()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore them."""
+        super().load_state_dict(state)
+        self.fast, self.slow = np.array(state["fast"], np.float64), np.array(state["slow"], np.float64)
+
+
+@register_curriculum("learning-progress", LearningProgressSettings)
+def make_learning_progress(
+    space: ThetaSpace,
+    config: CurriculumConfig,
+    rng: np.random.Generator,
+    samples_per_update: int,
+    settings: LearningProgressSettings,
+) -> Curriculum:
+    """θ in proportion to the progress of the model there, with a share of DR."""
+    check_mode("learning-progress", settings.credit, "imagined-last", "episode", "heldout")
+    points = finite(space, "learning-progress")
+    return ComposedCurriculum(
+        "learning-progress",
+        points,
+        tracker=Magnitude(points.size, resolve_decay(config, points, samples_per_update)),
+        score=Progress(points.size, PerStep(settings.of), settings),
+        priority=Proportional(settings.beta, points.groups),
+        mixture=Mixture(config.dr_share, config.staleness, points.groups),
+        rng=rng,
+    )

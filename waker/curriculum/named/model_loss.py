@@ -1,0 +1,103 @@
+"""``model-loss`` and ``heldout-loss``: ``waker-m`` by the world model's own loss, not by disagreement.
+
+``model-loss`` credits the loss of every replayed step to its θ (held-in). ``heldout-loss`` keeps a share of episodes
+out of training and measures the model on them again and again: the honest oracle of what WAKER's disagreement
+estimates, at the price of those episodes. Both are ours, and both chase aleatoric noise: the loss of a θ whose
+dynamics are dice stays high. Priority, temperature and DR share are waker-m's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Interval
+
+from waker.curriculum.api import Curriculum, Floats
+from waker.curriculum.composed import ComposedCurriculum
+from waker.curriculum.config import CurriculumConfig, resolve_decay
+from waker.curriculum.credited import Credited, Mode, check_mode
+from waker.curriculum.mixtures import Mixture
+from waker.curriculum.named.waker import priority_of
+from waker.curriculum.quantities import PerStep
+from waker.curriculum.registry import finite, register_curriculum
+from waker.curriculum.scores import Magnitude
+from waker.settings import Count, Settings
+from waker_envs.api import FiniteThetaSpace, ThetaSpace
+
+
+@dataclass(frozen=True)
+class ModelLossSettings(Settings, section="curriculum.model-loss"):
+    """Numbers of model-loss."""
+
+    credit: Mode = "imagined"
+    """imagined (the running average of every replayed step, as waker-m), imagined-last or episode."""
+
+
+@dataclass(frozen=True)
+class HeldoutLossSettings(Settings, section="curriculum.heldout-loss"):
+    """Numbers of heldout-loss."""
+
+    share: Annotated[float, Interval(gt=0, lt=1)] = 0.05
+    """Of episodes, kept out of training."""
+    every: Count = 10_000
+    """Agent steps between two measurements of them."""
+    ring: Count = 4
+    """Measurements of each θ that are averaged, the newest ones."""
+
+
+@register_curriculum("model-loss", ModelLossSettings)
+def make_model_loss(
+    space: ThetaSpace,
+    config: CurriculumConfig,
+    rng: np.random.Generator,
+    samples_per_update: int,
+    settings: ModelLossSettings,
+) -> Curriculum:
+    """θ in proportion to exp(z-score of the model's training loss / 1.0), with a share of DR."""
+    check_mode("model-loss", settings.credit, "imagined", "imagined-last", "episode")
+
+    def score(points: FiniteThetaSpace, decay: float | Floats) -> Credited:
+        return Credited(points.size, PerStep("loss"), settings.credit, decay=decay)
+
+    return _as_waker_m("model-loss", space, config, rng, samples_per_update, score)
+
+
+@register_curriculum("heldout-loss", HeldoutLossSettings)
+def make_heldout_loss(
+    space: ThetaSpace,
+    config: CurriculumConfig,
+    rng: np.random.Generator,
+    samples_per_update: int,
+    settings: HeldoutLossSettings,
+) -> Curriculum:
+    """θ in proportion to exp(z-score of the model's loss on held-out episodes / 1.0), with a share of DR."""
+
+    def score(points: FiniteThetaSpace, decay: float | Floats) -> Credited:
+        s = settings
+        return Credited(points.size, PerStep("loss"), "heldout", ring=s.ring, heldout=s.share, heldout_every=s.every)
+
+    return _as_waker_m("heldout-loss", space, config, rng, samples_per_update, score)
+
+
+def _as_waker_m(
+    name: str,
+    space: ThetaSpace,
+    config: CurriculumConfig,
+    rng: np.random.Generator,
+    samples_per_update: int,
+    score: Callable[[FiniteThetaSpace, float | Floats], Credited],
+) -> Curriculum:
+    points = finite(space, name)
+    decay = resolve_decay(config, points, samples_per_update)
+    return ComposedCurriculum(
+        name,
+        points,
+        tracker=Magnitude(points.size, decay),
+        score=score(points, decay),
+        priority=priority_of(config, 1.0, "zscore", points.groups),
+        mixture=Mixture(config.dr_share, config.staleness, points.groups),
+        rng=rng,
+    )

@@ -1,0 +1,164 @@
+"""``ncc``: weights over θ by projected ascent on a regularised score (Monette et al. 2025, arXiv 2505.20659).
+
+y ∈ {y ≥ ε, Σ y = 1}, uniform at first; each step ascends Σ y·s − α·Σ y·log y and projects back; θ are drawn from the
+weights of the step *before*; no staleness. With plain steps y tends to exp(s/α) / Σ. Published: ε 1e-5; MiniGrid lr
+.005, α .032 with an adaptive step (TiAda, exponent .4, accumulator .1), every buffered level scored anew with fresh
+rollouts at each step; the public code divides by the variance where the formula has it as such, and at its head
+descends in two of three domains (both are not done here).
+
+Score: generalised learnability, s = σ/√n · N(m; μ, v), m and σ of n returns of θ, μ and v the mean and variance of m
+over θ. Ours, reward-free: the returns are intrinsic ones of imagined rollouts (``sampled_returns``); or the PVL of
+imagined rollouts. Weights are over the θ that have a score; a θ that gets one enters with weight 1/(number of them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from waker.curriculum import advantages as formulas
+from waker.curriculum.api import UNCHANGED, Curriculum, Floats, Ints, Score, State
+from waker.curriculum.composed import ComposedCurriculum
+from waker.curriculum.config import CurriculumConfig, resolve_decay
+from waker.curriculum.credited import Credited
+from waker.curriculum.evidence import Evidence, needs
+from waker.curriculum.mixtures import Mixture
+from waker.curriculum.quantities import OfAdvantages, given
+from waker.curriculum.registry import finite, register_curriculum
+from waker.curriculum.scores import Magnitude
+from waker.curriculum.state import part, with_prefix
+from waker.curriculum.weighted import Proportional
+from waker.settings import Count, Positive, Settings
+from waker_envs.api import ThetaSpace
+
+
+@dataclass(frozen=True)
+class NccSettings(Settings, section="curriculum.ncc"):
+    """Numbers of NCC; MiniGrid's."""
+
+    score: Literal["learnability", "pvl"] = "learnability"
+    """Generalised learnability of imagined intrinsic returns, or PVL of imagined rollouts."""
+    rate: Positive = 0.005
+    """Step size of the ascent."""
+    entropy: Positive = 0.032
+    """α."""
+    least: Positive = 1e-5
+    """ε, the smallest weight before normalising by the number of θ."""
+    adaptive: bool = True
+    """Divide the step by (0.1 + Σ ‖gradient‖²)^0.4."""
+    every: Count = 100
+    """Updates between two steps."""
+
+
+def generalised_learnability(returns: Floats) -> Floats:
+    """s = σ/√n · N(m; μ, v) of returns (J, n), with v the variance (the public code uses it as the deviation)."""
+    m, sigma = returns.mean(1), returns.std(1)
+    v = max(float(m.var()), 1e-12)
+    density = np.exp(-((m - m.mean()) ** 2) / (2 * v)) / np.sqrt(2 * np.pi * v)
+    return np.asarray(sigma / np.sqrt(returns.shape[1]) * density)
+
+
+def projected(y: Floats, least: float) -> Floats:
+    """The nearest point of {y ≥ least, Σ y = 1}, (n,); least is at most 1/n."""
+    least = min(least, 1.0 / len(y))
+    mass, z = 1.0 - len(y) * least, np.sort(y - least)[::-1]
+    sums = np.cumsum(z) - mass
+    k = np.flatnonzero(z - sums / np.arange(1, len(y) + 1) > 0)
+    shift = sums[k[-1]] / (k[-1] + 1) if len(k) else z[0]
+    found = np.maximum(y - least - shift, 0.0) + least
+    return np.asarray(found / found.sum())
+
+
+def ascended(y: Floats, scores: Floats, rate: float, entropy: float, least: float) -> Floats:
+    """One step from y (n,) on Σ y·s − α·Σ y·log y, projected."""
+    return projected(y + rate * (scores - entropy * (np.log(y) + 1.0)), least)
+
+
+class Weights(Score):
+    """The weights of the step before, NaN for θ without a score.
+
+    Args:
+        n_theta: M.
+        settings: its numbers.
+    """
+
+    def __init__(self, n_theta: int, settings: NccSettings) -> None:
+        self.settings = settings
+        self._credited = Credited(n_theta, OfAdvantages(formulas.positive_value_loss), "imagined-last")
+        pvl = self._credited.needs.update if settings.score == "pvl" else {"sampled_returns"}
+        self.needs = needs(update=pvl)
+        self._y, self._drawn = np.full((2, n_theta), np.nan)  # present weights; those of the step before
+        self._updates, self._squares = 0, 0.1
+
+    def learn(self, evidence: Evidence) -> Ints | None:
+        """Score the θ of an update; make a step where it is time."""
+        if self.settings.score == "pvl":
+            self._credited.learn(evidence)
+        elif evidence.sampled_returns is not None:
+            returns, ids = given(evidence, "sampled_returns"), evidence.sampled_returns_id
+            assert ids is not None, "returns come with the θ they are of"
+            keep = (ids >= 0) & np.isfinite(returns).all(1)
+            if keep.any():
+                present, at = np.unique(ids[keep], return_inverse=True)
+                found = np.bincount(at, weights=generalised_learnability(returns[keep])) / np.bincount(at)
+                self._credited.take(present, found)
+        self._updates += 1
+        if self._updates % self.settings.every:
+            return UNCHANGED
+        self._step()
+        return None
+
+    def _step(self) -> None:
+        scores, s = self._credited.score, self.settings
+        known = ~np.isnan(scores)
+        if not known.any():
+            return
+        y = np.where(np.isnan(self._y), 1.0 / np.count_nonzero(known), self._y)[known]
+        y /= y.sum()
+        self._drawn[known] = y
+        rate = s.rate
+        if s.adaptive:
+            gradient = scores[known] - s.entropy * (np.log(y) + 1.0)
+            self._squares += float(gradient @ gradient)
+            rate /= self._squares**0.4
+        self._y[known] = ascended(y, scores[known], rate, s.entropy, s.least)
+
+    def values(self) -> Floats:
+        """Shape (M,)."""
+        return self._drawn.copy()
+
+    def state_dict(self) -> State:
+        """Both weights, the scores, and the step."""
+        own: State = {"y": self._y.copy(), "drawn": self._drawn.copy()}
+        own |= {"updates": self._updates, "squares": self._squares}
+        return own | with_prefix("credited", self._credited.state_dict())
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore them."""
+        self._y, self._drawn = np.array(state["y"], np.float64), np.array(state["drawn"], np.float64)
+        self._updates, self._squares = int(state["updates"]), float(state["squares"])
+        self._credited.load_state_dict(part("credited", state))
+
+
+@register_curriculum("ncc", NccSettings)
+def make_ncc(
+    space: ThetaSpace,
+    config: CurriculumConfig,
+    rng: np.random.Generator,
+    samples_per_update: int,
+    settings: NccSettings,
+) -> Curriculum:
+    """θ by their weights, with a share of DR."""
+    points = finite(space, "ncc")
+    return ComposedCurriculum(
+        "ncc",
+        points,
+        tracker=Magnitude(points.size, resolve_decay(config, points, samples_per_update)),
+        score=Weights(points.size, settings),
+        priority=Proportional(1.0, points.groups),
+        mixture=Mixture(config.dr_share, 0.0, points.groups),
+        rng=rng,
+    )

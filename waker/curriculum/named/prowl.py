@@ -1,0 +1,122 @@
+"""``prowl``: level replay by the model's error against reality and its change (after Güzel et al. 2026, 2605.18803).
+
+Published, for trajectories τ of an adversary's buffer: z(regret) + λ·z(AFS) + Δregret, with the latent L2 error of a
+trajectory, an optical-flow error, and the signed change of the first since the last rescoring; z over the buffer;
+λ .1; 256 trajectories (from two notes that agree; no code seen).
+
+Ours, for θ and without an adversary: S(θ) = z(ℓ) + (ℓ_k − ℓ_{k−1})/spread, ℓ the world model's loss on held-out
+episodes of θ, measured again every 10,000 agent steps; a θ whose error falls loses priority. Rank, β .3, ρ .3. The
+change is in units of the present spread of ℓ, as z is (``raw_change``: as published, in ℓ's own units).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from annotated_types import Interval
+
+from waker.curriculum.api import Curriculum, Floats, Ints, State
+from waker.curriculum.config import CurriculumConfig
+from waker.curriculum.credited import Credited
+from waker.curriculum.evidence import EpisodeEvidence
+from waker.curriculum.quantities import PerStep
+from waker.curriculum.registry import register_curriculum
+from waker.curriculum.replay_settings import LevelReplaySettings, level_replay
+from waker.settings import Count
+from waker_envs.api import ThetaSpace
+
+
+@dataclass(frozen=True)
+class ProwlSettings(LevelReplaySettings, section="curriculum.prowl"):
+    """Numbers of prowl; those of level replay. ``score``, ``credit`` and ``alpha`` are not used."""
+
+    share: Annotated[float, Interval(gt=0, lt=1)] = 0.05
+    """Of episodes, kept out of training."""
+    every: Count = 10_000
+    """Agent steps between two measurements of them."""
+    raw_change: bool = False
+    """The change in the loss's own units, not in spreads of it."""
+
+
+def adversarial_score(error: Floats, change: Floats, flow: Floats | None = None, weight: float = 0.1) -> Floats:
+    """z(error) + weight·z(flow) + change where there is an error, (n,), NaN elsewhere; without spread z is 0."""
+    known = ~np.isnan(error)
+
+    def z(x: Floats) -> Floats:
+        spread = x[known].std() if known.any() else 0.0
+        return np.asarray((x - x[known].mean()) / spread if spread > 0 else np.where(known, 0.0, np.nan))
+
+    scores = z(error) + np.where(np.isnan(change), 0.0, change)
+    return scores if flow is None else scores + weight * z(flow)
+
+
+class ErrorAndChange(Credited):
+    """Held-out loss of each θ with its change between the last two rounds of measuring.
+
+    A round is all measurements of one agent step; a θ's loss of a round is the mean over its episodes.
+
+    Args:
+        n_theta: M.
+        settings: share, interval, and the unit of the change.
+    """
+
+    def __init__(self, n_theta: int, settings: ProwlSettings) -> None:
+        share, every = settings.share, settings.every
+        super().__init__(n_theta, PerStep("loss"), "heldout", ring=1, heldout=share, heldout_every=every)
+        self._raw = settings.raw_change
+        self._round: Floats = np.full((3, n_theta), np.nan)  # loss before, step, Σ of this round
+        self._count: Ints = np.zeros(n_theta, np.int64)
+
+    def learn_episode(self, evidence: EpisodeEvidence) -> Any:
+        """A measurement; all z-scores change with it."""
+        self._step = evidence.step
+        return None if len(super().learn_episode(evidence)) else np.zeros(0, np.int64)
+
+    def take(self, ids: Ints, values: Floats) -> Ints:
+        """Losses (n,) of different θ (n,)."""
+        fresh = self._round[1, ids] != self._step
+        self._round[0, ids] = np.where(fresh, self.score[ids], self._round[0, ids])
+        self._round[1, ids] = self._step
+        self._round[2, ids] = np.where(fresh, 0.0, self._round[2, ids]) + values
+        self._count[ids] = np.where(fresh, 0, self._count[ids]) + 1
+        self.score[ids] = self._round[2, ids] / self._count[ids]
+        return ids
+
+    def values(self) -> Floats:
+        """Shape (M,)."""
+        change = self.score - self._round[0]
+        spread = float(np.nanstd(self.score)) if not np.isnan(self.score).all() else 0.0
+        if not self._raw:
+            change = change / spread if spread > 0 else np.zeros_like(change)
+        return adversarial_score(self.score, change)
+
+    def at(self, theta_id: Ints) -> Floats:
+        """Of these θ."""
+        return self.values()[theta_id]
+
+    def state_dict(self) -> State:
+        """The rounds, too."""
+        return super().state_dict() | {"round": self._round.copy(), "count": self._count.copy()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore them."""
+        super().load_state_dict(state)
+        self._round, self._count = np.array(state["round"], np.float64), np.array(state["count"], np.int64)
+
+
+@register_curriculum("prowl", ProwlSettings)
+def make_prowl(
+    space: ThetaSpace,
+    config: CurriculumConfig,
+    rng: np.random.Generator,
+    samples_per_update: int,
+    settings: ProwlSettings,
+) -> Curriculum:
+    """Level replay by held-out loss and its change."""
+    return level_replay(
+        "prowl", space, config, rng, samples_per_update, settings,
+        lambda points, decay: ErrorAndChange(points.size, settings),
+    )  # fmt: skip
