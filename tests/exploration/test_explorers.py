@@ -176,6 +176,13 @@ def test_a_saved_agent_continues_bit_for_bit(name: str, discrete: bool) -> None:
         assert torch.equal(ours_now, theirs_now)
 
 
+@pytest.mark.parametrize("name", ["plan2explore", "random"])
+def test_an_explorer_without_a_state_leaves_no_trace_in_the_agents(name: str) -> None:
+    """Run folders of before explorers had a state must resume: a missing entry is refused."""
+    of_before = ["model", "model_optimizer", "ensemble", "ensemble_optimizer", "learner", "adapter"]
+    assert list(agent_of(name).state_dict()) == of_before
+
+
 # Random Network Distillation ---------------------------------------------------------------------------------------
 
 

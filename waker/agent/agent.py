@@ -230,17 +230,20 @@ class Agent:
 
     def state_dict(self) -> dict[str, Any]:
         """Nested dict of tensors and scalars: loads with ``weights_only=True``."""
-        own = self.exploration_optimizer
-        return {
+        state = {
             "model": self.model.state_dict(),
             "model_optimizer": self.model_optimizer.state_dict(),
             "ensemble": self.ensemble.state_dict(),
             "ensemble_optimizer": self.ensemble_optimizer.state_dict(),
             "learner": self.policy_learner.state_dict(),
-            "exploration": self.exploration.state_dict(),
-            "exploration_optimizer": None if own is None else own.state_dict(),
             "adapter": None if self.adapter is None else self.adapter.state_dict(),
         }
+        # Only of explorers that have one: the states of others are those of before explorers had any.
+        if own := self.exploration.state_dict():
+            state["exploration"] = own
+        if self.exploration_optimizer is not None:
+            state["exploration_optimizer"] = self.exploration_optimizer.state_dict()
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned, bit for bit."""
@@ -249,7 +252,7 @@ class Agent:
         self.ensemble.load_state_dict(state["ensemble"])
         self.ensemble_optimizer.load_state_dict(state["ensemble_optimizer"])
         self.policy_learner.load_state_dict(state["learner"])
-        self.exploration.load_state_dict(state.get("exploration", {}))  # older states have none
+        self.exploration.load_state_dict(state.get("exploration", {}))
         if self.exploration_optimizer is not None:
             self.exploration_optimizer.load_state_dict(state["exploration_optimizer"])
         if state["adapter"] is None:
