@@ -33,7 +33,7 @@ def test_everything_is_found() -> None:
     assert len(PAGES) > 15
     assert len(MODULES) > 10
     assert len(PICTURES) > 5
-    assert {block.text.split()[1] for block in SCRIPTS} == {"corridor.py", "rank_first.py", "tasks.py"}
+    assert {block.text.split()[1] for block in SCRIPTS} == {"corridor.py", "rank_first.py", "restless.py", "tasks.py"}
     assert len(SNIPPETS) >= 4
     for language in ("toml", "yaml", "sbatch", "bibtex"):
         assert blocks(language), language

@@ -16,8 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from waker.analysis.steps import of_policy
-from waker.curriculum.labels import CREDITED, sampler_label
-from waker.errors import UserError
+from waker.curriculum.labels import CREDITED, sampler_label, variant_label
+from waker.errors import UserError, unknown
 from waker.names import theta_column
 from waker.settings import flat
 from waker.storage.files import reading
@@ -112,8 +112,10 @@ def load_run(folder: Path) -> RunData:
         notes.append("no task policies (run `waker adapt`), only plans in the model")
     with reading(folder / "config.yaml"):
         identity = _identity(folder, config, tables)
-        identity["sampler"] = sampler_label(identity["sampler"], config.get("config", config).get("explorer") or {})
-    if not config and identity["sampler"] in CREDITED:
+        settings = config.get("config", config)
+        plain, label = identity["sampler"], sampler_label(identity["sampler"], settings.get("explorer") or {})
+        identity["sampler"] = variant_label(label, settings.get("name") or "")
+    if not config and plain in CREDITED:
         notes.append("no settings: whether the published credit or a variant's chose θ is not known")
     film, space = folder / FILM_FILE, folder / SPACE_FILE
     pictures: dict[str, np.ndarray[Any, Any]] = {}
@@ -220,6 +222,30 @@ def settings_of(run: RunData) -> dict[str, Any]:
     """The run's settings by dotted name; empty if it has none."""
     settings = run.config.get("config", run.config)
     return flat(settings) if isinstance(settings, dict) and settings else {}
+
+
+def by_settings(runs: Sequence[RunData], keys: Sequence[str]) -> list[RunData]:
+    """The runs with the values of some settings in their samplers' names: ``ucb [curriculum.settings.c=2.0]``.
+
+    Args:
+        keys: dotted names; a sampler's own may be written ``curriculum.ucb.c``, as on the command line.
+
+    Raises:
+        UserError: a setting that no run has; the message names the nearest.
+    """
+    settings = [settings_of(run) for run in runs]
+    known = list(dict.fromkeys(key for of_run in settings for key in of_run))
+    parts = [[""] * len(keys) for _ in runs]
+    for at, key in enumerate(keys):
+        section, _, rest = key.partition(".")
+        own = f"{section}.settings.{rest.rpartition('.')[2]}"
+        if key not in known and own not in known:
+            raise unknown("setting of these runs:", key, known)
+        for number, of_run in enumerate(settings):
+            if (found := next((k for k in (key, own) if k in of_run), None)) is not None:
+                parts[number][at] = f"{key}={of_run[found]}"
+    names = [", ".join(filter(None, of_run)) for of_run in parts]
+    return [replace(run, sampler=variant_label(run.sampler, name)) for run, name in zip(runs, names, strict=True)]
 
 
 def stands_for(rows: pd.DataFrame) -> pd.Series:

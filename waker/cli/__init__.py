@@ -41,6 +41,7 @@ VERBS: dict[str, Verb] = {
     "evaluate": Verb("measure task policies and the world model of finished runs", "waker evaluate RUN"),
     "compare": Verb("one table of several runs, by sampler and task", "waker compare runs/gridhazards"),
     "report": Verb("one self-contained HTML page of one or more runs", "waker report runs/gridhazards"),
+    "metrics": Verb("what a metric, a column or a quantity means", "waker metrics credit"),
     "bench": Verb("time updates and their parts beside what the machine can do", "waker bench --config laptop-grid"),
     "envs": Verb("list the environments, or describe one and its parameters θ", "waker envs waker/GridHazards-v0"),
 }

@@ -12,6 +12,7 @@ import tyro
 
 from waker.cli.arguments import parse
 from waker.cli.constructor_arguments import constructor_arguments
+from waker.cli.part_options import help_of, own_options
 from waker.config import presets
 from waker.config.presets import PRESETS
 from waker.config.schema import Config
@@ -58,8 +59,12 @@ def _with(config: Config, env_kwargs: dict[str, Any], sampler: dict[str, Any], e
 
 
 def explorer_settings(name: str) -> type[Any] | None:
-    """The dataclass of an explorer's own settings."""
-    from waker.exploration.registry import explorer_class  # imports torch, which few commands with options need
+    """The dataclass of an explorer's own settings.
+
+    Raises:
+        UserError: there is no such explorer.
+    """
+    from waker.exploration.registry import explorer_class  # imports torch, which the help does without
 
     return explorer_class(name).Own
 
@@ -74,28 +79,35 @@ def parse_settings(argv: Sequence[str], verb: str) -> TrainArgs:
     """
     import waker_envs
     from waker.config.checks import check
-    from waker.exploration.registry import explorer_class
+    from waker.curriculum.registry import curriculum_settings
     from waker.storage.run_folder import canonical
 
     given, argv = constructor_arguments(argv)
-    of_explorer, argv = constructor_arguments(argv, "--explorer.settings")
+    to_sampler, argv = constructor_arguments(argv, "--curriculum.settings")
+    to_explorer, argv = constructor_arguments(argv, "--explorer.settings")
     preset = _option(argv, "--preset") or DEFAULT_PRESET
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
     env = _option(argv, "--env")
     sampler = _option(argv, "--curriculum.sampler", "--sampler")
     base = presets.preset(preset, waker_envs.resolve_id(env) if env else None, sampler)
+    sampler = sampler or base.curriculum.sampler
+    explorer = _option(argv, "--explorer.name", "--explorer") or base.explorer.name
+    to_sampler = {**base.curriculum.settings, **to_sampler}
+    to_sampler, argv = own_options(argv, "curriculum", sampler, curriculum_settings, to_sampler, verb)
+    to_explorer = {**base.explorer.settings, **to_explorer}
+    to_explorer, argv = own_options(
+        argv, "explorer", explorer or base.explorer.name, explorer_settings, to_explorer, verb
+    )
     # The preset's constructor arguments are put back below: tyro would turn a filled dict into one option a key.
-    default = TrainArgs(preset=preset, config=dataclasses.replace(base, env_kwargs={}))
+    default = TrainArgs(preset=preset, config=_with(base, {}, {}, {}))
     try:
         args = parse(TrainArgs, argv, verb=verb, default=default, also=() if verb == "train" else ("--samplers",))
     except Ended:
-        if (own := curriculum_settings(chosen)) is not None:
-            print(help_of("curriculum", chosen, own))
+        if (own := curriculum_settings(sampler)) is not None:
+            print(help_of("curriculum", sampler, own))
         raise
-    explorer = dataclasses.replace(args.config.explorer, settings={**base.explorer.settings, **of_explorer})
-    config = dataclasses.replace(args.config, env_kwargs={**base.env_kwargs, **given}, explorer=explorer)
-    config = canonical(config)
+    config = canonical(_with(args.config, {**base.env_kwargs, **given}, to_sampler, to_explorer))
     check(config)
-    explorer_class(config.explorer.name)
+    explorer_settings(config.explorer.name)
     return dataclasses.replace(args, config=config)

@@ -367,6 +367,8 @@ class Config(Settings):
     longest_episode: NotNegativeInt = LONGEST
     """Steps after which an episode that has not ended is cut (truncated), in training and in evaluations; 0 = never,
     for environments that always end."""
+    name: str = ""
+    """What this variant of the settings is called beside its sampler: in its folder, and in tables and figures."""
     seed: NotNegativeInt = 0
     """Seed of everything: weights, episodes, curriculum, actions."""
     device: str = "cpu"

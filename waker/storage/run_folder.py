@@ -74,8 +74,13 @@ def _full(kind: str, name: str) -> str:
 
 def run_folder(root: Path, config: Config) -> Path:
     """Where the run of ``config`` lies under ``root``."""
-    names = (domain_of(config.env), source_name(config.curriculum.sampler), source_name(config.explorer.name))
-    return root.joinpath(*map(path_part, names), f"seed-{config.seed}")
+    return root.joinpath(*map(path_part, _place(config)), f"seed-{config.seed}")
+
+
+def _place(config: Config) -> tuple[str, str, str]:
+    """Domain, sampler (with the variant's name) and explorer, as folders are called."""
+    sampler = source_name(config.curriculum.sampler) + (f"+{config.name}" if config.name else "")
+    return domain_of(config.env), sampler, source_name(config.explorer.name)
 
 
 def git_commit(folder: Path = Path(__file__).parent) -> str | None:
@@ -210,9 +215,7 @@ class RunFolder:
     @property
     def name(self) -> str:
         """``gridhazards/waker-m/plan2explore/seed-0``."""
-        c = self.config
-        sampler, explorer = source_name(c.curriculum.sampler), source_name(c.explorer.name)
-        return f"{domain_of(c.env)}/{sampler}/{explorer}/seed-{c.seed}"
+        return "/".join([*_place(self.config), f"seed-{self.config.seed}"])
 
     @property
     def columns(self) -> dict[str, Any]:
