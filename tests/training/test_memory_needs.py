@@ -15,6 +15,7 @@ from waker.collection.family import Family
 from waker.config.presets import PRESETS
 from waker.config.schema import Config
 from waker.errors import UserError
+from waker.storage.state_shapes import tensors_of
 from waker.training import memory_needs
 from waker.training.memory_needs import Need, check_fits, check_run, weights
 from waker_envs.testing import HardTheta
@@ -80,7 +81,7 @@ def test_weights_are_counted_exactly(after: bool, monkeypatch: pytest.MonkeyPatc
     agent = Agent(spec, config)
     if after and config.train.adapt_updates:
         agent.start_adaptation()
-    held = [*memory_needs._tensors(agent.state_dict())]
+    held = [*tensors_of(agent.state_dict())]
     trained = [*agent.model.parameters(), *agent.ensemble.parameters(), *agent.policy_learner.policies.parameters()]
     assert counted == sum(t.numel() * t.element_size() for t in [*held, *trained])
 

@@ -123,7 +123,8 @@ class Agent:
 
         credit = None
         if self.imagines:
-            starts, errors = start_states(posterior.state, batch, self.config.behaviour.starts), list[Tensor]()
+            errors: list[Tensor] = []
+            starts = start_states(posterior.state, batch, self.config.behaviour.starts)
             rewards = functools.partial(self._rewards, errors)
             found = self.policy_learner.gradients(self.model, starts, rewards, mode).without_trajectory()
             metrics |= found.metrics | self.policy_learner.step(found)

@@ -25,8 +25,11 @@ from waker_envs.file_source import source_name
 
 CURRICULA: Registry[Callable[..., Curriculum]] = Registry("sampler", "waker.curriculum.named", "waker.curricula")
 register_curriculum = CURRICULA.register
+"""Decorator that puts a factory under a name; see :meth:`waker.curriculum.plug_ins.Registry.register`."""
 curriculum_names = CURRICULA.names
+"""Every known sampler, sorted: built in, registered, and of installed packages."""
 curriculum_settings = CURRICULA.settings
+"""The dataclass of a sampler's own settings by its name; None = it has none."""
 
 
 def make_curriculum(

@@ -44,6 +44,18 @@ class GridCleanUpSmall(GridCleanUp):
     tasks, rewards, observation and start, and its distribution of θ given that the room is small. An episode has 13,800
     states at most, so that it is known as a table and plans in a learned model can be valued exactly.
 
+    ## Action space
+
+    `Discrete(9)`, see :class:`~waker_envs.grids.cleanup.GridCleanUp`.
+
+    ## Observation space
+
+    As GridCleanUp's, in a frame of 5 × 5 cells.
+
+    ## Tasks and rewards
+
+    GridCleanUp's: `sort`, `sort-reversed`, `push`.
+
     ## Parameters θ
 
     | # | name    | values      | meaning                                   |
@@ -55,6 +67,10 @@ class GridCleanUpSmall(GridCleanUp):
     DR: arena uniform, the number of blocks uniform in 0 … arena, the green ones uniform in 0 … that number. `hardest`
     is (2, 1, 1), `hard` is arena 2 with two blocks of any split. Suites: `3-blocks`, three of one colour in a room of
     4 × 4; `crowded`, two blocks in a room of 4 × 4.
+
+    ## Episode end
+
+    Truncated after 100 steps.
 
     ## Registered ids
 
