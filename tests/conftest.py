@@ -16,12 +16,16 @@ from waker_envs.foreign import Stop
 torch.set_num_threads(1)
 
 
+SLOW = frozenset((Path(__file__).parent / "slow.txt").read_text(encoding="utf-8").split())
+"""Test functions that take most of the suite's time; ``scripts/slow_tests.py`` makes the list."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a CUDA device where there is none."""
-    if torch.cuda.is_available():
-        return
+    """Mark what is slow, and skip what needs a CUDA device where there is none."""
     for item in items:
-        if item.get_closest_marker("cuda"):
+        if item.nodeid.split("[")[0] in SLOW:
+            item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("cuda") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 

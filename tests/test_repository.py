@@ -93,3 +93,9 @@ def test_the_command_is_installed(verb: str) -> None:
     done = subprocess.run([*program, "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert "quickstart" in done.stdout
+
+
+def test_every_test_that_is_called_slow_exists() -> None:
+    for name in (ROOT / "tests" / "slow.txt").read_text(encoding="utf-8").split():
+        file, _, function = name.partition("::")
+        assert f"def {function}(" in (ROOT / file).read_text(encoding="utf-8"), name

@@ -1,0 +1,51 @@
+"""Write tests/slow.txt, what `make test-fast` leaves out, from the durations that pytest prints.
+
+    make test PYTEST_ARGS="--durations=0 --durations-min=0.1" > log
+    python scripts/slow_tests.py log --budget 60
+
+Slow are the tests that take most of the time, as many as are needed for the others to stay within the budget: seconds
+of one worker, by the times in the log. All cases of one function are slow together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections import defaultdict
+from pathlib import Path
+
+LIST = Path(__file__).parents[1] / "tests" / "slow.txt"
+_LINE = re.compile(r"([\d.]+)s (?:call|setup|teardown) +(\S+?::\w+)")
+
+
+def durations(log: str) -> dict[str, float]:
+    """Seconds of each test function, all its cases together, ``file::function``."""
+    found: dict[str, float] = defaultdict(float)
+    for seconds, name in _LINE.findall(log):
+        found[name] += float(seconds)
+    return dict(found)
+
+
+def slow(seconds: dict[str, float], budget: float) -> list[str]:
+    """The slowest functions without which the others take no more than ``budget`` seconds together."""
+    left, chosen = sum(seconds.values()), []
+    for name in sorted(seconds, key=lambda name: -seconds[name]):
+        if left <= budget:
+            break
+        chosen.append(name)
+        left -= seconds[name]
+    return sorted(chosen)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("log", type=Path, help="what pytest printed, with --durations=0")
+    parser.add_argument("--budget", type=float, default=60.0, help="seconds of one worker")
+    arguments = parser.parse_args()
+    chosen = slow(durations(arguments.log.read_text(encoding="utf-8")), arguments.budget)
+    LIST.write_text("\n".join(chosen) + "\n", encoding="utf-8")
+    print(f"{len(chosen)} test functions are slow: {LIST}")
+
+
+if __name__ == "__main__":
+    main()
