@@ -1,7 +1,7 @@
 """Every quantity that runs are compared by: its name, title, which side is better, and how it is computed.
 
 The one table that ``waker compare``, the report and a study read. A new quantity of evaluation episodes is one entry
-here, with a function of them. Entries stand in the order in which they are shown.
+here, with a function of them, and its meaning in ``glossary.yaml``. Entries stand in the order in which they are shown.
 
 Quantities with a *bracket* (:mod:`waker.analysis.worst`) have five rows: the corrected value under their own name, and
 ``…_plug_in``, ``…_split``, ``…_low``, ``…_high``: the pessimistic and the optimistic estimate, and the interval over

@@ -1,4 +1,4 @@
-"""Options of a sampler's or explorer's own: ``--curriculum.ucb.c 2`` sets ``c`` of sampler ``ucb``.
+"""Options of a sampler's or explorer's own: ``--explorer.rnd.size 32`` sets ``size`` of explorer ``rnd``.
 
 Which options there are depends on the part, which the other options choose; so they are taken from the command line
 first, and read by the part's own dataclass of settings.
@@ -7,6 +7,7 @@ first, and read by the part's own dataclass of settings.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -33,7 +34,7 @@ def own_options(
         verb: for messages.
 
     Returns:
-        The settings that are given, ``known`` among them, by name.
+        The settings that differ from the part's defaults, by name: a default that is spelled out is the same run.
 
     Raises:
         UserError: an option that the part does not have, or a value that does not fit.
@@ -45,19 +46,19 @@ def own_options(
         if word.startswith("--"):
             inside = word.startswith(prefix)
         (own if inside else rest).append(f"--{word.removeprefix(prefix)}" if inside and word.startswith("--") else word)
-    if not own:
-        return dict(known), rest
+    if not own and not known:
+        return {}, rest
     settings = kind(part)
     if settings is None:
-        raise UserError(f"{own[0].replace('--', prefix, 1)}: {source_name(part)} has no settings of its own")
+        given = own[0].replace("--", prefix, 1) if own else f"{section}.settings {', '.join(known)}"
+        raise UserError(f"{given}: {source_name(part)} has no settings of its own")
     default = from_plain(settings, known, f"{section}.{source_name(part)}.")
     try:
         chosen = parse(settings, own, verb=verb, default=default)
     except UserError as error:
-        raise UserError(
-            str(error).replace("'--", f"'{prefix}").replace("--help", "\0").replace("\0", "--help")
-        ) from error
-    return dataclasses.asdict(chosen), rest
+        raise UserError(re.sub(r"--(?!help)(?=\w)", prefix, str(error))) from error
+    usual = dataclasses.asdict(settings())
+    return {name: value for name, value in dataclasses.asdict(chosen).items() if value != usual[name]}, rest
 
 
 def help_of(section: str, part: str, settings: type[Any]) -> str:
@@ -66,4 +67,5 @@ def help_of(section: str, part: str, settings: type[Any]) -> str:
     names = [field.name for field in dataclasses.fields(settings)]
     options = [(f"--{section}.{source_name(part)}.{name.replace('_', '-')}", getattr(default, name)) for name in names]
     lines = [f"  {option} (default: {value})" for option, value in options]
-    return "\n".join([f"settings of {section} {source_name(part)}:", *lines])
+    kind = "sampler" if section == "curriculum" else section
+    return "\n".join([f"settings of {kind} {source_name(part)}:", *lines])

@@ -106,6 +106,8 @@ def parse_settings(argv: Sequence[str], verb: str) -> TrainArgs:
     except Ended:
         if (own := curriculum_settings(sampler)) is not None:
             print(help_of("curriculum", sampler, own))
+        if explorer != base.explorer.name and (of_explorer := explorer_settings(explorer)) is not None:
+            print(help_of("explorer", explorer, of_explorer))
         raise
     config = canonical(_with(args.config, {**base.env_kwargs, **given}, to_sampler, to_explorer))
     check(config)

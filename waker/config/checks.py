@@ -19,7 +19,7 @@ def check(config: Config) -> None:
         UserError: a sampler that does not exist, or a replay or prefill that cannot hold a first batch.
     """
     sampler = config.curriculum.sampler
-    if not is_source(sampler) and sampler not in curriculum_names():
+    if not is_source(sampler) and not sampler.endswith(".py") and sampler not in curriculum_names():
         raise unknown("sampler", sampler, curriculum_names())
     train = config.train
     needed = train.envs * train.length

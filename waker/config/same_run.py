@@ -34,7 +34,7 @@ def difference(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
 
     Those of :data:`FREE_KEYS` never do, and those of :data:`GROWING_KEYS` not where they have grown.
     """
-    old, new = flat(saved), flat(now)
+    old, new = ({k: v for k, v in flat(data).items() if v != {}} for data in (saved, now))
     free = {*FREE_KEYS, *growth(saved, now)}
     keys = [*new, *(k for k in old if k not in new)]
     differ = [key for key in keys if key not in free and not _alike(old.get(key), new.get(key))]

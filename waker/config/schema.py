@@ -194,10 +194,10 @@ class ExplorerConfig(Settings, section="explorer"):
     """Who explores, and the ensemble whose disagreement estimates the model's error."""
 
     name: Annotated[str, Short("--explorer")] = "plan2explore"
-    """plan2explore, latent-disagreement, rnd, random, or one from another package: who collects data. `random` acts
-    uniformly; its rollouts are imagined only where they feed the error estimates (`credit`)."""
+    """plan2explore, latent-disagreement, rnd, random, one from another package, or file.py:Class: who collects data.
+    `random` acts uniformly; its rollouts are imagined only where they feed the error estimates (`credit`)."""
     settings: Detail[dict[str, str | int | float | bool | None]] = field(default_factory=dict)
-    """Numbers of that explorer's own: `--explorer.settings size=128 width=64`."""
+    """Numbers of that explorer's own, which `--explorer.NAME.SETTING VALUE` sets too: `--explorer.rnd.size 128`."""
     heads: Several = 10
     """Members E of the ensemble, which Plan2Explore is rewarded by and θ is credited by, whoever explores."""
     units: tuple[Count, ...] = (400, 400, 400, 400)

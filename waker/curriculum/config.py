@@ -20,7 +20,8 @@ class CurriculumConfig(Settings, section="curriculum"):
 
     sampler: Annotated[str, Short("--sampler")] = "waker-m"
     """dr, waker-m, waker-r, gradual-expansion, hardest-oracle, reweighting-oracle, error-oracle, regret-oracle, one
-    from another package, or file.py:factory."""
+    from another package, or file.py:factory. (Level replay and other rivals are written and tested, but the learner
+    does not measure yet what they read.)"""
     settings: Detail[dict[str, str | int | float | bool | None]] = field(default_factory=dict)
     """Numbers of that sampler's own, which `--curriculum.SAMPLER.NAME VALUE` sets too."""
     dr_share: Share = 0.2

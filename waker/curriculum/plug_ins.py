@@ -83,6 +83,8 @@ class Registry(Generic[T]):
         """
         if is_source(name):
             return self._of_file(name)
+        if name.endswith(".py"):
+            raise UserError(f"{self.kind} {name!r} names a file and nothing in it: write {name}:NAME")
         self._import_named()
         if name not in self.registered:
             installed = self._installed()

@@ -79,5 +79,7 @@ def finite(space: ThetaSpace, name: str) -> FiniteThetaSpace:
         UserError: it is continuous, so the sampler ``name`` cannot keep its table.
     """
     if not isinstance(space, FiniteThetaSpace):
-        raise UserError(f"sampler {name!r} needs a finite θ space; for a continuous one choose 'dr'")
+        raise UserError(
+            f"sampler {name!r} needs a finite θ space; for a continuous one choose 'dr', 'waker-m' or 'waker-r'"
+        )
     return space

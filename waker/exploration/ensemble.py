@@ -1,4 +1,4 @@
-"""Plan2Explore's ensemble: one-step predictors whose disagreement is the intrinsic reward and the error estimate."""
+"""The ensemble: one-step predictors whose disagreement estimates the model's error, and rewards ``plan2explore``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Loggers by name: how a run gets those that ``--sinks`` asks for, and how a new one is added.
 
-A logger is a class in one file (:mod:`waker.loggers.api`): here, or in an installed package that names it in the
-entry-point group ``waker.loggers`` (its name there = what ``--sinks`` calls it). ``metrics.jsonl`` is always written.
+A logger is a class in one file (:mod:`waker.loggers.api`): here, with a row in :data:`_OURS`; in an installed package
+that names it in the entry-point group ``waker.loggers`` (its name there = what ``--sinks`` calls it); or anywhere, by
+``--sinks file.py:Class``. ``metrics.jsonl`` is always written.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from waker.errors import UserError, unknown
 from waker.loggers.api import METRICS_FILE, Sink, SinkFactory
 from waker.storage.metrics_file import JsonlSink, Metrics
+from waker_envs.file_source import is_source, load_source
 from waker_envs.foreign import foreign, leniently, reason_of
 
 ENTRY_POINT_GROUP = "waker.loggers"
@@ -81,6 +83,12 @@ def _factory(name: str) -> SinkFactory:
     Raises:
         UserError: there is none of that name, or it cannot be imported.
     """
+    if is_source(name):
+        with foreign(
+            f"the import of {name}", lambda error: UserError(f"sink {name!r} cannot be loaded: {reason_of(error)}")
+        ):
+            of_file: SinkFactory = load_source(name)
+        return of_file
     points = {point.name: point for point in (*entry_points(group=ENTRY_POINT_GROUP), *_OURS)}
     if name not in points:
         raise unknown("sink", name, ["jsonl", *points])

@@ -66,6 +66,9 @@ class Decoder(Reconstruction):
     def __init__(self, keys: tuple[ObservationKey, ...], config: ModelConfig, feature_dim: int) -> None:
         super().__init__(keys, config)
         made = {name: kind.decoder(config, feature_dim) for name, kind in self.kinds.items()}
+        for name, network in made.items():
+            if network is not None and self.kinds[name].seen_dim():
+                raise TypeError(f"{type(self.kinds[name]).__name__} has a decoder of its own: its seen_dim() must be 0")
         self.images = nn.ModuleDict({name: net for name, net in made.items() if net is not None})
         flat = [key for key in keys if key.name not in self.images]
         self.mlp = MLP(feature_dim, config.decoder_units, None, config.act, config.norm) if flat else None
@@ -76,11 +79,12 @@ class Decoder(Reconstruction):
         """Per key, for features (…, F): image or vector mean in the model's scale, (…, *shape), or flat logits."""
         lead = feature.shape[:-1]
         decoded = {name: decoder(feature.flatten(0, -2)).unflatten(0, lead) for name, decoder in self.images.items()}
-        return decoded | (self.without_pictures(feature) if self.mlp is not None else {})
+        return decoded | self.without_pictures(feature)
 
     def without_pictures(self, feature: Tensor) -> dict[str, Tensor]:
         """See :meth:`Reconstruction.without_pictures`."""
-        assert self.mlp is not None
+        if self.mlp is None:
+            return {}
         hidden = self.mlp(feature)
         return {name: float32(out(hidden)) for name, out in self.outs.items()}
 

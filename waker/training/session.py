@@ -1,6 +1,7 @@
 """Everything of a training run that has a state, in one place: made, saved and resumed together.
 
-:mod:`waker.training.loop` decides *when*, a :class:`Session` knows *how*. A resume has what :meth:`Session.state` has.
+:class:`waker.training.clock.Schedule` decides what is due, :mod:`waker.training.loop` in which order, a
+:class:`Session` knows how. A resume has what :meth:`Session.state` has.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def key_of_space(label: str, name: str, space: gym.Space[Any], weight: float) ->
     Raises:
         UserError: no kind has such a space.
     """
-    for kind in KINDS.values():
+    for kind in sorted(KINDS.values(), key=lambda kind: kind.last):
         if (key := kind.of_space(name, space, weight)) is not None:
             return key
     takes = ", ".join(kind.takes for kind in KINDS.values())

@@ -31,11 +31,13 @@ class ObservationKind:
     Attributes:
         name: of the kind; ``takes``: the spaces it comes from, for messages.
         dtypes: numpy kinds of the arrays that an environment may return.
+        last: it takes the spaces that no other kind takes.
     """
 
     name: ClassVar[str]
     takes: ClassVar[str]
     dtypes: ClassVar[str]
+    last: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         KINDS[cls.name] = cls
@@ -89,7 +91,7 @@ class ObservationKind:
         raise NotImplementedError
 
     def seen_dim(self) -> int:
-        """Entries of :meth:`seen`; 0 = it has none."""
+        """Entries of :meth:`seen`; 0 = it has none, as a kind with a decoder of its own must have."""
         return self.key.size
 
     def seen(self, output: Tensor) -> Tensor:

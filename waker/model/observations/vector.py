@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waker.model.observations.api import ObservationKind
-from waker.model.observations.image import Image
 from waker.specs import BrokenPromise, ObservationKey
 
 if TYPE_CHECKING:
@@ -20,10 +19,11 @@ class Vector(ObservationKind):
     """See :class:`ObservationKind`; float32 in the replay, whatever the environment has."""
 
     name, takes, dtypes = "vector", "Box of floats", "fiub"
+    last = True
 
     @classmethod
     def of_space(cls, name: str, space: gym.Space[Any], weight: float) -> ObservationKey | None:
-        if isinstance(space, gym.spaces.Box) and Image.of_space(name, space, weight) is None:
+        if isinstance(space, gym.spaces.Box):
             return ObservationKey(name, cls.name, space.shape, "float32", weight=weight)
         return None
 
