@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import re
+import sys
+import types
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from waker.curriculum import ComposedCurriculum, Magnitude, Mixture, Priority, Rank, Score, curriculum_names
+from waker.curriculum import (
+    ComposedCurriculum,
+    Magnitude,
+    Mixture,
+    Priority,
+    Rank,
+    Score,
+    curriculum_names,
+    curriculum_settings,
+    registry,
+)
 from waker.curriculum.checker import CurriculumCheckError, check_curriculum
 from waker.curriculum.evidence import needs
+from waker.errors import UserError
 
 EXPERTS = {"hardest-oracle", "reweighting-oracle"}
 BOX = ("dr", "waker-m", "waker-r", "plr", "robust-plr", "accel", "alp-gmm")
@@ -179,3 +194,23 @@ def test_a_broken_promise_is_told(factory: Any, message: str) -> None:
 
 def test_the_unbroken_one_passes() -> None:
     check_curriculum(Plain.made)
+
+
+def test_the_documented_sampler_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
+    monkeypatch.setattr(registry, "_SETTINGS", dict(registry._SETTINGS))
+    page = (Path(__file__).parents[2] / "docs" / "curricula.md").read_text(encoding="utf-8")
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.S) if "largest-surprise" in block]
+    module = types.ModuleType("surprise_of_the_page")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(code, "docs/curricula.md", "exec"), module.__dict__)
+    check_curriculum("largest-surprise")
+    assert curriculum_settings("largest-surprise") is module.SurpriseSettings
+    with pytest.raises(UserError, match=r"curriculum\.largest-surprise\.beta = 0 must be above 0"):
+        module.SurpriseSettings(beta=0.0)
+
+
+def test_every_sampler_is_on_the_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "curricula.md").read_text(encoding="utf-8")
+    ours = [name for name in curriculum_names() if registry._FACTORIES[name].__module__.startswith("waker.")]
+    assert [name for name in ours if f"`{name}`" not in page] == []

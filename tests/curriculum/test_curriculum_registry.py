@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.helpers.spaces import finite_space
-from waker.curriculum import CurriculumConfig, curriculum_names, make_curriculum, register_curriculum, registry
+from waker.curriculum import (
+    CurriculumConfig,
+    Needs,
+    curriculum_names,
+    curriculum_settings,
+    make_curriculum,
+    register_curriculum,
+    registry,
+)
 from waker.curriculum.api import Curriculum, Floats, Score
 from waker.curriculum.composed import ComposedCurriculum
+from waker.curriculum.evidence import check_given
 from waker.curriculum.mixtures import Mixture
 from waker.curriculum.priorities import TopK
 from waker.curriculum.scores import Magnitude
@@ -50,6 +60,7 @@ OURS = [
 def _restore_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     curriculum_names()  # ours are registered on the first look-up
     monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
+    monkeypatch.setattr(registry, "_SETTINGS", dict(registry._SETTINGS))
 
 
 def make(name: str) -> Curriculum:
@@ -175,3 +186,62 @@ def test_memory_reaches_the_tracker() -> None:
     estimates = curriculum.estimates()
     assert estimates is not None
     assert estimates[0] == pytest.approx(np.exp(-1))  # M = N: one sample a θ an update
+
+
+@dataclass(frozen=True)
+class TopSettings:
+    """A sampler's own number."""
+
+    k: int = 1
+
+
+def test_a_sampler_has_settings_of_its_own() -> None:
+    @register_curriculum("highest", TopSettings)
+    def build(
+        space: ThetaSpace,
+        config: CurriculumConfig,
+        rng: np.random.Generator,
+        samples_per_update: int,
+        settings: TopSettings,
+    ) -> Curriculum:
+        assert isinstance(space, FiniteThetaSpace)
+        tracker = Magnitude(space.size)
+        priority, mixture = TopK(settings.k), Mixture(0.0)
+        return ComposedCurriculum(
+            "highest", space, tracker=tracker, score=tracker, priority=priority, mixture=mixture, rng=rng
+        )
+
+    assert curriculum_settings("highest") is TopSettings
+    assert curriculum_settings("dr") is None
+    for settings, chosen in ((None, 1), (TopSettings(k=2), 2)):
+        made = make_curriculum(
+            "highest", finite_space(), CurriculumConfig(), np.random.default_rng(0), settings=settings
+        )
+        made.observe(np.arange(6), np.arange(6.0), 0)
+        assert np.count_nonzero(made.probabilities()) == chosen
+
+
+def test_settings_of_another_sampler_are_refused() -> None:
+    for name, wanted in (("dr", "it has no settings of its own"), ("plr", "it takes LevelReplaySettings")):
+        with pytest.raises(UserError, match=f"'{name}' was given settings TopSettings; .*{wanted}"):
+            make_curriculum(name, finite_space(), CurriculumConfig(), np.random.default_rng(0), settings=TopSettings())
+
+
+def test_settings_must_all_have_defaults() -> None:
+    @dataclass
+    class Bare:
+        k: int
+
+    with pytest.raises(ValueError, match="setting 'k' of curriculum 'bare' has no default"):
+        register_curriculum("bare", Bare)
+    with pytest.raises(ValueError, match="must be a dataclass"):
+        register_curriculum("bare", int)
+
+
+def test_a_sampler_that_reads_what_no_learner_measures_is_refused() -> None:
+    wanted = make("plr").needs  # type: ignore[attr-defined]
+    check_given("plr", wanted, (), ("rewards", "values"))
+    with pytest.raises(UserError, match="'plr' reads rewards, values, which this learner does not measure"):
+        check_given("plr", wanted, ("rewards", "values"), ())
+    with pytest.raises(ValueError, match="Evidence has no field 'los'"):
+        Needs(frozenset({"los"}))
