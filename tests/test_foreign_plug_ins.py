@@ -16,7 +16,7 @@ import tests.helpers.misbehaving  # noqa: F401 — registers its environments
 from tests.helpers import dummies
 from tests.helpers.misbehaving import TOLD, WAYS
 from waker.config.schema import CurriculumConfig
-from waker.curriculum import Thetas, make_curriculum
+from waker.curriculum import EpisodeEvidence, Evidence, Thetas, make_curriculum
 from waker.curriculum import registry as curricula
 from waker.errors import UserError
 from waker.loggers.registry import MultiSink
@@ -75,13 +75,15 @@ class _Sampler:
                 raise self.result
             return self.result
 
-        return (self.result if self.where == name else None) if name == "wanted" else call
+        return (self.result if self.where == name else None) if name in ("wanted", "needs") else call
 
 
 CALLS: dict[str, tuple[Any, ...]] = {
     "sample": (2,),
     "observe": (np.zeros(1, np.int64), np.zeros(1), 5),
     "episode_done": (np.zeros(1), 0, {}),
+    "learn": (Evidence(step=5, theta_id=np.zeros(1, np.int64)),),
+    "learn_episode": (EpisodeEvidence(step=5, theta=np.zeros(1), theta_id=0, steps=1),),
     "probabilities": (),
     "estimates": (),
     "table": (),
@@ -123,6 +125,7 @@ def test_a_sampler_of_somebody_else_s_is_guarded(method: str, monkeypatch: pytes
         ("state_dict", {"ids": [np.array([None])]}, "an array of object under"),
         ("state_dict", {(1, 2): 3}, r"a key \(1, 2\)"),
         ("wanted", "one_step_tv", "gave in wanted 'one_step_tv' where it must give a waker.curriculum.Wanted"),
+        ("needs", ("loss",), "gave in needs .* where it must give a waker.curriculum.Needs"),
     ],
 )
 def test_what_a_sampler_must_not_return_is_told_before_training(

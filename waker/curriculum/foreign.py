@@ -102,9 +102,11 @@ class ForeignCurriculum:
     def needs(self) -> Needs:
         """Nothing where the sampler is not :class:`~waker.curriculum.api.Evident`."""
         with _guard(self._name, "needs"):
-            needs = self._inner.needs if isinstance(self._inner, Evident) else NOTHING
+            needs: Any = self._inner.needs if isinstance(self._inner, Evident) else None
+        if needs is None:
+            return NOTHING
         if not isinstance(needs, Needs):
-            raise self._wrong("needs", shown(needs), "a waker.curriculum.Needs")
+            raise self._wrong("needs", shown(needs), "a waker.curriculum.Needs, or None")
         return needs
 
     def learn(self, evidence: Evidence) -> None:
