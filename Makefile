@@ -11,10 +11,10 @@ WORKERS ?= 3
 export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench gpu lint format types report clean
+.PHONY: help install demo test test-fast bench gpu lint format docs report clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 install: $(STAMP)  ## create .venv and install the package with its pinned dependencies
 
@@ -27,8 +27,11 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## WAKER-M and DR side by side on GridHazards: table and HTML report (10 minutes, two cores)
 	$(BIN)/waker quickstart
 
-test: $(STAMP)  ## every test, ruff and mypy among them (< 10 minutes on two cores)
+test: $(STAMP)  ## every test (about 10 minutes on two cores)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q $(PYTEST_ARGS)
+
+test-fast: $(STAMP)  ## the tests that take no second or so each, for while one works (< 90 s)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q -m "not slow" $(PYTEST_ARGS)
 
 bench: $(STAMP)  ## time updates and compare with this kind of machine's stored figures (3 minutes; SAVE=1 stores them)
 	$(BIN)/waker bench --config quick --against results/learner_speed/baseline.json $(if $(SAVE),--save)
@@ -48,6 +51,9 @@ format: $(STAMP)  ## let ruff rewrite what it can
 
 report: $(STAMP)  ## HTML report of every run under runs/ (RUNS=… chooses some)
 	$(BIN)/waker report $(or $(RUNS),runs)
+
+docs: $(STAMP)  ## documentation site in build/docs; a broken link or anchor fails (a minute)
+	PYTHONPATH=.:envs NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 clean:  ## remove the virtual environment and caches; runs/ and results/ stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

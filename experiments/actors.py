@@ -77,7 +77,7 @@ def adapted_from(loaded: LoadedRun, config: Config, seed: int) -> ActorCriticSta
     feed = Feed(replay, np.random.default_rng(seed), train.adapt_batch, train.length, "cpu")
     for _ in range(train.adapt_updates):
         adapter.update(feed.next())
-    return adapter.learner.policies
+    return adapter.policy_learner.policies
 
 
 class Episodes:

@@ -33,13 +33,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from waker.collection.spec_of import spec_of
 from waker.config.presets import grid, laptop
 from waker.config.schema import ModelConfig
 from waker.model.optim import Adam
 from waker.model.reward_heads import RewardHeads
 from waker.model.rssm import State
 from waker.model.world_model import WorldModel
-from waker.specs import EnvSpec, spec_of
+from waker.specs import EnvSpec
 from waker.training.loading import load_run
 from waker_envs.grids.cleanup import GridCleanUp
 

@@ -1,12 +1,12 @@
-"""The README's picture and table, from the runs of ``make demo``.
+"""The quickstart page's picture and table, from the runs of ``make demo``.
 
     make demo && python -m experiments.demo
 
 Writes ``results/demo/``: ``picture.png`` (rooms of GridHazards; where WAKER-M collected its data, by the laptop
 preset's replayed credit; the true model error of both samplers there), ``shares.csv`` (how near the policies come to
 the exact optimum; of every seed that was run, by ``waker quickstart --seed N`` beside the demo's 0), ``comparison.csv``
-(the table of ``waker compare``), ``table.md`` (the README's table, from these two) and ``settings.yaml`` (what was
-run).
+(the table of ``waker compare``), ``table.md`` (the quickstart page's table, from these two) and ``settings.yaml``
+(what was run).
 """
 
 from __future__ import annotations
@@ -109,11 +109,11 @@ def shares(runs: dict[str, Path]) -> pd.DataFrame:
 
 ROWS = ("mean_return", "cvar_0.1", "cvar_0.1_theta", "fraction_of_optimum")
 WORST_ROWS = ("worst_regret", "worst_model_error", "hard_share")
-"""Rows of the README's table, before and after the shares of parts of Θ."""
+"""Rows of the table, before and after the shares of parts of Θ."""
 
 
 def readme_table(comparison: pd.DataFrame, parts: pd.DataFrame) -> str:
-    """The README's table in Markdown: a row a quantity over all tasks, a column a sampler.
+    """The quickstart page's table in Markdown: a row a quantity over all tasks, a column a sampler.
 
     Args:
         comparison: the summary that ``waker compare`` writes.

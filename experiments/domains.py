@@ -1,4 +1,4 @@
-"""The README's picture of the MuJoCo domains across θ: a row a domain, from easy to hard, then the suites.
+"""The documentation's picture of the MuJoCo domains across θ: a row a domain, from easy to hard, then the suites.
 
     python -m experiments.domains
 

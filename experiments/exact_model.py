@@ -145,12 +145,12 @@ def values(rooms: Rooms, policy: NDArray[np.int64] | None) -> Floats:
         policy: actions by task, room and cell, (K, R, C); None = the optimum, which also knows the time left.
     """
     tiles = np.stack([rooms.kinds == tile for tile in TILES]).astype(float)  # (K, R, C)
-    goes_on = 1.0 - (rooms.kinds == HAZARD)
-    alive = rooms.move * goes_on[:, None, :, None]
+    cont = 1.0 - (rooms.kinds == HAZARD)
+    alive = rooms.move * cont[:, None, :, None]
     value = np.zeros_like(tiles)
     result = np.zeros(tiles.shape[:2])
     for left in range(1, int(rooms.length.max()) + 1):
-        q = np.einsum("racd,krd->kacr", alive, tiles + goes_on * value).transpose(0, 3, 1, 2)  # (K, R, A, C)
+        q = np.einsum("racd,krd->kacr", alive, tiles + cont * value).transpose(0, 3, 1, 2)  # (K, R, A, C)
         value = q.max(2) if policy is None else np.take_along_axis(q, policy[:, :, None], 2).squeeze(2)
         mean = (value * rooms.starts).sum(-1) / rooms.starts.sum(-1)
         result = np.where(rooms.length == left, mean, result)

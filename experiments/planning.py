@@ -29,7 +29,7 @@ SAMPLES = 64
 @torch.no_grad()
 def actor_policy(agent: Agent, spec: EnvSpec, table: TabularMDP) -> NDArray[np.int64]:
     """Each task's greedy action in each state on a fresh filter, the same at every step, (T, K, S)."""
-    policies = agent.learner.policies
+    policies = agent.policy_learner.policies
     feature = filtered(agent.model, [states_of(spec, table)], spec.action.dim, "cpu").feature
     members = [torch.full((len(feature),), policies.names.index(task)) for task in spec.tasks]
     chosen = np.stack([policies.act(feature, member, mode=True).argmax(-1).numpy() for member in members])

@@ -169,7 +169,7 @@ class Recorder:
 
     def attach(self, agent: Agent) -> None:
         """Listen to one update of ``agent``."""
-        model_loss, policy_gradients = agent.model.loss, agent.learner.gradients
+        model_loss, policy_gradients = agent.model.loss, agent.policy_learner.gradients
 
         def loss(batch: Any, mode: bool = False) -> ModelOutput:
             with torch.no_grad():
@@ -183,7 +183,7 @@ class Recorder:
             return found
 
         agent.model.loss = loss  # type: ignore[method-assign]
-        agent.learner.gradients = gradients  # type: ignore[method-assign]
+        agent.policy_learner.gradients = gradients  # type: ignore[method-assign]
 
 
 def compare(path: Path, device: str = "cpu", backend: str | None = None) -> Comparison:
@@ -209,7 +209,7 @@ def compare(path: Path, device: str = "cpu", backend: str | None = None) -> Comp
     spec = spec_of_reference(reference, batch_arrays)
     agent = Agent(spec, config_of(reference, widths), device)
     copy_weights(agent, before)
-    agent.learner.count.fill_(float(reference["slow_updates"]))
+    agent.policy_learner.count.fill_(float(reference["slow_updates"]))
     batch = {name: value.to(device) for name, value in batch_of(batch_arrays, spec).items()}
     result = Comparison()
     if backend is None:
@@ -219,7 +219,7 @@ def compare(path: Path, device: str = "cpu", backend: str | None = None) -> Comp
         _compare_forward(result, recorder, arrays)
     else:
         _, metrics = whole(agent.update, backend)(batch, mode=True)
-    _compare_metrics(result, metrics, agent.learner, arrays, reference["tasks"])
+    _compare_metrics(result, metrics, agent.policy_learner, arrays, reference["tasks"])
     rates = {"model": reference["model_lr"], "actor": reference["actor_lr"], "critic": reference["critic_lr"]}
     rates["ensemble"] = reference["ensemble_lr"]
     ours = read_weights(agent)

@@ -1,7 +1,9 @@
-"""The study of study.md: its numbers from run folders, and its answers from the numbers.
+"""The studies of study.md and study_boards.md: their numbers from run folders, and their answers from the numbers.
 
     python -m experiments.study collect --main RUNS [--explorer RUNS] [--saved-30k RUNS] [--saved-40k RUNS]
     python -m experiments.study
+    python -m experiments.study --results results/study_boards collect --at 40000 --main RUNS
+    python -m experiments.study --results results/study_boards
 
 ``collect`` reads run folders of ``study.yaml``, ``study_explorer.yaml`` and the two variants of ``study_saved.yaml``
 and writes what is committed: ``results/study/<part>-numbers.csv`` with ``-shares.csv`` and ``-notes.csv`` (those of
@@ -23,6 +25,7 @@ import pandas as pd
 from waker.analysis.metrics import spearman, student_interval
 from waker.analysis.numbers_file import read_numbers, write_table
 from waker.analysis.paired import holm, paired_test
+from waker.analysis.plans_compared import SUITE_REGRET
 from waker.analysis.study import read_study, write_study
 from waker.names import ALL
 
@@ -31,10 +34,9 @@ PARTS = ("main", "explorer", "saved-30k", "saved-40k")
 PRIMARY, BESIDE = "planned_worst_regret", "planned_mean_regret"
 ERROR = "worst_model_error"
 BASELINE = "dr"
-SUITES = ("fresh", "denser", "emptier", "oblong")
 FINDS = ("hard_share", "noisy_share", "estimate_rank", "estimate_rank_ceiling")
 AT = (5_000, 10_000, 15_000, 20_000)
-"""Agent steps of the measurements of a run of ``study.yaml``."""
+"""Agent steps of the measurements of a run of ``study.yaml``, the last one its end."""
 RESAMPLES = 2_000
 ANSWERS = (
     "question",
@@ -56,11 +58,12 @@ or a correlation; ``low`` and ``high`` its 95 % interval; ``n`` the pairs, or th
 Row = dict[str, Any]
 
 
-def collect(part: str, runs: Path, out: Path) -> None:
-    """Write one part's numbers, and of the main one its checkpoints."""
+def collect(part: str, runs: Path, out: Path, at: Sequence[int] = AT) -> None:
+    """Write one part's numbers, and of the main one its checkpoints at these agent steps."""
+    out.mkdir(parents=True, exist_ok=True)
     write_study(read_study([runs]), out / f"{part}-numbers.csv")
     if part == "main":
-        write_table(out / "checkpoints.csv", pd.concat([_checkpoint(runs, step) for step in AT]))
+        write_table(out / "checkpoints.csv", pd.concat([_checkpoint(runs, step) for step in at]))
 
 
 def _checkpoint(runs: Path, step: int) -> pd.DataFrame:
@@ -121,7 +124,8 @@ def sampled(main: pd.DataFrame) -> Iterator[Row]:
 
 def bound(checkpoints: pd.DataFrame) -> Iterator[Row]:
     """Q4: rank correlation of the worst model error with the worst planned regret, seeds resampled."""
-    for name, rows in (("at 20,000 steps", checkpoints[checkpoints["step"] == AT[-1]]), ("all", checkpoints)):
+    last = checkpoints["step"].max()
+    for name, rows in ((f"at {last:,} steps", checkpoints[checkpoints["step"] == last]), ("all", checkpoints)):
         known = rows.dropna(subset=[ERROR, PRIMARY])
         by_seed = [part[[ERROR, PRIMARY]].to_numpy() for _, part in known.groupby("seed")]
         if not by_seed:
@@ -161,8 +165,7 @@ def explorers(main: pd.DataFrame, random: pd.DataFrame) -> list[Row]:
 
 def elsewhere(main: pd.DataFrame) -> list[Row]:
     """Q6: mean planned regret on suites beyond the training distribution."""
-    known = set(main["quantity"])
-    measured = [quantity for suite in SUITES if (quantity := f"planned_regret_{suite}") in known]
+    measured = [q for q in dict.fromkeys(main["quantity"]) if q.startswith(SUITE_REGRET)]
     return family([_with_dr("Q6", main, s, q) for s in ("waker-m", "error-oracle") for q in measured])
 
 
@@ -194,11 +197,12 @@ def main() -> None:
     gather = verbs.add_parser("collect", help="numbers from run folders")
     for part in PARTS:
         gather.add_argument(f"--{part}", type=Path, help="the runs' folder", required=part == "main")
+    gather.add_argument("--at", type=int, nargs="+", default=AT, help="agent steps of the checkpoints")
     arguments = parser.parse_args()
     if arguments.verb == "collect":
         for part in PARTS:
             if runs := getattr(arguments, part.replace("-", "_")):
-                collect(part, runs, arguments.results)
+                collect(part, runs, arguments.results, arguments.at)
         return
     from experiments.study_figure import figure
 

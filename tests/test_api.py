@@ -137,7 +137,9 @@ def test_dreams_are_what_the_model_says(run: waker.Run) -> None:
     with torch.no_grad():
         feature = starts.state.feature
         decoded = agent.model.decoder.predict(agent.model.decoder(feature))
-        value = agent.learner.policies.critic.predict(feature.unsqueeze(0))[agent.learner.policies.names.index("blue")]
+        value = agent.policy_learner.policies.critic.predict(feature.unsqueeze(0))[
+            agent.policy_learner.policies.names.index("blue")
+        ]
     np.testing.assert_allclose(cells[0], decoded["cells"].numpy(), atol=1e-6)
     np.testing.assert_allclose(dream.values[0], value.numpy(), atol=1e-5)
 

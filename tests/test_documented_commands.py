@@ -1,4 +1,4 @@
-"""Every command in the README, in ``docs/`` and in ``results/README.md`` is run here, or what it costs is left out.
+"""Every command in README, CONTRIBUTING, ``docs/`` and ``results/README.md`` is run here, but for what is costly.
 
 Commands are taken from shell blocks and from code within sentences. Those of seconds are run, trainings in the smallest
 form; of the dear ones everything up to the work is: their own parser reads their options. A command that nobody here
@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import pandas as pd
 import pytest
 
 from experiments import dispatch_count, reference_step
+from tests.helpers.pages import FENCE, PAGES, ROOT, Block, blocks
 from tests.helpers.rows import numbers
 from tests.helpers.tiny import RUN
 from waker.analysis.numbers_file import write_table
@@ -36,18 +38,16 @@ from waker.errors import BLEMISHED
 from waker.storage.sealed import read_yaml, write_yaml
 from waker_envs import registry
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "results" / "README.md"]
-_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 _SPAN = re.compile(r"`([^`\n]+)`")
 _ASSIGNMENT = re.compile(r"[A-Z_]+=\S*")
-HANDED_TO_THE_SHELL = (".", "cd", "export", "pip", "apt-get")
+HANDED_TO_THE_SHELL = (".", "cd", "export", "pip", "apt-get", "pre-commit")
 """What is no business of ours: that the shell can read it is all that is looked at."""
 EXAMPLES = {
     "ID": "GridHazards",
     "SIZE": "laptop-grid",
     "NAME": "dr",
     "STUDY.yaml": "study.yaml",
+    "runs/study/rows": "runs",
     "FOLDER": "build",
     "FILE": "tests/reference/step_discrete.npz",
 }
@@ -63,7 +63,7 @@ DEAR = ("TerrainWalker", "TerrainHopper", "CleanUp", "CarCleanUp", "Combined")
 
 def shell_lines(text: str) -> Iterator[str]:
     """The commands of shell blocks, without comments."""
-    for language, block in _FENCE.findall(text):
+    for language, block in FENCE.findall(text):
         if language in ("bash", "sh", "shell", "console"):
             for line in block.replace("\\\n", " ").splitlines():
                 yield from re.split(r"\s*(?:&&|;)\s*", line.split(" #")[0].strip())
@@ -72,7 +72,7 @@ def shell_lines(text: str) -> Iterator[str]:
 def commands_of(page: Path) -> list[str]:
     """All commands of a page, each once."""
     text = page.read_text(encoding="utf-8")
-    prose = _FENCE.sub("", text)
+    prose = FENCE.sub("", text)
     spans = [part for span in _SPAN.findall(prose) for part in re.split(r"\s*&&\s*", span) if is_command(part)]
     return list(dict.fromkeys(command for command in (*shell_lines(text), *spans) if command))
 
@@ -106,19 +106,15 @@ def place(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     config = folder / "runs" / RUN.with_name("seed-1") / "config.yaml"
     record = read_yaml(config)
     write_yaml(config, {**record, "config": {**record["config"], "seed": 1}})
-    for name in ("tasks.py", "rank_first.py"):
-        (folder / name).write_text(example(f"# {name}\n"), encoding="utf-8")
+    for name in ("tasks.py", "corridor.py", "restless.py"):
+        (folder / name).write_text(scripts(name)[0].text, encoding="utf-8")
+    shutil.copy(ROOT / "tests/plugin_example/corridor_example.py", folder)
     write_table(folder / "study-numbers.csv", numbers_of_a_study())
-    before = dict(registry._registered)
     corridor = runpy.run_path(str(ROOT / "tests" / "plugin_example" / "corridor_example.py"))["Corridor"]
-    taken = "example/Corridor-v0" in gym.registry
-    if not taken:
-        registry.register_family("example/Corridor-v0", corridor)
-    yield folder
-    if not taken:
-        del gym.registry["example/Corridor-v0"]
-        registry._registered.clear()
-        registry._registered.update(before)
+    with registered_families():
+        if "example/Corridor-v0" not in gym.registry:
+            registry.register_family("example/Corridor-v0", corridor)
+        yield folder
 
 
 def numbers_of_a_study() -> pd.DataFrame:
@@ -128,10 +124,11 @@ def numbers_of_a_study() -> pd.DataFrame:
     )
 
 
-def example(beginning: str, language: str = "python") -> str:
-    """A block of the README."""
-    blocks = _FENCE.findall((ROOT / "README.md").read_text(encoding="utf-8"))
-    return next(block for kind, block in blocks if kind == language and block.startswith(beginning))
+def scripts(name: str) -> list[Block]:
+    """The blocks of all pages that readers save as a file of this name."""
+    found = [block for block in blocks("python") if block.text.startswith(f"# {name}\n")]
+    assert found, f"no page has {name}"
+    return found
 
 
 def filled_in(words: list[str]) -> list[str]:
@@ -144,17 +141,17 @@ def filled_in(words: list[str]) -> list[str]:
 
 def run_waker(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     verb, *rest = filled_in(words[1:]) or [""]
-    assert verb in (*VERBS, "--help"), f"unknown verb in {shlex.join(words)}"
-    if verb == "--help":
+    assert verb in (*VERBS, "--help", "--version"), f"unknown verb in {shlex.join(words)}"
+    if verb not in VERBS:
         assert main([verb]) == 0
     elif "--help" in rest:
         assert main([verb, *rest]) == 0
-    elif not rest and verb in ("adapt", "evaluate"):  # its name alone, in a sentence
+    elif not rest and verb in ("adapt", "evaluate", "sweep"):  # its name alone, in a sentence
         assert main([verb, "--help"]) == 0
     elif verb == "quickstart":
         assert plan(rest).trainings
     elif verb == "sweep":
-        Path("study.yaml").write_text(example("preset: tiny\n", "yaml"))  # for commands that name the reader's own
+        Path("study.yaml").write_text(blocks("yaml")[0].text)  # for commands that name the reader's own
         assert main(["sweep", *rest, "--dry"]) == 0
     elif verb == "train":
         settings = parse_settings(rest, "train")
@@ -176,13 +173,32 @@ def run_waker(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run_script(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file of the reader's own that calls the command, with the settings of the smallest run."""
-    monkeypatch.setattr(registry_of_samplers, "_FACTORIES", dict(registry_of_samplers._FACTORIES))
-    monkeypatch.setattr(sys, "argv", [*words[1:], "--preset", "tiny", "--train.steps", "96", "--runs", "scripted"])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_path(words[1], run_name="__main__")
-    assert ended.value.code == 0
-    assert list(Path("scripted").glob("*/rank-first/*/seed-1/evaluation.parquet"))
+    """A file of the reader's own that calls the command, with the settings of the smallest run; each page's version."""
+    for number, block in enumerate(scripts(words[1])):
+        Path(words[1]).write_text(block.text, encoding="utf-8")
+        runs = f"scripted-{Path(words[1]).stem}-{number}"
+        with monkeypatch.context() as patched, registered_families():
+            patched.setattr(
+                registry_of_samplers.CURRICULA, "registered", dict(registry_of_samplers.CURRICULA.registered)
+            )
+            patched.setattr(sys, "argv", [*words[1:], "--preset", "tiny", "--train.steps", "96", "--runs", runs])
+            with pytest.raises(SystemExit) as ended:
+                runpy.run_path(words[1], run_name="__main__")
+        assert ended.value.code == 0
+        assert list(Path(runs).glob("*/rank-first/*/seed-1/evaluation.parquet"))
+
+
+@contextmanager
+def registered_families() -> Iterator[None]:
+    """What is registered inside is not registered afterwards."""
+    before, ours = set(gym.registry), dict(registry._registered)
+    try:
+        yield
+    finally:
+        for env_id in set(gym.registry) - before:
+            del gym.registry[env_id]
+        registry._registered.clear()
+        registry._registered.update(ours)
 
 
 def run_python(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,13 +272,15 @@ def test_a_documented_command(command: str, place: Path, monkeypatch: pytest.Mon
 
 
 def test_commands_are_found() -> None:
-    """Of every kind and in every page: a pattern that finds nothing would pass everything."""
+    """Of every kind and in the pages that are for commands: a pattern that finds nothing would pass everything."""
     found = {str(page.relative_to(ROOT)): commands_of(page) for page in PAGES}
-    assert all(found.values())
+    pages = ("quickstart", "running", "studies", "tasks", "compare", "results", "cpu", "gpu", "clusters")
+    assert all(found[f"docs/{page}.md"] for page in pages)
+    assert found["CONTRIBUTING.md"] and found["results/README.md"] and found["docs/environments/index.md"]
     readme = found["README.md"]
-    assert {"make demo", "waker train --sampler waker-m --seed 1", "waker compare runs/gridhazards"} <= set(readme)
-    assert "python -m experiments.reference_step tests/reference/*.npz" in readme
-    assert sum(command.startswith("waker train") for command in readme) >= 3
+    assert {"waker quickstart", "waker train --env corridor.py:Corridor", "waker report runs/gridhazards"} <= {*readme}
+    assert "python -m experiments.reference_step tests/reference/*.npz" in found["docs/results.md"]
+    assert sum(command.startswith("waker train") for command in readme) >= 2
     assert {words_of(command)[0] for commands in found.values() for command in commands} >= {"waker", "make", "python"}
 
 

@@ -22,13 +22,13 @@ from waker.collection.episode import EnvironmentFailed, Episode
 from waker.collection.family import Family
 from waker.collection.slot import Slot
 from waker.collection.slot_group import slot_group
+from waker.collection.spec_of import spec_of
 from waker.config.schema import EvalConfig
 from waker.errors import BLEMISHED, UserError
 from waker.evaluation.plan import plan_episodes
 from waker.evaluation.rollouts import evaluate
 from waker.evaluation.setup import Setup
 from waker.evaluation.trajectories import collect
-from waker.specs import spec_of
 from waker.storage.tables import read_rows
 from waker_envs.api import FiniteThetaSpace
 from waker_envs.checker import check_parametric_env
@@ -310,11 +310,11 @@ def test_a_cut_is_no_true_end_and_an_end_in_time_is_no_cut() -> None:
     from dataclasses import replace
 
     slot = Slot(Endless(), replace(SPEC, longest=3))
-    slot.reset(np.array([1.0]), 1, 0)
+    slot.reset(Episode(np.array([1.0]), 1, 0))
     steps = [slot.step(np.zeros(1, np.float32)) for _ in range(3)]
     assert [(s.terminated, s.truncated, s.cut) for s in steps] == [(False, False, False)] * 2 + [(False, True, True)]
     slot = Slot(HardTheta(), replace(SPEC, longest=20))
-    slot.reset(np.array([1.0]), 1, 0)
+    slot.reset(Episode(np.array([1.0]), 1, 0))
     last = [slot.step(np.zeros(1, np.float32)) for _ in range(20)][-1]
     assert (last.truncated, last.cut) == (True, False)
 

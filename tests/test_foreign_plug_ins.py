@@ -161,7 +161,7 @@ def test_what_a_sampler_s_state_may_hold_comes_back_from_a_checkpoint(
 
 
 def make_foreign(factory: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setitem(curricula._FACTORIES, "theirs", factory)
+    monkeypatch.setitem(curricula.CURRICULA.registered, "theirs", factory)
     return make_curriculum("theirs", SPACE, CurriculumConfig(), np.random.default_rng(0))
 
 
@@ -221,7 +221,7 @@ def test_a_sink_that_fails_is_left_out_and_ours_goes_on(method: str, tmp_path: P
 
 
 def test_a_run_whose_sampler_exits_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(curricula._FACTORIES, "theirs", lambda *args: _Sampler("sample", SystemExit(0)))
+    monkeypatch.setitem(curricula.CURRICULA.registered, "theirs", lambda *args: _Sampler("sample", SystemExit(0)))
     with pytest.raises(UserError, match="sampler 'theirs' failed in sample"):
         dummies.run(tmp_path, dummies.config("theirs"))
 

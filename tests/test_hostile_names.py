@@ -16,10 +16,10 @@ import pytest
 from tests.helpers.hostile_names import KEYS, SUITES, TASKS, THETAS, Hostile
 from waker.analysis.numbers_file import read_numbers, read_shares
 from waker.cli import main
+from waker.collection.spec_of import spec_of
 from waker.curriculum import registry as curricula
 from waker.names import path_part, suite_name, task_name, theta_column
 from waker.report import sections
-from waker.specs import spec_of
 from waker.storage.run_folder import FILM_FILE
 from waker.storage.sealed import read_arrays, write_arrays
 from waker.storage.tables import read_rows
@@ -40,7 +40,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     words += ["--sampler", SAMPLER, "--task-policies", "online"]
     assert main([*words, "--evaluation.episodes", "6", "--evaluation.suite-episodes", "2"]) == 0
     yield folder
-    del gym.registry["hostile-names/Hostile-v0"], curricula._FACTORIES[SAMPLER]
+    del gym.registry["hostile-names/Hostile-v0"], curricula.CURRICULA.registered[SAMPLER]
     registry._registered.clear()
     registry._registered.update(before)
 

@@ -41,16 +41,6 @@ def imported(names: list[str]) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
-@pytest.mark.parametrize(
-    "command",
-    [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]],
-    ids=lambda command: " ".join(command),
-)
-def test_tool_is_content(command: list[str]) -> None:
-    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 def test_the_lists_below_are_not_empty() -> None:
     assert "waker.curriculum.registry" in NUMPY_ONLY
     assert set(STATISTICS) <= set(WAKER)

@@ -15,10 +15,10 @@ import torch
 from waker.collection.episode import Episode
 from waker.collection.make_env import made
 from waker.collection.slot import Slot
+from waker.collection.spec_of import spec_of
 from waker.curriculum import CurriculumConfig, make_curriculum
 from waker.curriculum.foreign import ForeignCurriculum
 from waker.replay.relabel import load_task
-from waker.specs import spec_of
 from waker.torch_globals import torch_unchanged
 from waker_envs.foreign import Told
 from waker_envs.testing import HardTheta

@@ -118,8 +118,8 @@ def learned(agent: Agent, task: str) -> tuple[ActorCriticStack, RewardHeads, tup
     if task not in agent.spec.tasks:
         raise unknown("task", task, agent.spec.tasks)
     if agent.adapter is not None:
-        return agent.adapter.learner.policies, agent.adapter.heads, agent.adapter.tasks
-    policies = agent.learner.policies
+        return agent.adapter.policy_learner.policies, agent.adapter.heads, agent.adapter.tasks
+    policies = agent.policy_learner.policies
     if task not in policies.names:
         raise UserError(f"no policy has been trained for {task!r} yet: `waker adapt` trains it")
     assert task != EXPLORER

@@ -1,7 +1,7 @@
 """Names that others gave (observation keys, θ, tasks, suites, samplers, domains), made fit for where they go.
 
 Such a name is data: it may be empty, hold any character, or be a word that this package uses itself. Two things are
-done about it, and both here. *Kept apart*: at the boundary with the environment (:func:`waker.specs.spec_of`, rows'
+done about it, and both here. *Kept apart*: at the boundary with the environment (:mod:`waker.collection.spec_of`, rows'
 columns and suites) a name that would be taken for one of ours gets its kind behind it, ``action (observation)``, and
 every other one stays as it is, so that what old runs wrote reads on. *Escaped*: whoever shows a name, or makes a path
 of it, asks :func:`printable` or :func:`path_part`. HTML is escaped by jinja2 and CSV by the csv module.
@@ -16,7 +16,7 @@ from functools import cache
 
 RECORD = ("action", "task_rewards", "theta_id", "is_first", "is_last", "is_terminal")
 """The fields of a replay's record that are ours; see :func:`waker.replay.ring.record_fields`."""
-LOSSES = ("reward", "continue", "kl", "model", "ensemble", "actor", "critic")
+LOSSES = ("reward", "continue", "kl", "model", "ensemble", "explorer", "actor", "critic")
 """What is before ``_loss`` in metrics of ours."""
 EXPLORER = "explorer"
 """The exploration policy among the members of a stack."""

@@ -12,7 +12,7 @@ import math
 import operator
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast
 
@@ -76,10 +76,15 @@ class Settings:
         Raises:
             UserError: a value of another type or outside its range; the message says what it must be.
         """
-        for name, hint in types_of(cast(Any, type(self))).items():
-            value = getattr(self, name)
-            if problem := _problem(value, hint):
-                raise UserError(f"{self._section}{name} = {_shown(value)} {problem}")
+        for name, value, problem in invalid(self):
+            raise UserError(f"{self._section}{name} = {value} {problem}")
+
+
+def invalid(settings: Any) -> Iterator[tuple[str, str, str]]:
+    """Fields of a dataclass whose values their types do not allow: name, value and what it must be, in words."""
+    for name, hint in types_of(cast(Any, type(settings))).items():
+        if problem := _problem(value := getattr(settings, name), hint):
+            yield name, _shown(value), problem
 
 
 @cache

@@ -1,8 +1,9 @@
 """Parameterised environments for reward-free curricula; usable from any gymnasium code, without torch.
 
->>> import gymnasium, waker_envs
->>> env = gymnasium.make("waker/GridHazards-v0", task="green")
->>> observation, info = env.reset(seed=0, options={"theta": [5, 0.2, 0.25]})
+Examples:
+    >>> import gymnasium, waker_envs
+    >>> env = gymnasium.make("waker/GridHazards-v0", task="green")
+    >>> observation, info = env.reset(seed=0, options={"theta": [5, 0.2, 0.1]})
 """
 
 from waker_envs.api import (
@@ -19,6 +20,7 @@ from waker_envs.api import (
 from waker_envs.checker import EnvCheckError, check_parametric_env
 from waker_envs.registry import (
     UnknownEnvError,
+    gym_id,
     load_entry_points,
     make,
     register_built_in,
@@ -26,6 +28,7 @@ from waker_envs.registry import (
     registered_ids,
     resolve_id,
 )
+from waker_envs.successors import Successors
 from waker_envs.tabular import TabularMDP
 
 __all__ = [
@@ -34,6 +37,7 @@ __all__ = [
     "FiniteThetaSpace",
     "Parameter",
     "ParametricEnv",
+    "Successors",
     "Suite",
     "TabularMDP",
     "ThetaError",
@@ -42,6 +46,7 @@ __all__ = [
     "UnknownEnvError",
     "UnknownTaskError",
     "check_parametric_env",
+    "gym_id",
     "make",
     "register_family",
     "registered_ids",

@@ -109,7 +109,8 @@ class ParametricEnv(gym.Env[Any, Any]):
         (k, V, widest), zero past a variable's last class. An ended episode stays in its last observation. Only for
         observations of categories alone; ``{}`` where the observation asked for (a picture, say) has none.
         ``tabular(theta, seed) -> TabularMDP``: the episode that (seed, θ) fixes, the chance of its steps averaged out,
-        as a table over all its states (:class:`waker_envs.tabular.TabularMDP`); for episodes of some hundred states.
+        as a table over all its states (:class:`waker_envs.tabular.TabularMDP`); for episodes of some hundred states,
+        or of some ten thousand where few may follow each (:class:`waker_envs.successors.Successors`).
         With it an evaluation plans in the learned model and values that plan exactly. Its optimum is
         ``optimal_return``.
         ``deterministic(theta) -> bool``: whether nothing in an episode of θ is random once it has begun, so that the

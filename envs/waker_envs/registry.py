@@ -11,11 +11,12 @@ import importlib.metadata
 import re
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 
 from waker_envs.api import ParametricEnv
+from waker_envs.file_source import SourceError, full_source, is_source, load_source, module_name
 from waker_envs.foreign import Told, leniently
 from waker_envs.wrapped import as_family
 
@@ -25,6 +26,7 @@ BUILT_IN = {
     "waker/GridHazards-v0": "waker_envs.grids.hazards:GridHazards",
     "waker/GridHazardsWide-v0": "waker_envs.grids.hazards:GridHazards",
     "waker/GridCleanUp-v0": "waker_envs.grids.cleanup:GridCleanUp",
+    "waker/GridCleanUpSmall-v0": "waker_envs.grids.cleanup_small:GridCleanUpSmall",
     "waker/MultiRoom-v0": "waker_envs.grids.minigrids:MultiRoom",
     "waker/LavaCrossing-v0": "waker_envs.grids.minigrids:LavaCrossing",
     "waker/DoorKey-v0": "waker_envs.grids.minigrids:DoorKey",
@@ -94,11 +96,17 @@ def resolve_id(name: str) -> str:
     """The id ``name`` means: itself, also if only gymnasium knows it, or for a short name the family that has it.
 
     ``GridHazards`` and ``GridHazards-v0`` are short for ``waker/GridHazards-v0``, and so are those of other packages'
-    families. Ours go before theirs, and a newer version before an older one.
+    families. Ours go before theirs, and a newer version before an older one. ``file.py:Class`` is a class in a file;
+    its id has the file's full path.
 
     Raises:
         UnknownEnvError: naming the nearest valid id, or all that a short name may mean.
     """
+    if is_source(name):
+        try:
+            return full_source(name)
+        except SourceError as error:
+            raise UnknownEnvError(str(error)) from error
     _load_waiting()
     for candidate in (name, f"waker/{name}-v0", f"waker/{name}"):
         if candidate in _registered:
@@ -112,6 +120,29 @@ def resolve_id(name: str) -> str:
     close = difflib.get_close_matches(name.lower(), [*full, *short], n=1, cutoff=0.5)
     hint = f"did you mean {(full | short)[close[0]]!r}?" if close else f"there are {', '.join(_registered)}"
     raise UnknownEnvError(f"unknown environment {name!r}; {hint}")
+
+
+def gym_id(env_id: str) -> str:
+    """What gymnasium knows an environment by: its id, or for ``file.py:Class`` one made from the class and its file.
+
+    This runs the file.
+
+    Raises:
+        UnknownEnvError: there is no such environment, or the file has no such class.
+    """
+    env_id = resolve_id(env_id)
+    if not is_source(env_id):
+        return env_id
+    try:
+        family = load_source(env_id)
+    except SourceError as error:
+        raise UnknownEnvError(str(error)) from error
+    if not (isinstance(family, type) and issubclass(family, ParametricEnv)):
+        raise UnknownEnvError(f"{env_id} is no ParametricEnv class")
+    known = f"{module_name(env_id)}/{family.__name__}-v0"
+    if known not in gym.registry:
+        gym.register(known, entry_point=cast(Callable[..., ParametricEnv], family))
+    return known
 
 
 def _by_short_name(name: str) -> str | None:
@@ -132,7 +163,7 @@ def make(name: str, **kwargs: Any) -> ParametricEnv:
     """An environment as ``gymnasium.make`` makes it, with the time limit and the wrappers that it was registered with.
 
     Args:
-        name: a registered id, or a short name (``GridHazards``); see :func:`resolve_id`.
+        name: a registered id, a short name (``GridHazards``) or ``file.py:Class``; see :func:`resolve_id`.
         kwargs: for its constructor, or for ``gymnasium.make`` (``max_episode_steps``).
 
     Returns:
@@ -142,7 +173,7 @@ def make(name: str, **kwargs: Any) -> ParametricEnv:
     Raises:
         UnknownEnvError: naming the nearest valid id; or the environment is not a :class:`ParametricEnv`.
     """
-    made = gym.make(resolve_id(name), disable_env_checker=True, **kwargs)
+    made = gym.make(gym_id(name), disable_env_checker=True, **kwargs)
     family = as_family(made)
     if family is None:
         kind = type(made.unwrapped).__name__

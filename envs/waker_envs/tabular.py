@@ -15,8 +15,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from waker_envs.predictions import WHOLE, categories
-
-Floats = NDArray[np.float64]
+from waker_envs.successors import Floats, Successors, ahead, codes, sums
 
 
 class TabularMDP(NamedTuple):
@@ -25,17 +24,23 @@ class TabularMDP(NamedTuple):
     Attributes:
         states: the observation in each state, with leading S: a dict of arrays (S, ...) by key, or one array where the
             observation is no Dict. No two are alike: what is seen tells the state.
-        move: P(s' and the episode goes on | s, a), (A, S, S); a row sums to less than 1 where the episode may end.
+        move: P(s' and the episode goes on | s, a), (A, S, S), or where few states may follow their
+            :class:`~waker_envs.successors.Successors`; a row sums to less than 1 where the episode may end.
         reward: the expected reward of a step from s by a, for each task, (K, A, S).
         start: the state that the episode begins in.
         length: the steps T of its time limit.
     """
 
     states: Any
-    move: Floats
+    move: Floats | Successors
     reward: Floats
     start: int
     length: int
+
+    @property
+    def size(self) -> int:
+        """S."""
+        return int(self.reward.shape[2])
 
 
 def by_key(states: Any) -> dict[str, NDArray[Any]]:
@@ -43,7 +48,7 @@ def by_key(states: Any) -> dict[str, NDArray[Any]]:
     return {k: np.asarray(v) for k, v in states.items()} if isinstance(states, Mapping) else {WHOLE: np.asarray(states)}
 
 
-def action_values(move: Floats, reward: Floats, length: int) -> Floats:
+def action_values(move: Floats | Successors, reward: Floats, length: int) -> Floats:
     """Optimal Q[t, k, a, s] by backward induction: the best sum of rewards from step t on, after a in s; (T, K, A, S).
 
     Args:
@@ -52,12 +57,25 @@ def action_values(move: Floats, reward: Floats, length: int) -> Floats:
     q = np.empty((length, *reward.shape))
     value = np.zeros((reward.shape[0], reward.shape[2]))
     for t in reversed(range(length)):
-        q[t] = reward + _ahead(move, value)
+        q[t] = reward + ahead(move, value)
         value = q[t].max(1)
     return q
 
 
-def policy_values(move: Floats, reward: Floats, policy: NDArray[np.int64]) -> Floats:
+def optimal_policy(move: Floats | Successors, reward: Floats, length: int) -> tuple[NDArray[np.int64], Floats]:
+    """The first of the best actions of task k in state s with t steps made, (T, K, S), and what they earn, (K, S).
+
+    As :func:`action_values`, whose T · K · A · S numbers a large table has no room for.
+    """
+    policy = np.empty((length, reward.shape[0], reward.shape[2]), np.int64)
+    value = np.zeros((reward.shape[0], reward.shape[2]))
+    for t in reversed(range(length)):
+        q = reward + ahead(move, value)
+        policy[t], value = q.argmax(1), q.max(1)
+    return policy, value
+
+
+def policy_values(move: Floats | Successors, reward: Floats, policy: NDArray[np.int64]) -> Floats:
     """Exact expected sums of rewards of a deterministic policy for each task and first state, (K, S).
 
     Args:
@@ -66,15 +84,9 @@ def policy_values(move: Floats, reward: Floats, policy: NDArray[np.int64]) -> Fl
     """
     value = np.zeros((reward.shape[0], reward.shape[2]))
     for chosen in policy[::-1]:
-        after = reward + _ahead(move, value)  # (K, A, S)
+        after = reward + ahead(move, value)  # (K, A, S)
         value = np.take_along_axis(after, chosen[:, None], 1)[:, 0]
     return value
-
-
-def _ahead(move: Floats, value: Floats) -> Floats:
-    """Σ over s' of move · value for each task's value (K, S), (K, A, S)."""
-    actions, states, _ = move.shape
-    return (value @ move.reshape(actions * states, states).T).reshape(len(value), actions, states)
 
 
 def table_fault(table: Any, observation_space: gym.Space[Any], actions: int, tasks: int) -> str | None:
@@ -87,14 +99,21 @@ def table_fault(table: Any, observation_space: gym.Space[Any], actions: int, tas
     """
     if not isinstance(table, TabularMDP):
         return f"it returned a {type(table).__name__} instead of a TabularMDP"
-    move, reward = np.asarray(table.move), np.asarray(table.reward)
-    n = move.shape[-1] if move.ndim else 0
-    for name, array, wanted in (("move", move, (actions, n, n)), ("reward", reward, (tasks, actions, n))):
+    reward, after = np.asarray(table.reward), None
+    n = reward.shape[-1] if reward.ndim else 0
+    if isinstance(table.move, Successors):
+        after, move = np.asarray(table.move.after), np.asarray(table.move.chance)
+        if after.shape != move.shape or after.dtype.kind not in "iu" or ((after < 0) | (after >= n)).any():
+            return "the successors of its move must be numbers of states, one for each chance"
+    else:
+        move = np.asarray(table.move)
+    wide = n if after is None or not after.ndim else after.shape[-1]
+    for name, array, wanted in (("move", move, (actions, n, wide)), ("reward", reward, (tasks, actions, n))):
         if array.shape != wanted or not n:
             return f"its {name} has shape {array.shape}, where (A, S, S) and (K, A, S) have A = {actions}, K = {tasks}"
         if array.dtype.kind != "f" or not np.isfinite(array).all():
             return f"its {name} must be finite floats"
-    if (move < 0).any() or (move.sum(2) > 1 + 1e-9).any():
+    if (move < 0).any() or (sums(move) > 1 + 1e-9).any():
         return "each row of its move must be probabilities that sum to 1 at most"
     if not 0 <= table.start < n or table.length < 1:
         return f"its start is {table.start} of {n} states, its length {table.length}"
@@ -116,6 +135,6 @@ def _states_fault(states: Any, observation_space: gym.Space[Any], n: int) -> str
         if counts is None and len(np.unique(array, axis=0)) > 1:
             return f"its states differ in key {key!r}, which is not categorical; leave the method out"
     seen = np.concatenate([array.reshape(n, -1) for key, array in given.items() if classes[key] is not None], 1)
-    if len(np.unique(seen, axis=0)) < n:
+    if len(np.unique(codes(seen))) < n:
         return "two of its states look alike; what is seen must tell the state"
     return None

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+import functools
+import operator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from waker_envs.api import ParametricEnv, Theta
-from waker_envs.tabular import TabularMDP, action_values, by_key, table_fault
+from waker_envs.successors import Floats, Successors, chances, is_certain
+from waker_envs.tabular import TabularMDP, by_key, optimal_policy, table_fault
 
 _EPISODES = 50
 """Of each θ. Probabilities that are wrong by 0.2 show in some 150 steps."""
@@ -27,16 +30,19 @@ def tabular_fault(env: Any, theta: Theta, seed: int) -> str | None:
         env: a :class:`~waker_envs.api.ParametricEnv` with the method and discrete actions.
     """
     surprise, variance = 0.0, 0.0
+    walk: _Walk | None = None
     for own in range(seed, seed + _EPISODES):
         table = env.tabular(theta, own)
-        fault = table_fault(table, env.observation_space, int(getattr(env.action_space, "n", 0)), len(env.tasks))
-        if fault is not None:
-            return f"tabular(θ, {own}): {fault}"
-        found = _Walk(table).play(env, theta, own)
+        if walk is None or not walk.shares(table):
+            fault = table_fault(table, env.observation_space, int(getattr(env.action_space, "n", 0)), len(env.tasks))
+            if fault is not None:
+                return f"tabular(θ, {own}): {fault}"
+            walk = _Walk(table)
+        found = walk.play(env, theta, own, table.start)
         if isinstance(found, str):
             return f"tabular(θ, {own}): {found}"
         surprise, variance = surprise + found[0], variance + found[1]
-        if (fault := _optimum_fault(env, theta, own, table)) is not None:
+        if (fault := _optimum_fault(env, theta, own, walk.best[:, table.start])) is not None:
             return fault
     if abs(surprise) > _FAR * np.sqrt(variance) + 1e-6:
         return (
@@ -46,10 +52,10 @@ def tabular_fault(env: Any, theta: Theta, seed: int) -> str | None:
     return None
 
 
-def _optimum_fault(env: Any, theta: Theta, seed: int, table: TabularMDP) -> str | None:
+def _optimum_fault(env: Any, theta: Theta, seed: int, best: Floats) -> str | None:
+    """Args: best: of each task from the start, (K,)."""
     if not hasattr(env, "optimal_return"):
         return None
-    best = action_values(table.move, table.reward, table.length)[0].max(1)[:, table.start]
     for task, ours in zip(env.tasks, best.tolist(), strict=True):
         try:
             value = float(env.optimal_return(theta, task, seed))
@@ -64,25 +70,36 @@ def _optimum_fault(env: Any, theta: Theta, seed: int, table: TabularMDP) -> str 
 
 
 class _Walk:
-    """An episode of random actions beside its table."""
+    """Episodes of random actions beside their table, which a family may share between them."""
 
     def __init__(self, table: TabularMDP) -> None:
         self.table = table
         states = by_key(table.states)
-        self.numbers = {_seen({k: v[s] for k, v in states.items()}): s for s in range(table.move.shape[1])}
+        self.numbers = {_seen({k: v[s] for k, v in states.items()}): s for s in range(table.size)}
 
-    def play(self, env: Any, theta: Theta, seed: int) -> str | tuple[float, float]:
+    def shares(self, table: TabularMDP) -> bool:
+        """Whether another episode has the same table, but for its start, in the same memory."""
+        return len(ours := _arrays(self.table)) == len(theirs := _arrays(table)) and all(
+            map(operator.is_, ours, theirs)
+        )
+
+    @functools.cached_property
+    def best(self) -> Floats:
+        """The optimum of each task from each state, (K, S)."""
+        return optimal_policy(self.table.move, self.table.reward, self.table.length)[1]
+
+    def play(self, env: Any, theta: Theta, seed: int, start: int) -> str | tuple[float, float]:
         """A fault; or how much oftener than expected the likeliest successors were met, and the variance of that."""
         observation, _ = env.reset(seed=seed, options={"theta": theta})
         at = self.numbers.get(_seen(by_key(observation)))
-        if at != self.table.start:
+        if at is None or at != start:
             return "the episode begins in another state than its start"
         env.action_space.seed(seed)
         surprise, variance = 0.0, 0.0
         for t in range(1, self.table.length + 1):
             action = int(env.action_space.sample())
             observation, _, terminated, truncated, info = env.step(action)
-            row = self.table.move[action, at]
+            row = chances(self.table.move, action, at)
             likely = int(row.argmax())
             after = None if terminated else self.numbers.get(_seen(by_key(observation)))
             chance = 1.0 - row.sum() if terminated else 0.0 if after is None else row[after]
@@ -105,8 +122,15 @@ class _Walk:
                         variance,
                     )
                 )
+            assert after is not None  # an end has returned, and what is none of the states
             at = after
         return f"the episode goes on after its length of {self.table.length} steps"
+
+
+def _arrays(table: TabularMDP) -> list[Any]:
+    """All that a table says but for its start."""
+    moves = table.move if isinstance(table.move, Successors) else [table.move]
+    return [*moves, table.reward, *by_key(table.states).values(), table.length]
 
 
 def _seen(observation: Any) -> tuple[Any, ...]:
@@ -134,7 +158,7 @@ def deterministic_fault(env: ParametricEnv, theta: Theta, seed: int) -> str | No
             move = asked.tabular(theta, seed).move
         except NotImplementedError:
             return None
-        if ((move > 1e-9) & (move < 1.0 - 1e-9)).any():
+        if not is_certain(move):
             return "deterministic(θ) is True, but tabular(θ, seed) has moves that are not certain; return False"
     return None
 

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from tests.helpers.tiny_learner import ALL_KINDS, tiny_batch, tiny_config, tiny_spec
 from waker.agent.agent import Agent
-from waker.behaviour.imagination import Trajectory
 from waker.behaviour.policy_learner import Rollout
+from waker.behaviour.starts import Starts
 from waker.config.presets import PRESETS
 from waker.config.schema import Config
 from waker.errors import UserError
+from waker.model.rssm import State
 from waker.specs import EnvSpec
 
 CONTINUOUS = pytest.mark.parametrize("discrete", [True, False], ids=["discrete", "continuous"])
@@ -37,9 +38,9 @@ def make(spec: EnvSpec, config: Config, seed: int = 0) -> Agent:
 
 def trainable(agent: Agent) -> dict[str, Tensor]:
     """Every weight that an update may move, the slow critics among them."""
-    parts = {"model": agent.model, "ensemble": agent.ensemble, "policies": agent.learner.policies}
+    parts = {"model": agent.model, "ensemble": agent.ensemble, "policies": agent.policy_learner.policies}
     if agent.adapter is not None:
-        parts |= {"heads": agent.adapter.heads, "tasks": agent.adapter.learner.policies}
+        parts |= {"heads": agent.adapter.heads, "tasks": agent.adapter.policy_learner.policies}
     return {f"{part}.{name}": p for part, module in parts.items() for name, p in module.named_parameters()}
 
 
@@ -132,14 +133,14 @@ def test_a_random_explorer_still_estimates_errors(discrete: bool) -> None:
     assert (credit.error[credit.theta_id >= 0] > 0).all()
     assert metrics["actor_grad_norm"][-1] == 0.0
     assert (metrics["actor_grad_norm"][:-1] > 0).all()
-    assert torch.equal(before["policies.actor.out.bias"][-1], agent.learner.policies.actor.out.bias[-1])
+    assert torch.equal(before["policies.actor.out.bias"][-1], agent.policy_learner.policies.actor.out.bias[-1])
 
 
 def test_nothing_is_imagined_where_nobody_learns_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
     spec, config = tiny_spec(), tiny_config(after=True)
     explorer = replace(config.explorer, name="random", credit="replayed")
     agent = make(spec, replace(config, explorer=explorer))
-    monkeypatch.setattr(agent.learner, "gradients", lambda *args: pytest.fail("imagined"))
+    monkeypatch.setattr(agent.policy_learner, "gradients", lambda *args: pytest.fail("imagined"))
     before = snapshot(agent)
     credit, metrics = agent.update(tiny_batch(spec))
     assert (credit.error[credit.theta_id >= 0] > 0).all()
@@ -169,14 +170,14 @@ def test_the_credit_is_the_mean_disagreement_of_the_explorer_s_rollout(
 ) -> None:
     spec, config = tiny_spec(), tiny_config("paper")
     agent = make(spec, replace(config, explorer=replace(config.explorer, credit_first=first, credit_steps=steps)))
-    ensemble, learn, rollouts = copy.deepcopy(agent.ensemble), agent.learner.gradients, list[Rollout]()
+    ensemble, learn, rollouts = copy.deepcopy(agent.ensemble), agent.policy_learner.gradients, list[Rollout]()
 
     def keep(*args: Any) -> Any:
         result = learn(*args)
         rollouts.append(result.rollout)
         return result
 
-    monkeypatch.setattr(agent.learner, "gradients", keep)
+    monkeypatch.setattr(agent.policy_learner, "gradients", keep)
     credit, metrics = agent.update(tiny_batch(spec))
     trajectory = rollouts[0].trajectory
     error = ensemble.intrinsic_reward(trajectory.feature[:, -1], trajectory.action[:, -1])  # (H+1, N); entry 0 is zero
@@ -189,19 +190,15 @@ def test_the_credit_is_the_mean_disagreement_of_the_explorer_s_rollout(
 
 
 def test_only_imagined_states_of_a_living_episode_count() -> None:
-    """Weights w_t = Π goes_on: an episode that surely ends after one step is judged by that step."""
-    spec = tiny_spec()
-    agent = make(spec, tiny_config())
-    reward = torch.tensor([[[0.0, 0.0]], [[2.0, 2.0]], [[7.0, 4.0]], [[9.0, 6.0]]])
-    goes_on = torch.tensor([[[1.0, 1.0]], [[0.0, 1.0]], [[1.0, 0.5]], [[1.0, 1.0]]])
-    empty = torch.zeros(4, 1, 2, 1)
-    rollout = _rollout(empty, reward, goes_on)
+    """Weights w_t = Π cont: an episode that surely ends after one step is judged by that step."""
+    agent = make(tiny_spec(), tiny_config())
+    error = torch.tensor([[0.0, 0.0], [2.0, 2.0], [7.0, 4.0], [9.0, 6.0]])
+    cont = torch.tensor([[1.0, 1.0], [0.0, 1.0], [1.0, 0.5], [1.0, 1.0]])
+    state = State(torch.zeros(2, 1), torch.zeros(2, 1))
+    credit = agent._imagined_credit(error, cont, Starts(state, torch.tensor([1.0, 0.0]), torch.tensor([5, 6])))
     # Second start: weights 1, 1, ½ on errors 2, 4, 6.
-    torch.testing.assert_close(agent._imagined_errors(rollout), torch.tensor([2.0, (2.0 + 4.0 + 3.0) / 2.5]))
-
-
-def _rollout(feature: Tensor, reward: Tensor, goes_on: Tensor) -> Rollout:
-    return Rollout(Trajectory(feature, feature, feature[1:]), reward, goes_on)
+    torch.testing.assert_close(credit.error, torch.tensor([2.0, (2.0 + 4.0 + 3.0) / 2.5]))
+    assert credit.theta_id.tolist() == [5, -1]
 
 
 @pytest.mark.parametrize("action", ["taken", "authors"])

@@ -63,7 +63,10 @@ def test_an_update_needs_no_values(recipe: str, kinds: tuple[str, ...], discrete
     assert all(value.dim() <= 1 and not value.requires_grad for value in results)
 
 
-@pytest.mark.parametrize(("explorer", "target"), [("plan2explore", "latent"), ("random", "feature")])
+@pytest.mark.parametrize(
+    ("explorer", "target"),
+    [("plan2explore", "latent"), ("random", "feature"), ("rnd", "deter"), ("latent-disagreement", "feature")],
+)
 def test_no_explorer_needs_values(explorer: Any, target: Any) -> None:
     spec, config = tiny_spec(), tiny_config()
     explorer_config = replace(config.explorer, name=explorer, target=target)

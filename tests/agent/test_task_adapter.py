@@ -44,12 +44,12 @@ def test_adapting_moves_heads_actors_and_critics_and_not_the_model(discrete: boo
     model = WorldModel(spec, tiny_config().model)
     adapted = adapter(model, spec.tasks, discrete)
     frozen = copy.deepcopy(model.state_dict())
-    heads, policies = (copy.deepcopy(m.state_dict()) for m in (adapted.heads, adapted.learner.policies))
+    heads, policies = (copy.deepcopy(m.state_dict()) for m in (adapted.heads, adapted.policy_learner.policies))
     for seed in range(2):
         metrics = adapted.update(tiny_batch(spec, seed=seed))
     assert all(torch.equal(frozen[name], p) for name, p in model.state_dict().items())
     assert all(not torch.equal(heads[name][k], p[k]) for name, p in adapted.heads.state_dict().items() for k in (0, 1))
-    for name, p in adapted.learner.policies.state_dict().items():
+    for name, p in adapted.policy_learner.policies.state_dict().items():
         assert all(not torch.equal(policies[name][k], p[k]) for k in (0, 1)), name
     assert all(value.shape == (2,) and torch.isfinite(value).all() for value in metrics.values())
     assert all(p.grad is None for p in model.parameters())
@@ -68,18 +68,18 @@ def test_reward_heads_go_first_where_asked(model: WorldModel) -> None:
     config = tiny_config()
     waiting = replace(config, train=replace(config.train, adapt_heads=2))
     adapted = TaskAdapter(model, tiny_spec(), waiting, ("task0", "new"))
-    policies, batch = copy.deepcopy(adapted.learner.policies.state_dict()), tiny_batch(tiny_spec())
+    policies, batch = copy.deepcopy(adapted.policy_learner.policies.state_dict()), tiny_batch(tiny_spec())
     for _ in range(2):
         heads = copy.deepcopy(adapted.heads.state_dict())
         assert set(adapted.update(batch)) == {"reward_loss"}
         assert all(not torch.equal(p, heads[name]) for name, p in adapted.heads.state_dict().items())
-    unchanged = adapted.learner.policies.state_dict()
+    unchanged = adapted.policy_learner.policies.state_dict()
     assert all(torch.equal(p, unchanged[name]) for name, p in policies.items())
     resumed = TaskAdapter(model, tiny_spec(), waiting, ("task0", "new"))
     resumed.load_state_dict(copy.deepcopy(adapted.state_dict()))
     for each in (adapted, resumed):
         assert "actor_loss" in each.update(batch)
-        assert not torch.equal(each.learner.policies.actor.out.bias, policies["actor.out.bias"])
+        assert not torch.equal(each.policy_learner.policies.actor.out.bias, policies["actor.out.bias"])
 
 
 def test_policies_take_several_steps_from_one_batch_where_asked(model: WorldModel) -> None:
@@ -96,9 +96,9 @@ def test_policies_take_several_steps_from_one_batch_where_asked(model: WorldMode
     state, grads, _ = by_hand._head_gradients(batch)
     by_hand.heads_optimizer.apply(grads)
     for _ in range(3):
-        by_hand.learner.step(by_hand._policy_gradients(state, batch))
-    expected = by_hand.learner.policies.state_dict()
-    assert all(torch.equal(p, expected[name]) for name, p in repeated.learner.policies.state_dict().items())
+        by_hand.policy_learner.step(by_hand._policy_gradients(state, batch))
+    expected = by_hand.policy_learner.policies.state_dict()
+    assert all(torch.equal(p, expected[name]) for name, p in repeated.policy_learner.policies.state_dict().items())
     assert all(torch.equal(p, q) for p, q in zip(repeated.heads.parameters(), by_hand.heads.parameters(), strict=True))
 
 
@@ -114,6 +114,6 @@ def test_a_restored_adapter_continues_bit_for_bit(model: WorldModel) -> None:
     for each in (ours, theirs):
         torch.manual_seed(5)
         each.update(batch)
-    for a, b in ((ours.heads, theirs.heads), (ours.learner.policies, theirs.learner.policies)):
+    for a, b in ((ours.heads, theirs.heads), (ours.policy_learner.policies, theirs.policy_learner.policies)):
         state = b.state_dict()
         assert all(torch.equal(p, state[name]) for name, p in a.state_dict().items())

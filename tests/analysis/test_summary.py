@@ -338,7 +338,7 @@ def test_what_rounds_to_zero_has_no_sign() -> None:
 
 def test_a_new_quantity_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     """An entry with a function of episodes reaches numbers, the terminal's table and the page."""
-    steps = Quantity("mean_length", "mean length", "less", of="episodes", compute=lambda dr: float(dr["length"].mean()))
+    steps = Quantity("mean_length", "mean length", "less", "episodes", lambda dr: float(dr["length"].mean()))
     monkeypatch.setattr(quantities_module, "TABLE", (*quantities_module.TABLE, steps))
     monkeypatch.setattr(
         quantities_module, "_PLACE", {**quantities_module._PLACE, "mean_length": len(quantities_module._PLACE)}

@@ -51,7 +51,7 @@ def test_discrete_policies_are_categoricals_over_actions() -> None:
 
 
 def test_continuous_policies_are_truncated_normals_of_the_published_form() -> None:
-    """METHOD §6: location tanh(out), scale 2·σ(s/2) + 0.1, entropy and density summed over dimensions."""
+    """docs/method.md, Policies: location tanh(out), scale 2·σ(s/2) + 0.1; entropy, density summed over dimensions."""
     policies = stack(CONTINUOUS)
     parameters = torch.tensor([0.5, -1.0, 0.0, 2.0]).expand(3, 4, 4)
     loc = torch.tanh(torch.tensor([0.5, -1.0]))

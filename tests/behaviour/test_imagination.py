@@ -86,7 +86,7 @@ def test_exact_values_of_a_table_are_a_fixed_point(lambda_: float) -> None:
     value = torch.zeros(6, 2, states)
     for m in range(2):
         after = trajectory.feature[1, m, :, :states]  # (S, S) transition matrix of member m's greedy policy
-        exact = torch.linalg.solve(torch.eye(states) - gamma * table.goes_on.unsqueeze(1) * after, reward_of_state)
+        exact = torch.linalg.solve(torch.eye(states) - gamma * table.cont.unsqueeze(1) * after, reward_of_state)
         value[:, m] = trajectory.feature[:, m, :, :states] @ exact
     returns = lambda_return(reward[:-1], discount[:-1], value, lambda_)
     torch.testing.assert_close(returns, value[:-1], atol=1e-5, rtol=1e-4)
@@ -166,7 +166,7 @@ def test_starts_are_batch_major_and_carry_no_gradient() -> None:
     starts = start_states(state, batch, 0)
     assert starts.state.stoch.flatten().tolist() == [0, 1, 2, 3, 4, 5]
     assert starts.state.deter.flatten().tolist() == [10, 11, 12, 13, 14, 15]
-    assert starts.goes_on.tolist() == [1, 0, 1, 1, 1, 1]
+    assert starts.cont.tolist() == [1, 0, 1, 1, 1, 1]
     assert starts.theta_id.tolist() == [7, 7, 8, 9, 9, 9]
     assert not starts.state.stoch.requires_grad
     assert not starts.state.deter.requires_grad
@@ -186,5 +186,5 @@ def test_drawn_starts_keep_their_own_flags_and_are_uniform() -> None:
     starts = start_states(state, batch, 5)
     row = starts.state.stoch.flatten().long()
     assert torch.equal(starts.state.deter.flatten(), 10.0 + row)
-    assert torch.equal(starts.goes_on, torch.tensor([1.0, 0, 1, 1, 1, 1])[row])
+    assert torch.equal(starts.cont, torch.tensor([1.0, 0, 1, 1, 1, 1])[row])
     assert torch.equal(starts.theta_id, batch["theta_id"].flatten()[row])

@@ -66,12 +66,12 @@ def losses_by_hand(learner: LookaheadLearner, states: list[int], tau: float, gam
         actor = critic = 0.0
         for s in states:
             there = FORK.onehot[s].argmax(-1)  # of each action
-            q = torch.stack([GAIN[m, t] + gamma * FORK.goes_on[t] * slow[m, t] for t in there])
+            q = torch.stack([GAIN[m, t] + gamma * FORK.cont[t] * slow[m, t] for t in there])
             target = torch.softmax(q / tau, -1)
             value = (target * q).sum()
             log_probs = chosen(learner, FORK)[m, s].log()
-            actor -= float(FORK.goes_on[s] * (target * log_probs).sum()) / len(states)
-            critic += float(FORK.goes_on[s] * (0.5 * (value - live[m, s]).square() + 0.918938533)) / len(states)
+            actor -= float(FORK.cont[s] * (target * log_probs).sum()) / len(states)
+            critic += float(FORK.cont[s] * (0.5 * (value - live[m, s]).square() + 0.918938533)) / len(states)
         results.append((actor, critic))
     return results
 
@@ -156,15 +156,15 @@ def adapter_of(discrete: bool, config: Config) -> TaskAdapter:
 
 def test_an_adapter_looks_ahead_where_asked_and_moves_every_policy() -> None:
     adapted = adapter_of(True, looking_ahead())
-    assert isinstance(adapted.learner, LookaheadLearner)
-    before = copy.deepcopy(adapted.learner.policies.state_dict())
+    assert isinstance(adapted.policy_learner, LookaheadLearner)
+    before = copy.deepcopy(adapted.policy_learner.policies.state_dict())
     frozen = copy.deepcopy(adapted.model.state_dict())
     metrics: dict[str, Tensor] = {}
     for seed in range(2):
         metrics = adapted.update(tiny_batch(tiny_spec(), seed=seed))
     assert all(value.shape == (2,) and torch.isfinite(value).all() for value in metrics.values())
     assert all(torch.equal(frozen[name], p) for name, p in adapted.model.state_dict().items())
-    after = adapted.learner.policies.state_dict()
+    after = adapted.policy_learner.policies.state_dict()
     for name in ("actor.out.weight", "critic.net.out.weight", "slow.net.out.weight"):
         assert all(not torch.equal(before[name][k], after[name][k]) for k in (0, 1)), name
 
@@ -174,21 +174,21 @@ def test_policies_learn_where_they_go_and_not_only_where_the_data_was() -> None:
     ring = Table(torch.tensor([[1, 1], [2, 2], [3, 3], [0, 0]]))
     starts = ring.starts(torch.zeros(5, dtype=torch.long))
     for horizon, seen in ((0, [5, 0, 0, 0]), (2, [5, 5, 5, 0])):
-        state, goes_on = learner_on(ring, horizon=horizon)._visited(ring.as_model(), starts, False)
+        state, cont = learner_on(ring, horizon=horizon)._visited(ring.as_model(), starts, False)
         assert state.stoch.sum(0).tolist() == seen
-        assert goes_on.tolist() == [1.0] * sum(seen)
+        assert cont.tolist() == [1.0] * sum(seen)
 
 
 def test_what_follows_an_end_counts_for_nothing() -> None:
     learner = learner_on(FORK, horizon=1)
-    state, goes_on = learner._visited(FORK.as_model(), FORK.starts(torch.tensor([2, 1])), False)
+    state, cont = learner._visited(FORK.as_model(), FORK.starts(torch.tensor([2, 1])), False)
     assert state.stoch.argmax(-1).tolist() == [2, 1, 2, 1]
-    assert goes_on.tolist() == [0.0, 1.0, 0.0, 1.0]
+    assert cont.tolist() == [0.0, 1.0, 0.0, 1.0]
 
 
 def test_rollouts_are_what_continuous_actions_and_other_settings_learn_from() -> None:
     for adapted in (adapter_of(False, looking_ahead()), adapter_of(True, tiny_config())):
-        assert type(adapted.learner) is PolicyLearner
+        assert type(adapted.policy_learner) is PolicyLearner
 
 
 @pytest.mark.parametrize(("starts", "states"), [(0, 18), (5, 5)])
@@ -196,13 +196,13 @@ def test_as_many_start_states_as_asked(starts: int, states: int, monkeypatch: py
     """Of a batch of 3 × 6, whatever ``behaviour.starts`` is."""
     config = looking_ahead(starts=starts)
     adapted = adapter_of(True, replace(config, behaviour=replace(config.behaviour, starts=7)))
-    seen, gradients = [], adapted.learner.gradients
+    seen, gradients = [], adapted.policy_learner.gradients
 
     def counted(model: WorldModel, starts: Starts, *rest: Any) -> Any:
-        seen.append(len(starts.goes_on))
+        seen.append(len(starts.cont))
         return gradients(model, starts, *rest)
 
-    monkeypatch.setattr(adapted.learner, "gradients", counted)
+    monkeypatch.setattr(adapted.policy_learner, "gradients", counted)
     adapted.update(tiny_batch(tiny_spec()))
     assert seen == [states]
 
@@ -215,14 +215,14 @@ def test_a_restored_adapter_looks_ahead_bit_for_bit() -> None:
     for each in (ours, theirs):
         torch.manual_seed(5)
         each.update(batch)
-    expected = theirs.learner.policies.state_dict()
-    assert all(torch.equal(p, expected[name]) for name, p in ours.learner.policies.state_dict().items())
+    expected = theirs.policy_learner.policies.state_dict()
+    assert all(torch.equal(p, expected[name]) for name, p in ours.policy_learner.policies.state_dict().items())
 
 
 def test_policies_see_what_the_decoder_makes_of_a_state_where_asked() -> None:
     """Two states that look alike are one to them; a decoder is part of the model, and not of the policies."""
     adapted = adapter_of(True, looking_ahead(sees="decoded"))
-    policies, decoder = adapted.learner.policies, adapted.model.decoder
+    policies, decoder = adapted.policy_learner.policies, adapted.model.decoder
     assert not any("decoder" in name or "view" in name for name in policies.state_dict())
     feature = torch.randn(40, adapted.model.rssm.feature_dim)
     member, torch_state = torch.zeros(40, dtype=torch.long), torch.get_rng_state()
@@ -238,5 +238,5 @@ def test_policies_see_what_the_decoder_makes_of_a_state_where_asked() -> None:
 def test_where_only_pictures_are_observed_policies_see_the_feature() -> None:
     config, spec = looking_ahead(sees="decoded"), tiny_spec(kinds=("image",))
     adapted = TaskAdapter(WorldModel(spec, config.model), spec, config, spec.tasks)
-    assert adapted.learner.policies.view is None
+    assert adapted.policy_learner.policies.view is None
     assert torch.isfinite(adapted.update(tiny_batch(spec))["actor_loss"]).all()

@@ -134,8 +134,8 @@ GROVE = torch.tensor([[1, 2], [2, 0], [0, 1]])
 GAIN = [0.3, -0.2, 1.0]
 
 
-def grove_learner(goes_on: list[float], horizon: int) -> tuple[PolicyLearner, Table]:
-    table = Table(GROVE, torch.tensor(goes_on))
+def grove_learner(cont: list[float], horizon: int) -> tuple[PolicyLearner, Table]:
+    table = Table(GROVE, torch.tensor(cont))
     learner = table_learner(table, lambda_=1.0, discount=0.9, entropy=0.0, normalise_returns=False, actor_unimix=0.0)
     learner.config = replace(learner.config, horizon=horizon)
     with torch.no_grad():
@@ -155,11 +155,11 @@ def rollout_of(learner: PolicyLearner, table: Table, start: int, actions: tuple[
 
 
 @in_float64
-@pytest.mark.parametrize("goes_on", [[1.0, 1.0, 1.0], [0.5, 0.5, 0.5], [0.1, 0.1, 0.1], [1.0, 0.5, 0.0]])
+@pytest.mark.parametrize("cont", [[1.0, 1.0, 1.0], [0.5, 0.5, 0.5], [0.1, 0.1, 0.1], [1.0, 0.5, 0.0]])
 @pytest.mark.parametrize("horizon", [1, 3])
-def test_reinforce_with_the_lambda_baseline_is_the_exact_gradient(goes_on: list[float], horizon: int) -> None:
+def test_reinforce_with_the_lambda_baseline_is_the_exact_gradient(cont: list[float], horizon: int) -> None:
     """λ = 1: the mean over all rollouts of the actor's step is the gradient of the return, both by enumeration."""
-    learner, table = grove_learner(goes_on, horizon)
+    learner, table = grove_learner(cont, horizon)
     policies = learner.policies
     feature = torch.eye(3, table.feature_dim).unsqueeze(0)
     policy = policies.actor(feature)[0].softmax(-1)  # (S, A)
@@ -170,7 +170,7 @@ def test_reinforce_with_the_lambda_baseline_is_the_exact_gradient(goes_on: list[
         state, weight, earned, chance = start, 1.0, 0.0, torch.ones(())
         for action in actions:
             earned += weight * GAIN[state]
-            weight *= 0.9 * goes_on[state]
+            weight *= 0.9 * cont[state]
             chance = chance * policy[state, action]
             state = int(GROVE[state, action])
         gain = gain + chance * (earned + weight * value[state].item())
@@ -183,16 +183,16 @@ def test_reinforce_with_the_lambda_baseline_is_the_exact_gradient(goes_on: list[
 
 
 @in_float64
-@pytest.mark.parametrize("goes_on", [1.0, 0.5, 0.1])
-def test_the_continue_probability_counts_once_by_hand(goes_on: float) -> None:
+@pytest.mark.parametrize("cont", [1.0, 0.5, 0.1])
+def test_the_continue_probability_counts_once_by_hand(cont: float) -> None:
     """One step: V_0 = r + γ·c·v of the state reached. ∂/∂logit_a of its mean is γ·c·π_a·(v_a − Σ π v)."""
-    learner, table = grove_learner([goes_on] * 3, 1)
+    learner, table = grove_learner([cont] * 3, 1)
     policies = learner.policies
     feature = torch.eye(3, table.feature_dim).unsqueeze(0)
     pi = policies.actor(feature)[0, 0].softmax(-1).detach()
     reached = policies.critic.predict(feature)[0, GROVE[0]].detach()
     by_logit = sum(-pi[a] * rollout_of(learner, table, 0, (a,))[-1].flatten() for a in range(2))
-    torch.testing.assert_close(by_logit, 0.9 * goes_on * pi * (reached - (pi * reached).sum()))
+    torch.testing.assert_close(by_logit, 0.9 * cont * pi * (reached - (pi * reached).sum()))
 
 
 # Losses against plain loops -----------------------------------------------------------------------------------
@@ -246,29 +246,29 @@ VARIANTS: dict[str, tuple[bool, dict[str, Any]]] = {
 @in_float64
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_losses_are_the_published_sums(variant: str) -> None:
-    """METHOD §6 written as loops over members, starts and steps, on the rollout the learner made."""
+    """docs/method.md, Policies, as loops over members, starts and steps, on the rollout the learner made."""
     discrete, changes = VARIANTS[variant]
     scene = Scene(discrete, normalise_returns=False, entropy=0.125, explorer_entropy=0.25, **changes)
     before = copy.deepcopy(scene.policies)
     starts = scene.starts()
     rollout, metrics = update(scene.learner, scene.model, starts, scene.reward)
-    c, (trajectory, reward, goes_on) = scene.config, rollout
+    c, (trajectory, reward, cont) = scene.config, rollout
     assert trajectory is not None
-    horizon, n = c.horizon, len(starts.goes_on)
+    horizon, n = c.horizon, len(starts.cont)
     with torch.no_grad():
         flat = trajectory.feature.movedim(1, 0).flatten(1, 2)
         values = {name: getattr(before, name).mean(getattr(before, name)(flat)) for name in ("slow", "critic")}
         v = {name: x.unflatten(1, (horizon + 1, n)) for name, x in values.items()}  # (M, H+1, N)
         target = v["slow" if c.slow_target else "critic"]
-    assert torch.equal(goes_on[0, 0], starts.goes_on)
-    assert not goes_on[0].all()
+    assert torch.equal(cont[0, 0], starts.cont)
+    assert not cont[0].all()
     for m in range(3):
         entropy_scale = 0.25 if NAMES[m] == EXPLORER else 0.125
         actor, critic = 0.0, 0.0
         dynamics = scene.learner.through_dynamics
         short = dynamics or c.baseline == "authors"
         for i in range(n):
-            d = [c.discount * goes_on[t, m, i].item() for t in range(horizon)]
+            d = [c.discount * cont[t, m, i].item() for t in range(horizon)]
             w = [float(np.prod(d[:t])) for t in range(horizon)]
             returns = [0.0] * horizon + [target[m, horizon, i].item()]
             for t in reversed(range(horizon)):
@@ -276,7 +276,7 @@ def test_losses_are_the_published_sums(variant: str) -> None:
                 returns[t] = reward[t, m, i].item() + d[t] * mixed
             for t in range(horizon - 1 if short else horizon):
                 parameters = trajectory.policy[t, m, i].detach()
-                alive = w[t] * goes_on[t, m, i].item()
+                alive = w[t] * cont[t, m, i].item()
                 bonus = alive * entropy_scale * scene.policies.entropy(parameters).item()
                 if dynamics:
                     objective = returns[t + 1]
@@ -286,7 +286,7 @@ def test_losses_are_the_published_sums(variant: str) -> None:
                     log_prob = scene.policies.log_prob(parameters, trajectory.action[t + 1, m, i].detach()).item()
                     objective = advantage * log_prob
                 # V_t knows by itself how likely there is an action at t.
-                counted = alive if short else w[t] * (goes_on[t, m, i].item() > 0)
+                counted = alive if short else w[t] * (cont[t, m, i].item() > 0)
                 actor -= (counted * objective + bonus) / ((horizon - 1 if short else horizon) * n)
             for t in range(horizon):
                 stack = before.critic
@@ -304,9 +304,7 @@ def test_states_that_ended_their_episode_train_no_actor(discrete: bool) -> None:
     scene = Scene(discrete)
     starts = scene.starts()
     before = copy.deepcopy(scene.policies.actor.state_dict())
-    _, metrics = update(
-        scene.learner, scene.model, starts._replace(goes_on=torch.zeros_like(starts.goes_on)), scene.reward
-    )
+    _, metrics = update(scene.learner, scene.model, starts._replace(cont=torch.zeros_like(starts.cont)), scene.reward)
     assert not metrics["actor_grad_norm"].any()
     assert metrics["critic_grad_norm"].all()
     assert all(torch.equal(before[name], p) for name, p in scene.policies.actor.state_dict().items())
@@ -381,7 +379,7 @@ def test_chunks_of_start_states_make_the_same_step(variant: str, normalise: bool
         joined, found = update(parts.learner, parts.model, parts.starts(), parts.reward, True)
         assert joined.trajectory is None
         same(joined.reward, rollout.reward.detach(), whole.rounding)
-        same(joined.goes_on, rollout.goes_on.detach(), whole.rounding)
+        same(joined.cont, rollout.cont.detach(), whole.rounding)
         assert found.keys() == expected.keys()
         for name, value in expected.items():
             same(found[name], value, whole.rounding, name)

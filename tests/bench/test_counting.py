@@ -10,9 +10,9 @@ from tests.helpers.tiny_learner import tiny_config, tiny_spec
 from waker.agent.agent import Agent
 from waker.bench.configs import WALKER, Workload, workload
 from waker.bench.counting import Work, update_work, work_of
+from waker.collection.synthetic import synthetic_replay
 from waker.machine.operations import OperationCounter
 from waker.replay.feed import Feed
-from waker.replay.synthetic import synthetic_replay
 
 
 def test_a_linear_layers_work_is_counted_by_hand() -> None:

@@ -41,6 +41,6 @@ def test_what_is_varied_takes_effect() -> None:
     config = chosen.config
     assert (chosen.thetas, config.train.batch, config.behaviour.horizon) == (10, 2, 3)
     bench = build(chosen, "cpu")
-    assert bench.agent.learner.policies.names == ("task0", "explorer")
+    assert bench.agent.policy_learner.policies.names == ("task0", "explorer")
     assert bench.feed.next()["vector"].shape == (2, 16, 24)
     assert processor_seconds(bench) > 0

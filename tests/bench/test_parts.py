@@ -150,7 +150,7 @@ def test_the_parts_of_an_update_leave_little_over(recipe: str, after: bool) -> N
 def test_a_watched_agent_is_itself_again() -> None:
     spec = tiny_spec()
     agent, before = Agent(spec, tiny_config()), (policy_learner.imagine, waker.agent.agent.start_states)
-    holders: list[Any] = [agent, agent.model, agent.learner, agent.ensemble, agent.model_optimizer]
+    holders: list[Any] = [agent, agent.model, agent.policy_learner, agent.ensemble, agent.model_optimizer]
     own = [set(vars(holder)) for holder in holders]
     with watched(agent, Stopwatch(CpuClock())):
         assert policy_learner.imagine is not before[0]

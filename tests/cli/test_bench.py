@@ -34,9 +34,9 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["--config", "laptop-gird"], "did you mean 'laptop-grid'"),
         (["--updates", "0"], "--updates 0 must be at least 1"),
-        (["--loop-updates", "-1"], "--loop-updates -1 must not be negative"),
-        (["--chunk", "-1"], "--chunk -1 must not be negative"),
-        (["--env-processes", "-1"], "--env-processes -1 must not be negative"),
+        (["--loop-updates", "-1"], "--loop-updates -1 must be at least 0"),
+        (["--chunk", "-1"], "--chunk -1 must be at least 0"),
+        (["--env-processes", "-1"], "--env-processes -1 must be at least 0"),
         (["--against", "x.json", "--chunk", "4"], "leave out --compile"),
         (["--against", "x.json", "--env-processes", "0"], "leave out --compile"),
         (["--against", "x.json", "--precision", "bf16"], "leave out --compile"),

@@ -17,14 +17,17 @@ import torch
 import waker_envs.testing  # noqa: F401 — registers the environments that fail on purpose
 from tests.helpers.tiny import RUN, TINY, refused
 from waker.cli import main
+from waker.collection import family
 from waker.config.presets import preset
 from waker.errors import BLEMISHED, UserError
 from waker.evaluation import records
 from waker.loggers import registry as loggers
+from waker.machine.device import use_threads
 from waker.storage.run_folder import read_config
 from waker.storage.sealed import read_yaml, write_yaml
 from waker.storage.tables import read_rows
-from waker.training import build as assembly
+from waker.training.build import train_run
+from waker.training.loading import load_run
 from waker.training.loop import Outcome
 
 AFTER = ["--train.task-policies", "after"]
@@ -37,14 +40,14 @@ AFTER = ["--train.task-policies", "after"]
 def test_a_run_of_a_script_goes_on_from_the_command_line(short: str, tmp_path: Path) -> None:
     """A short environment name in Python is the full one everywhere, and so it is in folders that once kept it."""
     config = replace(preset("tiny"), env=short)
-    outcome, folder = assembly.train_run(config, tmp_path)
+    outcome, folder = train_run(config, tmp_path)
     assert (outcome, folder) == (Outcome.FINISHED, tmp_path / RUN)
     record = read_yaml(folder / "config.yaml")
     assert record["config"]["env"] == "waker/GridHazards-v0"
     write_yaml(folder / "config.yaml", {**record, "config": {**record["config"], "env": short}})
     assert main(["train", *TINY, "--env", "GridHazards", "--runs", str(tmp_path)]) == 0
-    assert assembly.train_run(config, tmp_path)[0] is Outcome.SKIPPED
-    loaded = assembly.load_run(folder, print)
+    assert train_run(config, tmp_path)[0] is Outcome.SKIPPED
+    loaded = load_run(folder, print)
     assert loaded.config.env == loaded.family.spec.env_id == "waker/GridHazards-v0"
 
 
@@ -183,8 +186,8 @@ def test_an_environment_that_has_changed_since_is_one_line(
         more = replace(first, classes=tuple(n + 1 for n in first.classes))
         return replace(spec, observation=(more, *others))
 
-    spec_of = assembly.spec_of
-    monkeypatch.setattr(assembly, "spec_of", changed)
+    spec_of = family.spec_of
+    monkeypatch.setattr(family, "spec_of", changed)
     train = ["train", *TINY, *AFTER, "--runs", str(finished)]
     told = refused(train if verb == "train" else ["evaluate", str(finished)], capsys)
     assert re.search(r"was trained with \w+ = categorical .*; waker/GridHazards-v0 now has categorical ", told)
@@ -194,11 +197,11 @@ def test_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_num_threads()
     try:
         monkeypatch.setenv("OMP_NUM_THREADS", "2,1")
-        assembly.use_threads("cpu")
+        use_threads("cpu")
         assert torch.get_num_threads() == 2
         monkeypatch.setenv("OMP_NUM_THREADS", "many")
         with pytest.raises(UserError, match="OMP_NUM_THREADS is 'many'; it must be a number"):
-            assembly.use_threads("cpu")
+            use_threads("cpu")
     finally:
         torch.set_num_threads(before)
 
@@ -268,7 +271,9 @@ def test_a_folder_removed_during_an_evaluation_is_told(
 
     def measure(*args: Any, **options: Any) -> records.Measurement:
         shutil.rmtree(folder)
-        return records.Measurement([{"step": 1, "policy": "random"}], [], {}, {})
+        return records.Measurement(
+            [{"step": 1, "policy": "random"}],
+        )
 
     monkeypatch.setattr(records, "measure", measure)
     assert main(["evaluate", str(folder)]) == 1

@@ -15,12 +15,12 @@ from waker.behaviour.player import RandomPlayer
 from waker.collection.episode import EnvironmentFailed, Episode
 from waker.collection.slot import Slot
 from waker.collection.slot_group import slot_group
+from waker.collection.spec_of import spec_of
 from waker.config.schema import EvalConfig
 from waker.errors import UserError
 from waker.evaluation.rollouts import evaluate
 from waker.evaluation.setup import Setup
 from waker.evaluation.trajectories import collect
-from waker.specs import spec_of
 from waker_envs import Transition
 from waker_envs.testing import HardTheta
 

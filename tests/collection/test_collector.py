@@ -17,11 +17,11 @@ from waker.collection.collector import Collector
 from waker.collection.episode import EnvironmentFailed, Episode
 from waker.collection.make_env import MakeEnv
 from waker.collection.slot import Slot
+from waker.collection.spec_of import spec_of
 from waker.curriculum import Curriculum, CurriculumConfig, make_curriculum
 from waker.errors import UserError
 from waker.replay.ring import Replay, record_fields
 from waker.seeding import Streams
-from waker.specs import spec_of
 from waker.storage.checkpoint import pack, unpack
 from waker_envs.api import FiniteThetaSpace, Parameter, ParametricEnv, Transition
 from waker_envs.testing import HardTheta

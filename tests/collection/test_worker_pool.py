@@ -120,7 +120,7 @@ def test_a_run_goes_on_with_processes_or_without(whole: Path, tmp_path: Path, li
     assert min(len(slot["actions"]) for slot in state["slots"]) > 0
     progress = dummies.Quiet()
     assert_same(whole, train_run(tiny(lives[1]), tmp_path, progress)[1])
-    assert len(progress.notes) == 3
+    assert not any("did not repeat" in note for note in progress.notes)
     assert "going on from step" in progress.notes[0]
 
 

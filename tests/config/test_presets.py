@@ -23,7 +23,7 @@ AUTHORS_ADAM = {"eps": 1e-5, "clip": 100.0, "decay": 1e-6, "keras": True}
 def test_every_preset_builds_an_agent(name: str) -> None:
     for key in (IMAGE, CELLS):
         agent = meta_agent(preset(name), key, discrete=True, after=False, tasks=2, heads=3)
-        assert agent.learner.policies.names == ("task0", "task1", EXPLORER)
+        assert agent.policy_learner.policies.names == ("task0", "task1", EXPLORER)
 
 
 def test_the_grid_preset_builds_an_agent_for_a_board_and_for_nothing_else() -> None:
@@ -50,7 +50,7 @@ def test_an_unknown_preset_names_the_nearest(name: str, meant: str) -> None:
 
 
 def test_the_paper_s_world_model() -> None:
-    """METHOD §4."""
+    """docs/method.md, World model."""
     m = paper().model
     assert (m.deter, m.hidden, m.stoch, m.classes, m.cnn_depth) == (600, 600, 32, 32, 48)
     assert (m.encoder_kernels, m.decoder_kernels) == ((4, 4, 4, 4), (5, 5, 6, 6))
@@ -62,7 +62,7 @@ def test_the_paper_s_world_model() -> None:
 
 
 def test_the_paper_s_policies() -> None:
-    """METHOD §6."""
+    """docs/method.md, Policies."""
     b = paper().behaviour
     assert (b.horizon, b.discount, b.lambda_, b.starts) == (15, 0.99, 0.95, 0)
     assert b.actor_units == b.critic_units == (400,) * 4
@@ -73,7 +73,7 @@ def test_the_paper_s_policies() -> None:
 
 
 def test_the_paper_s_explorer_and_the_authors_switches() -> None:
-    """METHOD §5 and the published code's conditioning."""
+    """docs/method.md, Exploration, and the published code's conditioning."""
     e = paper().explorer
     assert (e.heads, e.units, e.target, e.action, e.scale) == (10, (400,) * 4, "feature", "taken", 50.0)
     assert not e.credit_first
@@ -82,7 +82,7 @@ def test_the_paper_s_explorer_and_the_authors_switches() -> None:
 
 
 def test_the_paper_s_schedule() -> None:
-    """METHOD §8: 100 000 random steps, an update every 8 steps, B × T = 16 × 50."""
+    """docs/method.md, Evaluation: 100 000 random steps, an update every 8 steps, B × T = 16 × 50."""
     t = paper().train
     assert (t.prefill, t.train_every, t.batch, t.length, t.task_policies) == (100_000, 8.0, 16, 50, "online")
 
@@ -97,7 +97,7 @@ DOMAINS = {
     "waker/CarCleanUp-v0": CLEANUP,
     "waker/Combined-v0": COMBINED,
 }
-"""METHOD §8, "Per domain": model's rate, KL scale, entropy, prefill, an update every, steps."""
+"""docs/method.md, Evaluation: model's rate, KL scale, entropy, prefill, an update every, steps."""
 
 
 def published(config: Config) -> tuple[float, ...]:
@@ -127,7 +127,7 @@ def test_published_numbers_belong_to_a_domain(name: str, env: str, numbers: tupl
     ],
 )
 def test_the_prefill_belongs_to_a_sampler(name: str, sampler: str, prefill: int | None) -> None:
-    """METHOD §3: 500 random steps for GE, HE and RW."""
+    """docs/method.md, Curricula: 500 random steps for GE, HE and RW."""
     for env, numbers in DOMAINS.items():
         config = preset(name, env, sampler)
         assert config.curriculum.sampler == sampler
@@ -156,7 +156,7 @@ def test_the_paper_s_size() -> None:
     """54.8 M trainable parameters, 23.4 M of them the model's, as counted on the authors' code (5 tasks, 6 actions)."""
     agent = meta_agent(paper(), IMAGE, discrete=False, after=False, tasks=5, heads=10)
     model = sum(p.numel() for p in agent.model.parameters())
-    rest = [*agent.learner.policies.parameters(), *agent.ensemble.parameters()]
+    rest = [*agent.policy_learner.policies.parameters(), *agent.ensemble.parameters()]
     total = model + sum(p.numel() for p in rest if p.requires_grad)
     assert model / 1e6 == pytest.approx(23.4, abs=0.05)
     assert total / 1e6 == pytest.approx(54.8, abs=0.05)
@@ -164,7 +164,7 @@ def test_the_paper_s_size() -> None:
 
 @pytest.mark.parametrize("config", [default(), laptop()], ids=["default", "laptop"])
 def test_the_later_recipe(config: Config) -> None:
-    """METHOD §4, last paragraph."""
+    """docs/method.md, World model: the `default` column."""
     m, b = config.model, config.behaviour
     assert (m.symlog, m.reward, b.critic) == (True, "twohot", "twohot")
     assert (m.unimix, b.actor_unimix) == (0.01, 0.01)

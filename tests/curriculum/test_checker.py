@@ -24,6 +24,7 @@ from waker.curriculum import (
 )
 from waker.curriculum.checker import CurriculumCheckError, check_curriculum
 from waker.curriculum.evidence import needs
+from waker.curriculum.plug_ins import is_ours
 from waker.errors import UserError
 
 EXPERTS = {"hardest-oracle", "reweighting-oracle"}
@@ -197,8 +198,7 @@ def test_the_unbroken_one_passes() -> None:
 
 
 def test_the_documented_sampler_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
-    monkeypatch.setattr(registry, "_SETTINGS", dict(registry._SETTINGS))
+    monkeypatch.setattr(registry.CURRICULA, "registered", dict(registry.CURRICULA.registered))
     page = (Path(__file__).parents[2] / "docs" / "curricula.md").read_text(encoding="utf-8")
     (code,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.S) if "largest-surprise" in block]
     module = types.ModuleType("surprise_of_the_page")
@@ -212,5 +212,5 @@ def test_the_documented_sampler_passes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_sampler_is_on_the_page() -> None:
     page = (Path(__file__).parents[2] / "docs" / "curricula.md").read_text(encoding="utf-8")
-    ours = [name for name in curriculum_names() if registry._FACTORIES[name].__module__.startswith("waker.")]
+    ours = [name for name in curriculum_names() if is_ours(registry.CURRICULA.find(name))]
     assert [name for name in ours if f"`{name}`" not in page] == []

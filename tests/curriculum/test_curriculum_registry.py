@@ -59,8 +59,7 @@ OURS = [
 @pytest.fixture(autouse=True)
 def _restore_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     curriculum_names()  # ours are registered on the first look-up
-    monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
-    monkeypatch.setattr(registry, "_SETTINGS", dict(registry._SETTINGS))
+    monkeypatch.setattr(registry.CURRICULA, "registered", dict(registry.CURRICULA.registered))
 
 
 def make(name: str) -> Curriculum:
@@ -117,7 +116,7 @@ def test_a_baseline_is_one_class_and_one_function() -> None:
 
 def test_a_name_is_taken_once() -> None:
     with pytest.raises(ValueError, match="'dr' is already registered"):
-        register_curriculum("dr")(registry._FACTORIES["dr"])
+        register_curriculum("dr")(registry.CURRICULA.registered["dr"])
 
 
 def install(folder: Path, entry: str) -> None:
@@ -222,8 +221,8 @@ def test_a_sampler_has_settings_of_its_own() -> None:
 
 
 def test_settings_of_another_sampler_are_refused() -> None:
-    for name, wanted in (("dr", "it has no settings of its own"), ("plr", "it takes LevelReplaySettings")):
-        with pytest.raises(UserError, match=f"'{name}' was given settings TopSettings; .*{wanted}"):
+    for name, wanted in (("dr", "has no settings of its own, and was given"), ("plr", "it takes LevelReplaySettings")):
+        with pytest.raises(UserError, match=f"'{name}' .*{wanted}"):
             make_curriculum(name, finite_space(), CurriculumConfig(), np.random.default_rng(0), settings=TopSettings())
 
 
@@ -232,7 +231,7 @@ def test_settings_must_all_have_defaults() -> None:
     class Bare:
         k: int
 
-    with pytest.raises(ValueError, match="setting 'k' of curriculum 'bare' has no default"):
+    with pytest.raises(ValueError, match="setting 'k' of sampler 'bare' has no default"):
         register_curriculum("bare", Bare)
     with pytest.raises(ValueError, match="must be a dataclass"):
         register_curriculum("bare", int)

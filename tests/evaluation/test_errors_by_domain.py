@@ -12,6 +12,7 @@ from tests.helpers.families import family_of, family_over
 from tests.helpers.spaces import joint_space
 from tests.helpers.two_domains import Pair, Plane
 from waker.behaviour.player import RandomPlayer
+from waker.collection.spec_of import spec_of
 from waker.config.presets import tiny
 from waker.config.schema import EvalConfig
 from waker.evaluation.filmstrip import film
@@ -21,7 +22,7 @@ from waker.evaluation.records import describe_space
 from waker.evaluation.rollouts import evaluate
 from waker.evaluation.setup import Setup
 from waker.model.world_model import WorldModel
-from waker.specs import completion_of, spec_of
+from waker.specs import completion_of
 from waker_envs.testing import HardTheta
 
 ENV = Pair()

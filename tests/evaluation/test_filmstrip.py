@@ -9,12 +9,13 @@ import torch
 import waker_envs
 from tests.helpers.families import family_of
 from tests.helpers.known_dynamics import SLIPS, Ring, RingModel
+from waker.collection.spec_of import spec_of
 from waker.config.presets import tiny
 from waker.config.schema import EvalConfig
 from waker.evaluation.filmstrip import CELL, CONTEXT, STEPS, film, picture
 from waker.evaluation.setup import Setup
 from waker.model.world_model import WorldModel
-from waker.specs import ObservationKey, spec_of
+from waker.specs import ObservationKey
 from waker_envs.testing import HardTheta, PictureEnv
 
 BOARD = ObservationKey("cells", "categorical", (4,), "uint8", (3,) * 4)

@@ -15,6 +15,7 @@ from tests.helpers.families import family_of, family_over
 from tests.helpers.known_dynamics import SLIPS, Ring, RingModel
 from tests.helpers.pushed_blocks import PushedBlocks, misplaced_by_standing_still
 from waker.analysis.sources import pooled
+from waker.collection.spec_of import spec_of
 from waker.config.presets import tiny
 from waker.config.schema import EvalConfig
 from waker.errors import UserError
@@ -23,7 +24,7 @@ from waker.evaluation.model_error import MOST_THETA, held_out_episodes, held_out
 from waker.evaluation.setup import Setup
 from waker.evaluation.sources import RANDOM_ONLY
 from waker.model.world_model import WorldModel
-from waker.specs import EnvSpec, spec_of
+from waker.specs import EnvSpec
 from waker_envs.api import BoxThetaSpace, FiniteThetaSpace, Parameter, ParametricEnv
 from waker_envs.foreign import Failed
 from waker_envs.grids.cleanup import GridCleanUp

@@ -13,12 +13,12 @@ import torch
 
 from tests.helpers.families import family_of
 from waker.agent.agent import Agent
+from waker.collection.spec_of import spec_of
 from waker.config.presets import tiny
 from waker.evaluation import pieces as module
 from waker.evaluation.pieces import Pieces, subject_of
 from waker.evaluation.records import Measurement, measure
 from waker.evaluation.setup import Setup
-from waker.specs import spec_of
 from waker.terminal.signals import Paused
 from waker_envs.api import ParametricEnv, Transition
 from waker_envs.grids.hazards import GridHazards
@@ -32,7 +32,7 @@ def agent_of(make: type[ParametricEnv]) -> Agent:
 
 def evaluation(agent: Agent, make: Callable[..., ParametricEnv], pieces: Pieces) -> Measurement:
     config = tiny().evaluation
-    return measure(Setup(family_of(make), config), agent.model, agent.task_player(), {"step": 1}, pieces=pieces)
+    return measure(Setup(family_of(make), config), agent.model, agent.task_player(), pieces=pieces)
 
 
 def stopped_again_and_again(

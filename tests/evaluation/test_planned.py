@@ -16,6 +16,7 @@ from torch import Tensor
 from tests.helpers.families import family_of
 from tests.helpers.line import CELLS, LENGTH, SLIPS, Line, LineModel, line_moves
 from waker.collection.episode import Episode
+from waker.collection.spec_of import spec_of
 from waker.config.presets import tiny
 from waker.config.schema import EvalConfig
 from waker.evaluation import learned_table, planned
@@ -26,7 +27,6 @@ from waker.evaluation.planned import planned_rows
 from waker.evaluation.rollouts import Row
 from waker.evaluation.setup import Setup
 from waker.model.world_model import WorldModel
-from waker.specs import spec_of
 from waker.terminal.signals import Paused
 from waker_envs.grids.hazards import GridHazards
 from waker_envs.tabular import action_values, policy_values
@@ -190,8 +190,8 @@ def hazards() -> tuple[WorldModel, Any, Any, list[Episode]]:
 
 def test_an_evaluation_that_was_stopped_ends_with_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planned, "DRAWS", 1200)
-    model, make, env, episodes = hazards()
-    plan = functools.partial(planned_rows, model, make, spec_of(env), env.theta_space, episodes, 4)
+    model, make, _, episodes = hazards()
+    plan = functools.partial(planned_rows, Setup(family_of(make), EvalConfig()), model, episodes, 4)
     whole = plan()
     piece = Interrupted(after=3)
     with pytest.raises(Paused):

@@ -1,9 +1,8 @@
-"""One evaluation of one agent: rows with the run's columns, merged into its folder."""
+"""One evaluation of one agent: its rows and its film strip."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,16 +20,13 @@ from waker.config.schema import EvalConfig
 from waker.evaluation import learned_table, pieces, planned
 from waker.evaluation.pieces import Pieces
 from waker.evaluation.plan import plan_episodes, planned_episodes
-from waker.evaluation.records import Measurement, describe_space, measure, save
+from waker.evaluation.records import Measurement, describe_space, measure
 from waker.evaluation.setup import Setup
-from waker.storage.tables import read_rows
 from waker.terminal.signals import Paused
 from waker_envs.api import BoxThetaSpace, Parameter
 from waker_envs.foreign import Failed
 from waker_envs.grids.hazards import GridHazards
 from waker_envs.testing import HardTheta, NoisyTheta
-
-IDENTITY = {"run": "r", "step": 160, "updates": 10, "domain": "d", "sampler": "dr", "explorer": "e", "seed": 0}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +34,7 @@ def measurement() -> Measurement:
     family, config = family_of(HardTheta), tiny()
     torch.manual_seed(0)
     agent = Agent(family.spec, config)
-    return measure(Setup(family, config.evaluation), agent.model, agent.task_player(), IDENTITY)
+    return measure(Setup(family, config.evaluation), agent.model, agent.task_player())
 
 
 def test_learned_and_random_policies_and_all_theta_are_measured(measurement: Measurement) -> None:
@@ -48,39 +44,14 @@ def test_learned_and_random_policies_and_all_theta_are_measured(measurement: Mea
         (p, t) for p in ("learned", "random") for t in ("right", "left")
     }
     assert {r["theta_id"] for r in measurement.model_error} == set(range(5))
-    for row in measurement.evaluation + measurement.model_error:
-        assert {k: row[k] for k in IDENTITY} == IDENTITY
 
 
 def test_without_policies_only_the_model_is_measured() -> None:
     family, config = family_of(HardTheta), tiny()
     agent = Agent(family.spec, config)
-    found = measure(Setup(family, config.evaluation), agent.model, None, IDENTITY)
+    found = measure(Setup(family, config.evaluation), agent.model, None)
     assert found.evaluation == []
     assert found.model_error
-
-
-def test_saving_again_replaces_the_step_and_keeps_others(measurement: Measurement, tmp_path: Path) -> None:
-    earlier = [{**row, "step": 80} for row in measurement.evaluation]
-    save(tmp_path, dataclasses.replace(measurement, evaluation=earlier))
-    save(tmp_path, measurement)
-    changed = [{**row, "return": 7.0} for row in measurement.evaluation]
-    save(tmp_path, dataclasses.replace(measurement, evaluation=changed))
-    rows = read_rows(tmp_path / "evaluation.parquet")
-    assert rows.groupby("step").size().to_dict() == {80: len(changed), 160: len(changed)}
-    assert (rows.loc[rows["step"] == 160, "return"] == 7.0).all()
-    assert len(read_rows(tmp_path / "model_error.parquet")) == len(measurement.model_error)
-
-
-def test_film_and_space_are_saved_without_pickles(measurement: Measurement, tmp_path: Path) -> None:
-    save(tmp_path, measurement)
-    with np.load(tmp_path / "filmstrip.npz", allow_pickle=False) as archive:
-        assert (archive["real"] == measurement.film["real"]).all()
-    space = json.loads((tmp_path / "theta_space.json").read_text())
-    assert space["names"] == ["complexity"]
-    assert space["hard_ids"] == [3, 4]
-    assert space["hardest"] == 4
-    assert space["points"] == [[0.0], [1.0], [2.0], [3.0], [4.0]]
 
 
 def test_sets_are_described_by_ids() -> None:
@@ -100,7 +71,7 @@ def measured_rooms(config: EvalConfig, player: bool = True, make: Any = GridHaza
     torch.manual_seed(0)
     agent = Agent(family.spec, tiny())
     acting = agent.task_player() if player else None
-    return measure(Setup(family, config), agent.model, acting, IDENTITY, **more)
+    return measure(Setup(family, config), agent.model, acting, **more)
 
 
 SOME = dataclasses.replace(tiny().evaluation, episodes=36, suite_episodes=3, planned_episodes=18)
@@ -128,6 +99,7 @@ def test_a_value_is_exact_where_neither_policy_nor_episode_has_any_chance() -> N
     assert (exact[learned.index] == (learned["theta_slip"] == 0)).all()
     certain = learned[learned["exact_value"].notna()]
     assert (certain["exact_value"] == certain["return"]).all()
+    rows = rows.assign(run="r", step=160, updates=10, domain="d", sampler="dr", explorer="e", seed=0)
     numbers = compare_runs(rows, pd.DataFrame(), pd.DataFrame()).numbers.set_index(["task", "quantity"])["value"]
     assert numbers["red", "exact_share"] == 0.5
     assert numbers["red", "planned_mean_regret"] >= 0

@@ -22,13 +22,13 @@ from waker.behaviour.player import RandomPlayer
 from waker.collection.episode import EnvironmentFailed, Episode, Play
 from waker.collection.family import Family
 from waker.collection.slot_group import slot_group
+from waker.collection.spec_of import spec_of
 from waker.config.schema import EvalConfig
 from waker.errors import UserError
 from waker.evaluation.plan import plan_episodes, systematic
 from waker.evaluation.rollouts import evaluate
 from waker.evaluation.setup import Setup
 from waker.evaluation.trajectories import collect
-from waker.specs import spec_of
 from waker_envs.api import ParametricEnv
 from waker_envs.grids.hazards import GridHazards
 from waker_envs.testing import FailingEnv, HardTheta

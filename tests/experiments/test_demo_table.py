@@ -1,4 +1,4 @@
-"""The README's table is made from the demo's rows: every worst case once, with its bracket."""
+"""The quickstart page's table is made from the demo's rows: every worst case once, with its bracket."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ import torch
 
 from experiments.planning import actor_policy, decompose
 from waker.agent.agent import Agent
+from waker.collection.spec_of import spec_of
 from waker.config.presets import tiny
-from waker.specs import spec_of
 from waker_envs.grids.hazards import GridHazards
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from experiments import study
-from experiments.study import BASELINE, ERROR, PRIMARY, SUITES, answers
+from experiments.study import BASELINE, ERROR, PRIMARY, answers
 from experiments.study_figure import figure
 from tests.helpers.rows import numbers
 from tests.helpers.synthetic import write_run
@@ -17,6 +17,7 @@ from waker.analysis.numbers_file import write_table
 from waker.names import ALL
 
 SEEDS = range(100, 104)
+SUITES = ("fresh", "denser", "emptier", "oblong")
 DR = [10.0, 11.0, 12.0, 13.0]
 OURS = [7.0, 9.0, 10.0, 11.0]  # 3, 2, 2, 2 less than DR
 
@@ -63,12 +64,11 @@ def test_each_question_has_its_answer(folder: Path) -> None:
     assert found.loc["Q6"]["tests"].eq(8).all()
 
 
-def test_numbers_are_collected_from_run_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(study, "AT", (20_000,))  # of these runs the plans were made at the end alone
+def test_numbers_are_collected_from_run_folders(tmp_path: Path) -> None:
     for sampler in (BASELINE, "waker-m", "error-oracle"):
         for seed in (0, 1):
             write_run(tmp_path / "runs", sampler, seed)
-    study.collect("main", tmp_path / "runs", tmp_path)
+    study.collect("main", tmp_path / "runs", tmp_path, at=(20_000,))  # of these runs the plans were made at the end
     points = pd.read_csv(tmp_path / "checkpoints.csv")
     assert points.groupby(["sampler", "seed"])["step"].agg(list).tolist() == [[20_000]] * 6
     found = answers(tmp_path).set_index(["question", "compared", "quantity"])

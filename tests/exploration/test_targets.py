@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from tests.helpers.tiny_learner import CATEGORICAL, IMAGE, VECTOR, tiny_batch, tiny_config, tiny_spec
 from waker.exploration.ensemble import make_target
-from waker.exploration.targets import Target, mean_deviation
+from waker.exploration.targets import Target
 from waker.model.distributions import symlog
 from waker.model.world_model import WorldModel
 
@@ -41,7 +40,7 @@ def test_latents_that_heads_are_certain_of() -> None:
     sure[1, 0, 1] = sure[1, 0, 1].roll(1)  # one head of three differs on the second latent
     sure[:, 0, 2] = 0.0  # all heads ignorant of the third: no disagreement
     expected = -(2 / 3 * math.log(2 / 3) + 1 / 3 * math.log(1 / 3)) / 3
-    assert target_of("latent").spread(sure.flatten(-2)).item() == pytest.approx(expected, abs=1e-6)
+    assert target_of("latent").disagreement(sure.flatten(-2)).item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_observations_weigh_divergences_and_deviations_by_their_keys() -> None:
@@ -52,7 +51,7 @@ def test_observations_weigh_divergences_and_deviations_by_their_keys() -> None:
     deviation = math.sqrt(2 / 3)
     whole = VECTOR.weight * 6 + CATEGORICAL.weight * 3
     expected = (VECTOR.weight * 6 * deviation + CATEGORICAL.weight * divergence) / whole
-    assert target.spread(prediction).item() == pytest.approx(expected, rel=1e-5)
+    assert target.disagreement(prediction).item() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("recipe", ["tiny", "paper"])
@@ -88,18 +87,9 @@ def test_pictures_are_predicted_as_the_encoder_embeds_them() -> None:
     torch.testing.assert_close(losses[1] - losses[0], torch.full((15,), IMAGE.weight * 0.5 * size))
     assert not losses.isnan().any()
     whole = IMAGE.weight * size + CATEGORICAL.weight * 3
-    torch.testing.assert_close(target.spread(prediction).detach(), torch.full((15,), IMAGE.weight * size * 0.5 / whole))
-
-
-def test_the_deviation_s_derivative_is_torch_s() -> None:
-    prediction = torch.randn(4, 5, 3, dtype=torch.float64, requires_grad=True)
-    found = mean_deviation(prediction)
-    expected = prediction.std(0, correction=0).mean(-1)
-    np.testing.assert_allclose(found.detach().numpy(), expected.detach().numpy(), rtol=1e-9)
-    weights = torch.randn(5, dtype=torch.float64)
-    (mine,) = torch.autograd.grad((found * weights).sum(), prediction)
-    (theirs,) = torch.autograd.grad((expected * weights).sum(), prediction)
-    torch.testing.assert_close(mine, theirs)
+    torch.testing.assert_close(
+        target.disagreement(prediction).detach(), torch.full((15,), IMAGE.weight * size * 0.5 / whole)
+    )
 
 
 def test_the_divergence_and_its_derivative_are_the_plain_formula_s() -> None:
@@ -112,7 +102,7 @@ def test_the_divergence_and_its_derivative_are_the_plain_formula_s() -> None:
         mixture = torch.distributions.Categorical(probs=probs.mean(0)).entropy()
         expected = expected + mixture - torch.distributions.Categorical(probs=probs).entropy().mean(0)
     expected = expected / len(CATEGORICAL.classes)
-    found = target.spread(prediction)
+    found = target.disagreement(prediction)
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
     weights = torch.randn(6, dtype=torch.float64)
     (mine,) = torch.autograd.grad((found * weights).sum(), prediction)

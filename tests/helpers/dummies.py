@@ -18,13 +18,14 @@ from torch import Tensor
 
 from tests.helpers.families import family_of
 from waker.config.schema import Config, EvalConfig, TrainConfig
-from waker.curriculum import Curriculum, CurriculumConfig, Wanted, make_curriculum
+from waker.curriculum import CurriculumConfig, Wanted, make_curriculum
+from waker.evaluation.records import Measurement
 from waker.protocols import Learner, Player, PlayerState
 from waker.specs import EnvSpec
 from waker.storage.run_folder import RunFolder, run_folder
 from waker.terminal.progress import Progress
 from waker.training.loop import Outcome, train
-from waker.training.session import Parts
+from waker.training.parts import Parts
 from waker_envs.testing import HardTheta
 
 NAMES = ("left", "right", "explorer")
@@ -101,13 +102,11 @@ class DummyAgent:
         self.adapted = state["adapted"]
 
 
-def evaluate(agent: Learner, curriculum: Curriculum) -> Mapping[str, list[dict[str, Any]]]:
-    """Rows that depend on weights, estimates and chance."""
+def evaluate(agent: Learner) -> Measurement:
+    """Rows that depend on weights and chance."""
     assert isinstance(agent, DummyAgent)
     row = {"task": "left", "return": agent.net.weight.sum().item() + torch.rand(()).item()}
-    estimates = curriculum.estimates()
-    assert estimates is not None
-    return {"evaluation": [row], "model_error": [{"theta_id": 0, "value": float(estimates[0])}]}
+    return Measurement([row], [{"theta_id": 0, "value": agent.net.bias.sum().item()}])
 
 
 def measure(agent: Learner, wanted: Wanted, step: int) -> NDArray[np.float64]:

@@ -17,12 +17,12 @@ from waker.model.world_model import WorldModel
 
 
 class Table:
-    """``next_state`` (S, A) integers; ``goes_on`` (S,) probabilities that a state does not end the episode."""
+    """``next_state`` (S, A) integers; ``cont`` (S,) probabilities that a state does not end the episode."""
 
-    def __init__(self, next_state: Tensor, goes_on: Tensor | None = None) -> None:
+    def __init__(self, next_state: Tensor, cont: Tensor | None = None) -> None:
         self.states, self.actions = next_state.shape
         self.onehot = torch.nn.functional.one_hot(next_state, self.states).to(torch.get_default_dtype())
-        self.goes_on = torch.ones(self.states) if goes_on is None else goes_on
+        self.cont = torch.ones(self.states) if cont is None else cont
         self.feature_dim = self.states + 1
 
     @property
@@ -37,12 +37,12 @@ class Table:
         return State(torch.einsum("ns,na,sat->nt", state.stoch, action, self.onehot), state.deter)
 
     def continue_probability(self, feature: Tensor) -> Tensor:
-        return feature[..., : self.states] @ self.goes_on
+        return feature[..., : self.states] @ self.cont
 
     def starts(self, states: Tensor) -> Starts:
         """Start states from their indices (N,)."""
         stoch = torch.nn.functional.one_hot(states, self.states).to(self.onehot.dtype)
-        return Starts(State(stoch, torch.zeros(len(states), 1)), self.goes_on[states], states)
+        return Starts(State(stoch, torch.zeros(len(states), 1)), self.cont[states], states)
 
     def reward(self, of_state: Tensor, trajectory: Trajectory) -> Tensor:
         """Rewards (H+1, M, N) by the state arrived in; ``of_state`` (S,)."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from waker.collection.family import Family
-from waker.specs import spec_of
+from waker.collection.spec_of import spec_of
 from waker_envs.api import ThetaSpace
 from waker_envs.testing import HardTheta
 

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from waker.agent.agent import Agent
-from waker.model.decoder import ImageDecoder
-from waker.model.encoder import ImageEncoder
 from waker.model.nets import MLP, StackedMLP
+from waker.model.pictures import ImageDecoder, ImageEncoder
 from waker.protocols import EXPLORER
 
 Binding = tuple[str, Tensor]
@@ -78,7 +77,7 @@ def bindings(agent: Agent) -> Iterator[Binding]:
         yield from _mlp("head_decoder", model.decoder.mlp)
         for name, layer in model.decoder.outs.items():
             yield from _dense(f"head_decoder/dense_{name}/out", layer)
-    policies = agent.learner.policies
+    policies = agent.policy_learner.policies
     actor_outs = ("out",) if policies.discrete else ("out", "std")
     for k, task in enumerate(agent.spec.tasks):
         yield from _member(f"head_reward_{task}", model.rewards.net, k)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -12,9 +13,13 @@ from torch import Tensor
 from tests.helpers.tiny_learner import tiny_batch, tiny_config, tiny_spec
 from tests.machine.test_cuda_graphs import leaves
 from waker.agent.agent import Agent
+from waker.behaviour.policy_learner import PolicyGradients
+from waker.behaviour.starts import start_states
 from waker.config.schema import CompileChoice, Config
 from waker.machine.compile import whole
-from waker.model.distributions import log_softmax, sample_onehot
+from waker.machine.kernels import log_softmax
+from waker.model.distributions import sample_onehot
+from waker.model.rssm import Posterior
 from waker.specs import EnvSpec
 
 
@@ -70,11 +75,23 @@ def test_gradients_of_a_compiled_update_are_the_eager_ones(recipe: str, discrete
     spec, config = tiny_spec(discrete=discrete), tiny_config(recipe)
     agent, _ = pair_of(replace(config, behaviour=replace(config.behaviour, horizon=2)), spec)
     batch, found = tiny_batch(spec, 2, 4), []
+
+    def model_part() -> tuple[list[Tensor], Posterior]:
+        output = agent.model.loss(batch, True)
+        return agent.model_optimizer.gradients(output.loss), output.posterior.detach()
+
+    def policy_part(posterior: Posterior) -> PolicyGradients:
+        starts, rewards = start_states(posterior.state, batch, 0), functools.partial(agent._rewards, [])
+        return agent.policy_learner.gradients(agent.model, starts, rewards, True).without_trajectory()
+
+    def ensemble_part(posterior: Posterior) -> list[Tensor]:
+        loss = agent.ensemble.loss(agent.ensemble.predict_steps(posterior, batch), posterior, batch)
+        return agent.ensemble_optimizer.gradients(loss)
+
     for make in (lambda part: part, lambda part: whole(part, "eager")):
-        learned = make(agent._model_gradients)(batch, True)
-        starts, policies = make(agent._policy_gradients)(learned.posterior.state, batch, True)
-        ensemble, credit, _ = make(agent._ensemble_gradients)(learned.posterior, batch, (starts, policies.rollout))
-        found.append([*learned.gradients, *policies.actor, *policies.critic, *ensemble, credit.error])
+        model, posterior = make(model_part)()
+        policies = make(policy_part)(posterior)
+        found.append([*model, *policies.actor, *policies.critic, *make(ensemble_part)(posterior)])
     for ours, theirs in zip(*found, strict=True):
         size = theirs.abs().max().item()
         torch.testing.assert_close(ours, theirs, rtol=0.0, atol=1e-5 * size + 1e-9)

@@ -11,8 +11,9 @@ import torch
 
 from tests.helpers.tiny_learner import ALL_KINDS, IMAGE, tiny_batch, tiny_config, tiny_spec
 from waker.errors import UserError
-from waker.model.decoder import Decoder, ImageDecoder, weighted
+from waker.model.decoder import Decoder, weighted
 from waker.model.distributions import symexp, symlog
+from waker.model.pictures import ImageDecoder
 
 CONFIG = tiny_config("paper").model
 SPEC = tiny_spec(kinds=ALL_KINDS)

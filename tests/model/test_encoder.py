@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from tests.helpers.rounding import rounding
 from tests.helpers.tiny_learner import ALL_KINDS, CATEGORICAL, IMAGE, VECTOR, tiny_batch, tiny_config, tiny_spec
 from waker.errors import UserError
+from waker.machine.kernels import conv_output
 from waker.model.distributions import symlog
-from waker.model.encoder import Encoder, ImageEncoder, conv_output, few_windows, has_few_windows, image_to_float
+from waker.model.encoder import Encoder
+from waker.model.pictures import ImageEncoder, image_to_float
 
 CONFIG = tiny_config("paper").model
 
@@ -42,22 +43,6 @@ def test_an_image_encoder_is_its_convolutions_flattened_channel_last(norm: Any) 
     assert encoder.out_features == pixels[0].numel()
 
 
-@pytest.mark.parametrize(("height", "width", "kernel"), [(6, 6, 4), (5, 4, 4), (6, 3, 3)])
-def test_a_wide_convolution_of_few_windows_is_torch_s(height: int, width: int, kernel: int) -> None:
-    torch.manual_seed(0)
-    conv = torch.nn.Conv2d(128, 5, kernel, stride=2).double()
-    x = torch.randn(3, 128, height, width, dtype=torch.float64, requires_grad=True)
-    assert has_few_windows(conv, x) and not has_few_windows(conv, torch.zeros(3, 128, 9, width))
-    assert not has_few_windows(torch.nn.Conv2d(64, 5, kernel, stride=2), x[:, :64])
-    ours, theirs = few_windows(conv, x), conv(x)
-    bound = rounding(128 * kernel**2)  # terms of an output; a gradient has fewer
-    torch.testing.assert_close(ours, theirs, atol=bound, rtol=bound)
-    towards, inputs = torch.randn_like(theirs), (x, *conv.parameters())
-    gradients = (torch.autograd.grad(y, inputs, towards) for y in (ours, theirs))
-    for a, b in zip(*gradients, strict=True):
-        torch.testing.assert_close(a, b, atol=bound, rtol=bound)
-
-
 def test_an_image_too_small_for_the_kernels_is_refused() -> None:
     with pytest.raises(UserError, match=r"'image': 8×8 is too small for model\.encoder_kernels \(4, 4, 4\)"):
         ImageEncoder(replace(IMAGE, shape=(8, 8, 3)), replace(CONFIG, encoder_kernels=(4, 4, 4)))
@@ -69,7 +54,7 @@ def test_the_embedding_is_images_then_the_mlp_of_flat_keys(squash: bool) -> None
     encoder = Encoder(spec.observation, replace(CONFIG, symlog=squash))
     batch = tiny_batch(spec)
     vector = batch["vector"].flatten(-2)
-    onehot = encoder.layouts["cells"].onehot(batch["cells"])
+    onehot = encoder.flat["cells"].entries(batch["cells"])
     flat = torch.cat([symlog(vector) if squash else vector, onehot], -1)
     assert encoder.mlp is not None
     picture = encoder.images["image"](batch["image"].flatten(0, 1)).unflatten(0, (3, 6))

@@ -51,7 +51,7 @@ def test_twenty_steps_equal_torch_adam() -> None:
 
 @pytest.mark.parametrize("keras", [False, True])
 def test_the_published_formulas_in_numpy(keras: bool) -> None:
-    """METHOD §4: w ← w·(1 − decay) − lr·√(1−β₂ᵗ)/(1−β₁ᵗ)·m/(√v + eps) in Keras' form."""
+    """docs/method.md, World model: w ← w·(1 − decay) − lr·√(1−β₂ᵗ)/(1−β₁ᵗ)·m/(√v + eps) in Keras' form."""
     config = replace(PLAIN, keras=keras, decay=1e-3, eps=1e-2)
     ours = parameters()
     adam = Adam(ours, config)

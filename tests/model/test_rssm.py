@@ -48,7 +48,7 @@ def test_a_feature_is_stoch_then_deter() -> None:
 
 
 def test_the_transition_is_the_published_gru() -> None:
-    """METHOD §4, in numpy: ELU input layer; layer norm on 3·deter; reset on the candidate; update bias −1."""
+    """docs/method.md, World model, in numpy: ELU input; layer norm on 3·deter; reset on candidate; update bias −1."""
     rssm = model()
     state, action = random_state(rssm, 4), torch.randn(4, ACTION)
     w = {name: p.detach().double().numpy() for name, p in rssm.named_parameters()}

@@ -93,9 +93,9 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(recipe: str) -> None:
     assert m["reward_loss"].shape == (2,)
     if recipe == "tiny":
         assert model.continues is not None
-        goes_on = bernoulli_nll(model.continues(feature).squeeze(-1), (~batch["is_terminal"]).float()).mean()
-        expected = expected + 0.7 * goes_on
-        torch.testing.assert_close(m["continue_loss"], goes_on)
+        cont = bernoulli_nll(model.continues(feature).squeeze(-1), (~batch["is_terminal"]).float()).mean()
+        expected = expected + 0.7 * cont
+        torch.testing.assert_close(m["continue_loss"], cont)
     else:
         assert "continue_loss" not in m
     torch.testing.assert_close(output.loss, expected)

@@ -145,25 +145,29 @@ def test_a_commit_is_told_only_of_tracked_sources(tmp_path: Path) -> None:
 
     assert git_commit(tmp_path) is None
     git("init")
-    (tmp_path / "rundir.py").write_text("1")
+    (tmp_path / "run_folder.py").write_text("1")
     (tmp_path / "other").write_text("1")
     git("add", "other")
     git("commit", "-m", "one")
     assert git_commit(tmp_path) is None
-    git("add", "rundir.py")
+    git("add", "run_folder.py")
     git("commit", "-m", "two")
     sha = git("rev-parse", "HEAD").strip()
     assert git_commit(tmp_path) == sha
-    (tmp_path / "rundir.py").write_text("2")
+    (tmp_path / "run_folder.py").write_text("2")
     assert git_commit(tmp_path) == sha + "+changes"
 
 
 def test_looking_for_the_commit_does_not_touch_the_index(tmp_path: Path) -> None:
-    for words in (["init"], ["add", "rundir.py"], ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-m", "one"]):
-        (tmp_path / "rundir.py").write_text("1")
+    for words in (
+        ["init"],
+        ["add", "run_folder.py"],
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-m", "one"],
+    ):
+        (tmp_path / "run_folder.py").write_text("1")
         subprocess.run(["git", *words], cwd=tmp_path, capture_output=True, check=True)
     # Newer than the index says, with the same content: `git status` would take the lock and write that down.
-    os.utime(tmp_path / "rundir.py", (0, 0))
+    os.utime(tmp_path / "run_folder.py", (0, 0))
     before = (tmp_path / ".git" / "index").read_bytes()
     commit = git_commit(tmp_path)
     assert commit is not None and not commit.endswith("+changes")

@@ -19,8 +19,7 @@ from waker.analysis.data import load_run
 from waker.errors import UserError
 from waker.storage.checkpoint import Checkpoints
 from waker.storage.files import SaveFailed
-from waker.storage.lost_settings import recover_settings
-from waker.storage.manifest import read_manifest, write_manifest
+from waker.storage.manifest import read_manifest, recover_settings, write_manifest
 from waker.storage.metrics_file import read_metrics
 from waker.storage.run_folder import read_record, run_folder
 from waker.storage.run_search import run_folders

@@ -15,7 +15,7 @@ from tests.helpers.faulty_envs import BAD
 from waker.collection.episode import Episode
 from waker.collection.slot import Slot
 from waker.collection.slot_group import slot_group
-from waker.specs import spec_of
+from waker.collection.spec_of import spec_of
 from waker.terminal import slow_calls as watch
 from waker_envs.api import Transition
 from waker_envs.foreign import foreign
@@ -34,23 +34,23 @@ def told(monkeypatch: pytest.MonkeyPatch) -> queue.Queue[str]:
 class Waits(HardTheta):
     """Its second step of θ = 3 waits until it may go on."""
 
-    goes_on = threading.Event()
+    cont = threading.Event()
 
     def advance(self, action: Any) -> Transition:
         if self._c == BAD and self._t == 1:
-            assert self.goes_on.wait(60)
+            assert self.cont.wait(60)
         return super().advance(action)
 
 
 def test_a_step_that_hangs_is_told_with_what_reproduces_it(told: queue.Queue[str]) -> None:
-    Waits.goes_on.clear()
+    Waits.cont.clear()
     slot = Slot(Waits(), SPEC)
     lines: list[str] = []
 
     def tell(line: str) -> None:
         lines.append(line)
         if len(lines) == 2:
-            Waits.goes_on.set()
+            Waits.cont.set()
 
     with watch.watched(tell):
         slot.reset(Episode(np.array([BAD]), 3, 41))
@@ -71,7 +71,7 @@ def test_a_worker_that_hangs_is_told(told: queue.Queue[str]) -> None:
             group.advance({}, {i: np.zeros(1, np.float32) for i in (0, 1)})
     finally:
         group.close()
-    assert "environment 0, in a process of its own: step 1 of HardTheta, an episode of seed 7" in told.get_nowait()
+    assert "environment 0, in a process of its own: step 1 of SlowEnv, an episode of seed 7" in told.get_nowait()
 
 
 def test_an_evaluation_that_hangs_is_told(told: queue.Queue[str]) -> None:

@@ -53,7 +53,7 @@ def note(text: str) -> None:
 
 def weights(adaptation: Adaptation) -> list[torch.Tensor]:
     adapter = adaptation.adapter
-    return [p.detach().clone() for p in [*adapter.heads.parameters(), *adapter.learner.policies.parameters()]]
+    return [p.detach().clone() for p in [*adapter.heads.parameters(), *adapter.policy_learner.policies.parameters()]]
 
 
 def adaptation(folder: Path, loaded: LoadedRun | None = None) -> Adaptation:

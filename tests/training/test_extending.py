@@ -18,6 +18,7 @@ from waker.config.same_run import difference
 from waker.config.saved import plain
 from waker.config.schema import Config
 from waker.errors import UserError
+from waker.evaluation.records import Measurement
 from waker.storage.checkpoint import Checkpoints
 from waker.storage.run_folder import read_config, read_record
 from waker.storage.tables import read_rows
@@ -38,6 +39,10 @@ def of_training(path: Path) -> dict[str, Any]:
     found = outcome(path)
     for name in ("evaluation", "model_error"):
         del found["rows"][name]
+    logged = {(row["step"], row["updates"]) for row in found["metrics"]}
+    snapshots = found["rows"]["curriculum"]
+    of_log = [at in logged for at in zip(snapshots["step"], snapshots["updates"], strict=True)]
+    found["rows"]["curriculum"] = snapshots[of_log]
     found["rows"] = {name: repr(rows.to_dict("list")) for name, rows in found["rows"].items()}
     found["state"].pop("/evaluations", None)
     return {**found, "state": {key: repr(value) for key, value in found["state"].items()}}
@@ -113,7 +118,7 @@ def test_the_command_goes_on_beyond_the_end(
 ) -> None:
     """With the real agent, whose task policies are made anew."""
     shutil.copytree(finished, tmp_path / "runs")
-    monkeypatch.setattr("waker.training.build.evaluator", lambda *args: lambda agent, curriculum: {})
+    monkeypatch.setattr("waker.training.build.evaluator", lambda *args: lambda agent: Measurement())
     argv = ["train", *TINY, "--runs", str(tmp_path / "runs"), "--task-policies", "after", "--steps"]
     assert main([*argv, "170"]) == 0
     told = capsys.readouterr().err

@@ -86,8 +86,10 @@ def test_a_run_makes_its_steps_updates_rows_and_files(tmp_path: Path) -> None:
     assert evaluation["step"].iloc[-1] == steps
     assert evaluation["sampler"].unique().tolist() == ["waker-m"]
     curriculum = read_rows(path / "curriculum.parquet")
-    assert len(curriculum) == 5 * len(logged)
-    assert np.allclose(curriculum.groupby("updates")["probability"].sum(), 1)
+    at = curriculum.groupby(["step", "updates"])  # each row of metrics and each evaluation, once where they coincide
+    asked = {(r["step"], r["updates"]) for r in [*logged, *evaluation[["step", "updates"]].to_dict("records")]}
+    assert set(at.groups) == asked and len(asked) > len(logged)
+    assert (at.size() == 5).all() and np.allclose(at["probability"].sum(), 1)
 
 
 def test_a_finished_run_is_skipped(tmp_path: Path) -> None:
@@ -103,9 +105,9 @@ def test_the_last_step_is_measured_once(tmp_path: Path) -> None:
     """With one slot a multiple of 150 is the last step, and one more update is to come: the end's evaluation is it."""
     measured: list[int] = []
 
-    def evaluate(agent: Any, curriculum: Any) -> Any:
+    def evaluate(agent: Any) -> Any:
         measured.append(1)
-        return dummies.evaluate(agent, curriculum)
+        return dummies.evaluate(agent)
 
     path, _ = dummies.run(tmp_path, dummies.config(envs=1, steps=450), evaluate=evaluate)
     evaluation = read_rows(path / "evaluation.parquet")
@@ -118,9 +120,9 @@ def test_the_last_step_is_measured_once(tmp_path: Path) -> None:
 def test_a_signal_in_the_last_evaluation_does_not_unfinish_the_run(tmp_path: Path) -> None:
     config = dummies.config()
 
-    def interrupted(agent: Any, curriculum: Any) -> Any:
+    def interrupted(agent: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)
-        return dummies.evaluate(agent, curriculum)
+        return dummies.evaluate(agent)
 
     progress = dummies.Quiet()
     config = replace(config, evaluation=replace(config.evaluation, every=0))
@@ -153,13 +155,12 @@ def test_vectors_are_labelled_by_what_they_are_of(tmp_path: Path, tasks: int) ->
             return {"actor_loss": torch.ones(tasks)}
 
     run = RunFolder(tmp_path, config)
-    session = Session(
-        replace(made, family=replace(made.family, spec=replace(made.family.spec, tasks=names))), run, dummies.Quiet()
-    )
-    session.explorer = Vectors(made.family.spec).explorer()
-    session.means.add(Vectors(made.family.spec).update(batch_of(made.family.spec))[1])
-    session.means.add({f"adapt/{k}": v for k, v in Vectors(made.family.spec).adapt_update({}).items()})
-    assert list(session.means.take()) == [
+    family = replace(made.family, spec=replace(made.family.spec, tasks=names))
+    session, agent = Session(replace(made, family=family), run, dummies.Quiet()), Vectors(made.family.spec)
+    session.explorer = agent.explorer()
+    session.metrics.means.add(agent.update(batch_of(made.family.spec))[1])
+    session.metrics.means.add({f"adapt/{k}": v for k, v in agent.adapt_update({}).items()})
+    assert list(session.metrics.means.take()) == [
         *(f"reward_loss/{name}" for name in names),
         *(f"actor_loss/{name}" for name in members),
         *(f"adapt/actor_loss/{name}" for name in names),
@@ -225,7 +226,7 @@ def test_an_evaluation_replaces_rows_measured_on_its_checkpoint(tmp_path: Path) 
     class Killed(BaseException):
         pass
 
-    def killed(agent: Any, curriculum: Any) -> Any:
+    def killed(agent: Any) -> Any:
         raise Killed
 
     config = dummies.config(envs=1)
@@ -305,7 +306,7 @@ def test_a_failure_in_an_evaluation_is_reported_and_costs_no_episode(tmp_path: P
     play = Play(dummies.parts(dummies.config()).family.spec)
     play.begin(Episode(np.array([2.0]), 2, 5, "dr"))
 
-    def fails(agent: Any, curriculum: Any) -> Any:
+    def fails(agent: Any) -> Any:
         raise play.failed("no light", "")
 
     whole, _ = dummies.run(tmp_path / "whole", dummies.config())

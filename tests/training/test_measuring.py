@@ -22,6 +22,7 @@ from waker.curriculum import CurriculumConfig, Wanted, make_curriculum
 from waker.curriculum import registry as curricula
 from waker.curriculum.api import Curriculum
 from waker.errors import UserError
+from waker.evaluation.records import Measurement
 from waker.protocols import Learner
 from waker.storage.checkpoint import Checkpoints
 from waker.training.build import parts_of, train_run
@@ -133,7 +134,7 @@ def test_a_run_of_a_real_model_goes_on_bit_for_bit(tmp_path: Path, sampler: str)
     oracle = CurriculumConfig(sampler=sampler, memory_updates=10.0, oracle_interval=40)
     config = replace(tiny, curriculum=oracle)
     family = Family.of(config)
-    made = parts_of(config, family, lambda agent, curriculum: {})
+    made = parts_of(config, family, lambda agent: Measurement())
     changes = {f: getattr(made, f) for f in made.__dataclass_fields__}
     whole, _ = dummies.run(tmp_path / "whole", config, **changes)
     path, lives = interrupted(tmp_path / "cut", config, [40, 62], terminate, **changes)
@@ -149,7 +150,7 @@ def test_what_it_costs_is_told_apart_from_training(tmp_path: Path, monkeypatch: 
         spent += 10.0
         return dummies.measure(agent, wanted, step)
 
-    for module in ("measuring", "session"):  # a clock that runs while it is measured, and at no other time
+    for module in ("measuring", "recorder"):  # a clock that runs while it is measured, and at no other time
         monkeypatch.setattr(f"waker.training.{module}.processor_seconds", lambda: spent)
     progress = dummies.Quiet()
     path, _ = dummies.run(tmp_path, config(), progress, measure=slow)
@@ -202,7 +203,7 @@ def test_somebody_else_s_sampler_is_told_the_truth_it_asks_for(tmp_path: Path, m
         made.append(Worst(space, rng))
         return made[-1]
 
-    monkeypatch.setitem(curricula._FACTORIES, "worst", factory)
+    monkeypatch.setitem(curricula.CURRICULA.registered, "worst", factory)
     tiny = replace(PRESETS["tiny"](), curriculum=CurriculumConfig(sampler="worst"))
     train_run(tiny, tmp_path, dummies.Quiet())
     assert 0 <= made[-1].worst < 18

@@ -81,7 +81,7 @@ def test_weights_are_counted_exactly(after: bool, monkeypatch: pytest.MonkeyPatc
     if after and config.train.adapt_updates:
         agent.start_adaptation()
     held = [*memory_needs._tensors(agent.state_dict())]
-    trained = [*agent.model.parameters(), *agent.ensemble.parameters(), *agent.learner.policies.parameters()]
+    trained = [*agent.model.parameters(), *agent.ensemble.parameters(), *agent.policy_learner.policies.parameters()]
     assert counted == sum(t.numel() * t.element_size() for t in [*held, *trained])
 
 

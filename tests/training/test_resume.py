@@ -23,6 +23,7 @@ from tests.helpers import dummies
 from waker.agent.agent import Agent
 from waker.config.presets import PRESETS
 from waker.config.schema import CompileSetting, Config
+from waker.evaluation.records import Measurement
 from waker.machine import compile as compiled
 from waker.machine import products
 from waker.storage.checkpoint import Checkpoints
@@ -271,12 +272,9 @@ def small_run(policies: str, compile: CompileSetting) -> tuple[Config, dict[str,
     config = replace(dummies.config(), model=tiny.model, behaviour=tiny.behaviour, explorer=tiny.explorer, train=train)
     spec = dummies.parts(config).family.spec
 
-    def evaluate(agent: Any, curriculum: Any) -> dict[str, list[dict[str, Any]]]:
-        return {
-            "evaluation": [
-                {"value": float(sum(p.detach().sum() for p in agent.model.parameters())) + torch.rand(()).item()}
-            ]
-        }
+    def evaluate(agent: Any) -> Measurement:
+        weights = sum(float(p.detach().sum()) for p in agent.model.parameters())
+        return Measurement([{"value": weights + torch.rand(()).item()}])
 
     return config, {"make_agent": lambda: Agent(spec, config), "evaluate": evaluate}
 

@@ -8,8 +8,8 @@ import gymnasium as gym
 import pytest
 from gymnasium import spaces
 
+from waker.collection.spec_of import spec_of
 from waker.errors import UserError
-from waker.specs import spec_of
 from waker_envs.api import Board, ParametricEnv
 from waker_envs.boards import board_fault
 from waker_envs.checker import EnvCheckError, check_parametric_env

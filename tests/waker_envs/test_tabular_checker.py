@@ -12,7 +12,8 @@ from tests.helpers.line import CELLS, Line, line_moves
 from waker_envs.api import Transition
 from waker_envs.checker import EnvCheckError, check_parametric_env
 from waker_envs.grids.hazards import GridHazards
-from waker_envs.tabular import TabularMDP, action_values, by_key
+from waker_envs.successors import Successors
+from waker_envs.tabular import TabularMDP, action_values, by_key, optimal_policy, policy_values
 
 
 class Changed(Line):
@@ -188,3 +189,46 @@ def test_a_table_holds_all_cells_but_walls_and_hazards() -> None:
         assert len(states["agent"]) == free == 16 - 3
         assert table.move.sum(2).max() <= 1 + 1e-12
         assert table.move.sum(2).min() < 1 - 1e-3  # a hazard is somewhere near
+
+
+class Named(Line):
+    """The true table by successors, all cells named for each"""
+
+    def tabular(self, theta: Any, seed: int) -> Any:
+        table = super().tabular(theta, seed)
+        after = np.broadcast_to(np.arange(CELLS), table.move.shape)
+        return self.named(table._replace(move=Successors(after, np.asarray(table.move))))
+
+    def named(self, table: TabularMDP) -> Any:
+        return table
+
+
+class NoSuchState(Named):
+    def named(self, table: TabularMDP) -> Any:
+        assert isinstance(table.move, Successors)
+        return table._replace(move=table.move._replace(after=table.move.after + 1))
+
+
+class SuccessorsMirrored(Named):
+    def named(self, table: TabularMDP) -> Any:
+        assert isinstance(table.move, Successors)
+        return table._replace(move=table.move._replace(chance=table.move.chance[::-1]))
+
+
+def test_tables_by_successors_are_checked_as_others_are() -> None:
+    check_parametric_env(Named)
+    for family, wrong in ((NoSuchState, "must be numbers of states"), (SuccessorsMirrored, "probability 0")):
+        with pytest.raises(EnvCheckError, match=wrong):
+            check_parametric_env(family)
+
+
+def test_values_are_the_same_by_successors() -> None:
+    dense, named = Line().tabular([0.5], 0), Named().tabular([0.5], 0)
+    np.testing.assert_allclose(
+        action_values(named.move, named.reward, 6), action_values(dense.move, dense.reward, 6), atol=1e-12
+    )
+    policy, best = optimal_policy(dense.move, dense.reward, 6)
+    q = action_values(dense.move, dense.reward, 6)
+    np.testing.assert_array_equal(policy, q.argmax(2))
+    np.testing.assert_allclose(best, q[0].max(1))
+    np.testing.assert_allclose(policy_values(named.move, named.reward, policy), best, atol=1e-12)

@@ -12,7 +12,7 @@ from gymnasium.envs.registration import WrapperSpec
 from gymnasium.wrappers import OrderEnforcing, TimeLimit
 
 import waker_envs
-from waker.specs import spec_of
+from waker.collection.spec_of import spec_of
 from waker_envs.checker import EnvCheckError, check_parametric_env
 from waker_envs.combining import CombinedEnv, Member
 from waker_envs.testing import HardTheta, NoisyTheta, PictureEnv

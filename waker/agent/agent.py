@@ -6,6 +6,7 @@ model's estimated error there. Nothing in :meth:`Agent.update` reads a value bac
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -16,40 +17,34 @@ from waker.agent.task_adapter import TaskAdapter
 from waker.behaviour.actor_critic import ActorCriticStack
 from waker.behaviour.imagination import Trajectory, survival
 from waker.behaviour.player import ModelPlayer
-from waker.behaviour.policy_learner import PolicyGradients, PolicyLearner, Rollout
+from waker.behaviour.policy_learner import PolicyLearner
 from waker.behaviour.rewards import task_rewards
 from waker.behaviour.starts import Starts, start_states
 from waker.config.schema import Config
 from waker.errors import UserError
 from waker.exploration.ensemble import Ensemble
+from waker.exploration.registry import explorer_class, make_explorer
 from waker.machine.compile import prepared
 from waker.machine.compile_costs import Costs
 from waker.machine.cuda_graphs import Recorder, recorder_for
 from waker.machine.precision import Precision
 from waker.model.optim import Adam
-from waker.model.rssm import Posterior, State
 from waker.model.world_model import WorldModel
 from waker.protocols import EXPLORER, Player
 from waker.specs import EnvSpec
 
 
 class Credit(NamedTuple):
-    """Error estimates to credit to environments: ``theta_id`` (N,) integers (−1 = nobody's), ``error`` (N,)."""
+    """Error estimates to credit to environments: ``theta_id`` (N,) integers (−1: of none), ``error`` (N,)."""
 
     theta_id: Tensor
     error: Tensor
 
 
-class _Learned(NamedTuple):
-    """What the model's part of an update hands on: gradients, the posterior without a graph, metrics."""
-
-    gradients: list[Tensor]
-    posterior: Posterior
-    metrics: dict[str, Tensor]
-
-
 class Agent:
     """World model, exploration policy, ensemble and task policies with their optimisers.
+
+    The ensemble is the estimate of the model's error that θ is credited by, whatever rewards the explorer.
 
     With ``train.task_policies = "online"`` the K task policies and the explorer are one stack; with ``"after"``
     the stack holds the explorer alone and :meth:`adapt_update` trains the task policies from the frozen model.
@@ -74,17 +69,21 @@ class Agent:
         self.precision = Precision(config.train.precision, self.device)
         online = config.train.task_policies == "online"
         names = (*spec.tasks, EXPLORER) if online else (EXPLORER,)
-        uniform = (EXPLORER,) if config.explorer.name == "random" else ()
+        uniform = (EXPLORER,) if explorer_class(config.explorer.name).acts_at_random else ()
         self.model = WorldModel(spec, config.model).to(self.device)
-        rssm = self.model.rssm
         how = config.behaviour, config.model, uniform, self.model.where
-        policies = ActorCriticStack(names, rssm.features, spec.action, *how)
+        policies = ActorCriticStack(names, self.model.rssm.features, spec.action, *how)
         self.ensemble = Ensemble(self.model, spec.action.dim, config.explorer).to(self.device)
-        self.learner = PolicyLearner(policies.to(self.device), config.behaviour, self.precision)
-        # With random exploration, task policies left for later and credit read off the replay nobody needs a rollout.
+        self.policy_learner = PolicyLearner(policies.to(self.device), config.behaviour, self.precision)
+        # Last: the weights of all others are the same whoever explores.
+        self.exploration = make_explorer(self.model, spec.action.dim, config.explorer).to(self.device)
+        # Random exploration, task policies trained later and credit from the replay need no rollout.
         self.imagines = online or not uniform or config.explorer.credit == "imagined"
         self.model_optimizer = Adam(self.model.parameters(), config.model.optimizer)
         self.ensemble_optimizer = Adam(self.ensemble.parameters(), config.explorer.optimizer)
+        self.exploration_optimizer: Adam | None = None
+        if any(p.requires_grad for p in self.exploration.parameters()):
+            self.exploration_optimizer = Adam(self.exploration.parameters(), config.explorer.optimizer)
         self.adapter: TaskAdapter | None = None
         self._recorder, self._costs = recorder, costs
         self._step = prepared(self._update, config.train.compile, self.device, self._tensors, recorder)
@@ -93,14 +92,17 @@ class Agent:
 
     def _tensors(self) -> Iterator[Tensor]:
         """All that an update reads or changes in place, but for its batch."""
-        for module in (self.model, self.ensemble):
+        for module in (self.model, self.ensemble, self.exploration):
             yield from (*module.parameters(), *module.buffers())
-        yield from (*self.model_optimizer.tensors(), *self.ensemble_optimizer.tensors(), *self.learner.tensors())
+        yield from (*self.model_optimizer.tensors(), *self.ensemble_optimizer.tensors())
+        if self.exploration_optimizer is not None:
+            yield from self.exploration_optimizer.tensors()
+        yield from self.policy_learner.tensors()
 
     # Learning -----------------------------------------------------------------------------------------------------
 
     def update(self, batch: Mapping[str, Tensor], mode: bool = False) -> tuple[Credit, dict[str, Tensor]]:
-        """One update of everything (METHOD §2, step 3).
+        """One update of everything (docs/method.md, One iteration, step 3).
 
         Args:
             batch: replay windows on the device, (B, T, ...); see :mod:`waker.replay.ring`.
@@ -113,48 +115,33 @@ class Agent:
         return self._step(batch, mode)
 
     def _update(self, batch: Mapping[str, Tensor], mode: bool) -> tuple[Credit, dict[str, Tensor]]:
-        """The update's three parts, each of which only computes, with the optimisers' steps between them."""
-        learned = self._model_gradients(batch, mode)
-        metrics = learned.metrics | {"model_grad_norm": self.model_optimizer.apply(learned.gradients)}
-        imagined = None
-        if self.imagines:
-            starts, found = self._policy_gradients(learned.posterior.state, batch, mode)
-            metrics |= found.metrics | self.learner.step(found)
-            imagined = starts, found.rollout
-        grads, credit, measured = self._ensemble_gradients(learned.posterior, batch, imagined)
-        metrics |= measured | {"ensemble_grad_norm": self.ensemble_optimizer.apply(grads)}
-        return credit, metrics
-
-    def _model_gradients(self, batch: Mapping[str, Tensor], mode: bool) -> _Learned:
+        """World model, policies, ensemble and explorer, each by its loss; rewards and credit are of weights before."""
         with self.precision():
-            output = self.model.loss(batch, mode)
-        (stoch, deter), *rest = output.posterior
-        detached = Posterior(State(stoch.detach(), deter.detach()), *(x.detach() for x in rest))
-        return _Learned(self.model_optimizer.gradients(output.loss), detached, output.metrics)
+            model = self.model.loss(batch, mode)
+        posterior = model.posterior.detach()
+        metrics = model.metrics | {"model_grad_norm": self.model_optimizer.descend(model.loss)}
 
-    def _policy_gradients(
-        self, state: State, batch: Mapping[str, Tensor], mode: bool
-    ) -> tuple[Starts, PolicyGradients]:
-        """Start states, imagined from under the model's new weights."""
-        starts = start_states(state, batch, self.config.behaviour.starts)
-        return starts, self.learner.gradients(self.model, starts, self._rewards, mode).without_trajectory()
+        credit = None
+        if self.imagines:
+            starts, errors = start_states(posterior.state, batch, self.config.behaviour.starts), list[Tensor]()
+            rewards = functools.partial(self._rewards, errors)
+            found = self.policy_learner.gradients(self.model, starts, rewards, mode).without_trajectory()
+            metrics |= found.metrics | self.policy_learner.step(found)
+            if errors:
+                credit = self._imagined_credit(torch.cat(errors, -1), found.rollout.cont[:, -1], starts)
 
-    def _ensemble_gradients(
-        self, posterior: Posterior, batch: Mapping[str, Tensor], imagined: tuple[Starts, Rollout] | None
-    ) -> tuple[list[Tensor], Credit, dict[str, Tensor]]:
-        """The ensemble's gradients, and the credit by its members as they were when they made this update's rewards."""
         with self.precision():
             prediction = self.ensemble.predict_steps(posterior, batch)
             loss = self.ensemble.loss(prediction, posterior, batch)
-        if self.config.explorer.credit == "replayed" or imagined is None:
-            credit = self._replayed_errors(prediction.detach(), batch)
-        else:
-            starts, rollout = imagined
-            # A state that ended its episode has no future to be wrong about.
-            theta_id = torch.where(starts.goes_on > 0, starts.theta_id, -1)
-            credit = Credit(theta_id, self._imagined_errors(rollout))
-        metrics = {"ensemble_loss": loss.detach(), "credit": credit.error.mean()}
-        return self.ensemble_optimizer.gradients(loss), credit, metrics
+            own = self.exploration.loss(posterior, batch)
+        if credit is None:
+            credit = self._replayed_credit(prediction.detach(), batch)
+        metrics |= {"ensemble_loss": loss.detach(), "credit": credit.error.mean()}
+        metrics["ensemble_grad_norm"] = self.ensemble_optimizer.descend(loss)
+        if own is not None and self.exploration_optimizer is not None:
+            norm = self.exploration_optimizer.descend(own)
+            metrics |= {"explorer_loss": own.detach(), "explorer_grad_norm": norm}
+        return credit, metrics
 
     @staticmethod
     def credits(config: Config) -> int:
@@ -179,33 +166,43 @@ class Agent:
         """Give up the task policies that were trained alone."""
         self.adapter = None
 
-    def _rewards(self, trajectory: Trajectory) -> Tensor:
-        """Rewards (H+1, M, N): the tasks' heads for task policies, disagreement for the explorer (the last member)."""
+    def _rewards(self, errors: list[Tensor], trajectory: Trajectory) -> Tensor:
+        """Rewards (H+1, M, N): the tasks' heads for task policies, the explorer's own for the last member.
+
+        Args:
+            errors: the error estimate along the explorer's trajectory, (H+1, N), is put here where θ is credited by it.
+        """
         feature, action = trajectory.feature, trajectory.action
         # Split, not sliced: the gradients of slices are padded with zeros and added.
         tasks, explorer = feature.split([feature.shape[1] - 1, 1], 1)
-        intrinsic = self.ensemble.intrinsic_reward(explorer.squeeze(1), action[:, -1]).unsqueeze(1)
+        visited = explorer.squeeze(1), action[:, -1]
+        own = self.exploration.reward(*visited)
+        reward = self.ensemble.intrinsic_reward(*visited) if own is None else own
+        if self.config.explorer.credit == "imagined":
+            with torch.no_grad():
+                errors.append(reward.detach() if own is None else self.ensemble.intrinsic_reward(*visited))
         if not tasks.shape[1]:
-            return intrinsic
+            return reward.unsqueeze(1)
         of_tasks = Trajectory(tasks, action[:, :-1], trajectory.policy)
-        return torch.cat([task_rewards(self.model.rewards, of_tasks), intrinsic], 1)
+        return torch.cat([task_rewards(self.model.rewards, of_tasks), reward.unsqueeze(1)], 1)
 
-    def _imagined_errors(self, rollout: Rollout) -> Tensor:
-        """Mean disagreement of each start state over the credited steps while its episode lives, (N,)."""
-        error, goes_on = rollout.reward[:, -1].detach(), rollout.goes_on[:, -1].detach()  # (H+1, N)
+    def _imagined_credit(self, error: Tensor, cont: Tensor, starts: Starts) -> Credit:
+        """Mean error (H+1, N) from each start state on, over the credited steps that its episode lives to see."""
         explorer = self.config.explorer
         first = 0 if explorer.credit_first else 1
         last = 1 + (explorer.credit_steps or self.config.behaviour.horizon)
-        error, alive = error[first:last], survival(goes_on)[first:last]
-        return (alive * error).sum(0) / alive.sum(0).clamp_min(1e-8)
+        error, alive = error[first:last], survival(cont)[first:last]
+        # A state that ended its episode has no future to be wrong about.
+        theta_id = torch.where(starts.cont > 0, starts.theta_id, -1)
+        return Credit(theta_id, (alive * error).sum(0) / alive.sum(0).clamp_min(1e-8))
 
-    def _replayed_errors(self, prediction: Tensor, batch: Mapping[str, Tensor]) -> Credit:
-        """Disagreement about the batch's own steps, B·(T−1) of them; nobody's where an episode begins.
+    def _replayed_credit(self, prediction: Tensor, batch: Mapping[str, Tensor]) -> Credit:
+        """Disagreement about the batch's own steps, B·(T−1) of them; of no θ where an episode begins.
 
         Args:
             prediction: of the ensemble, (E, B·(T−1), target).
         """
-        error = self.config.explorer.scale * self.ensemble.target.spread(prediction)
+        error = self.config.explorer.scale * self.ensemble.target.disagreement(prediction)
         theta_id, first = batch["theta_id"][:, :-1].flatten(), batch["is_first"][:, 1:].flatten()
         return Credit(torch.where(first, -1, theta_id), error)
 
@@ -215,7 +212,7 @@ class Agent:
         """The policy that collects data: a player whose member ``names.index("explorer")`` explores."""
         recorded = self.config.train.compile in ("graphs", "reduce-overhead")
         recorder = (self._recorder or recorder_for(self.device)) if recorded else None
-        return ModelPlayer(self.model, self.learner.policies, self.precision, recorder)
+        return ModelPlayer(self.model, self.policy_learner.policies, self.precision, recorder)
 
     def task_player(self) -> Player:
         """The task policies; ``names`` holds every task.
@@ -227,20 +224,26 @@ class Agent:
             return self.adapter.player()
         if self.config.train.task_policies == "after":
             raise UserError("this run has no task policies yet: train them with `waker adapt`")
-        return ModelPlayer(self.model, self.learner.policies, self.precision)
+        return ModelPlayer(self.model, self.policy_learner.policies, self.precision)
 
     # Saving -------------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         """Nested dict of tensors and scalars: loads with ``weights_only=True``."""
-        return {
+        state = {
             "model": self.model.state_dict(),
             "model_optimizer": self.model_optimizer.state_dict(),
             "ensemble": self.ensemble.state_dict(),
             "ensemble_optimizer": self.ensemble_optimizer.state_dict(),
-            "learner": self.learner.state_dict(),
+            "learner": self.policy_learner.state_dict(),
             "adapter": None if self.adapter is None else self.adapter.state_dict(),
         }
+        # Only of explorers that have one: the states of others are those of before explorers had any.
+        if own := self.exploration.state_dict():
+            state["exploration"] = own
+        if self.exploration_optimizer is not None:
+            state["exploration_optimizer"] = self.exploration_optimizer.state_dict()
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned, bit for bit."""
@@ -248,7 +251,10 @@ class Agent:
         self.model_optimizer.load_state_dict(state["model_optimizer"])
         self.ensemble.load_state_dict(state["ensemble"])
         self.ensemble_optimizer.load_state_dict(state["ensemble_optimizer"])
-        self.learner.load_state_dict(state["learner"])
+        self.policy_learner.load_state_dict(state["learner"])
+        self.exploration.load_state_dict(state.get("exploration", {}))
+        if self.exploration_optimizer is not None:
+            self.exploration_optimizer.load_state_dict(state["exploration_optimizer"])
         if state["adapter"] is None:
             self.adapter = None
         else:

@@ -67,7 +67,7 @@ class TaskAdapter:
         # A board is seen from where the agent stands, which its decoded keys laid side by side do not let one do.
         decodes = ahead and config.adapt.sees == "decoded" and model.decoder.seen_dim > 0 and model.where is None
         size, view = (model.decoder.seen_dim, model.decoder.seen) if decodes else (features, None)
-        self.learner = task_learner(tasks, size, spec.action, config, device, self.precision, view, model.where)
+        self.policy_learner = task_learner(tasks, size, spec.action, config, device, self.precision, view, model.where)
         self.starts = config.adapt.starts if ahead else config.behaviour.starts
         self.heads_optimizer = Adam(self.heads.parameters(), config.model.optimizer, len(tasks))
         self.updates = 0
@@ -103,7 +103,7 @@ class TaskAdapter:
     def _policies_update(self, state: State, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """One step of actors and critics; metrics, each (K,)."""
         found = self._policy_gradients(state, batch)
-        return found.metrics | self.learner.step(found)
+        return found.metrics | self.policy_learner.step(found)
 
     def _head_gradients(self, batch: Mapping[str, Tensor]) -> tuple[State, list[Tensor], Tensor]:
         """The batch's posterior states (B, T, ...), the reward heads' gradients, and their losses (K,)."""
@@ -115,27 +115,27 @@ class TaskAdapter:
 
     def _policy_gradients(self, state: State, batch: Mapping[str, Tensor]) -> PolicyGradients:
         starts = start_states(state, batch, self.starts)
-        return self.learner.gradients(self.model, starts, self._rewards).without_trajectory()
+        return self.policy_learner.gradients(self.model, starts, self._rewards).without_trajectory()
 
     def _rewards(self, trajectory: Trajectory) -> Tensor:
         return task_rewards(self.heads, trajectory)
 
     def player(self) -> Player:
         """The adapted policies."""
-        return ModelPlayer(self.model, self.learner.policies, self.precision)
+        return ModelPlayer(self.model, self.policy_learner.policies, self.precision)
 
     def _tensors(self) -> Iterator[Tensor]:
         """All that an update reads or changes in place, but for its batch."""
         for module in (self.model, self.heads):
             yield from (*module.parameters(), *module.buffers())
-        yield from (*self.heads_optimizer.tensors(), *self.learner.tensors())
+        yield from (*self.heads_optimizer.tensors(), *self.policy_learner.tensors())
 
     def state_dict(self) -> dict[str, Any]:
         """Heads, policies and optimisers (not the frozen model)."""
         return {
             "heads": self.heads.state_dict(),
             "heads_optimizer": self.heads_optimizer.state_dict(),
-            "learner": self.learner.state_dict(),
+            "learner": self.policy_learner.state_dict(),
             "updates": self.updates,
         }
 
@@ -143,7 +143,7 @@ class TaskAdapter:
         """Restore what :meth:`state_dict` returned."""
         self.heads.load_state_dict(state["heads"])
         self.heads_optimizer.load_state_dict(state["heads_optimizer"])
-        self.learner.load_state_dict(state["learner"])
+        self.policy_learner.load_state_dict(state["learner"])
         self.updates = state["updates"]
 
 

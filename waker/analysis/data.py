@@ -16,18 +16,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from waker.analysis.steps import of_policy
-from waker.curriculum.labels import CREDITED, sampler_label
-from waker.errors import UserError
+from waker.curriculum.labels import CREDITED, sampler_label, variant_label
+from waker.errors import UserError, unknown
 from waker.names import theta_column
 from waker.settings import flat
 from waker.storage.files import reading
 from waker.storage.manifest import checkpoint_paths
 from waker.storage.metrics_file import read_metrics
-from waker.storage.run_folder import FILM_FILE, SPACE_FILE
+from waker.storage.run_folder import FILM_FILE, SPACE_FILE, domain_of
 from waker.storage.run_search import run_folders
 from waker.storage.salvage import lost_in, saved_rows
 from waker.storage.sealed import read_arrays, read_json, read_yaml
 from waker.terminal.notices import Losses
+from waker_envs.file_source import source_name
 
 _ALWAYS = ("names", "hard_ids")
 """What every ``theta_space.json`` has, whatever version wrote it."""
@@ -111,8 +112,10 @@ def load_run(folder: Path) -> RunData:
         notes.append("no task policies (run `waker adapt`), only plans in the model")
     with reading(folder / "config.yaml"):
         identity = _identity(folder, config, tables)
-        identity["sampler"] = sampler_label(identity["sampler"], config.get("config", config).get("explorer") or {})
-    if not config and identity["sampler"] in CREDITED:
+        settings = config.get("config", config)
+        plain, label = identity["sampler"], sampler_label(identity["sampler"], settings.get("explorer") or {})
+        identity["sampler"] = variant_label(label, settings.get("name") or "")
+    if not config and plain in CREDITED:
         notes.append("no settings: whether the published credit or a variant's chose θ is not known")
     film, space = folder / FILM_FILE, folder / SPACE_FILE
     pictures: dict[str, np.ndarray[Any, Any]] = {}
@@ -221,6 +224,30 @@ def settings_of(run: RunData) -> dict[str, Any]:
     return flat(settings) if isinstance(settings, dict) and settings else {}
 
 
+def by_settings(runs: Sequence[RunData], keys: Sequence[str]) -> list[RunData]:
+    """The runs with the values of some settings in their samplers' names: ``ucb [curriculum.settings.c=2.0]``.
+
+    Args:
+        keys: dotted names; a sampler's own may be written ``curriculum.ucb.c``, as on the command line.
+
+    Raises:
+        UserError: a setting that no run has; the message names the nearest.
+    """
+    settings = [settings_of(run) for run in runs]
+    known = list(dict.fromkeys(key for of_run in settings for key in of_run))
+    parts = [[""] * len(keys) for _ in runs]
+    for at, key in enumerate(keys):
+        section, _, rest = key.partition(".")
+        own = f"{section}.settings.{rest.rpartition('.')[2]}"
+        if key not in known and own not in known:
+            raise unknown("setting of these runs:", key, known)
+        for number, of_run in enumerate(settings):
+            if (found := next((k for k in (key, own) if k in of_run), None)) is not None:
+                parts[number][at] = f"{key}={of_run[found]}"
+    names = [", ".join(filter(None, of_run)) for of_run in parts]
+    return [replace(run, sampler=variant_label(run.sampler, name)) for run, name in zip(runs, names, strict=True)]
+
+
 def stands_for(rows: pd.DataFrame) -> pd.Series:
     """How many θ each row stands for: column ``thetas`` (:mod:`waker.curriculum.thinning`), 1 where there is none."""
     return rows["thetas"].fillna(1.0) if "thetas" in rows else pd.Series(1.0, index=rows.index)
@@ -297,7 +324,7 @@ def _identity(folder: Path, config: dict[str, Any], tables: dict[str, pd.DataFra
     settings = config.get("config", config)
     number = folder.name.rpartition("-")[2]
     seed = settings.get("seed", int(number) if number.isdigit() else 0)
-    sampler = (settings.get("curriculum") or {}).get("sampler", place["sampler"])
-    explorer = (settings.get("explorer") or {}).get("name", place["explorer"])
-    domain = str(settings.get("env", place["domain"])).split("/")[-1].rpartition("-v")[0].lower() or place["domain"]
+    sampler = source_name((settings.get("curriculum") or {}).get("sampler", place["sampler"]))
+    explorer = source_name((settings.get("explorer") or {}).get("name", place["explorer"]))
+    domain = domain_of(str(settings["env"])) if "env" in settings else place["domain"]
     return {"domain": domain, "sampler": sampler, "explorer": explorer, "seed": int(seed)}

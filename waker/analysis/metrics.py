@@ -1,6 +1,6 @@
 """Numbers from arrays of returns or errors: robustness, rank correlation, and aggregates over seeds with intervals.
 
-Pure numpy functions, called by the evaluation, the tables and the figures; nothing here knows an environment.
+Pure functions, called by the evaluation, the tables and the figures; nothing here knows an environment.
 Unless said otherwise, an array must not be empty (ValueError), and a NaN in it makes the result NaN: a missing value is
 never quietly taken for a good or a bad one.
 
@@ -13,10 +13,11 @@ Shapes: n episodes, R runs (seeds), K tasks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
@@ -149,6 +150,15 @@ def student_interval(x: ArrayLike, confidence: float = 0.95) -> Interval:
     error = float(values.std(ddof=1)) / np.sqrt(len(values))
     reach = float(student_quantile((1.0 + confidence) / 2.0, len(values) - 1)) * error
     return Interval(point, point - reach, point + reach)
+
+
+def means_over_seeds(rows: pd.DataFrame, keys: Sequence[str], value: str) -> pd.DataFrame:
+    """Means of one number a seed with Student's 95 % interval: the columns of ``keys``, mean, low, high and seeds."""
+    found = []
+    for key, part in rows.groupby(list(keys), sort=False):
+        interval = student_interval(part[value])
+        found.append((*key, *interval, len(part)))
+    return pd.DataFrame(found, columns=[*keys, "mean", "low", "high", "seeds"])
 
 
 def _scores(x: ArrayLike) -> Floats:

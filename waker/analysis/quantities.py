@@ -46,24 +46,21 @@ class Quantity:
             under domain randomisation, with ``worth``; or the ``errors`` of its model, a
             :class:`~waker.analysis.worst.Sample`. None = it is computed elsewhere.
         compute: a number, a :class:`~waker.analysis.worst.Bracket`, or None where these rows have none.
-        pairs: over all tasks it is the worst of all pairs of task and θ, not a mean over tasks.
-        headline: printed by ``waker quickstart``.
-        improvement: the probability of improvement over the baseline is told.
-        normalised: has one scale for all tasks, so that runs × tasks make one distribution.
+        marks: ``headline``: printed by ``waker quickstart``. ``improvement``: the probability of improvement over the
+            baseline is told. ``pairs``: over all tasks it is the worst of all pairs of task and θ, not a mean.
+            ``normalised``: has one scale for all tasks, so that runs × tasks make one distribution.
+        bracket: ``compute`` gives a bracket.
     """
 
     name: str
     title: str
     better: Literal["more", "less", "neither", "unknown"] = "more"
-    percent: bool = False
-    within: bool = False
     of: Literal["episodes", "plans", "errors"] | None = None
     compute: Compute | None = None
+    marks: tuple[str, ...] = ()
     bracket: bool = False
-    pairs: bool = False
-    headline: bool = False
-    improvement: bool = False
-    normalised: bool = False
+    percent: bool = False
+    within: bool = False
 
     def part_of(self, name: str) -> str | None:
         """What stands for ``{}`` in this kind's name in ``name``; empty for the quantity itself, None for others."""
@@ -99,6 +96,14 @@ def _cvar_over_theta(dr: pd.DataFrame) -> Bracket:
     return Bracket(-found.plug_in, -found.split, -found.corrected, -found.high, -found.low, found.cells)
 
 
+def _mean_worth(dr: pd.DataFrame) -> float:
+    return float(dr["worth"].mean())
+
+
+def _cvar(dr: pd.DataFrame) -> float:
+    return cvar(dr["return"].to_numpy(), TAIL)
+
+
 def _completion(dr: pd.DataFrame) -> float | None:
     return float(dr["completion"].mean()) if dr["completion"].notna().any() else None
 
@@ -111,8 +116,8 @@ def _with_optimum(compute: Compute) -> Compute:
     return lambda rows: compute(rows) if rows["optimal_return"].notna().any() else None
 
 
-def _worst_regret(rows: pd.DataFrame) -> Bracket:
-    return worst_regret(rows, seed=SEED)
+_of_optimum, _mean_regret = _with_optimum(fraction_of_optimum), _with_optimum(mean_regret)
+_worst_regret = _with_optimum(lambda rows: worst_regret(rows, seed=SEED))
 
 
 def _worst_error(sample: Sample) -> Bracket:
@@ -125,88 +130,36 @@ def _mean_error(sample: Sample) -> float:
 
 SUITE_REGRET = "planned_regret_"
 """Before the name of a suite beyond DR: the mean regret of plans there."""
-_plan: dict[str, Any] = {"of": "plans"}
-_episode: dict[str, Any] = {"of": "episodes"}
-_share: dict[str, Any] = {"better": "neither", "percent": True, "within": True}
+_PERCENT: dict[str, Any] = {"percent": True}
+_SHARE: dict[str, Any] = {"percent": True, "within": True}
+_BRACKET: dict[str, Any] = {"bracket": True}
+_ALL, _SCALED = ("headline", "improvement"), ("headline", "normalised")
+_PLANNED, _WORST = "share of optimum, plan in the model", "worst-θ regret, plan in the model"
 
 TABLE = (
-    Quantity(
-        "mean_return",
-        "mean return",
-        **_episode,
-        compute=lambda dr: float(dr["worth"].mean()),
-        headline=True,
-        improvement=True,
-    ),
-    Quantity(
-        "cvar_0.1",
-        "CVaR 0.1 over episodes",
-        **_episode,
-        compute=lambda dr: cvar(dr["return"].to_numpy(), TAIL),
-        headline=True,
-        improvement=True,
-    ),
-    Quantity("cvar_0.1_theta", "CVaR 0.1 over θ", **_episode, compute=_cvar_over_theta, bracket=True, headline=True),
+    Quantity("mean_return", "mean return", "more", "episodes", _mean_worth, _ALL),
+    Quantity("cvar_0.1", "CVaR 0.1 over episodes", "more", "episodes", _cvar, _ALL),
+    Quantity("cvar_0.1_theta", "CVaR 0.1 over θ", "more", "episodes", _cvar_over_theta, ("headline",), **_BRACKET),
     Quantity("return_{}", "return on {}"),
-    Quantity(
-        "fraction_of_optimum",
-        "share of optimum",
-        percent=True,
-        **_episode,
-        compute=_with_optimum(fraction_of_optimum),
-        headline=True,
-        normalised=True,
-    ),
-    Quantity("mean_regret", "mean regret", "less", **_episode, compute=_with_optimum(mean_regret)),
-    Quantity(
-        "worst_regret",
-        "worst-θ regret",
-        "less",
-        **_episode,
-        compute=_with_optimum(_worst_regret),
-        bracket=True,
-        pairs=True,
-        headline=True,
-        improvement=True,
-    ),
-    Quantity(
-        "planned_fraction_of_optimum",
-        "share of optimum, plan in the model",
-        percent=True,
-        **_plan,
-        compute=fraction_of_optimum,
-    ),
-    Quantity("planned_mean_regret", "mean regret: the model's part", "less", **_plan, compute=mean_regret),
-    Quantity(
-        "planned_worst_regret",
-        "worst-θ regret, plan in the model",
-        "less",
-        **_plan,
-        compute=_worst_regret,
-        bracket=True,
-        pairs=True,
-    ),
-    Quantity(SUITE_REGRET + "{}", "mean regret on {}, plan in the model", "less"),
-    Quantity("actor_share", "the actor's part, of the optimum", "less", percent=True),
-    Quantity("completion", "completion", percent=True, within=True, **_episode, compute=_completion, normalised=True),
-    Quantity(
-        "worst_model_error",
-        "worst-θ model error",
-        "less",
-        of="errors",
-        compute=_worst_error,
-        bracket=True,
-        headline=True,
-    ),
-    Quantity("mean_model_error", "mean model error", "less", of="errors", compute=_mean_error),
+    Quantity("fraction_of_optimum", "share of optimum", "more", "episodes", _of_optimum, _SCALED, **_PERCENT),
+    Quantity("mean_regret", "mean regret", "less", "episodes", _mean_regret),
+    Quantity("worst_regret", "worst-θ regret", "less", "episodes", _worst_regret, (*_ALL, "pairs"), **_BRACKET),
+    Quantity("planned_fraction_of_optimum", _PLANNED, "more", "plans", _of_optimum, **_PERCENT),
+    Quantity("planned_mean_regret", "mean regret: the model's part", "less", "plans", _mean_regret),
+    Quantity("planned_worst_regret", _WORST, "less", "plans", _worst_regret, ("pairs",), **_BRACKET),
+    Quantity(f"{SUITE_REGRET}{{}}", "mean regret on {}, plan in the model", "less"),
+    Quantity("actor_share", "the actor's part, of the optimum", "less", **_PERCENT),
+    Quantity("completion", "completion", "more", "episodes", _completion, ("normalised",), **_SHARE),
+    Quantity("worst_model_error", "worst-θ model error", "less", "errors", _worst_error, ("headline",), **_BRACKET),
+    Quantity("mean_model_error", "mean model error", "less", "errors", _mean_error),
     Quantity("model_error_random", "… random actions", "less"),
     Quantity("model_error_explorer", "… reference's explorer", "less"),
     Quantity("model_error_tasks", "… reference's task policies", "less"),
     Quantity("estimate_rank", "estimate's rank correlation with it", "neither"),
     Quantity("estimate_rank_ceiling", "… its ceiling", "neither"),
-    Quantity("hard_share", "data on hard θ", **_share, headline=True),
-    Quantity("{}_share", "data on {} θ", **_share),
-    Quantity("exact_share", "episodes of exact value", **_share, **_episode, compute=_exact_share),
+    Quantity("hard_share", "data on hard θ", "neither", marks=("headline",), **_SHARE),
+    Quantity("{}_share", "data on {} θ", "neither", **_SHARE),
+    Quantity("exact_share", "episodes of exact value", "neither", "episodes", _exact_share, **_SHARE),
 )
 _PLACE = {quantity.name: place for place, quantity in enumerate(TABLE)}
 BRACKETED = tuple(quantity.name for quantity in TABLE if quantity.bracket)
@@ -214,9 +167,9 @@ LIMITS = frozenset(f"{name}_{limit}" for name in BRACKETED for limit in ("low", 
 _HIDDEN = frozenset(f"{name}_{part}" for name in BRACKETED for part in PARTS)
 
 
-def named(flag: str) -> tuple[str, ...]:
-    """The names of quantities that have a flag: ``headline``, ``pairs`` …"""
-    return tuple(quantity.name for quantity in TABLE if getattr(quantity, flag))
+def named(mark: str) -> tuple[str, ...]:
+    """The names of quantities that have a mark: ``headline``, ``pairs`` …"""
+    return tuple(quantity.name for quantity in TABLE if mark in quantity.marks)
 
 
 def quantity_of(name: str) -> Quantity:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from waker.analysis.metrics import student_interval
+from waker.analysis.metrics import means_over_seeds
 from waker.analysis.steps import GROUP, RUN
 
 TOTAL, MODEL, ACTOR = "regret", "the model's part", "the actor's part"
@@ -50,10 +50,4 @@ def mean_parts(parts: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Columns domain, sampler, explorer, task, part, mean, low, high, seeds.
     """
-    keys = [*GROUP, "task", "part"]
-    rows = []
-    for key, of_part in parts.groupby(keys, sort=False):
-        point, low, high = student_interval(of_part["value"])
-        limits = {"mean": point, "low": low, "high": high, "seeds": len(of_part)}
-        rows.append({**dict(zip(keys, key, strict=True)), **limits})
-    return pd.DataFrame(rows, columns=[*keys, "mean", "low", "high", "seeds"])
+    return means_over_seeds(parts, [*GROUP, "task", "part"], "value")

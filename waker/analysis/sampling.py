@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from waker.analysis.metrics import student_interval
+from waker.analysis.metrics import means_over_seeds
 from waker.analysis.steps import GROUP, RUN
 
 BINS = 10
@@ -90,10 +90,5 @@ def mean_shares(shares: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Columns domain, sampler, explorer, begin, end, parameter, group, mean, low, high, seeds.
     """
-    keys = [*GROUP, "begin", "end", "parameter", "group"]
-    rows = []
-    for key, part in shares.groupby(keys, sort=False):
-        point, low, high = student_interval(part["share"])
-        limits = {"mean": point, "low": max(low, 0.0), "high": min(high, 1.0), "seeds": len(part)}
-        rows.append({**dict(zip(keys, key, strict=True)), **limits})
-    return pd.DataFrame(rows, columns=[*keys, "mean", "low", "high", "seeds"])
+    means = means_over_seeds(shares, [*GROUP, "begin", "end", "parameter", "group"], "share")
+    return means.assign(low=means["low"].clip(lower=0.0), high=means["high"].clip(upper=1.0))

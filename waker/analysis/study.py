@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from waker.analysis.data import RunData, by_domain, load_runs, settings_of, stack, theta_sets
+from waker.analysis.data import RunData, by_domain, by_settings, load_runs, settings_of, stack, theta_sets
 from waker.analysis.errors_compared import compared_steps, error_numbers
 from waker.analysis.numbers import Comparison, compare_runs
 from waker.analysis.numbers_file import NUMBERS, beside, read_notes, read_numbers, read_shares, write_table
@@ -56,7 +56,11 @@ class Study:
 
 
 def read_study(
-    places: Sequence[Path], samplers: Sequence[str] = (), seeds: Sequence[int] = (), at: At = "common"
+    places: Sequence[Path],
+    samplers: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    at: At = "common",
+    by: Sequence[str] = (),
 ) -> Study:
     """The numbers of the runs in or under folders, and of files of numbers.
 
@@ -64,6 +68,7 @@ def read_study(
         places: folders, and files that :func:`write_study` wrote.
         samplers, seeds: only these; none = all.
         at: the step, of folders alone: a file's numbers are of one step.
+        by: settings whose values tell variants of a sampler apart, of folders alone.
 
     Raises:
         UserError: no runs, two that cannot be told apart, a file that is none of numbers, a sampler or a seed that is
@@ -73,7 +78,9 @@ def read_study(
     folders = [place for place in places if place not in files]
     if files and at != "common":
         raise UserError(f"the numbers in {files[0]} are of one step: --at needs the run folders")
-    runs = load_runs(folders) if folders else []
+    if files and by:
+        raise UserError(f"the numbers in {files[0]} have no settings: --by needs the run folders")
+    runs = by_settings(load_runs(folders), by) if folders else []
     read = [Study(read_numbers(f), read_shares(beside(f, "shares")), read_notes(beside(f, "notes"))) for f in files]
     known = {(run.sampler, run.seed) for run in runs}
     known |= {(row.sampler, row.seed) for study in read for row in study.numbers[["sampler", "seed"]].itertuples()}

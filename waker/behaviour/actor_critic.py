@@ -29,8 +29,8 @@ from waker.specs import ActionSpec
 class ActorCriticStack(nn.Module):
     """Actors, critics and slow critics of the named policies.
 
-    Actor parameters P: A logits (discrete), or A locations and A scales of truncated normals on (−1, 1) with
-    location tanh(out) and scale 2·σ(s/2) + 0.1 (METHOD §6).
+    Actor parameters p: A logits (discrete), or A locations and A scales of truncated normals on (−1, 1) with
+    location tanh(out) and scale 2·σ(s/2) + 0.1 (docs/method.md, Policies).
 
     Args:
         names: one a member; tasks' names, and/or :data:`EXPLORER`.
@@ -89,7 +89,7 @@ class ActorCriticStack(nn.Module):
         return log_probabilities(logits, self.unimix)
 
     def sample(self, parameters: Tensor, mode: bool = False) -> Tensor:
-        """Actions (M, ..., A) for actor parameters (M, ..., P), reparameterised or straight-through.
+        """Actions (M, ..., A) for actor parameters (M, ..., p), reparameterised or straight-through.
 
         With ``mode`` learning members take their mode; uniform members have none and always draw.
         """
@@ -108,13 +108,13 @@ class ActorCriticStack(nn.Module):
         return 2.0 * torch.rand_like(like) - 1.0
 
     def entropy(self, parameters: Tensor) -> Tensor:
-        """Entropy in nats, summed over action dimensions: (..., P) → (...)."""
+        """Entropy in nats, summed over action dimensions: (..., p) → (...)."""
         if self.discrete:
             return categorical_entropy(self._log_probs(parameters))
         return truncated_normal_entropy(*self._split(parameters)).sum(-1)
 
     def log_prob(self, parameters: Tensor, action: Tensor) -> Tensor:
-        """Log density of ``action``: (..., P), (..., A) → (...)."""
+        """Log density of ``action``: (..., p), (..., A) → (...)."""
         if self.discrete:
             return (self._log_probs(parameters) * action).sum(-1)
         return truncated_normal_log_prob(*self._split(parameters), action).sum(-1)

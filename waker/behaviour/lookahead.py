@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from waker.behaviour.actor_critic import ActorCriticStack
@@ -76,7 +77,7 @@ class LookaheadLearner(PolicyLearner):
         """
         policies = self.policies
         with self.precision():
-            state, goes_on = self._visited(model, starts, mode)
+            state, cont = self._visited(model, starts, mode)
             with torch.no_grad():
                 feature = policies.see(state.feature).unsqueeze(0)  # N D -> 1 N D, shared by all members
             parameters = policies.actor(feature)
@@ -85,9 +86,9 @@ class LookaheadLearner(PolicyLearner):
                 scale = self._return_scale(self.range)
                 target = torch.softmax(q / (self.temperature * scale).view(-1, 1, 1), -1)
                 value = (target * q).sum(-1)
-            actor_loss = -(goes_on * policies.log_prob(parameters, target)).mean(1)
+            actor_loss = -(cont * policies.log_prob(parameters, target)).mean(1)
             predicted = policies.critic(feature)
-            critic_loss = (goes_on * policies.critic.nll(predicted, value)).mean(1)
+            critic_loss = (cont * policies.critic.nll(predicted, value)).mean(1)
         metrics = {
             "actor_loss": actor_loss,
             "actor_ent": policies.entropy(parameters).mean(1),
@@ -113,16 +114,16 @@ class LookaheadLearner(PolicyLearner):
         Returns:
             N·(H+1) states, and the probability that the episode goes on after each and all before it.
         """
-        policies, state, goes_on = self.policies, starts.state, starts.goes_on
-        states, survived = [state], [goes_on]
-        n = len(goes_on)
-        member = torch.randint(policies.members, (1, n, 1), device=goes_on.device).expand(1, n, policies.action_dim)
+        policies, state, cont = self.policies, starts.state, starts.cont
+        states, survived = [state], [cont]
+        n = len(cont)
+        member = torch.randint(policies.members, (1, n, 1), device=cont.device).expand(1, n, policies.action_dim)
         for _ in range(self.horizon):
             actions = policies.sample(policies.actor(policies.see(state.feature).unsqueeze(0)), mode)
             state = model.rssm.imagine(state, actions.gather(0, member).squeeze(0), mode)
-            goes_on = goes_on * model.continue_probability(state.feature)
+            cont = cont * model.continue_probability(state.feature)
             states.append(state)
-            survived.append(goes_on)
+            survived.append(cont)
         return State(*(torch.cat(parts) for parts in zip(*states, strict=True))), torch.cat(survived)
 
     def _action_values(
@@ -130,7 +131,7 @@ class LookaheadLearner(PolicyLearner):
     ) -> tuple[Tensor, Rollout]:
         """Q (M, N, A), and the rewards and continue probabilities (1, M, N·A) it is made of."""
         actions, n = self.policies.action_dim, len(state.deter)
-        stoch, deter = (x.repeat_interleave(actions, 0) for x in state)  # n ... -> (n a) ...
+        stoch, deter = (x.repeat_interleave(actions, 0) for x in state)  # n d -> (n a) d
         action = torch.eye(actions, device=stoch.device, dtype=stoch.dtype).repeat(n, 1)
         before = State(stoch, deter)
         feature = model.rssm.imagine(before, action, mode).feature.unsqueeze(0)  # 1 (n a) F
@@ -138,6 +139,6 @@ class LookaheadLearner(PolicyLearner):
         origin = before.feature[None, None]
         shared = Trajectory(feature.unsqueeze(0), action[None, None], action[None, None], origin)
         reward = reward_of(shared)  # (1, M, N·A)
-        goes_on = model.continue_probability(feature)  # (1, N·A)
-        q = reward[0] + self.config.discount * goes_on * self.policies.slow.predict(self.policies.see(feature))
-        return q.unflatten(1, (n, actions)), Rollout(None, reward, goes_on.unsqueeze(0).expand_as(reward))
+        cont = model.continue_probability(feature)  # (1, N·A)
+        q = reward[0] + self.config.discount * cont * self.policies.slow.predict(self.policies.see(feature))
+        return rearrange(q, "m (n a) -> m n a", a=actions), Rollout(None, reward, cont.unsqueeze(0).expand_as(reward))

@@ -10,14 +10,16 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from waker.behaviour.actor_critic import ActorCriticStack
+from waker.behaviour.chunks import GradientSum, ScaledGradientSum
 from waker.behaviour.imagination import Trajectory, imagine, lambda_return, survival
 from waker.behaviour.starts import Starts
 from waker.config.schema import BehaviourConfig
 from waker.machine.precision import Precision
-from waker.model.optim import Adam, add_gradients, by_member
+from waker.model.optim import Adam
 from waker.model.world_model import WorldModel
 from waker.protocols import EXPLORER
 
@@ -36,7 +38,7 @@ class Rollout(NamedTuple):
 
     trajectory: Trajectory | None
     reward: Tensor
-    goes_on: Tensor
+    cont: Tensor
 
 
 class PolicyGradients(NamedTuple):
@@ -57,35 +59,46 @@ class PolicyGradients(NamedTuple):
 
     def without_trajectory(self) -> PolicyGradients:
         """The same for the rest of an update, without what was only needed to differentiate it."""
-        reward, goes_on = self.rollout.reward.detach(), self.rollout.goes_on.detach()
+        reward, cont = self.rollout.reward.detach(), self.rollout.cont.detach()
         # Not by `_replace`: older versions of torch.compile cannot hand out a tuple made by it.
-        return PolicyGradients(Rollout(None, reward, goes_on), self.actor, self.critic, self.range, self.metrics)
+        return PolicyGradients(Rollout(None, reward, cont), self.actor, self.critic, self.range, self.metrics)
 
 
-class _Pass(NamedTuple):
-    """A rollout with its graph: values (H+1, M, N), returns (H, M, N), weights w (H+1, M, N).
+class _Imagined(NamedTuple):
+    """A rollout with its graph.
 
-    ``live`` (M, (H+1)·N, outputs) are the live critic's parameters where returns bootstrap from it.
+    Attributes:
+        value: v_0 … v_H, (H+1, M, N).
+        returns: V_0 … V_{H−1}, (H, M, N).
+        weight: w_t, the probability that the episode lives to see state t, (H+1, M, N).
+        live: the live critic's parameters (M, (H+1)·N, outputs) where returns bootstrap from it; else None.
     """
 
-    trajectory: Trajectory
     rollout: Rollout
+    trajectory: Trajectory
     value: Tensor
     returns: Tensor
     weight: Tensor
     live: Tensor | None
 
 
-class _Tally(NamedTuple):
-    """What is kept of each chunk, joined along the last axis: start states N, or members M for ``losses`` (3, M)."""
+class _ActorLoss(NamedTuple):
+    """The two terms of objective / scale + bonus, each (M,), and the policies' entropies (steps, M, N)."""
 
-    losses: Tensor
+    objective: Tensor
+    bonus: Tensor
     entropy: Tensor
-    live: Tensor
+
+
+class _Measured(NamedTuple):
+    """What metrics need of each start state, each (steps, M, N)."""
+
+    entropy: Tensor
+    critic: Tensor
     value: Tensor
     returns: Tensor
     reward: Tensor
-    goes_on: Tensor
+    cont: Tensor
 
 
 class PolicyLearner:
@@ -110,8 +123,8 @@ class PolicyLearner:
     ) -> PolicyGradients:
         """Imagine, and differentiate every actor's and critic's loss. Changes nothing but torch's generator.
 
-        With ``behaviour.chunk`` the rollouts are made and differentiated for so many start states at a time and their
-        gradients added up: the same step but for the order of sums (and of random draws), in a part of the memory.
+        With ``behaviour.chunk`` rollouts are made and differentiated for that many start states at a time: the same
+        step but for the order of sums (and of random draws), in a part of the memory.
 
         Args:
             starts: N start states.
@@ -120,51 +133,34 @@ class PolicyLearner:
         Returns:
             Gradients, metrics, and the rollout: detached where it was built without gradient, or in several chunks.
         """
-        n = len(starts.goes_on)
-        parts = starts.split(self.config.chunk or n)
-        known = len(parts) == 1 or not self.config.normalise_returns
-        actor, critic = list(self.policies.actor.parameters()), list(self.policies.critic.parameters())
-        objective_grads: list[Tensor] = []
-        entropy_grads: list[Tensor] = []
-        critic_grads: list[Tensor] = []
-        tallies = []
+        parts, policies = starts.split(self.config.chunk or len(starts.cont)), self.policies
+        # The return scale is a statistic of all start states.
+        scale_known = len(parts) == 1 or not self.config.normalise_returns
+        actor = ScaledGradientSum(policies.actor.parameters(), policies.learns)
+        critic = GradientSum(policies.critic.parameters(), policies.learns)
+        losses, measured, scale = [], [], None
         for part in parts:
+            share = len(part.cont) / len(starts.cont)
             with self.precision():
-                one = self._roll(model, part, reward_of, mode)
-                objective, bonus, entropy = self._actor_loss(one)  # per member, (M,)
-            weight = self.policies.learns * (len(part.goes_on) / n)
-            span = self._return_range(one.returns) if len(parts) == 1 else self.range
-            scale = self._return_scale(span) if len(parts) == 1 else torch.ones_like(self.floor)
-            loss, keep = objective / scale + bonus if known else objective, one.live is not None
-            if not known:
-                # The scale is a statistic of all chunks: until it is known the two terms stay apart.
-                entropy_grads = add_gradients(entropy_grads, (bonus * weight).sum(), actor, keep=True)
-            objective_grads = add_gradients(objective_grads, (loss * weight).sum(), actor, keep)
+                one = self._imagine(model, part, reward_of, mode)
+                objective, bonus, entropy = self._actor_loss(one)
+            if scale_known:
+                return_range = self._return_range(one.returns)
+                scale = self._return_scale(return_range)
+            actor.add(objective, bonus, scale, share, keep_graph=one.live is not None)
             with self.precision():
-                critic_loss, live = self._critic_loss(one)
-            critic_grads = add_gradients(critic_grads, (critic_loss * weight).sum(), critic)
-            losses = torch.stack([objective, bonus, critic_loss]).detach() * (len(part.goes_on) / n)
-            rollout = one.rollout
-            tallies.append(_Tally(losses, entropy, live, one.value, one.returns, rollout.reward, rollout.goes_on))
-        total = _Tally(*(torch.cat([x.detach() for x in xs], -1) for xs in zip(*tallies, strict=True)))
-        if len(parts) > 1:
-            rollout, span = Rollout(None, total.reward, total.goes_on), self._return_range(total.returns)
-            scale = self._return_scale(span)
-            if not known:
-                objective_grads = list(torch._foreach_add(by_member(1.0 / scale, objective_grads), entropy_grads))
-        objective, bonus, critic_loss = total.losses.unflatten(-1, (len(parts), -1)).sum(-2)
-        metrics = {
-            "actor_loss": objective / scale + bonus,
-            "actor_ent": total.entropy.mean((0, 2)),
-            "critic_loss": critic_loss,
-            "critic": total.live.mean((0, 2)),
-            "critic_bootstrap": total.value.mean((0, 2)),
-            "critic_target": total.returns.mean((0, 2)),
-            "reward_mean": total.reward.mean((0, 2)),
-            "reward_std": total.reward.std((0, 2), correction=0),
-            "return_scale": scale,
-        }
-        return PolicyGradients(rollout, objective_grads, critic_grads, span, metrics)
+                critic_loss, critic_mean = self._critic_loss(one)
+            critic.add(critic_loss, share)
+            losses.append(torch.stack([objective, bonus, critic_loss]).detach() * share)
+            _, reward, cont = one.rollout
+            measured.append(_Measured(entropy, critic_mean, one.value, one.returns, reward, cont))
+        of_all = _Measured(*(torch.cat([x.detach() for x in xs], -1) for xs in zip(*measured, strict=True)))
+        if scale is None:
+            return_range = self._return_range(of_all.returns)
+            scale = self._return_scale(return_range)
+        rollout = one.rollout if len(parts) == 1 else Rollout(None, of_all.reward, of_all.cont)
+        metrics = _metrics(torch.stack(losses).sum(0), of_all, scale)
+        return PolicyGradients(rollout, actor.total(scale), critic.total, return_range, metrics)
 
     def step(self, found: PolicyGradients) -> dict[str, Tensor]:
         """Move actors, critics, slow critics and running statistics; the gradients' norms as metrics, each (M,)."""
@@ -176,31 +172,34 @@ class PolicyLearner:
         self._refresh_slow()
         return norms
 
-    def _roll(self, model: WorldModel, starts: Starts, reward_of: RewardFunction, mode: bool) -> _Pass:
+    def _imagine(self, model: WorldModel, starts: Starts, reward_of: RewardFunction, mode: bool) -> _Imagined:
+        """H steps of every policy from each start state, with rewards, values and returns."""
         c, policies = self.config, self.policies
         with torch.set_grad_enabled(self.through_dynamics):
             trajectory = imagine(model.rssm, policies, starts.state, c.horizon, mode)
             reward = reward_of(trajectory)
-            continues = model.continue_probability(trajectory.feature[1:])
-            first = starts.goes_on.expand_as(continues[0]).unsqueeze(0)
-            goes_on = torch.cat([first, continues])
-            flat, live = _to_members(trajectory.feature), None
-            if c.slow_target:
-                value = policies.slow.predict(flat)
-            else:
-                with torch.enable_grad():  # the critic's own loss uses the same pass
-                    value, live = policies.critic.predict_and_parameters(flat)
-                if not self.through_dynamics:
-                    value = value.detach()
-            value = _by_member(value, c.horizon + 1)
-            discount = c.discount * goes_on  # (H+1, M, N)
+            after = model.continue_probability(trajectory.feature[1:])
+            cont = torch.cat([starts.cont.expand_as(after[0]).unsqueeze(0), after])
+            value, live = self._values(trajectory.feature)
+            discount = c.discount * cont  # (H+1, M, N)
             returns = lambda_return(reward[:-1], discount[:-1], value, c.lambda_)  # (H, M, N)
-        return _Pass(
-            trajectory, Rollout(trajectory, reward, goes_on), value, returns, survival(discount.detach()), live
-        )
+        rollout = Rollout(trajectory, reward, cont)
+        return _Imagined(rollout, trajectory, value, returns, survival(discount.detach()), live)
 
-    def _actor_loss(self, one: _Pass) -> tuple[Tensor, Tensor, Tensor]:
-        """−mean over t of w_t·objective_t and of w_t·c_t·η·entropy_t, each (M,), and the entropies (steps, M, N).
+    def _values(self, feature: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Values (H+1, M, N) of the critic that returns bootstrap from, and its parameters if it is the live one."""
+        flat, live = _to_members(feature), None
+        if self.config.slow_target:
+            value = self.policies.slow.predict(flat)
+        else:
+            with torch.enable_grad():  # the critic's own loss uses the same pass
+                value, live = self.policies.critic.predict_and_parameters(flat)
+            if not self.through_dynamics:
+                value = value.detach()
+        return _by_member(value, self.config.horizon + 1), live
+
+    def _actor_loss(self, one: _Imagined) -> _ActorLoss:
+        """−mean over t of w_t·objective_t and of w_t·c_t·η·entropy_t.
 
         c_t is the probability that the episode goes on after state t, so that there is an action; where the objective
         is V_{t+1}, or made of it, it has that weight too. The objective is not divided by the return scale yet.
@@ -214,20 +213,20 @@ class PolicyLearner:
             authors = c.baseline == "authors"
             steps = returns.shape[0] - 1 if authors else returns.shape[0]
             feature = trajectory.feature[:steps].detach()
-            parameters = policies.actor(_to_members(feature)).unflatten(1, (steps, -1)).movedim(1, 0)
+            parameters = rearrange(policies.actor(_to_members(feature)), "m (t n) p -> t m n p", t=steps)
             advantage = (returns[1:] if authors else returns) - one.value[:steps]
             action = trajectory.action[1 : steps + 1].detach()
             objective = advantage.detach() * policies.log_prob(parameters, action)
         entropy = policies.entropy(parameters)  # (steps, M, N)
         # The probability that there is an action at t. V_{t+1} is worth as much, but V_t has it in itself (λ baseline):
         # there only the states known to have ended are left out, whose action earns nothing.
-        goes_on = one.rollout.goes_on[:steps].detach()
-        taken = one.weight[:steps] * goes_on
-        counted = taken if self.through_dynamics or c.baseline == "authors" else one.weight[:steps] * (goes_on > 0)
+        cont = one.rollout.cont[:steps].detach()
+        taken = one.weight[:steps] * cont
+        counted = taken if self.through_dynamics or c.baseline == "authors" else one.weight[:steps] * (cont > 0)
         bonus = -self.entropy_scale * (taken * entropy).mean((0, 2))
-        return -(counted * objective).mean((0, 2)), bonus, entropy
+        return _ActorLoss(-(counted * objective).mean((0, 2)), bonus, entropy)
 
-    def _critic_loss(self, one: _Pass) -> tuple[Tensor, Tensor]:
+    def _critic_loss(self, one: _Imagined) -> tuple[Tensor, Tensor]:
         """Mean over t = 0 … H−1 of w_t·NLL(V_t) per member, and the critic's means (H, M, N)."""
         critic, steps = self.policies.critic, one.returns.shape[0]
         flat = _to_members(one.trajectory.feature[:-1].detach())
@@ -253,11 +252,11 @@ class PolicyLearner:
         rate = torch.maximum(1.0 / (self.count + 1.0), torch.full_like(self.count, 1.0 - _RANGE_DECAY))
         return self.range + rate * (quantiles - self.range)
 
-    def _return_scale(self, span: Tensor) -> Tensor:
+    def _return_scale(self, return_range: Tensor) -> Tensor:
         """max(floor, 5–95 % range) per member, (M,); ones where normalisation is off."""
         if not self.config.normalise_returns:
             return torch.ones_like(self.floor)
-        return torch.maximum(span[1] - span[0], self.floor)
+        return torch.maximum(return_range[1] - return_range[0], self.floor)
 
     def _refresh_slow(self) -> None:
         c = self.config
@@ -290,11 +289,27 @@ class PolicyLearner:
         self.count.copy_(state["count"])
 
 
+def _metrics(losses: Tensor, of: _Measured, scale: Tensor) -> dict[str, Tensor]:
+    """Metrics, each (M,), from objective, bonus and critic's loss (3, M)."""
+    objective, bonus, critic_loss = losses
+    return {
+        "actor_loss": objective / scale + bonus,
+        "actor_ent": of.entropy.mean((0, 2)),
+        "critic_loss": critic_loss,
+        "critic": of.critic.mean((0, 2)),
+        "critic_bootstrap": of.value.mean((0, 2)),
+        "critic_target": of.returns.mean((0, 2)),
+        "reward_mean": of.reward.mean((0, 2)),
+        "reward_std": of.reward.std((0, 2), correction=0),
+        "return_scale": scale,
+    }
+
+
 def _to_members(x: Tensor) -> Tensor:
-    """h m n ... -> m (h n) ..."""
-    return x.movedim(0, 1).flatten(1, 2)
+    """(H, M, N, ...) → (M, H·N, ...): what one member's networks see."""
+    return rearrange(x, "t m n ... -> m (t n) ...")
 
 
 def _by_member(x: Tensor, steps: int) -> Tensor:
-    """m (h n) -> h m n"""
-    return x.unflatten(1, (steps, -1)).movedim(1, 0)
+    """(M, H·N) → (H, M, N)."""
+    return rearrange(x, "m (t n) -> t m n", t=steps)

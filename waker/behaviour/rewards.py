@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from waker.behaviour.imagination import Trajectory
@@ -27,5 +28,5 @@ def task_rewards(heads: RewardHeads, trajectory: Trajectory) -> Tensor:
 def _by_entry(heads: RewardHeads, given: Tensor) -> Tensor:
     """(T, K or 1, N, inputs) → (T, K, N)."""
     steps = given.shape[0]
-    flat = given.movedim(0, 1).flatten(1, 2)  # t k n i -> k (t n) i
-    return heads.predict(flat).unflatten(1, (steps, -1)).movedim(1, 0)  # k (t n) -> t k n
+    flat = rearrange(given, "t k n i -> k (t n) i")
+    return rearrange(heads.predict(flat), "k (t n) -> t k n", t=steps)

@@ -6,21 +6,22 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from waker.model.rssm import State
 
 
 class Starts(NamedTuple):
-    """N start states without gradient; ``goes_on`` (N,) is 0 where the state ended its episode; ``theta_id`` (N,)."""
+    """N start states without gradient; ``cont`` (N,) is 0 where the state ended its episode; ``theta_id`` (N,)."""
 
     state: State
-    goes_on: Tensor
+    cont: Tensor
     theta_id: Tensor
 
     def split(self, size: int) -> list[Starts]:
         """Blocks of at most ``size`` start states, in order."""
-        tensors = (self.state.stoch, self.state.deter, self.goes_on, self.theta_id)
+        tensors = (self.state.stoch, self.state.deter, self.cont, self.theta_id)
         return [Starts(State(s, d), g, t) for s, d, g, t in zip(*(x.split(size) for x in tensors), strict=True)]
 
 
@@ -30,10 +31,10 @@ def start_states(state: State, batch: Mapping[str, Tensor], n: int) -> Starts:
     Args:
         state: posterior of the batch, (B, T, ...).
     """
-    stoch, deter = state.stoch.detach().flatten(0, 1), state.deter.detach().flatten(0, 1)
-    goes_on = 1.0 - batch["is_terminal"].flatten().to(deter.dtype)
+    stoch, deter = (rearrange(x.detach(), "b t d -> (b t) d") for x in state)
+    cont = 1.0 - batch["is_terminal"].flatten().to(deter.dtype)
     theta_id = batch["theta_id"].flatten()
     if 0 < n < deter.shape[0]:
         index = torch.randint(deter.shape[0], (n,), device=deter.device)
-        stoch, deter, goes_on, theta_id = (x.index_select(0, index) for x in (stoch, deter, goes_on, theta_id))
-    return Starts(State(stoch, deter), goes_on, theta_id)
+        stoch, deter, cont, theta_id = (x.index_select(0, index) for x in (stoch, deter, cont, theta_id))
+    return Starts(State(stoch, deter), cont, theta_id)

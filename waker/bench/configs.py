@@ -86,7 +86,7 @@ WALKER = EnvSpec(
     ActionSpec(6, False, (-1.0,) * 6, (1.0,) * 6),
     ("stand", "walk", "run", "walk-backward", "flip"),
 )
-"""TerrainWalker as the learner sees it (METHOD §7): pictures, six joints, five tasks."""
+"""TerrainWalker as the learner sees it (docs/method.md, Domains): pictures, six joints, five tasks."""
 WALKER_THETAS = 777
 """21 amplitudes × 37 length scales."""
 

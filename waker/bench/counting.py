@@ -14,9 +14,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from waker.agent.agent import Agent
+from waker.collection.synthetic import synthetic_replay
 from waker.config.schema import Config
 from waker.machine.operations import OperationCounter
-from waker.replay.synthetic import synthetic_replay
 from waker.specs import EnvSpec
 
 

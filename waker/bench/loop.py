@@ -21,6 +21,7 @@ from waker.collection.episode import Episode
 from waker.collection.family import Family
 from waker.collection.make_env import close, made
 from waker.collection.slot import Slot
+from waker.evaluation.records import Measurement
 from waker.machine import arithmetic
 from waker.machine.device import use_threads
 from waker.storage.run_folder import RunFolder
@@ -98,7 +99,7 @@ def measure_loop(workload: Workload, device: str = "cpu", updates: int | None = 
     use_threads(device)
     arithmetic.settle(config)
     family = Family.of(config)
-    parts = parts_of(config, family, lambda learner, curriculum: {})
+    parts = parts_of(config, family, lambda learner: Measurement())
     with tempfile.TemporaryDirectory() as folder:
         run = RunFolder.open(Path(folder) / "run", config, family.space.names, family.spec.tasks, family.spaces)
         session = Session(parts, run, Progress("bench", train.steps, quiet=True))

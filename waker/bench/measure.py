@@ -23,6 +23,7 @@ from waker.bench.counting import update_work
 from waker.bench.memory import device_peak_bytes, peak_bytes
 from waker.bench.parts import CREDITING, SAMPLING, Stopwatch, watched
 from waker.bench.timing import best_of, stopwatch, timed_updates
+from waker.collection.synthetic import synthetic_replay
 from waker.curriculum import Curriculum
 from waker.curriculum.thinning import Thinning
 from waker.evaluation.model_error import measured_ids
@@ -31,7 +32,6 @@ from waker.machine.compile_cache import CompileCache
 from waker.machine.device import checked_device, use_threads
 from waker.replay.feed import Feed
 from waker.replay.ring import Replay, record_fields
-from waker.replay.synthetic import synthetic_replay
 from waker.storage.tables import Table
 from waker.training.build import curriculum_of
 from waker_envs.api import FiniteThetaSpace

@@ -149,7 +149,7 @@ class Stopwatch:
 @contextmanager
 def watched(agent: Agent, watch: Stopwatch) -> Iterator[None]:
     """Label the parts of ``agent``'s update while the block runs; afterwards it is as it was."""
-    learner, ensemble = agent.learner, agent.ensemble
+    learner, ensemble = agent.policy_learner, agent.ensemble
     places: list[tuple[Any, str, str]] = [
         (agent, "update", REST),
         (agent.model, "loss", MODEL),
@@ -163,7 +163,7 @@ def watched(agent: Agent, watch: Stopwatch) -> Iterator[None]:
         (ensemble, "intrinsic_reward", ENSEMBLE),
         (ensemble, "disagreement", ENSEMBLE),
         (ensemble, "predict_steps", ENSEMBLE),
-        (agent, "_replayed_errors", ENSEMBLE),
+        (agent, "_replayed_credit", ENSEMBLE),
     ]
     owners = {MODEL: agent.model_optimizer, ENSEMBLE: agent.ensemble_optimizer}
     optimisers = [*owners.items(), *((POLICIES, value) for value in vars(learner).values() if isinstance(value, Adam))]

@@ -41,6 +41,7 @@ VERBS: dict[str, Verb] = {
     "evaluate": Verb("measure task policies and the world model of finished runs", "waker evaluate RUN"),
     "compare": Verb("one table of several runs, by sampler and task", "waker compare runs/gridhazards"),
     "report": Verb("one self-contained HTML page of one or more runs", "waker report runs/gridhazards"),
+    "metrics": Verb("what a metric, a column or a quantity means", "waker metrics credit"),
     "bench": Verb("time updates and their parts beside what the machine can do", "waker bench --config laptop-grid"),
     "envs": Verb("list the environments, or describe one and its parameters θ", "waker envs waker/GridHazards-v0"),
 }
@@ -137,14 +138,13 @@ def _guarded(argv: Sequence[str]) -> int:
 
 
 def _in_foreign_code(error: BaseException) -> bool:
-    """Whether an error comes from a package that brought environments or samplers, through a call nobody guarded."""
+    """Whether an error comes from another package's environment, sampler or explorer, through an unguarded call."""
     from importlib.metadata import entry_points
 
     from waker_envs.registry import foreign_packages
 
-    packages = foreign_packages() | {
-        point.value.split(":")[0].split(".")[0] for point in entry_points(group="waker.curricula")
-    }
+    points = [*entry_points(group="waker.curricula"), *entry_points(group="waker.explorers")]
+    packages = foreign_packages() | {point.value.split(":")[0].split(".")[0] for point in points}
     frame = error.__traceback__
     while frame is not None:
         if str(frame.tb_frame.f_globals.get("__name__", "")).partition(".")[0] in packages:

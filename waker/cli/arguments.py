@@ -19,7 +19,7 @@ import tyro
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
 
 from waker.errors import Ended, UserError, unknown
-from waker.settings import DETAIL, Short
+from waker.settings import DETAIL, Short, invalid
 
 T = TypeVar("T")
 HELP, HELP_ALL = ("-h", "--help"), "--help-all"
@@ -101,7 +101,7 @@ def parse(cls: type[T], argv: Sequence[str], *, verb: str, default: T | None = N
         also: options that the verb takes beside the dataclass's, to be named where one is misspelt.
 
     Raises:
-        UserError: an option that does not exist or a value that does not fit.
+        UserError: an option that does not exist, or a value that does not fit or is out of range.
         Ended: after ``--help``.
     """
     options: dict[str, Any] = {"prog": f"waker {verb}"} | ({} if default is None else {"default": default})
@@ -120,4 +120,6 @@ def parse(cls: type[T], argv: Sequence[str], *, verb: str, default: T | None = N
             raise unknown("option", word.split("=")[0], [*options_of(cls), *also, "--help"])
     if left:
         raise UserError(f"unexpected argument {left[0]!r} (see waker {verb} --help)")
+    for name, text, problem in invalid(value):
+        raise UserError(f"--{name.replace('_', '-')} {text} {problem}")
     return value

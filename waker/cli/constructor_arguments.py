@@ -32,7 +32,7 @@ _FLOAT = re.compile(rf"[-+]?(?:\.[0-9]+|{_DIGITS}(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]
 _SINGLE = re.compile("'((?:[^']|'')*)'")
 
 
-def scalar(text: str) -> Scalar:
+def scalar(text: str, option: str = OPTION) -> Scalar:
     """One value.
 
     Raises:
@@ -47,10 +47,10 @@ def scalar(text: str) -> Scalar:
         try:
             return int(bare)
         except ValueError:  # thousands of digits
-            raise UserError(f"{OPTION}: {printable(bare, 40)} is too long for a number") from None
+            raise UserError(f"{option}: {printable(bare, 40)} is too long for a number") from None
     if _FLOAT.fullmatch(bare):
         if math.isinf(value := float(bare)):
-            raise UserError(f"{OPTION}: {printable(bare, 40)} is too large for a number; infinity is written .inf")
+            raise UserError(f"{option}: {printable(bare, 40)} is too large for a number; infinity is written .inf")
         return value
     return _quoted(bare, text)
 
@@ -68,10 +68,10 @@ def _quoted(bare: str, text: str) -> str:
     return text
 
 
-def constructor_arguments(argv: Sequence[str]) -> tuple[dict[str, Scalar], list[str]]:
-    """The constructor arguments among a command's words, and the other words.
+def constructor_arguments(argv: Sequence[str], option: str = OPTION) -> tuple[dict[str, Scalar], list[str]]:
+    """What is given to ``option`` among a command's words, and the other words.
 
-    Behind ``--env-kwargs`` are ``name=value``, or names and values by turns, up to the next option.
+    Behind the option are ``name=value``, or names and values by turns, up to the next option.
 
     Raises:
         UserError: a name without a value; or see :func:`scalar`.
@@ -81,25 +81,26 @@ def constructor_arguments(argv: Sequence[str]) -> tuple[dict[str, Scalar], list[
     words = list(argv)
     while words:
         word = words.pop(0)
-        option, equals, first = word.partition("=")
-        if option.replace("_", "-") != OPTION:
+        name, equals, first = word.partition("=")
+        if name.replace("_", "-") != option:
             rest.append(word)
             continue
         here = [first] if equals else []
         while words and not (words[0].startswith("--") or words[0] == "-h"):
             here.append(words.pop(0))
-        given |= _pairs(here)
+        given |= _pairs(here, option)
     return given, rest
 
 
-def _pairs(words: Sequence[str]) -> dict[str, Scalar]:
+def _pairs(words: Sequence[str], option: str) -> dict[str, Scalar]:
     found: dict[str, Scalar] = {}
     left = list(words)
     while left:
         name, equals, value = left.pop(0).partition("=")
         if not equals and not left:
-            raise UserError(f"{OPTION} {printable(name, 80)} has no value: write {OPTION} {printable(name, 80)}=VALUE")
-        found[name] = scalar(value if equals else left.pop(0))
+            shown = f"{option} {printable(name, 80)}"
+            raise UserError(f"{shown} has no value: write {shown}=VALUE")
+        found[name] = scalar(value if equals else left.pop(0), option)
     if not found:
-        raise UserError(f"{OPTION} needs at least one NAME=VALUE")
+        raise UserError(f"{option} needs at least one NAME=VALUE")
     return found

@@ -6,16 +6,17 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from waker.cli.arguments import parse
 from waker.cli.constructor_arguments import constructor_arguments
+from waker.cli.part_options import help_of, own_options
 from waker.config import presets
 from waker.config.presets import PRESETS
 from waker.config.schema import Config
-from waker.errors import unknown
+from waker.errors import Ended, unknown
 
 DEFAULT_PRESET = "laptop"
 
@@ -47,6 +48,27 @@ def _option(argv: Sequence[str], *names: str) -> str | None:
     return value
 
 
+def _with(config: Config, env_kwargs: dict[str, Any], sampler: dict[str, Any], explorer: dict[str, Any]) -> Config:
+    """The configuration with other settings of its environment, sampler and explorer."""
+    return dataclasses.replace(
+        config,
+        env_kwargs=env_kwargs,
+        curriculum=dataclasses.replace(config.curriculum, settings=sampler),
+        explorer=dataclasses.replace(config.explorer, settings=explorer),
+    )
+
+
+def explorer_settings(name: str) -> type[Any] | None:
+    """The dataclass of an explorer's own settings.
+
+    Raises:
+        UserError: there is no such explorer.
+    """
+    from waker.exploration.registry import explorer_class  # imports torch, which the help does without
+
+    return explorer_class(name).Own
+
+
 def parse_settings(argv: Sequence[str], verb: str) -> TrainArgs:
     """Preset first, then overrides, then every name checked, before anything is written.
 
@@ -57,18 +79,35 @@ def parse_settings(argv: Sequence[str], verb: str) -> TrainArgs:
     """
     import waker_envs
     from waker.config.checks import check
+    from waker.curriculum.registry import curriculum_settings
     from waker.storage.run_folder import canonical
 
     given, argv = constructor_arguments(argv)
+    to_sampler, argv = constructor_arguments(argv, "--curriculum.settings")
+    to_explorer, argv = constructor_arguments(argv, "--explorer.settings")
     preset = _option(argv, "--preset") or DEFAULT_PRESET
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
     env = _option(argv, "--env")
     sampler = _option(argv, "--curriculum.sampler", "--sampler")
     base = presets.preset(preset, waker_envs.resolve_id(env) if env else None, sampler)
+    sampler = sampler or base.curriculum.sampler
+    explorer = _option(argv, "--explorer.name", "--explorer") or base.explorer.name
+    to_sampler = {**base.curriculum.settings, **to_sampler}
+    to_sampler, argv = own_options(argv, "curriculum", sampler, curriculum_settings, to_sampler, verb)
+    to_explorer = {**base.explorer.settings, **to_explorer}
+    to_explorer, argv = own_options(
+        argv, "explorer", explorer or base.explorer.name, explorer_settings, to_explorer, verb
+    )
     # The preset's constructor arguments are put back below: tyro would turn a filled dict into one option a key.
-    default = TrainArgs(preset=preset, config=dataclasses.replace(base, env_kwargs={}))
-    args = parse(TrainArgs, argv, verb=verb, default=default, also=() if verb == "train" else ("--samplers",))
-    config = canonical(dataclasses.replace(args.config, env_kwargs={**base.env_kwargs, **given}))
+    default = TrainArgs(preset=preset, config=_with(base, {}, {}, {}))
+    try:
+        args = parse(TrainArgs, argv, verb=verb, default=default, also=() if verb == "train" else ("--samplers",))
+    except Ended:
+        if (own := curriculum_settings(sampler)) is not None:
+            print(help_of("curriculum", sampler, own))
+        raise
+    config = canonical(_with(args.config, {**base.env_kwargs, **given}, to_sampler, to_explorer))
     check(config)
+    explorer_settings(config.explorer.name)
     return dataclasses.replace(args, config=config)

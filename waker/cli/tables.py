@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from rich.measure import Measurement
@@ -107,6 +107,12 @@ def _width(table: Table) -> int:
     return Measurement.get(_UNBOUNDED, _UNBOUNDED.options, table).maximum
 
 
+def _fitting(make: Callable[[bool], Table], width: int) -> Table:
+    """The table as it is, or tall where that is too wide."""
+    table = make(False)
+    return table if _width(table) <= width else make(True)
+
+
 def _unbroken(table: Table, width: int) -> Table:
     """The table with columns of numbers that are never broken, where they fit: else rich would shrink them as well."""
     if _width(table) <= width:
@@ -166,9 +172,7 @@ def differences(tests: pd.DataFrame, baseline: str, over: Over, width: int) -> T
         over: whether it is a sampler or an explorer.
         width: of the terminal; where lines are longer, intervals stand below their differences.
     """
-    for tall in (False, True):
-        if _width(table := _differences(tests, over, tall)) <= width:
-            break
+    table = _fitting(lambda tall: _differences(tests, over, tall), width)
     few = tests["pairs"].unique()
     count = f"{few[0]} pairs" if len(few) == 1 else "pairs"
     told = (
@@ -214,9 +218,7 @@ def improvement(better: pd.DataFrame, baseline: str, width: int) -> Table:
         baseline: the sampler beaten.
         width: of the terminal; where lines are longer, intervals stand below their numbers.
     """
-    for tall in (False, True):
-        if _width(table := _improvement(better, tall)) <= width:
-            break
+    table = _fitting(lambda tall: _improvement(better, tall), width)
     told = f"probability that a run beats one of {printable(baseline)}, mean over tasks [95 % interval over whole runs]"
     table.caption = Text(told, style="table.caption")
     return _unbroken(table, width)

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from waker.model.observations import kind_of
 from waker.specs import BrokenPromise, EnvSpec, ObservationKey
-
-_KINDS = {"image": "u", "categorical": "iu", "vector": "fiub"}
 
 
 def checked_observation(spec: EnvSpec, observation: Any) -> dict[str, NDArray[Any]]:
@@ -35,42 +34,14 @@ def checked_observation(spec: EnvSpec, observation: Any) -> dict[str, NDArray[An
 
 
 def _entry(key: ObservationKey, value: Any) -> NDArray[Any]:
-    array = np.asarray(value)
+    kind, array = kind_of(key), np.asarray(value)
     # A Discrete observation is a scalar, which the spec holds as one variable.
-    shape = (1,) if array.ndim == 0 and key.kind == "categorical" else array.shape
+    shape = (1,) if array.ndim == 0 and key.classes else array.shape
     if shape != key.shape:
         raise BrokenPromise(f"observation {key.label!r} has shape {shape} instead of {key.shape}")
-    if array.dtype.kind not in _KINDS[key.kind]:
+    if array.dtype.kind not in kind.dtypes:
         raise BrokenPromise(f"observation {key.label!r} has dtype {array.dtype}, and {key.kind} observations cannot")
-    if key.kind == "vector":
-        return _finite(f"observation {key.label!r}", array)
-    if key.kind == "categorical":
-        flat = array.reshape(-1)
-        if (flat < 0).any() or (flat >= key.classes).any():
-            at = int(np.flatnonzero((flat < 0) | (flat >= key.classes))[0])
-            raise BrokenPromise(f"observation {key.label!r}[{at}] is {flat[at]}, of {key.classes[at]} classes")
-    elif key.kind == "image" and array.dtype != np.uint8:
-        raise BrokenPromise(f"observation {key.label!r} has dtype {array.dtype} instead of uint8")
-    return array.reshape(key.shape).astype(key.dtype)
-
-
-def _finite(what: str, value: NDArray[Any]) -> NDArray[np.float32]:
-    """A copy in float32, the precision of replay and learner.
-
-    Raises:
-        BrokenPromise: a number is not finite, or lies beyond what float32 holds.
-    """
-    if value.dtype == np.float32:
-        array = value.copy()
-    else:
-        with np.errstate(over="ignore"):
-            array = value.astype(np.float32)
-    if not np.isfinite(array).all():
-        at = tuple(np.argwhere(~np.isfinite(array))[0].tolist())
-        place = f"[{', '.join(map(str, at))}]" if at else ""
-        beyond = ", and float32 holds no more than 3.4e38" if np.isfinite(value[at]) else ""
-        raise BrokenPromise(f"{what} is not finite: {what.split()[-1]}{place} is {value[at]}{beyond}")
-    return array
+    return kind.checked(array)
 
 
 def checked_rewards(spec: EnvSpec, info: Mapping[str, Any]) -> NDArray[np.float32]:

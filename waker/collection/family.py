@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 import waker_envs
 from waker.collection.episode import Episode
 from waker.collection.make_env import MakeEnv, close, construct, made
+from waker.collection.spec_of import spec_of
 from waker.config.schema import Config
 from waker.errors import UserError
 from waker.names import theta_column
-from waker.specs import EnvSpec, spec_of
+from waker.specs import EnvSpec
 from waker.storage.run_folder import canonical, read_record
 from waker_envs.api import ThetaSpace
 from waker_envs.foreign import foreign, reason_of

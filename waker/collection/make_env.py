@@ -67,13 +67,13 @@ def check_arguments(env_id: str, names: Iterable[str]) -> None:
         UserError: it takes no such argument; the message names the nearest. Or its module cannot be imported.
         UnknownEnvError: no such environment.
     """
-    entry = gym.spec(waker_envs.resolve_id(env_id)).entry_point
 
     def failed(error: BaseException) -> UserError:
         return UserError(f"{env_id} cannot be imported: {reason_of(error)}")
 
     call = f"the import of {env_id}"
-    with torch_unchanged(call), foreign(call, failed):
+    with torch_unchanged(call), foreign(call, failed, (waker_envs.UnknownEnvError,)):
+        entry = gym.spec(waker_envs.gym_id(env_id)).entry_point
         loaded = gym.envs.registration.load_env_creator(entry) if isinstance(entry, str) else entry
         parameters = inspect.signature(cast(Callable[..., Any], loaded)).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):

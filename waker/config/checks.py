@@ -9,6 +9,7 @@ from __future__ import annotations
 from waker.config.schema import Config
 from waker.curriculum.registry import curriculum_names
 from waker.errors import UserError, unknown
+from waker_envs.file_source import is_source
 
 
 def check(config: Config) -> None:
@@ -17,8 +18,9 @@ def check(config: Config) -> None:
     Raises:
         UserError: a sampler that does not exist, or a replay or prefill that cannot hold a first batch.
     """
-    if config.curriculum.sampler not in curriculum_names():
-        raise unknown("sampler", config.curriculum.sampler, curriculum_names())
+    sampler = config.curriculum.sampler
+    if not is_source(sampler) and sampler not in curriculum_names():
+        raise unknown("sampler", sampler, curriculum_names())
     train = config.train
     needed = train.envs * train.length
     if train.replay < needed:

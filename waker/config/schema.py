@@ -59,7 +59,7 @@ class OptimizerConfig(Settings, section="optimizer"):
 
 @dataclass(frozen=True)
 class ModelConfig(Settings, section="model"):
-    """World model (METHOD: RSSM, encoder, decoder, heads)."""
+    """World model (docs/method.md): RSSM, encoder, decoder, heads."""
 
     latent: Literal["vector", "cells"] = "vector"
     """`vector`: one state for all that is seen. `cells`: where the observation is a board (the grids from symbols), a
@@ -191,13 +191,15 @@ class BehaviourConfig(Settings, section="behaviour"):
 
 @dataclass(frozen=True)
 class ExplorerConfig(Settings, section="explorer"):
-    """Plan2Explore's ensemble, or uniform random actions."""
+    """Who explores, and the ensemble whose disagreement estimates the model's error."""
 
-    name: Annotated[Literal["plan2explore", "random"], Short("--explorer")] = "plan2explore"
-    """Who collects data. `random` acts uniformly; its rollouts are imagined only where they feed the error estimates
-    (`credit`)."""
+    name: Annotated[str, Short("--explorer")] = "plan2explore"
+    """plan2explore, latent-disagreement, rnd, random, or one from another package: who collects data. `random` acts
+    uniformly; its rollouts are imagined only where they feed the error estimates (`credit`)."""
+    settings: Detail[dict[str, str | int | float | bool | None]] = field(default_factory=dict)
+    """Numbers of that explorer's own: `--explorer.settings size=128 width=64`."""
     heads: Several = 10
-    """Members E of the ensemble."""
+    """Members E of the ensemble, which Plan2Explore is rewarded by and θ is credited by, whoever explores."""
     units: tuple[Count, ...] = (400, 400, 400, 400)
     """Hidden layers of a member."""
     target: Literal["feature", "deter", "latent", "observation"] = "feature"
@@ -210,7 +212,7 @@ class ExplorerConfig(Settings, section="explorer"):
     """Keep pairs of states across an episode's end in the ensemble's loss. The published loss leaves nothing out, as
     its sequences never cross an end; ours do, so this is for comparisons with it alone."""
     scale: NotNegative = 1.0
-    """Intrinsic reward = scale × disagreement."""
+    """Intrinsic reward = scale × disagreement (or what else the explorer is rewarded for)."""
     credit: Literal["imagined", "replayed"] = "imagined"
     """Which disagreement is credited to θ as the model's error: about the steps imagined from each start state (as
     published), or about the steps of the batch itself, which needs no imagination and asks B·(T−1) states. With
@@ -365,6 +367,8 @@ class Config(Settings):
     longest_episode: NotNegativeInt = LONGEST
     """Steps after which an episode that has not ended is cut (truncated), in training and in evaluations; 0 = never,
     for environments that always end."""
+    name: str = ""
+    """What this variant of the settings is called beside its sampler: in its folder, and in tables and figures."""
     seed: NotNegativeInt = 0
     """Seed of everything: weights, episodes, curriculum, actions."""
     device: str = "cpu"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import numpy as np
@@ -19,8 +19,10 @@ class CurriculumConfig(Settings, section="curriculum"):
     """Which sampler chooses the next environment, and its numbers (defaults: the paper's)."""
 
     sampler: Annotated[str, Short("--sampler")] = "waker-m"
-    """dr, waker-m, waker-r, gradual-expansion, hardest-oracle, reweighting-oracle, error-oracle, regret-oracle, or one
-    from another package."""
+    """dr, waker-m, waker-r, gradual-expansion, hardest-oracle, reweighting-oracle, error-oracle, regret-oracle, one
+    from another package, or file.py:factory."""
+    settings: Detail[dict[str, str | int | float | bool | None]] = field(default_factory=dict)
+    """Numbers of that sampler's own, which `--curriculum.SAMPLER.NAME VALUE` sets too."""
     dr_share: Share = 0.2
     """Probability that an episode's θ comes from domain randomisation (dr and hardest-oracle ignore it)."""
     staleness: Share = 0.0

@@ -14,7 +14,7 @@ from typing import Any
 
 CREDITED = ("waker-m", "waker-r")
 """Samplers that choose by the credited error."""
-_VARIANT = re.compile(r" \((replayed credit|credit of \d+ steps?)\)$")
+_VARIANT = re.compile(r"( \((replayed credit|credit of \d+ steps?)\))?( \[.*\])?$")
 
 
 def sampler_label(sampler: str, explorer: Mapping[str, Any]) -> str:
@@ -31,6 +31,11 @@ def sampler_label(sampler: str, explorer: Mapping[str, Any]) -> str:
     if steps := explorer.get("credit_steps", 0):
         return f"{sampler} (credit of {steps} step{'s' if steps != 1 else ''})"
     return sampler
+
+
+def variant_label(label: str, name: str) -> str:
+    """The label of a variant of the settings: ``waker-m [c2]``; of none, the label itself."""
+    return f"{label} [{name}]" if name else label
 
 
 def sampler_name(label: str) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waker.curriculum.api import Columns, Floats, Ints
-from waker_envs.api import FiniteThetaSpace
+from waker_envs.api import FiniteThetaSpace, ThetaSpace
 
 WHOLE = 1_000
 """θ up to which a snapshot keeps a row of each; rows that a thinned one has at most."""
@@ -80,6 +80,11 @@ class Thinning:
 
         columns = {name: joined(name, column)[order] for name, column in table.items()}
         return columns | {"thetas": np.concatenate([np.ones_like(single), np.bincount(row)])[order]}
+
+
+def thinning_of(space: ThetaSpace, alone: Sequence[int]) -> Thinning | None:
+    """What makes snapshots over a space small; None where they are small as they are."""
+    return Thinning(space, alone) if isinstance(space, FiniteThetaSpace) and space.size > WHOLE else None
 
 
 def means(values: Floats, row: Ints, rows: int) -> Floats:

@@ -193,7 +193,7 @@ def _distributions(spec: EnvSpec, given: Any, steps: int) -> dict[str, NDArray[n
     found = {}
     for name, rows in given.items():
         key = keys.get(name)
-        if key is None or key.kind != "categorical":
+        if key is None or not key.classes:
             continue
         array, shape = np.asarray(rows, np.float64), prediction_shape(key.classes)
         if array.shape[:1] != (steps,) or array[-1].size != np.prod(shape):

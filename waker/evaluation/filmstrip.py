@@ -22,6 +22,7 @@ from waker.evaluation.open_loop import Model, start_states
 from waker.evaluation.plan import episode_seeds, evenly_spaced_ids
 from waker.evaluation.setup import Setup
 from waker.evaluation.trajectories import Trajectory, as_batch, collect
+from waker.model.observations import kind_of
 from waker.protocols import Player
 from waker.seeding import stream, torch_seed
 from waker.specs import EnvSpec, ObservationKey
@@ -114,7 +115,7 @@ def picture(keys: Sequence[ObservationKey], observation: dict[str, NDArray[Any]]
     places: dict[int, NDArray[np.float64]] = {}
     for key in keys:
         value = observation[key.name]
-        if key.kind == "vector":
+        if not key.classes:
             flat = value.reshape(len(value), -1).astype(np.float64)
             grey = 255 * (1 - 1 / (1 + np.exp(-2 * flat)))
             rows.append(np.repeat(grey[:, None, :, None], 3, -1))
@@ -218,6 +219,5 @@ def _decode(model: Model, spec: EnvSpec, feature: Tensor) -> NDArray[np.uint8]:
     decoded = model.decoder.predict(model.decoder(feature))
     shown = {}
     for key in spec.observation:
-        value = decoded[key.name]
-        shown[key.name] = (value[:, 0] if key.kind == "image" else value.mean(1)).float().cpu().numpy()
+        shown[key.name] = kind_of(key).shown(decoded[key.name]).float().cpu().numpy()
     return picture(spec.observation, shown)

@@ -70,7 +70,7 @@ def learned_tables(
         samples: of the prior after each pair.
     """
     edges = np.concatenate([[0], np.cumsum([len(next(iter(room.values()))) for room in rooms])]).tolist()
-    varying = [key.name for key in keys if any(_varying(room[key.name]).size for room in rooms)]
+    varying = [key.name for key in keys if any(varying_in(room[key.name]).size for room in rooms)]
     state = filtered(model, rooms, actions, device)
     moves: list[list[Tensor]] = [[] for _ in rooms]
     rewards: list[Tensor] = []
@@ -78,16 +78,16 @@ def learned_tables(
     for first in range(0, edges[-1], at_once):
         last = min(first + at_once, edges[-1])
         part = State(state.stoch[first:last], state.deter[first:last])
-        feature = _outcomes(model, part, actions, samples)  # (n A samples F)
-        before, action = _origins(part, actions, samples)
-        decoded, goes_on = model.decoder(feature), model.continue_probability(feature)
+        feature = outcomes(model, part, actions, samples)  # (n A samples F)
+        before, action = origins(part, actions, samples)
+        decoded, cont = model.decoder(feature), model.continue_probability(feature)
         chances = {name: model.decoder.layout(name).log_probabilities(decoded[name]) for name in varying}
         rewards.append(model.rewards.earned(before, action, feature).mean(3))  # k n a samples -> k n a
         for room, move, begin, end in zip(rooms, moves, edges[:-1], edges[1:], strict=True):
             rows = slice(max(begin, first) - first, max(min(end, last) - first, 0))
             if rows.start < rows.stop:
                 arrive = _arrival(room, {name: chance[rows] for name, chance in chances.items()})
-                move.append((arrive * goes_on[rows].unsqueeze(-1)).mean(2))  # s a samples s' -> s a s'
+                move.append((arrive * cont[rows].unsqueeze(-1)).mean(2))  # s a samples s' -> s a s'
     reward = torch.cat(rewards, 1).transpose(1, 2).cpu().double().numpy()  # k n a -> k a n
     return [
         LearnedTable(torch.cat(move).transpose(0, 1).cpu().double().numpy(), reward[:, :, begin:end])
@@ -104,26 +104,26 @@ def filtered(model: PlannedModel, rooms: Sequence[States], actions: int, device:
     return State(state.stoch[:, 0], state.deter[:, 0])
 
 
-def _outcomes(model: PlannedModel, state: State, actions: int, samples: int) -> Tensor:
-    """Features drawn from the prior after each action in each state, (n, A, samples, F)."""
+def outcomes(model: PlannedModel, state: State, actions: int, samples: int, mode: bool = False) -> Tensor:
+    """Features drawn from the prior after each action in each state, or its modes, (n, A, samples, F)."""
     n = len(state.deter)
     action = torch.eye(actions, device=state.deter.device).expand(n, -1, -1).flatten(0, 1)  # (n a) A
     before = State(state.stoch.repeat_interleave(actions, 0), state.deter.repeat_interleave(actions, 0))
     deter = model.rssm.transition(before, action)
     prior = model.rssm.prior(deter)  # (n a) latents classes
-    drawn = model.rssm.sample(prior.unsqueeze(1).expand(-1, samples, -1, -1))  # (n a) samples stoch
+    drawn = model.rssm.sample(prior.unsqueeze(1).expand(-1, samples, -1, -1), mode)  # (n a) samples stoch
     feature = torch.cat([drawn, deter.unsqueeze(1).expand(-1, samples, -1)], -1)
     return feature.unflatten(0, (n, actions))
 
 
-def _origins(state: State, actions: int, samples: int) -> tuple[Tensor, Tensor]:
+def origins(state: State, actions: int, samples: int) -> tuple[Tensor, Tensor]:
     """What led to each outcome: the feature before (n, A, samples, F), the action (n, A, samples, A)."""
     n = len(state.deter)
     before = state.feature.view(n, 1, 1, -1).expand(n, actions, samples, -1)
     return before, torch.eye(actions, device=before.device).view(1, actions, 1, -1).expand(n, actions, samples, -1)
 
 
-def _varying(values: NDArray[Any]) -> NDArray[np.int64]:
+def varying_in(values: NDArray[Any]) -> NDArray[np.int64]:
     """The variables of a key (S, V) in which states differ."""
     return np.flatnonzero((values != values[0]).any(0))
 
@@ -137,7 +137,7 @@ def _arrival(room: States, chances: Mapping[str, Tensor]) -> Tensor:
     """
     total = torch.zeros(())
     for name, chance in chances.items():
-        for variable in _varying(room[name]).tolist():
+        for variable in varying_in(room[name]).tolist():
             value = torch.from_numpy(room[name][:, variable].astype(np.int64)).to(chance.device)
             total = total.to(chance.device) + chance[..., variable, :].index_select(-1, value)
     return total.exp()

@@ -137,7 +137,7 @@ def _roll(
                 running = running & (alive > last_chance)
     decoded = model.decoder(state.feature)
     nll = model.decoder.nll(decoded, {name: expand_samples(value, samples) for name, value in truth.items()})
-    shown = model.decoder.predict(decoded) if any(key.kind != "categorical" for key in keys) else {}
+    shown = model.decoder.predict(decoded) if not all(key.classes for key in keys) else {}
     total = torch.stack([nll[key.name] for key in keys]).sum(0)  # (n, S)
     at_rest = model.decoder(resting) if wanted and steps > 1 and not running.all() else decoded
     return Prediction(
@@ -145,7 +145,7 @@ def _roll(
         {k.name: _distribution(model.decoder, k, at_rest[k.name]) for k in keys if k.name in wanted},
         prior.exp().mean(1),
         -(torch.logsumexp(-total, 1) - torch.log(torch.tensor(float(samples), device=total.device))),
-        {key.name: shown[key.name].mean(1) for key in keys if key.kind != "categorical"},
+        {key.name: shown[key.name].mean(1) for key in keys if not key.classes},
     )
 
 

@@ -24,6 +24,7 @@ from waker.analysis.regret import EXACT
 from waker.collection.episode import Episode
 from waker.collection.family import Family
 from waker.evaluation.exact import Exact
+from waker.evaluation.learned_successors import learned_successors
 from waker.evaluation.learned_table import DRAWS, PlannedModel, States, learned_tables
 from waker.evaluation.pieces import Piece, Pieces
 from waker.evaluation.setup import Setup
@@ -31,7 +32,8 @@ from waker.names import PLANNED
 from waker.seeding import stream, torch_seed
 from waker.specs import EnvSpec
 from waker.storage.tables import Row
-from waker_envs.tabular import Floats, TabularMDP, action_values, by_key, policy_values
+from waker_envs.successors import Floats, Successors
+from waker_envs.tabular import TabularMDP, by_key, optimal_policy, policy_values
 
 
 class Room(NamedTuple):
@@ -68,7 +70,8 @@ def planned_rows(
         setup: its seed is that of the latent samples, which depend on the episodes alone.
         model: with its reward heads, on the setup's device.
         episodes: in which plans are valued.
-        samples: latent samples behind each (state, action) of the learned table.
+        samples: latent samples behind each (state, action) of the learned table; none where the family's table names
+            successors, see :mod:`waker.evaluation.learned_successors`.
         piece: what to continue from, and where to keep it when a signal comes; None = from the beginning.
 
     Returns:
@@ -117,7 +120,8 @@ def _rooms(spec: EnvSpec, episodes: Sequence[Episode], exact: Exact) -> tuple[li
 def _digest(table: TabularMDP) -> str:
     """Of all but the start."""
     digest = hashlib.blake2b(str(table.length).encode())
-    for array in (table.move, table.reward, *(value for _, value in sorted(by_key(table.states).items()))):
+    moves = table.move if isinstance(table.move, Successors) else [table.move]
+    for array in (*moves, table.reward, *(value for _, value in sorted(by_key(table.states).items()))):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
@@ -135,7 +139,7 @@ def _portions(rooms: Sequence[Room], actions: int, samples: int, done: int) -> I
     """Rooms whose (state, action) pairs are asked about at once, from room ``done`` on."""
     first, draws = 0, 0
     for number, room in enumerate(rooms):
-        own = room.table.move.shape[1] * actions * samples
+        own = room.table.size * actions * samples
         if draws and draws + own > DRAWS:
             if first >= done:
                 yield slice(first, number)
@@ -146,19 +150,26 @@ def _portions(rooms: Sequence[Room], actions: int, samples: int, done: int) -> I
 
 
 def _worth(model: PlannedModel, spec: EnvSpec, rooms: Sequence[Room], samples: int, device: str) -> list[Worth]:
-    states = [room.states for room in rooms]
-    learned = learned_tables(model, spec.observation, states, spec.action.dim, samples, device)
-    return [
-        worth_of(room.table, action_values(*table, room.table.length).argmax(2))
-        for room, table in zip(rooms, learned, strict=True)
-    ]
+    actions, small = spec.action.dim, [room for room in rooms if not isinstance(room.table.move, Successors)]
+    states = [room.states for room in small]
+    tables = iter(learned_tables(model, spec.observation, states, actions, samples, device) if small else ())
+    worth = []
+    for room in rooms:
+        table = (
+            learned_successors(model, spec.observation, room.states, actions, device)
+            if isinstance(room.table.move, Successors)
+            else next(tables)
+        )
+        policy, _ = optimal_policy(table.move, table.reward, room.table.length)
+        worth.append(worth_of(room.table, policy))
+    return worth
 
 
 def worth_of(table: TabularMDP, policy: NDArray[np.int64]) -> Worth:
     """Exact worth of a policy, (T, K, S) actions, in a table, beside the optimum."""
     return Worth(
         policy_values(table.move, table.reward, policy),
-        action_values(table.move, table.reward, table.length)[0].max(1),
+        optimal_policy(table.move, table.reward, table.length)[1],
         policy_values(table.move, np.ones_like(table.reward), policy),
     )
 

@@ -1,7 +1,6 @@
-"""One evaluation of one agent, measured and saved: what the loop's evaluation block and ``waker evaluate`` call.
+"""One evaluation of one agent: what the loop's evaluation block and ``waker evaluate`` call.
 
-``measure`` returns rows with the run's columns in front; ``save`` merges them into the run folder, where rows of a step
-measured again replace the older ones: what was not measured again stays.
+``measure`` returns rows; :mod:`waker.training.recorder` gives them their identity and writes them.
 """
 
 from __future__ import annotations
@@ -9,12 +8,9 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from waker.behaviour.player import RandomPlayer
@@ -31,9 +27,7 @@ from waker.evaluation.setup import Setup
 from waker.names import suite_name
 from waker.protocols import Player
 from waker.seeding import stream
-from waker.storage.run_folder import FILM_FILE, SPACE_FILE
-from waker.storage.sealed import write_arrays, write_json
-from waker.storage.tables import Row, read_rows, write_rows
+from waker.storage.tables import Row
 from waker.terminal.signals import Paused
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
 from waker_envs.foreign import Failed, reason_of
@@ -44,15 +38,11 @@ PLANNED_SAMPLES = 32
 
 @dataclass(frozen=True)
 class Measurement:
-    """Rows of one evaluation; ``film`` and ``space`` are described in :mod:`waker.evaluation.filmstrip` and below.
+    """Rows of one evaluation, and its film strip (:mod:`waker.evaluation.filmstrip`), empty where there is none."""
 
-    ``film`` is empty where it could not be made.
-    """
-
-    evaluation: list[Row]
-    model_error: list[Row]
-    film: dict[str, NDArray[Any]]
-    space: dict[str, Any]
+    evaluation: list[Row] = field(default_factory=list)
+    model_error: list[Row] = field(default_factory=list)
+    film: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 def describe_space(space: ThetaSpace, tasks: Sequence[str]) -> dict[str, Any]:
@@ -87,7 +77,6 @@ def measure(
     setup: Setup,
     model: PlannedModel,
     player: Player | None,
-    identity: Mapping[str, Any],
     *,
     tasks: Sequence[str] | None = None,
     rewards: Mapping[str, RewardFunction] | None = None,
@@ -99,7 +88,6 @@ def measure(
         setup: how all is measured.
         model: the agent's world model, on the setup's device.
         player: its task policies; None = none trained yet, only the world model is measured, by its plans and error.
-        identity: columns of every row: run, step, updates, domain, sampler, explorer, seed.
         tasks: None = those of the environment that the player has, and those of ``rewards``.
         rewards: reward functions of tasks the environment does not have.
         pieces: what was measured before, and where to keep it when a signal comes.
@@ -121,12 +109,7 @@ def measure(
     planned = pieces.measured("plans in the model", functools.partial(planned_rows, setup, model, episodes, samples))
     played += [row for row in planned if tasks is None or row["task"] in tasks]
     errors = pieces.measured("the world model's error", functools.partial(model_error.measure, setup, model))
-    return Measurement(
-        [{**identity, **row} for row in played],
-        [{**identity, **row} for row in errors],
-        _film(setup, model, pieces.piece("film strip")),
-        describe_space(family.space, spec.tasks),
-    )
+    return Measurement(played, errors, _film(setup, model, pieces.piece("film strip")))
 
 
 def _film(setup: Setup, model: Model, piece: Piece) -> dict[str, NDArray[Any]]:
@@ -139,31 +122,3 @@ def _film(setup: Setup, model: Model, piece: Piece) -> dict[str, NDArray[Any]]:
         told = f"the film strip of {setup.family.spec.env_id} is left out: {reason_of(error)}"
         warnings.warn(told, Failed, stacklevel=2)
         return {}
-
-
-def save(folder: Path, measurement: Measurement) -> None:
-    """Merge a measurement into the run folder: ``evaluation.parquet``, ``model_error.parquet``, ``filmstrip.npz`` and
-    ``theta_space.json``. Rows of the same step are replaced; of episodes, those of the tasks and policies measured.
-
-    Raises:
-        OSError: something could not be written.
-    """
-    for name, rows in (("evaluation", measurement.evaluation), ("model_error", measurement.model_error)):
-        if not rows:
-            continue
-        path = folder / f"{name}.parquet"
-        before = read_rows(path)
-        kept = [] if before.empty else before[~_measured_again(before, rows)].to_dict("records")
-        write_rows(path, [*kept, *rows])
-    if measurement.film:
-        write_arrays(folder / FILM_FILE, measurement.film)
-    write_json(folder / SPACE_FILE, measurement.space, indent=1)
-
-
-def _measured_again(before: pd.DataFrame, rows: Sequence[Row]) -> NDArray[np.bool_]:
-    """Which rows ``rows`` replace: those of their step and, where they are of tasks, of their tasks and policies."""
-    again = np.asarray(before["step"] == rows[0]["step"])
-    if not {"task", "policy"} <= set(before.columns) & set(rows[0]):
-        return again
-    measured = {(row["task"], row["policy"]) for row in rows}
-    return again & np.array([pair in measured for pair in zip(before["task"], before["policy"], strict=True)], bool)

@@ -1,6 +1,6 @@
 """The true error or regret of the current world model for each θ, during a run: for curricula that ask for it.
 
-Made by :mod:`waker.training.curriculum_truth`; called by the session when a curriculum's measurement is due
+Made by :mod:`waker.training.measuring`; called by the session when a curriculum's measurement is due
 (:class:`waker.curriculum.api.Informed`), and once before a run begins. A curriculum that gets the truth is a
 control: it shows what an estimate of the same quantity could gain, and costs held-out episodes of every θ each time.
 

@@ -32,7 +32,7 @@ def make_target(model: WorldModel, name: str) -> Target:
 
 
 class Ensemble(nn.Module):
-    """E predictors of the next state from a feature and an action, as one stack (METHOD §5).
+    """E predictors of the next state from a feature and an action, as one stack (docs/method.md, Exploration).
 
     Args:
         model: whose states it predicts; it is not kept.
@@ -83,7 +83,7 @@ class Ensemble(nn.Module):
         lead = feature.shape[:-1]
         feature, action = feature.flatten(0, -2), action.flatten(0, -2)
         blocks = zip(feature.split(_CHUNK_ROWS), action.split(_CHUNK_ROWS), strict=True)
-        parts = [self.target.spread(self.predict(f, a)) for f, a in blocks]
+        parts = [self.target.disagreement(self.predict(f, a)) for f, a in blocks]
         return torch.cat(parts).unflatten(0, lead)
 
     def intrinsic_reward(self, feature: Tensor, action: Tensor) -> Tensor:

@@ -7,20 +7,18 @@ the spread of several predictions; it knows nothing of the networks that make th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
-import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
+from waker.machine.kernels import log_softmax, mean_deviation
 from waker.model.cell_observations import board_outputs
-from waker.model.distributions import gaussian_nll, log_softmax, symlog
+from waker.model.distributions import gaussian_nll, jensen_shannon
 from waker.model.features import CellLayout
 from waker.model.rssm import Dynamics, Posterior
 from waker.model.world_model import WorldModel
-
-LEAST_DEVIATION = 1e-8
-"""Below this the members agree: the standard deviation has no derivative at zero."""
 
 
 class Target(Protocol):
@@ -35,7 +33,7 @@ class Target(Protocol):
     def nll(self, prediction: Tensor, posterior: Posterior, batch: Mapping[str, Tensor]) -> Tensor:
         """−log likelihood of steps 1 … T−1 of a batch, (E, B·(T−1), dim) → (E, B·(T−1)); no gradient to the model."""
 
-    def spread(self, prediction: Tensor) -> Tensor:
+    def disagreement(self, prediction: Tensor) -> Tensor:
         """How far predictions (E, n, dim) lie apart, (n,)."""
 
 
@@ -55,7 +53,7 @@ def cell_target(model: WorldModel, name: str, layout: CellLayout) -> tuple[int, 
         return outputs.each, by_key
     if name == "feature":
         return layout.channels, layout.flat
-    return layout.stoch if name == "latent" else layout.deter, lambda cells: cells.flatten(-2)
+    return layout.stoch if name == "latent" else layout.deter, lambda cells: rearrange(cells, "... p c -> ... (p c)")
 
 
 def next_states(x: Tensor) -> Tensor:
@@ -78,7 +76,7 @@ class RegressionTarget:
         state = posterior.state
         return gaussian_nll(prediction, next_states(state.feature if self.whole else state.deter)).sum(-1)
 
-    def spread(self, prediction: Tensor) -> Tensor:
+    def disagreement(self, prediction: Tensor) -> Tensor:
         """See :class:`Target`."""
         return mean_deviation(prediction)
 
@@ -97,12 +95,12 @@ class LatentTarget:
         truth = next_states(posterior.posterior).exp()  # (B·(T−1), S, C)
         return -(truth * self._log_probs(prediction)).sum((-1, -2))
 
-    def spread(self, prediction: Tensor) -> Tensor:
+    def disagreement(self, prediction: Tensor) -> Tensor:
         """See :class:`Target`."""
         return jensen_shannon(self._log_probs(prediction), members=0).sum(-1).mean(-1)
 
     def _log_probs(self, prediction: Tensor) -> Tensor:
-        return log_softmax(prediction.unflatten(-1, self.shape))
+        return log_softmax(rearrange(prediction, "... (s c) -> ... s c", c=self.shape[1]))
 
 
 class ObservationTarget:
@@ -116,9 +114,8 @@ class ObservationTarget:
     """
 
     def __init__(self, model: WorldModel) -> None:
-        self.keys, self.symlog = model.keys, model.config.symlog
+        self.keys, self.kinds = model.keys, model.decoder.kinds
         self.embedded = model.encoder.image_sizes
-        self.layouts = {k.name: model.decoder.layout(k.name) for k in self.keys if k.kind == "categorical"}
         self.sizes = [self.embedded.get(key.name, key.size) for key in self.keys]
         self.dim = sum(self.sizes)
         counts = [len(key.classes) or size for key, size in zip(self.keys, self.sizes, strict=True)]
@@ -131,67 +128,17 @@ class ObservationTarget:
         images = dict(zip(self.embedded, embedded, strict=True))
         losses = []
         for key, part in zip(self.keys, prediction.split(self.sizes, -1), strict=True):
-            truth = next_states(images.get(key.name, batch[key.name]))
-            if key.kind == "categorical":
-                loss = self.layouts[key.name].nll(part, truth.expand(part.shape[0], *truth.shape))
+            if key.name in images:
+                loss = gaussian_nll(part, next_states(images[key.name])).sum(-1)
             else:
-                flat = truth.float().reshape(part.shape[1:])
-                scaled = symlog(flat) if self.symlog and key.kind == "vector" else flat
-                loss = gaussian_nll(part, scaled).sum(-1)
+                loss = self.kinds[key.name].nll(part, next_states(batch[key.name]))
             losses.append(key.weight * loss)
         return torch.stack(losses).sum(0)
 
-    def spread(self, prediction: Tensor) -> Tensor:
+    def disagreement(self, prediction: Tensor) -> Tensor:
         """See :class:`Target`."""
         spreads = []
-        for key, size, part in zip(self.keys, self.sizes, prediction.split(self.sizes, -1), strict=True):
-            if key.kind == "categorical":
-                log_probs = F.log_softmax(self.layouts[key.name].by_class(part), 1)  # (V, C, E·n)
-                spread = jensen_shannon(log_probs.unflatten(-1, part.shape[:2]), members=2).sum((0, 1))
-            else:
-                spread = size * mean_deviation(part)
+        for key, part in zip(self.keys, prediction.split(self.sizes, -1), strict=True):
+            spread = self.kinds[key.name].disagreement(part)
             spreads.append(key.weight / self.total * spread)
         return torch.stack(spreads).sum(0)
-
-
-def jensen_shannon(log_probs: Tensor, members: int) -> Tensor:
-    """Divergence of E categoricals in nats, their mixture's entropy less their mean entropy, class by class.
-
-    The sum over classes is left to the caller, who knows where they lie and what else is summed.
-
-    Args:
-        log_probs: with E entries on axis ``members``, which the result lacks.
-    """
-    probs = log_probs.exp()
-    mixture = probs.mean(members)
-    return (probs * log_probs).mean(members) - mixture * mixture.clamp_min(1e-12).log()
-
-
-def mean_deviation(prediction: Tensor) -> Tensor:
-    """Population standard deviation over E predictions, averaged over dimensions: (E, n, D) → (n,)."""
-    if torch.compiler.is_compiling():  # see :func:`waker.model.distributions.sample_onehot`
-        centred = prediction - prediction.mean(0, keepdim=True)
-        return centred.square().mean(0).clamp_min(LEAST_DEVIATION**2).sqrt().mean(-1)
-    deviation: Tensor = _Deviation.apply(prediction)
-    return deviation
-
-
-class _Deviation(torch.autograd.Function):
-    """Written out, as torch.std over the leading axis costs several times the matmuls on a CPU.
-
-    The derivative is (x − mean) / (E·D·std): one product, the mean's own part being zero. Where members agree it is
-    zero.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, prediction: Tensor) -> Tensor:
-        centred = prediction - prediction.mean(0, keepdim=True)
-        deviation = centred.square().mean(0).sqrt_().clamp_min_(LEAST_DEVIATION)
-        ctx.save_for_backward(centred, deviation)
-        return deviation.mean(-1)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        centred, deviation = ctx.saved_tensors
-        share = grads[0].unsqueeze(-1) / (deviation * centred.shape[0] * centred.shape[-1])
-        return centred * share.where(deviation > LEAST_DEVIATION, 0.0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 
@@ -38,7 +39,7 @@ class CategoricalLayout(nn.Module):
     def log_probabilities(self, logits: Tensor) -> Tensor:
         """Flat logits (..., Σ classes) → log probabilities (..., V, widest), −1e9 past a variable's last class."""
         by_class = F.log_softmax(self.by_class(logits), 1)  # (V, widest, n)
-        return by_class.movedim(-1, 0).reshape(*logits.shape[:-1], *self.shape)
+        return rearrange(by_class, "v c n -> n v c").reshape(*logits.shape[:-1], *self.shape)
 
     def by_class(self, logits: Tensor) -> Tensor:
         """Flat logits (..., Σ classes) as (V, widest, n), states last, −1e9 past a variable's last class.
@@ -49,7 +50,7 @@ class CategoricalLayout(nn.Module):
         rows = logits.reshape(-1, logits.shape[-1]).T
         if not self.even:
             rows = F.pad(rows, (0, 0, 0, 1), value=-1e9).index_select(0, self.padded.flatten())
-        return rows.contiguous().unflatten(0, self.shape)  # (v c) n -> v c n
+        return rearrange(rows.contiguous(), "(v c) n -> v c n", c=self.shape[1])
 
     def nll(self, logits: Tensor, values: Tensor) -> Tensor:
         """Cross-entropy summed over the variables: (..., Σ classes), (..., V) → (...)."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from waker.machine.precision import float32
@@ -22,19 +23,20 @@ class CellConvolution(nn.Module):
 
     def __init__(self, members: int, layout: CellLayout, inputs: int, out: int) -> None:
         super().__init__()
-        self.board = (layout.rows, layout.columns)
+        self.rows = layout.rows
         self.weight = nn.Parameter(torch.empty(members, out, inputs, 3, 3))
         self.bias = nn.Parameter(torch.zeros(members, 1, out))
         glorot_(self.weight, 9 * inputs, 9 * out)
 
     def forward(self, x: Tensor) -> Tensor:
         """(M, n, P, in) → (M, n, P, out); a shared input (1, n, P, in) is seen by every member."""
-        members, out = self.weight.shape[:2]
+        members = len(self.weight)
         # Channels lie last in memory, of all members side by side: the layout that convolutions are quickest in.
-        cells = x.movedim(0, 2).flatten(2)  # m n p c -> n p (m c)
-        picture = cells.unflatten(1, self.board).permute(0, 3, 1, 2)  # n (y x) c -> n c y x
-        y = F.conv2d(picture, self.weight.flatten(0, 1), self.bias.flatten(), padding=1, groups=x.shape[0])
-        return y.permute(0, 2, 3, 1).flatten(1, 2).unflatten(-1, (members, out)).movedim(2, 0)
+        picture = rearrange(x, "m n (y x) c -> n y x (m c)", y=self.rows)
+        picture = rearrange(picture, "n y x c -> n c y x")
+        weight = rearrange(self.weight, "m o i y x -> (m o) i y x")
+        y = F.conv2d(picture, weight, self.bias.flatten(), padding=1, groups=x.shape[0])
+        return rearrange(y, "n (m o) y x -> m n (y x) o", m=members)
 
 
 class CellConvolutions(nn.Module):
@@ -56,7 +58,8 @@ class CellConvolutions(nn.Module):
             x = convolution(x)
             if shift is not None:
                 x, shift = x + shift.unsqueeze(2), None
-            x = self.act(norm(x.flatten(1, 2))).unflatten(1, x.shape[1:3])
+            flat = self.act(norm(rearrange(x, "m n p c -> m (n p) c")))
+            x = rearrange(flat, "m (n p) c -> m n p c", p=x.shape[2])
         return x
 
 
@@ -81,7 +84,8 @@ class CellPredictors(nn.Module):
     def forward(self, feature: Tensor, action: Tensor) -> Tensor:
         """(n, F), (n, A) → (M, n, P, each)."""
         x = self.near(self.layout.cells(feature).unsqueeze(0), self.action_in(action.unsqueeze(0)))
-        return float32(self.out(x.flatten(1, 2))).unflatten(1, x.shape[1:3])
+        said = float32(self.out(rearrange(x, "m n p c -> m (n p) c")))
+        return rearrange(said, "m (n p) c -> m n p c", p=self.layout.size)
 
 
 class SummedCells(nn.Module):
@@ -103,8 +107,8 @@ class SummedCells(nn.Module):
 
     def forward(self, feature: Tensor) -> Tensor:
         """(M, n, F) or shared (1, n, F) → (M, n, out)."""
-        found = self.each(self.layout.cells(feature).flatten(1, 2))  # m n p c -> m (n p) width
-        return self.sum(self.act(found.unflatten(1, (-1, self.layout.size)).sum(2)))
+        found = self.each(rearrange(self.layout.cells(feature), "m n p c -> m (n p) c"))
+        return self.sum(self.act(rearrange(found, "m (n p) u -> m n p u", p=self.layout.size).sum(2)))
 
 
 class SummedSteps(nn.Module):
@@ -128,10 +132,17 @@ class SummedSteps(nn.Module):
         """(M, n, F + A + F) or shared (1, n, F + A + F) → (M, n, out)."""
         cells, action = self.layout.parts(step)
         size = cells.shape[2]
-        x = self.both(cells.flatten(1, 2)).unflatten(1, (-1, size)) + self.shift(action).unsqueeze(2)
-        x = self.both_norm(x.flatten(1, 2)).unflatten(1, (-1, size)) * (1.0 + self.gate(action).unsqueeze(2))
-        found = self.each(self.act(x).flatten(1, 2))  # m n p c -> m (n p) width
-        return self.sum(self.act(found.unflatten(1, (-1, size)).sum(2)))
+
+        def by_cell(x: Tensor) -> Tensor:
+            return rearrange(x, "m (n p) u -> m n p u", p=size)
+
+        def side_by_side(x: Tensor) -> Tensor:
+            return rearrange(x, "m n p u -> m (n p) u")
+
+        x = by_cell(self.both(side_by_side(cells))) + self.shift(action).unsqueeze(2)
+        x = by_cell(self.both_norm(side_by_side(x))) * (1.0 + self.gate(action).unsqueeze(2))
+        found = self.each(side_by_side(self.act(x)))
+        return self.sum(self.act(by_cell(found).sum(2)))
 
 
 def summed_network(inputs: Inputs, shape: StackShape) -> nn.Module:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from waker.config.schema import ModelConfig
@@ -44,7 +45,7 @@ def board_of(spec: EnvSpec) -> Board:
 
 
 class CellEncoder(nn.Module):
-    """What is seen in each cell → an embedding of each cell by one MLP; flat, (..., P·E)."""
+    """What is seen in each cell → an embedding of each cell by one MLP, side by side: (..., embedding)."""
 
     image_sizes: Mapping[str, int] = {}
     """No entries of the embedding belong to pictures."""
@@ -58,17 +59,16 @@ class CellEncoder(nn.Module):
         self.out_features = board.size * self.mlp.out_features
 
     def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
-        """Keys with any leading shape (…) → embedding (…, P·E)."""
-        cells = (self.board.size, -1)
+        """Keys with any leading shape (…) → embedding (…, P cells · entries)."""
         parts = []
         for name, layout in self.layouts.items():
             assert isinstance(layout, CategoricalLayout)
-            parts.append(layout.onehot(observation[name]).unflatten(-1, cells))
+            parts.append(rearrange(layout.onehot(observation[name]), "... (p c) -> ... p c", p=self.board.size))
         for name in self.board.places:
             row, column = observation[name].long().unbind(-1)
             there = torch.arange(self.board.size, device=row.device)
             parts.append((there == (row * self.board.columns + column).unsqueeze(-1)).float().unsqueeze(-1))
-        return float32(self.mlp(torch.cat(parts, -1)).flatten(-2))
+        return float32(rearrange(self.mlp(torch.cat(parts, -1)), "... p e -> ... (p e)"))
 
 
 class BoardOutputs(NamedTuple):
@@ -94,9 +94,9 @@ class BoardOutputs(NamedTuple):
         """
         board = self.board
         *cells, places = outputs.split([*self.classes, len(board.places)], -1)  # each (..., P, classes)
-        logits = {name: part.flatten(-2) for name, part in zip(board.cells, cells, strict=True)}
+        logits = {name: rearrange(part, "... p c -> ... (p c)") for name, part in zip(board.cells, cells, strict=True)}
         for name, part in zip(board.places, places.unbind(-1), strict=True):
-            here = F.log_softmax(part, -1).unflatten(-1, (board.rows, board.columns))
+            here = rearrange(F.log_softmax(part, -1), "... (y x) -> ... y x", x=board.columns)
             logits[name] = torch.cat([here.logsumexp(-1), here.logsumexp(-2)], -1)
         return logits
 

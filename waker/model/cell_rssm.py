@@ -11,6 +11,7 @@ cell, so that whoever rolls, credits or saves states need not know.
 from __future__ import annotations
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from waker.config.schema import ModelConfig
@@ -82,8 +83,9 @@ class CellRSSM(Dynamics):
         return self._latents(self.obs_dist(self.act(self.obs_out_norm(x))))
 
     def _cells(self, flat: Tensor) -> Tensor:
-        return flat.unflatten(-1, (self.layout.size, -1))  # ... (p c) -> ... p c
+        return rearrange(flat, "... (p c) -> ... p c", p=self.layout.size)
 
     def _latents(self, logits: Tensor) -> Tensor:
         """(..., P, S·C) → log probabilities (..., P·S, C)."""
-        return log_probabilities(float32(logits).flatten(-2).unflatten(-1, (self.latents, self.classes)), self.unimix)
+        by_latent = rearrange(float32(logits), "... p (s c) -> ... (p s) c", c=self.classes)
+        return log_probabilities(by_latent, self.unimix)

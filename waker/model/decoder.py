@@ -2,91 +2,41 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from waker.config.schema import ModelConfig
-from waker.errors import UserError
-from waker.machine import products
 from waker.machine.precision import float32
 from waker.model.categorical import CategoricalLayout
-from waker.model.distributions import gaussian_nll, symexp, symlog
-from waker.model.encoder import image_to_float
-from waker.model.nets import ACTIVATIONS, MLP, Linear, Norm, glorot_convolution_
+from waker.model.nets import MLP, Linear
+from waker.model.observations import kind_of
 from waker.specs import ObservationKey
-
-
-class ImageDecoder(nn.Module):
-    """A linear layer to 1×1×(32·depth), then unpadded stride-2 transposed convolutions to the picture."""
-
-    def __init__(self, key: ObservationKey, config: ModelConfig, feature_dim: int) -> None:
-        super().__init__()
-        height, width, channels = key.shape
-        kernels, depth = config.decoder_kernels, config.cnn_depth
-        side = 1
-        for kernel in kernels:
-            side = 2 * (side - 1) + kernel
-        if (height, width) != (side, side):
-            raise UserError(
-                f"image {key.name!r} is {height}×{width}, but model.decoder_kernels {kernels} make {side}×{side}"
-            )
-        sizes = [32 * depth, *(depth * 2**i for i in reversed(range(len(kernels) - 1))), channels]
-        self.project = Linear(feature_dim, sizes[0])
-        convs = [nn.ConvTranspose2d(i, o, k, stride=2) for i, o, k in zip(sizes, sizes[1:], kernels, strict=False)]
-        for conv in convs:
-            glorot_convolution_(conv)
-        self.convs = nn.ModuleList(convs)
-        self.norms = nn.ModuleList(Norm(config.norm, (o,)) for o in sizes[1:-1])
-        self.act = ACTIVATIONS[config.act]
-
-    def forward(self, feature: Tensor) -> Tensor:
-        """(n, F) → (n, h, w, c), in the scale of :func:`image_to_float`."""
-        x = self.project(feature)
-        for i, (conv, norm) in enumerate(zip(self.convs[:-1], self.norms, strict=True)):
-            x = conv(x) if i else self._spread(x)
-            if norm.kind != "none":
-                x = norm(x.movedim(1, -1)).movedim(-1, 1)
-            x = self.act(x)
-        return float32(self.convs[-1](x)).permute(0, 2, 3, 1)  # n c h w -> n h w c
-
-    def _spread(self, x: Tensor) -> Tensor:
-        """The first transposed convolution, of 1×1 pictures (n, c): one matmul, many times faster on a CPU."""
-        weight, bias = self.convs[0].weight, self.convs[0].bias
-        assert isinstance(weight, Tensor) and isinstance(bias, Tensor)
-        _, out, side, _ = weight.shape
-        # Channels last, in which the CPU's convolutions are quickest and the picture is wanted in the end.
-        flat = weight.permute(0, 2, 3, 1).flatten(1)  # c o k k -> c (k k o)
-        spread = products.affine(x, flat, bias.repeat(side * side))
-        return spread.unflatten(1, (side, side, out)).permute(0, 3, 1, 2)  # n (k k o) -> n o k k
 
 
 class Reconstruction(nn.Module):
     """What every decoder does with its outputs: likelihoods, and observations in their own terms.
 
     A subclass makes the outputs, one for each key: an image's or vector's mean in the model's scale, (…, *shape), or
-    flat logits.
+    flat logits. What they mean is for the keys' kinds to say.
     """
 
     def __init__(self, keys: tuple[ObservationKey, ...], config: ModelConfig) -> None:
         super().__init__()
-        self.keys, self.symlog = keys, config.symlog
-        self.layouts = nn.ModuleDict({k.name: CategoricalLayout(k.classes) for k in keys if k.kind == "categorical"})
+        self.keys = keys
+        self.kinds = {key.name: kind_of(key, config.symlog) for key in keys}
+        tables = (kind.tables() for kind in self.kinds.values())
+        self.tables = nn.ModuleList(table for table in tables if table is not None)
 
     @property
     def seen_dim(self) -> int:
-        """Size D of :meth:`seen`; 0 where all that is observed are pictures."""
-        sizes = (math.prod(self.layout(k.name).shape) if k.kind == "categorical" else k.size for k in self.keys)
-        return sum(size for size, key in zip(sizes, self.keys, strict=True) if key.kind != "image")
+        """Size of :meth:`seen`; 0 where all that is observed are pictures."""
+        return sum(kind.seen_dim() for kind in self.kinds.values())
 
     def seen(self, feature: Tensor) -> Tensor:
-        """What features (…, F) look like, (…, D): probabilities of categories and vectors, without pictures."""
-        parts = []
-        for name, x in self.without_pictures(feature).items():
-            parts.append(self.layout(name).log_probabilities(x).exp().flatten(-2) if name in self.layouts else x)
-        return torch.cat(parts, -1)
+        """What features (…, F) look like, (…, seen_dim): probabilities of categories and vectors, without pictures."""
+        return torch.cat([self.kinds[name].seen(x) for name, x in self.without_pictures(feature).items()], -1)
 
     def without_pictures(self, feature: Tensor) -> dict[str, Tensor]:
         """The outputs of all keys that are no pictures, for features (…, F)."""
@@ -94,39 +44,20 @@ class Reconstruction(nn.Module):
 
     def nll(self, decoded: Mapping[str, Tensor], observation: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """−log likelihood of each key, summed over its event dimensions and not weighted: (…)."""
-        losses = {}
-        for key in self.keys:
-            out, target = decoded[key.name], observation[key.name]
-            if key.kind == "categorical":
-                losses[key.name] = self.layout(key.name).nll(out, target)
-            elif key.kind == "image":
-                losses[key.name] = gaussian_nll(out, image_to_float(target)).flatten(-3).sum(-1)
-            else:
-                flat = target.float().reshape(out.shape)
-                losses[key.name] = gaussian_nll(out, symlog(flat) if self.symlog else flat).sum(-1)
-        return losses
+        return {name: kind.nll(decoded[name], observation[name]) for name, kind in self.kinds.items()}
 
     def layout(self, name: str) -> CategoricalLayout:
         """Index tables of a categorical key."""
-        layout = self.layouts[name]
-        assert isinstance(layout, CategoricalLayout)
-        return layout
+        tables = self.kinds[name].tables()
+        assert isinstance(tables, CategoricalLayout)
+        return tables
 
     def predict(self, decoded: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Decoder outputs in the observation's own terms.
 
         Images in [0, 1] (…, h, w, c); vectors in their units (…, size); categoricals as probabilities (…, V, widest).
         """
-        result = {}
-        for key in self.keys:
-            out = decoded[key.name]
-            if key.kind == "categorical":
-                result[key.name] = self.layout(key.name).log_probabilities(out).exp()
-            elif key.kind == "image":
-                result[key.name] = (out + 0.5).clamp(0.0, 1.0)
-            else:
-                result[key.name] = symexp(out) if self.symlog else out
-        return result
+        return {name: kind.predicted(decoded[name]) for name, kind in self.kinds.items()}
 
 
 class Decoder(Reconstruction):
@@ -134,8 +65,9 @@ class Decoder(Reconstruction):
 
     def __init__(self, keys: tuple[ObservationKey, ...], config: ModelConfig, feature_dim: int) -> None:
         super().__init__(keys, config)
-        flat = [k for k in keys if k.kind != "image"]
-        self.images = nn.ModuleDict({k.name: ImageDecoder(k, config, feature_dim) for k in keys if k.kind == "image"})
+        made = {name: kind.decoder(config, feature_dim) for name, kind in self.kinds.items()}
+        self.images = nn.ModuleDict({name: net for name, net in made.items() if net is not None})
+        flat = [key for key in keys if key.name not in self.images]
         self.mlp = MLP(feature_dim, config.decoder_units, None, config.act, config.norm) if flat else None
         hidden = self.mlp.out_features if self.mlp is not None else 0
         self.outs = nn.ModuleDict({k.name: Linear(hidden, k.size) for k in flat})

@@ -6,12 +6,14 @@ evaluation and the reference test use it. No function reads a value back to the 
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from waker.machine import kernels
 
 HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 
@@ -34,26 +36,9 @@ def gaussian_nll(mean: Tensor, target: Tensor) -> Tensor:
 # Categorical latents and actions ------------------------------------------------------------------------------
 
 
-_FEW_CLASSES = 16
-"""Up to so many classes, a softmax over the last axis is slower than a transposition and one over the first."""
-
-
-def log_softmax(logits: Tensor) -> Tensor:
-    """Log-softmax over the last axis, (..., C).
-
-    With few classes the CPU kernel is slow along the last axis; over the first axis of a transposed copy it is the same
-    function.
-    """
-    narrow = logits.dim() > 1 and logits.shape[-1] <= _FEW_CLASSES
-    if not narrow or logits.device.type == "cuda" or torch.compiler.is_compiling():
-        return F.log_softmax(logits, -1)
-    by_class = logits.flatten(0, -2).T.contiguous()  # ... c -> c (...)
-    return F.log_softmax(by_class, 0).T.unflatten(0, logits.shape[:-1])
-
-
 def log_probabilities(logits: Tensor, unimix: float) -> Tensor:
     """Log probabilities of softmax(logits) mixed with a share ``unimix`` of the uniform distribution."""
-    normalised = log_softmax(logits)
+    normalised = kernels.log_softmax(logits)
     if unimix == 0.0:
         return normalised
     return torch.log((1.0 - unimix) * normalised.exp() + unimix / logits.shape[-1])
@@ -68,11 +53,7 @@ def sample_onehot(log_probs: Tensor, mode: bool = False) -> Tensor:
     Args:
         log_probs: (..., C), normalised.
     """
-    if torch.compiler.is_compiling():  # fused, it costs nothing; and some versions of torch lose a Function's gradient
-        probs = log_probs.exp()
-        return _drawn(probs.detach(), mode) + (probs - probs.detach())
-    onehot: Tensor = _StraightThrough.apply(log_probs, mode)
-    return onehot
+    return kernels.straight_through(log_probs, functools.partial(_drawn, mode=mode))
 
 
 def _drawn(probs: Tensor, mode: bool) -> Tensor:
@@ -92,21 +73,6 @@ def _drawn(probs: Tensor, mode: bool) -> Tensor:
     return torch.zeros_like(probs).scatter_(-1, index, 1.0)
 
 
-class _StraightThrough(torch.autograd.Function):
-    """onehot + p − sg(p) without the two additions, which cost as much as the sample itself."""
-
-    @staticmethod
-    def forward(ctx: Any, log_probs: Tensor, mode: bool) -> Tensor:
-        probs = log_probs.exp()
-        ctx.save_for_backward(probs)
-        return _drawn(probs, mode)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (probs,) = ctx.saved_tensors
-        return grads[0] * probs, None
-
-
 def categorical_entropy(log_probs: Tensor) -> Tensor:
     """Entropy in nats over the last axis."""
     return -(log_probs.exp() * log_probs).sum(-1)
@@ -115,6 +81,19 @@ def categorical_entropy(log_probs: Tensor) -> Tensor:
 def categorical_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
     """KL(p ‖ q) in nats over the last axis."""
     return (log_p.exp() * (log_p - log_q)).sum(-1)
+
+
+def jensen_shannon(log_probs: Tensor, members: int) -> Tensor:
+    """Divergence of E categoricals in nats, their mixture's entropy less their mean entropy, class by class.
+
+    The sum over classes is left to the caller, who knows where they lie and what else is summed.
+
+    Args:
+        log_probs: with E entries on axis ``members``, which the result lacks.
+    """
+    probs = log_probs.exp()
+    mixture = probs.mean(members)
+    return (probs * log_probs).mean(members) - mixture * mixture.clamp_min(1e-12).log()
 
 
 # Two-hot regression (DreamerV3) ---------------------------------------------------------------------------------
@@ -173,54 +152,7 @@ def paired_twohot_mean(pairs: Tensor, bins: Tensor) -> Tensor:
         pairs: (..., n) → (...).
         bins: (n,), symmetric.
     """
-    up = bins[(bins.shape[0] + 1) // 2 :]
-    if torch.compiler.is_compiling():  # see :func:`sample_onehot`
-        mass, slope = _masses(pairs)
-        return (mass[..., pairs.shape[-1] % 2 :] * (slope * up)).sum(-1)
-    mean: Tensor = _PairedMean.apply(pairs, up)
-    return mean
-
-
-def _masses(pairs: Tensor) -> tuple[Tensor, Tensor]:
-    """Probabilities of the middle bin (if there is one) and of each pair; t = (p_j − p_i)/(p_j + p_i) of the pairs."""
-    half, odd = divmod(pairs.shape[-1], 2)
-    middle, centre, tilt = pairs.split([odd, half, half], -1)
-    slope = torch.tanh(tilt)
-    # ln(e^l_i + e^l_j) = centre + |tilt| + ln 2 − ln(1 + |slope|), here less ln 2.
-    level = centre + tilt.abs() - (1.0 + slope.abs()).log()
-    return F.softmax(torch.cat([middle - math.log(2.0), level], -1), -1), slope
-
-
-class _PairedMean(torch.autograd.Function):
-    """m = Σ s·t·b with its derivatives s(t·b − m) and s(b − m·t), written out: in fewer passes over memory."""
-
-    @staticmethod
-    def forward(ctx: Any, pairs: Tensor, up: Tensor) -> Tensor:
-        half, odd = divmod(pairs.shape[-1], 2)
-        middle, centre, tilt = pairs.split([odd, half, half], -1)
-        slope = torch.tanh(tilt)
-        levels = pairs.new_empty(*pairs.shape[:-1], odd + half)  # as in _masses
-        first, rest = levels.split([odd, half], -1)
-        torch.sub(middle, math.log(2.0), out=first)
-        torch.abs(tilt, out=rest)
-        rest.add_(centre).sub_(slope.abs().add_(1.0).log_())
-        mass = F.softmax(levels, -1)
-        mean = (slope * up).mul_(mass[..., odd:]).sum(-1)
-        ctx.save_for_backward(mass, slope, up, mean)
-        return mean
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        mass, slope, up, mean = ctx.saved_tensors
-        mean, odd, half = mean.unsqueeze(-1), mass.shape[-1] - up.shape[0], up.shape[0]
-        weight = mass * grads[0].unsqueeze(-1)
-        result = mass.new_empty(*mass.shape[:-1], odd + 2 * half)
-        middle, centre, tilt = result.split([odd, half, half], -1)
-        torch.mul(weight[..., :odd], -mean, out=middle)
-        torch.mul(slope, up, out=centre).sub_(mean).mul_(weight[..., odd:])
-        torch.mul(slope, -mean, out=tilt).add_(up).mul_(weight[..., odd:])
-        return result, None
+    return kernels.paired_mean(pairs, bins[(bins.shape[0] + 1) // 2 :])
 
 
 def twohot_nll(logits: Tensor, target: Tensor, bins: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from waker.model.features import CellLayout, Features
@@ -29,7 +30,8 @@ def views(layout: CellLayout) -> Tensor:
     cell = rows[:, None, :, None] * layout.columns + columns[None, :, None, :]  # r c y x
     within_rows = ((rows >= 0) & (rows < layout.rows))[:, None, :, None]
     within_columns = ((columns >= 0) & (columns < layout.columns))[None, :, None, :]
-    return torch.where(within_rows & within_columns, cell, layout.size).flatten(2).flatten(0, 1)
+    seen = torch.where(within_rows & within_columns, cell, layout.size)
+    return rearrange(seen, "r c y x -> (r c) (y x)")
 
 
 class EgocentricStack(nn.Module):
@@ -51,12 +53,12 @@ class EgocentricStack(nn.Module):
 
     def forward(self, feature: Tensor) -> Tensor:
         """(M, n, F) or shared (1, n, F) → (M, n, out)."""
-        cells = self.each(self.layout.cells(feature).flatten(1, 2))  # m n p c -> m (n p) u
-        cells = self.act(cells.contiguous()).unflatten(1, (-1, self.layout.size))
+        cells = self.each(rearrange(self.layout.cells(feature), "m n p c -> m (n p) c"))
+        cells = rearrange(self.act(cells.contiguous()), "m (n p) u -> m n p u", p=self.layout.size)
         view = self.views[self.where(feature.detach())]  # (m, n, v)
         beyond = torch.cat([cells, torch.zeros_like(cells[:, :, :1])], 2)
         index = view.unsqueeze(-1).expand(*cells.shape[:2], -1, cells.shape[-1])
-        return self.whole(beyond.gather(2, index).flatten(2))
+        return self.whole(rearrange(beyond.gather(2, index), "m n v u -> m n (v u)"))
 
 
 def policy_network(features: Features, shape: StackShape, where: Where | None = None) -> nn.Module:

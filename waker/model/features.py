@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 
@@ -39,11 +40,12 @@ class CellLayout(NamedTuple):
     def cells(self, feature: Tensor) -> Tensor:
         """The feature cell by cell, latents first: (..., F) → (..., P, channels)."""
         stoch, deter = feature.split([self.size * self.stoch, self.size * self.deter], -1)
-        return torch.cat([stoch.unflatten(-1, (self.size, -1)), deter.unflatten(-1, (self.size, -1))], -1)
+        return torch.cat([rearrange(x, "... (p c) -> ... p c", p=self.size) for x in (stoch, deter)], -1)
 
     def flat(self, cells: Tensor) -> Tensor:
         """The other way: (..., P, channels) → (..., F)."""
-        return torch.cat([part.flatten(-2) for part in cells.split([self.stoch, self.deter], -1)], -1)
+        parts = cells.split([self.stoch, self.deter], -1)
+        return torch.cat([rearrange(part, "... p c -> ... (p c)") for part in parts], -1)
 
 
 Features = int | CellLayout

@@ -10,58 +10,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
-from waker.machine import products
+from waker.machine import kernels, products
 from waker.machine.precision import float32
 from waker.model.distributions import paired
 
 Activation = Callable[[Tensor], Tensor]
 
-
-_BLOCK = 65_536
-"""Numbers that fit the CPU's second-level cache with their intermediate results."""
-
-
-def _elu(x: Tensor) -> Tensor:
-    # In place: a layer's output is not needed again, and from its own result ELU's derivative costs no exponential.
-    if x.device.type == "cpu" and not torch.compiler.is_compiling():
-        result: Tensor = _CacheELU.apply(x)
-        return result
-    return F.elu(x, inplace=True)
-
-
-class _CacheELU(torch.autograd.Function):
-    """ELU in place as max(x, exp(min(x, 0)) − 1), block by block: the CPU kernel's expm1 takes twice as long.
-
-    The absolute error is that of exp, 6e-8.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.mark_dirty(x)
-        # The layouts that occur: as it is, channels last, and a stack's wide first layer.
-        for y in (x, x.movedim(1, -1) if x.dim() == 4 else x, x.movedim(0, 1) if x.dim() > 1 else x):
-            if y.is_contiguous():
-                for block in y.view(-1).split(_BLOCK):
-                    torch.maximum(block, block.clamp_max(0.0).exp_().sub_(1.0), out=block)
-                break
-        else:
-            F.elu(x, inplace=True)
-        ctx.save_for_backward(x)
-        return x
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        (result,) = ctx.saved_tensors
-        return torch.ops.aten.elu_backward(grads[0], 1.0, 1.0, 1.0, True, result)
-
-
-ACTIVATIONS: dict[str, Activation] = {"elu": _elu, "silu": F.silu}
+ACTIVATIONS: dict[str, Activation] = {"elu": kernels.elu_, "silu": F.silu}
 """Activations by name; they may overwrite their argument, which must be a layer's fresh output."""
 
 _NORM_EPS = {"rms": 1e-4, "layer": 1e-3}
@@ -167,11 +129,11 @@ class StackedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(M, n, in) → (M, n, out); a shared input (1, n, in) is seen by every member."""
         weight, bias = self.matrices()
-        members, inputs, out = weight.shape
+        members = len(weight)
         if x.shape[0] == 1 and members > 1:
             # One wide layer: its input gradient is one matmul, not M of them and a sum.
-            wide = weight.movedim(0, 1).reshape(inputs, members * out)  # m i o -> i (m o)
-            return products.affine(x[0], wide, bias.flatten()).unflatten(-1, (members, out)).movedim(1, 0)
+            wide = rearrange(weight, "m i o -> i (m o)")
+            return rearrange(products.affine(x[0], wide, bias.flatten()), "n (m o) -> m n o", m=members)
         return torch.baddbmm(bias, x, weight)
 
     def matrices(self) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ on the parameters' device and the learning rate is computed there: nothing is re
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -26,12 +26,12 @@ class Adam:
     w ← w − lr·m̂/(√v̂ + eps). ``decay``: w ← w·(1 − decay) of every variable before the step, not scaled by lr.
 
     Args:
-        parameters: in a fixed order.
+        parameters: in a fixed order; those that do not require a gradient (frozen ones) are left alone.
         members: clip per member along the first axis of every parameter, (M, ...); None = one global norm.
     """
 
     def __init__(self, parameters: Iterable[Tensor], config: OptimizerConfig, members: int | None = None) -> None:
-        self.parameters = list(parameters)
+        self.parameters = [p for p in parameters if p.requires_grad]
         self.config, self.members = config, members
         self.m = [torch.zeros_like(p) for p in self.parameters]
         self.v = [torch.zeros_like(p) for p in self.parameters]
@@ -52,6 +52,10 @@ class Adam:
     def gradients(self, loss: Tensor) -> list[Tensor]:
         """The derivatives of ``loss`` with respect to the parameters alone, for :meth:`apply`."""
         return list(torch.autograd.grad(loss, self.parameters))
+
+    def descend(self, loss: Tensor) -> Tensor:
+        """:meth:`apply` with the loss's :meth:`gradients`."""
+        return self.apply(self.gradients(loss))
 
     @torch.no_grad()
     def apply(self, grads: list[Tensor]) -> Tensor:
@@ -110,21 +114,3 @@ class Adam:
             for target, value in zip(own, state[name], strict=True):
                 target.copy_(value)
         self.count.copy_(state["count"])
-
-
-def add_gradients(total: list[Tensor], loss: Tensor, parameters: Sequence[Tensor], keep: bool = False) -> list[Tensor]:
-    """Differentiate ``loss`` with respect to ``parameters`` and add to ``total``, in place; [] starts a sum.
-
-    Args:
-        keep: keep the loss's graph for another loss.
-    """
-    grads = list(torch.autograd.grad(loss, parameters, retain_graph=keep))
-    if not total:
-        return grads
-    torch._foreach_add_(total, grads)
-    return total
-
-
-def by_member(factor: Tensor, grads: list[Tensor]) -> list[Tensor]:
-    """Gradients of a stack with each member's, the first axis, multiplied by its factor (M,)."""
-    return list(torch._foreach_mul(grads, [factor.view(-1, *[1] * (g.dim() - 1)) for g in grads]))

@@ -13,6 +13,7 @@ import functools
 from collections.abc import Mapping
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from waker.config.schema import ModelConfig
@@ -58,13 +59,14 @@ class RewardHeads(ScalarStack):
         """
         target = batch["task_rewards"]
         if not self.of_steps:
-            flat, target = feature.flatten(0, 1), target.flatten(0, 1)  # b t f -> (b t) f
+            flat, target = (rearrange(x, "b t d -> (b t) d") for x in (feature, target))
             if self.draws:
                 drawn = self._drawn(target, torch.ones_like(target[:, 0]))
                 flat, target = flat[drawn], target[drawn]
             return self._nll(flat, target).mean(-1)
-        before, action, after = (x.flatten(0, 1) for x in (feature[:, :-1], batch["action"][:, 1:], feature[:, 1:]))
-        target, led = target[:, 1:].flatten(0, 1), (~batch["is_first"][:, 1:]).to(feature.dtype).flatten()
+        steps = feature[:, :-1], batch["action"][:, 1:], feature[:, 1:], target[:, 1:]
+        before, action, after, target = (rearrange(x, "b t d -> (b t) d") for x in steps)
+        led = (~batch["is_first"][:, 1:]).to(feature.dtype).flatten()
         if self.draws and len(target):  # a window of one record has no step
             drawn = self._drawn(target, led)
             before, action, after, target, led = (x[drawn] for x in (before, action, after, target, led))

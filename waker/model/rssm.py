@@ -1,4 +1,4 @@
-"""The recurrent state-space model: deterministic GRU state and categorical latents (METHOD: DreamerV2/V3).
+"""The recurrent state-space model: deterministic GRU state and categorical latents (docs/method.md, World model).
 
 Used by the world model (posterior over data), by imagination (prior only) and by players (filtering).
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from waker.config.schema import ModelConfig
@@ -31,12 +32,17 @@ class State(NamedTuple):
 
 
 class Posterior(NamedTuple):
-    """What :meth:`RSSM.observe` returns, all (B, T, ...): log probabilities (B, T, S, C), embedding (B, T, E)."""
+    """What :meth:`RSSM.observe` returns, all (B, T, ...): log probabilities (B, T, S, C) and the embedding."""
 
     state: State
     posterior: Tensor
     prior: Tensor
     embed: Tensor
+
+    def detach(self) -> Posterior:
+        """The same without a graph."""
+        (stoch, deter), *rest = self
+        return Posterior(State(stoch.detach(), deter.detach()), *(x.detach() for x in rest))
 
 
 class Dynamics(nn.Module):
@@ -113,7 +119,7 @@ class Dynamics(nn.Module):
 
     def sample(self, log_probs: Tensor, mode: bool = False) -> Tensor:
         """Flat one-hot samples (..., S·C) of latents (..., S, C), straight-through."""
-        return sample_onehot(log_probs, mode).flatten(-2)
+        return rearrange(sample_onehot(log_probs, mode), "... s c -> ... (s c)")
 
     def gated(self, gates: Tensor, deter: Tensor) -> Tensor:
         """The GRU's end: normalised pre-activations (..., 3·D) and the state (..., D) → the next state."""
@@ -197,7 +203,8 @@ class RSSM(Dynamics):
         return self._latents(self.obs_dist(self.act(self.obs_out_norm(x))))
 
     def _latents(self, logits: Tensor) -> Tensor:
-        return log_probabilities(float32(logits).unflatten(-1, (self.latents, self.classes)), self.unimix)
+        by_latent = rearrange(float32(logits), "... (s c) -> ... s c", c=self.classes)
+        return log_probabilities(by_latent, self.unimix)
 
 
 def columns_of(layer: nn.Linear, first: int) -> tuple[Tensor, ...]:

@@ -73,7 +73,7 @@ class WorldModel(nn.Module):
         return torch.sigmoid(self.continues(feature).squeeze(-1))
 
     def loss(self, batch: Mapping[str, Tensor], mode: bool = False) -> ModelOutput:
-        """Reconstruction, KL, reward and continue losses, averaged over B·T (METHOD §4)."""
+        """Reconstruction, KL, reward and continue losses, averaged over B·T (docs/method.md, World model)."""
         posterior = self.observe(batch, mode)
         feature = posterior.state.feature  # (B, T, F)
         reconstruction = self.decoder.nll(self.decoder(feature), batch)
@@ -84,9 +84,9 @@ class WorldModel(nn.Module):
         metrics = {loss_metric(name): value.detach().mean() for name, value in reconstruction.items()}
         if self.continues is not None:
             target = 1.0 - batch["is_terminal"].to(feature.dtype)
-            goes_on = bernoulli_nll(self.continues(feature).squeeze(-1), target).mean()
-            loss = loss + self.config.continue_scale * goes_on
-            metrics["continue_loss"] = goes_on.detach()
+            cont = bernoulli_nll(self.continues(feature).squeeze(-1), target).mean()
+            loss = loss + self.config.continue_scale * cont
+            metrics["continue_loss"] = cont.detach()
         with torch.no_grad():
             metrics |= {
                 "kl_loss": kl_loss.detach(),

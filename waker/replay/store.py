@@ -10,10 +10,9 @@ that is called ``action (waker)``.
 
 from __future__ import annotations
 
-import os
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,9 @@ from numpy.typing import NDArray
 from waker.errors import UserError
 from waker.names import OURS, RECORD, key_name
 from waker.replay.ring import Replay
-from waker.storage.files import atomic, clear_unfinished, sha256
-from waker.storage.manifest import CheckpointCorrupt
+from waker.storage.files import atomic, clear_unfinished, missing_from, sha256
+from waker.storage.manifest import CheckpointCorrupt, ReplayLost
+from waker.terminal.notices import tell_loss
 
 Chunk = dict[str, Any]
 """``name``, ``start`` and ``stop`` (ticks), ``bytes``, ``sha256``; ``lost``: true where it is given up."""
@@ -90,6 +90,42 @@ class ReplayStore:
         self._chunks = chunks
         return told
 
+    def resume(
+        self,
+        state: Mapping[str, Any],
+        length: int,
+        without_damaged: bool,
+        note: Callable[[str], None] = lambda text: None,
+    ) -> list[str]:
+        """Read what a run needs of its replay; nothing else has changed when it finds damage.
+
+        Args:
+            state: of a checkpoint.
+            length: steps of a window; one at least must be left. 0 = of a finished run, which has no more use of it by
+                itself: nothing is read, and what is gone is reported.
+            without_damaged: see :meth:`restore`.
+            note: given one line.
+
+        Returns:
+            What is given up now, one line each.
+
+        Raises:
+            CheckpointCorrupt: a chunk is missing or torn.
+            ReplayLost: too little is left.
+        """
+        if not length:
+            if absent := self.absent(state):
+                which = f"{len(absent)} of {len(state['chunks'])} chunks of the replay are gone"
+                tell_loss(note, f"{which}: only `waker adapt` and more steps would need them")
+            return []
+        lost = self.restore(state, without_damaged)
+        if self.replay.lost and not self.replay.windows(length):
+            raise ReplayLost(
+                f"too little of the replay in {self.folder} is left to learn from; put it back, or remove "
+                f"{self.folder.parent} to start again (`waker evaluate` and `waker report` need no replay)"
+            )
+        return lost
+
     def absent(self, state: Mapping[str, Any]) -> list[str]:
         """The chunks of a checkpoint's state whose files are not there; none is read."""
         wanted = {c["name"] for c in state["chunks"] if not c.get("lost")}
@@ -97,12 +133,7 @@ class ReplayStore:
 
     def gone(self) -> Path | None:
         """A chunk that was saved and is no longer there; None while all are."""
-        wanted = {c["name"] for c in self._chunks if not c.get("lost")}
-        try:
-            missing = wanted - set(os.listdir(self.folder)) if wanted else set()
-        except OSError:
-            return self.folder
-        return self.folder / min(missing) if missing else None
+        return missing_from(self.folder, {c["name"] for c in self._chunks if not c.get("lost")})
 
     def clear(self) -> None:
         """Forget everything, on disk as well: a start from scratch."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 from urllib.parse import quote
 
 import pandas as pd
@@ -96,6 +97,25 @@ class Section:
     more_figures: Sequence[Picture] = field(default=())
 
 
+Rows = TypeVar("Rows")
+
+
+def sections_of(makers: Sequence[Callable[[Rows], Section | None]], rows: Rows, prefix: str) -> list[Section]:
+    """All sections that ``rows`` allow; ``prefix`` goes before anchors and titles where a page has several domains."""
+    sections = [section for make in makers if (section := make(rows)) is not None]
+    if not prefix:
+        return sections
+    return [
+        replace(section, anchor=f"{prefix}-{section.anchor}", title=f"{printable(prefix)}: {section.title.lower()}")
+        for section in sections
+    ]
+
+
+def task_head(task: str) -> str:
+    """The head of a table's first column: the task that it is of."""
+    return "all tasks" if task == ALL else printable(task)
+
+
 def summary_table(summary: pd.DataFrame, task: str, caption: str, source: Source | None = None) -> HtmlTable:
     """One task of a summary (:func:`waker.analysis.summary.compare`): a row for each quantity, a column for each
     sampler."""
@@ -107,8 +127,7 @@ def summary_table(summary: pd.DataFrame, task: str, caption: str, source: Source
     for quantity in quantities(of_task):
         winner = best(of_task, quantity, task)
         rows.append([Cell(heading(quantity)), *(_number(of, quantity, winner == key) for key, of in groups.items())])
-    head = "all tasks" if task == ALL else printable(task)
-    return HtmlTable([head, *names], rows, 1, caption, colours(names), source)
+    return HtmlTable([task_head(task), *names], rows, 1, caption, colours(names), source)
 
 
 def heading(quantity: str) -> str:

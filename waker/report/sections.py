@@ -5,7 +5,7 @@ A section whose rows are missing is left out; the page says so once, at the top.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -19,7 +19,7 @@ from waker.analysis.steps import GROUP, Steps, choose_steps, deciding, of_policy
 from waker.analysis.summary import seeds_told, summarise, task_order
 from waker.names import ALL, DR_SUITE, PLANNED, printable
 from waker.report import captions
-from waker.report.blocks import Picture, Section, summary_table
+from waker.report.blocks import Picture, Section, sections_of, summary_table
 from waker.report.curves import (
     error_curves,
     learning_curves,
@@ -43,21 +43,7 @@ def domain_sections(runs: Sequence[RunData], prefix: str = "") -> list[Section]:
         runs: of one domain.
         prefix: of anchors and titles, where a page holds several domains.
     """
-    makers: list[Callable[[Sequence[RunData]], Section | None]] = [
-        _summary,
-        _curriculum,
-        _returns,
-        _model,
-        _film,
-        _learning,
-    ]
-    sections = [section for make in makers if (section := make(runs)) is not None]
-    if not prefix:
-        return sections
-    return [
-        Section(**{**vars(s), "anchor": f"{prefix}-{s.anchor}", "title": f"{printable(prefix)}: {s.title.lower()}"})
-        for s in sections
-    ]
+    return sections_of((_summary, _curriculum, _returns, _model, _film, _learning), runs, prefix)
 
 
 def _compared_at(runs: Sequence[RunData]) -> Steps:
@@ -120,51 +106,30 @@ def _curriculum(runs: Sequence[RunData]) -> Section | None:
         ("estimate", "Estimated error", captions.ESTIMATE),
     ):
         if column in final and final[column].notna().any():
-            rows = final.assign(value=final[column].astype(float))
-            figures.append(
-                Picture.of(
-                    theta_map(rows, names, column, percent=column == "probability", from_zero=column != "estimate"),
-                    caption,
-                    title,
-                )
-            )
+            rows, percent = final.assign(value=final[column].astype(float)), column == "probability"
+            drawn = theta_map(rows, names, column, percent=percent, from_zero=column != "estimate")
+            figures.append(Picture.of(drawn, caption, title))
     metric = primary_metric(errors["metric"].unique().tolist()) if not errors.empty else None
     if metric is not None:
         shown = metric.replace("_", " ")
-        figures.append(
-            Picture.of(
-                theta_map(pooled(errors[errors["metric"] == metric]), names, shown),
-                captions.TRUE_ERROR.format(metric=shown),
-                "True error",
-            )
-        )
-    if not episodes.empty and {"length"} <= set(episodes.columns):
-        figures.append(
-            Picture.of(
-                theta_map(_data_share(episodes, names), names, "share of agent steps", percent=True),
-                captions.DATA,
-                "Data",
-            )
-        )
+        drawn = theta_map(pooled(errors[errors["metric"] == metric]), names, shown)
+        figures.append(Picture.of(drawn, captions.TRUE_ERROR.format(metric=shown), "True error"))
+    if not episodes.empty and "length" in episodes:
+        drawn = theta_map(_data_share(episodes, names), names, "share of agent steps", percent=True)
+        figures.append(Picture.of(drawn, captions.DATA, "Data"))
     hard = hard_ids(runs)
     if hard and "probability" in snapshots and snapshots["probability"].notna().any():
         on_hard = snapshots[snapshots["theta_id"].isin(hard)]
-        share = on_hard.assign(probability=on_hard["probability"] * stands_for(on_hard))
-        share = share.groupby(["group", "seed", "step"])["probability"].sum()
-        figures.append(
-            Picture.of(
-                share_curves(share.rename("share").reset_index()),
-                captions.HARD.format(count=len(hard)),
-                "Hard θ through training",
-            )
-        )
+        share = on_hard.assign(share=on_hard["probability"] * stands_for(on_hard))
+        drawn = share_curves(share.groupby(["group", "seed", "step"])["share"].sum().reset_index())
+        figures.append(Picture.of(drawn, captions.HARD.format(count=len(hard)), "Hard θ through training"))
     if not figures:
         return None
     return Section("curriculum", "Curriculum", captions.CURRICULUM_LEAD, figures=figures, pairs=True)
 
 
 def _snapshots(runs: Sequence[RunData]) -> pd.DataFrame:
-    """Curriculum rows with one snapshot a step: an evaluation may take one where the log has just taken another.
+    """The last snapshot of each step: several updates may be made at one, and earlier versions could keep one twice.
 
     Within a snapshot ids ascend, so another begins where they do not. Two thinned ones need not have the same θ.
     """

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from waker.analysis.paired import ALPHA, DRAWS, EXACT_UP_TO, WANTED_POWER, Over
 from waker.analysis.quantities import quantity_of
-from waker.analysis.regret_parts import ACTOR, MODEL, TOTAL
 from waker.analysis.summary import (
     cell,
     difference,
@@ -17,9 +17,19 @@ from waker.analysis.summary import (
     seeds_told,
     task_order,
 )
-from waker.names import ALL, printable
+from waker.names import printable
 from waker.report import captions, study_captions
-from waker.report.blocks import Cell, HtmlTable, Picture, Section, Source, heading, summary_table
+from waker.report.blocks import (
+    Cell,
+    HtmlTable,
+    Picture,
+    Section,
+    Source,
+    heading,
+    sections_of,
+    summary_table,
+    task_head,
+)
 from waker.report.study_figures import differences_figure, parts_figure, profiles_figure, shares_figure
 from waker.report.study_tables import Tables
 from waker.report.style import colours
@@ -57,14 +67,7 @@ class Shown:
 
 def study_sections(shown: Shown, prefix: str) -> list[Section]:
     """All sections that a domain's rows allow; ``prefix`` stands before anchors and titles where there are several."""
-    makers: list[Callable[[Shown], Section | None]] = [_summary, _differences, _parts, _distributions, _sampling]
-    sections = [section for make in makers if (section := make(shown)) is not None]
-    if not prefix:
-        return sections
-    return [
-        Section(**{**vars(s), "anchor": f"{prefix}-{s.anchor}", "title": f"{printable(prefix)}: {s.title.lower()}"})
-        for s in sections
-    ]
+    return sections_of((_summary, _differences, _parts, _distributions, _sampling), shown, prefix)
 
 
 def _summary(shown: Shown) -> Section | None:
@@ -109,23 +112,41 @@ def _differences(shown: Shown) -> Section | None:
     )
 
 
+def _with_interval(text: str) -> Cell:
+    """``3.1 [2.9, 3.3]`` as a number and its interval."""
+    value, _, interval = text.partition(" [")
+    return Cell(value, f"[{interval}" if interval else "")
+
+
+def _table(
+    head: str,
+    rows: pd.DataFrame,
+    column: str,
+    name: Callable[[str], str],
+    cell_of: Callable[[str, Any], Cell],
+    caption: str,
+    source: Source,
+) -> HtmlTable:
+    """One row for each value of ``column``, one column a group; – where there is no such row."""
+    groups, lines = list(dict.fromkeys(rows["group"])), []
+    for value, of_value in rows.groupby(column, sort=False):
+        found = {row["group"]: row for row in of_value.to_dict("records")}
+        cells = (cell_of(str(value), found[group]) if group in found else Cell("–") for group in groups)
+        lines.append([Cell(name(str(value))), *cells])
+    palette = {printable(group): colour for group, colour in colours(groups).items()}
+    return HtmlTable([head, *map(printable, groups)], lines, 1, caption, palette, source)
+
+
 def _differences_table(tests: pd.DataFrame, task: str, caption: str, source: Source) -> HtmlTable:
     """One row a quantity, one column a group."""
-    groups, rows = list(dict.fromkeys(tests["group"])), []
-    for quantity, of_quantity in tests.groupby("quantity", sort=False):
-        found = {str(row["group"]): row for row in of_quantity.to_dict("records")}
-        cells = [Cell(heading(str(quantity)))]
-        for group in groups:
-            if (row := found.get(group)) is None:
-                cells.append(Cell("–"))
-                continue
-            told, interval = difference(str(quantity), row["difference"], row["low"], row["high"])
-            seen = difference(str(quantity), row["detectable"])[0].removeprefix("+")
-            below = f"p {p_value(row['p_t_holm'])}\ndetectable {seen}"
-            cells.append(Cell(told, interval, bool(row["p_t_holm"] < ALPHA), bracket=below))
-        rows.append(cells)
-    head = "all tasks" if task == ALL else printable(task)
-    return HtmlTable([head, *map(printable, groups)], rows, 1, caption, _palette(groups), source)
+
+    def cell_of(quantity: str, row: Any) -> Cell:
+        told, interval = difference(quantity, row["difference"], row["low"], row["high"])
+        seen = difference(quantity, row["detectable"])[0].removeprefix("+")
+        below = f"p {p_value(row['p_t_holm'])}\ndetectable {seen}"
+        return Cell(told, interval, bool(row["p_t_holm"] < ALPHA), bracket=below)
+
+    return _table(task_head(task), tests, "quantity", heading, cell_of, caption, source)
 
 
 def _tests_table(tests: pd.DataFrame, task: str, caption: str, source: Source) -> HtmlTable:
@@ -146,19 +167,8 @@ def _tests_table(tests: pd.DataFrame, task: str, caption: str, source: Source) -
             ]
         )
         before = quantity
-    heads = [
-        "all tasks" if task == ALL else printable(task),
-        "",
-        "difference",
-        "p of t (Holm)",
-        "p of sign flips (Holm)",
-    ]
-    return HtmlTable([*heads, "detectable", "power", "pairs"], rows, 2, caption, source=source)
-
-
-def _palette(groups: Sequence[str]) -> dict[str, str]:
-    """Colours by what groups are called in a table's head."""
-    return {printable(group): colour for group, colour in colours(groups).items()}
+    heads = ["", "difference", "p of t (Holm)", "p of sign flips (Holm)", "detectable", "power", "pairs"]
+    return HtmlTable([task_head(task), *heads], rows, 2, caption, source=source)
 
 
 def _parts(shown: Shown) -> Section | None:
@@ -181,18 +191,10 @@ def _parts(shown: Shown) -> Section | None:
 
 
 def _parts_table(means: pd.DataFrame, task: str, caption: str, source: Source) -> HtmlTable:
-    groups = list(dict.fromkeys(means["group"]))
-    rows = []
-    for part in (TOTAL, MODEL, ACTOR):
-        cells = [Cell(part)]
-        for group in groups:
-            of_part = means[(means["group"] == group) & (means["part"] == part)].iloc[0]
-            value, _, interval = cell("mean_regret", *of_part[["mean", "low", "high"]]).partition(" ")
-            cells.append(Cell(value, interval))
-        rows.append(cells)
-    head = "all tasks" if task == ALL else printable(task)
-    names, palette = [printable(group) for group in groups], _palette(groups)
-    return HtmlTable([head, *names], rows, 1, caption, palette, source)
+    def cell_of(part: str, row: Any) -> Cell:
+        return _with_interval(cell("mean_regret", row["mean"], row["low"], row["high"]))
+
+    return _table(task_head(task), means, "part", str, cell_of, caption, source)
 
 
 def _distributions(shown: Shown) -> Section | None:
@@ -204,13 +206,9 @@ def _distributions(shown: Shown) -> Section | None:
     if len(better):
         tables.append(_improvement_table(better, shown.baseline, shown.source("improvement")))
     if len(profiles):
+        source = shown.source("profiles")
         figures.append(
-            Picture.of(
-                profiles_figure(profiles),
-                study_captions.PROFILES,
-                "Performance profiles",
-                source=shown.source("profiles"),
-            )
+            Picture.of(profiles_figure(profiles), study_captions.PROFILES, "Performance profiles", source=source)
         )
     if not tables and not figures:
         return None
@@ -218,21 +216,13 @@ def _distributions(shown: Shown) -> Section | None:
 
 
 def _iqm_table(iqm: pd.DataFrame, source: Source) -> HtmlTable:
-    groups = list(dict.fromkeys(iqm["group"]))
-    rows = []
-    for quantity, of_quantity in iqm.groupby("quantity", sort=False):
-        by_group = of_quantity.set_index("group")
-        cells = [Cell(f"interquartile mean of {quantity_of(str(quantity)).title}")]
-        for group in groups:
-            value, _, interval = (
-                cell(str(quantity), *by_group.loc[group, ["iqm", "low", "high"]]).partition(" [")
-                if group in by_group.index
-                else ("–", "", "")
-            )
-            cells.append(Cell(value, f"[{interval}" if interval else ""))
-        rows.append(cells)
-    names, palette = [printable(group) for group in groups], _palette(groups)
-    return HtmlTable(["all runs × tasks", *names], rows, 1, study_captions.IQM, palette, source)
+    def name(quantity: str) -> str:
+        return f"interquartile mean of {quantity_of(quantity).title}"
+
+    def cell_of(quantity: str, row: Any) -> Cell:
+        return _with_interval(cell(quantity, row["iqm"], row["low"], row["high"]))
+
+    return _table("all runs × tasks", iqm, "quantity", name, cell_of, study_captions.IQM, source)
 
 
 def _improvement_table(better: pd.DataFrame, baseline: str, source: Source) -> HtmlTable:

@@ -13,7 +13,7 @@ import itertools
 import os
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -173,6 +173,15 @@ def reading(path: Path) -> Iterator[None]:
     except Exception as error:  # readers of Parquet, archives and YAML have many ways to fail
         what = " ".join(str(error).split())[:200]
         raise UserError(f"{path} cannot be read: {type(error).__name__}: {what}") from error
+
+
+def missing_from(folder: Path, names: Set[str]) -> Path | None:
+    """One of ``names`` that is no longer in ``folder``, or the folder where it is gone; None while all are there."""
+    try:
+        missing = names - set(os.listdir(folder)) if names else set()
+    except OSError:
+        return folder
+    return folder / min(missing) if missing else None
 
 
 def is_open_as(file: IO[Any], path: Path) -> bool:

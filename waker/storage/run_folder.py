@@ -25,8 +25,9 @@ from waker.config.schema import Config
 from waker.errors import UserError
 from waker.names import path_part
 from waker.storage.files import SaveFailed, clear_unfinished, is_open_as, saving
-from waker.storage.lost_settings import recover_settings, told_of_copies
+from waker.storage.manifest import recover_settings, told_of_copies
 from waker.storage.sealed import read_yaml, write_yaml
+from waker_envs.file_source import SourceError, full_source, is_source, source_name
 
 SPACE_FILE = "theta_space.json"
 """In a run folder: θ's names and units, points, DR weights and the experts' hard set."""
@@ -36,30 +37,50 @@ _PACKAGES = ("waker", "torch", "numpy", "gymnasium", "minigrid")
 
 
 def domain_of(env_id: str) -> str:
-    """``waker/GridHazards-v0`` → ``gridhazards``."""
-    return env_id.split("/")[-1].rsplit("-v", 1)[0].lower()
+    """``waker/GridHazards-v0`` → ``gridhazards``, ``/home/me/cartpole.py:CartPole`` → ``cartpole``."""
+    return source_name(env_id).split("/")[-1].rsplit("-v", 1)[0].lower()
 
 
 def canonical(config: Config) -> Config:
-    """The configuration with its environment's full id and its reference's full path, whatever was asked for.
+    """The configuration with its environment's full id and full paths of files, whatever was asked for.
 
     A path that is stored means the same from wherever it is read.
 
     Raises:
         UnknownEnvError: no such environment.
+        UserError: a sampler or explorer of a file that does not exist.
     """
     import waker_envs  # here, as a report of saved rows needs no environments
 
     evaluation = config.evaluation
     if evaluation.reference:
         evaluation = dataclasses.replace(evaluation, reference=os.path.abspath(evaluation.reference))
-    return dataclasses.replace(config, env=waker_envs.resolve_id(config.env), evaluation=evaluation)
+    return dataclasses.replace(
+        config,
+        env=waker_envs.resolve_id(config.env),
+        curriculum=dataclasses.replace(config.curriculum, sampler=_full("sampler", config.curriculum.sampler)),
+        explorer=dataclasses.replace(config.explorer, name=_full("explorer", config.explorer.name)),
+        evaluation=evaluation,
+    )
+
+
+def _full(kind: str, name: str) -> str:
+    """The name of a part, with its file's full path where it is of a file."""
+    try:
+        return full_source(name) if is_source(name) else name
+    except SourceError as error:
+        raise UserError(f"{kind} {name!r}: {error}") from error
 
 
 def run_folder(root: Path, config: Config) -> Path:
     """Where the run of ``config`` lies under ``root``."""
-    names = (domain_of(config.env), config.curriculum.sampler, config.explorer.name)
-    return root.joinpath(*map(path_part, names), f"seed-{config.seed}")
+    return root.joinpath(*map(path_part, _place(config)), f"seed-{config.seed}")
+
+
+def _place(config: Config) -> tuple[str, str, str]:
+    """Domain, sampler (with the variant's name) and explorer, as folders are called."""
+    sampler = source_name(config.curriculum.sampler) + (f"+{config.name}" if config.name else "")
+    return domain_of(config.env), sampler, source_name(config.explorer.name)
 
 
 def git_commit(folder: Path = Path(__file__).parent) -> str | None:
@@ -194,8 +215,7 @@ class RunFolder:
     @property
     def name(self) -> str:
         """``gridhazards/waker-m/plan2explore/seed-0``."""
-        c = self.config
-        return f"{domain_of(c.env)}/{c.curriculum.sampler}/{c.explorer.name}/seed-{c.seed}"
+        return "/".join([*_place(self.config), f"seed-{self.config.seed}"])
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -204,8 +224,8 @@ class RunFolder:
         return {
             "run": self.name,
             "domain": domain_of(c.env),
-            "sampler": c.curriculum.sampler,
-            "explorer": c.explorer.name,
+            "sampler": source_name(c.curriculum.sampler),
+            "explorer": source_name(c.explorer.name),
             "seed": c.seed,
         }
 

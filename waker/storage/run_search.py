@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 
 from waker.errors import UserError
-from waker.storage.lost_settings import told_of_copies
+from waker.storage.manifest import told_of_copies
 
 DEPTH = 6
 """Levels that are searched: two more than `waker train` puts runs below its ``runs``."""

@@ -1,4 +1,4 @@
-"""Whether a saved state is of the shape of what it is loaded into, told before anything is changed.
+"""Saved states: their tensors, and whether they are of the shape of what they are loaded into.
 
 torch's own loaders copy what fits before they raise, and a plain ``copy_`` stretches a smaller tensor without a word.
 Called where checkpoints are used: sessions, loaded runs, adapted policies.
@@ -6,10 +6,19 @@ Called where checkpoints are used: sessions, loaded runs, adapted policies.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
+
+
+def tensors_of(tree: Any) -> Iterator[Tensor]:
+    """The tensors of a state, in its order."""
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, Mapping | list | tuple):
+        for value in tree.values() if isinstance(tree, Mapping) else tree:
+            yield from tensors_of(value)
 
 
 def check_fit(saved: Any, own: Any, where: str) -> None:

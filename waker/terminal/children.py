@@ -6,15 +6,11 @@ import os
 
 from waker.terminal.startup import FOLLOWS
 
-# One thread a process: with two busy cores a second thread only costs (small matrices). glibc is told to keep its
-# memory: page faults of freed and re-taken blocks are a good part of a learner's time.
+# One thread a process: with two busy cores a second thread only costs (small matrices).
 ONE_CORE = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "PYTHONUNBUFFERED": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 34),
-    "MALLOC_TOP_PAD_": str(64 << 20),
 }
 
 

@@ -2,7 +2,8 @@
 
 Called by ``waker adapt``; ``waker evaluate`` loads what it leaves. Each set of tasks has a folder of its own below the
 run, ``adapted/<tasks>/``, with ``tasks.yaml``, ``metrics.jsonl`` and checkpoints; the same command goes on where it
-stopped.
+stopped. It is carried out, resumed and saved by the loop that trains a run (:mod:`waker.training.loop`), without the
+part of it that explores.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +21,7 @@ import torch
 from waker.agent.task_adapter import TaskAdapter
 from waker.config.schema import CompileSetting, Config
 from waker.errors import UserError
-from waker.loggers import Means, NotFinite
+from waker.loggers import make_sink
 from waker.machine import arithmetic
 from waker.machine.compile_costs import Costs
 from waker.names import ALL, EXPLORER, joined_part, task_name
@@ -28,23 +30,22 @@ from waker.replay.relabel import TaskFunction, relabelled
 from waker.seeding import load_torch_state, seed_for, torch_state
 from waker.storage.checkpoint import Checkpoints
 from waker.storage.files import saving, sha256
-from waker.storage.metrics_file import JsonlSink
 from waker.storage.run_folder import read_config
 from waker.storage.sealed import read_yaml, write_yaml
 from waker.storage.state_shapes import check_fit
 from waker.terminal.notices import tell_loss
 from waker.terminal.progress import Progress
-from waker.terminal.signals import Interrupted, StopSignals
+from waker.terminal.signals import StopSignals
+from waker.training.clock import Every
 from waker.training.compile_choice import Compiling, adapt_calls, decide
 from waker.training.loading import LoadedRun, recorded_arithmetic, with_free_products
-from waker.training.loop import Outcome
+from waker.training.loop import Outcome, adapt, to_its_end
+from waker.training.recorder import Metrics
 
 SAVE_EVERY = 500
 """Updates between checkpoints."""
 DEFAULT_UPDATES = 1_000
 """For runs whose own settings name no number (they trained their task policies alongside)."""
-_SUBJECT = ("tasks", "functions", "model")
-"""In ``tasks.yaml``: what policies belong to. Where some of the replay is lost, its ticks are in ``replay_lost``."""
 _STREAM = 1
 """Sets the chance of an adaptation apart from the run's own streams."""
 
@@ -60,18 +61,13 @@ def folder_of(run: Path, tasks: Sequence[Task]) -> Path:
     """Where policies for these tasks lie: below the run, whatever they are called, and apart from those for others."""
     names, place = list(map(name_of, tasks)), run / "adapted"
     earlier = place / "-".join(names)  # once it was always this, which other tasks may have as well
-    if earlier.parent == place and earlier.name != ".." and _is_for(earlier, names):
-        return earlier
+    if earlier.parent == place and earlier.name != "..":
+        try:
+            if _begun(earlier).get("tasks") == names:
+                return earlier
+        except OSError:  # no such path can be: too long a name, say
+            pass
     return place / joined_part(names)
-
-
-def _is_for(folder: Path, names: Sequence[str]) -> bool:
-    """Whether a folder is there already and holds policies for just these tasks."""
-    try:
-        begun = _begun(folder)
-    except OSError:  # no such path can be: too long a name, say
-        return False
-    return begun is not None and begun.subject.get("tasks") == list(names)
 
 
 def adapter_for(
@@ -93,15 +89,14 @@ def arithmetic_of(loaded: LoadedRun, tasks: Sequence[Task], note: Callable[[str]
     had.
 
     Args:
-        note: told of what is not as it was.
+        note: given a line for each thing that is not as it was.
 
     Returns:
         The record of what is used; see :func:`waker.machine.arithmetic.settle`.
     """
-    begun = _begun(folder_of(loaded.run.path, tasks))
-    recorded: Mapping[str, Any] | None = None
-    if begun is not None and begun.subject == _subject(loaded, tasks):
-        recorded = begun.arithmetic or recorded_arithmetic(loaded.run.path)  # once they were the run's
+    begun = _begun(folder_of(loaded.run.path, tasks), _subject(loaded, tasks))
+    # Once they had the run's.
+    recorded = begun.get("arithmetic", recorded_arithmetic(loaded.run.path)) if begun else None
     used, changes = arithmetic.settle(with_free_products(loaded.config), recorded, advise=False)
     for change in changes:
         note(change)
@@ -121,28 +116,23 @@ def compiling_of(
         updates: that will be made in all.
         asked: None = as they were made so far, or else as the run's own were (eager where the run was recorded as CUDA
             graphs, compiled or not, and this is a CPU).
-        note: told later, when something is compiled.
+        note: given a line later, when something is compiled.
 
     Raises:
         UserError: they were not compiled so far and shall be now, or the other way round; or see ``decide``.
     """
-    folder, names = folder_of(loaded.run.path, tasks), tuple(map(name_of, tasks))
-    begun = _begun(folder)
-    before = begun.compile if begun is not None and begun.subject == _subject(loaded, tasks) else None
-    if asked is None and before is not None:
-        asked = before
-    elif asked is None:
-        ours = read_config(loaded.run.path).train.compile
-        on_cpu = torch.device(loaded.config.device).type == "cpu"
-        asked = "off" if on_cpu and ours in ("graphs", "reduce-overhead") else ours
-    elif before is not None and asked not in ("auto", before):
+    before = _begun(folder_of(loaded.run.path, tasks), _subject(loaded, tasks)).get("compile")
+    if before is not None and asked not in (None, "auto", before):
         raise UserError(
-            f"the policies in {folder} were trained with compile {before!r} so far; leave out --compile to go on from "
-            f"there, or remove that folder"
+            f"the policies in {folder_of(loaded.run.path, tasks)} were trained with compile {before!r} so far; leave "
+            "out --compile to go on from there, or remove that folder"
         )
-    config = loaded.config
-    config = dataclasses.replace(config, train=dataclasses.replace(config.train, compile=asked))
-    return decide(config, loaded.family.spec, adapt_calls(config, updates), note, before, names)
+    ours = read_config(loaded.run.path).train.compile
+    if torch.device(loaded.config.device).type == "cpu" and ours in ("graphs", "reduce-overhead"):
+        ours = "off"
+    train = dataclasses.replace(loaded.config.train, compile=asked or before or ours)
+    config = dataclasses.replace(loaded.config, train=train)
+    return decide(config, loaded.family.spec, adapt_calls(config, updates), note, before, tuple(map(name_of, tasks)))
 
 
 def _subject(loaded: LoadedRun, tasks: Sequence[Task]) -> dict[str, Any]:
@@ -152,41 +142,25 @@ def _subject(loaded: LoadedRun, tasks: Sequence[Task]) -> dict[str, Any]:
         for t in tasks
         if isinstance(t, TaskFunction)
     }
-    return {
-        "tasks": list(map(name_of, tasks)),
-        "functions": functions,
-        "model": {"step": loaded.step, "updates": int(loaded.state["updates"])},
-    }
+    model = {"step": loaded.step, "updates": loaded.updates}
+    return {"tasks": list(map(name_of, tasks)), "functions": functions, "model": model}
 
 
-class _Begun(NamedTuple):
-    """The record of a folder: what its policies belong to, how their updates are made, and with what.
+def _begun(folder: Path, subject: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The record of a folder (``tasks.yaml``); empty where there is none, or it is of another ``subject``.
 
-    ``lost`` has the ticks of the replay that they are trained without.
-    """
-
-    subject: dict[str, Any]
-    lost: list[list[int]]
-    compile: CompileSetting
-    arithmetic: dict[str, Any] | None
-
-
-def _begun(folder: Path) -> _Begun | None:
-    """The record of a folder that is there already; None if none is.
+    It holds the subject (:func:`_subject`); ``compile``, how updates are made; ``arithmetic``, what is computed with;
+    and ``replay_lost``, the ticks of the replay that the policies are trained without.
 
     Raises:
         UserError: it cannot be read.
     """
     file = folder / "tasks.yaml"
-    if not file.is_file():
-        return None
-    record = read_yaml(file)
-    used = record.get("arithmetic")
     # Before there was a choice, nothing was compiled here but by a GPU.
-    choice = record.get("compile", "off")
-    subject = {key: record[key] for key in _SUBJECT if key in record}
-    lost = record.get("replay_lost", [])
-    return _Begun(subject, lost, choice, used if isinstance(used, dict) and "products" in used else None)
+    record = {"compile": "off", **read_yaml(file)} if file.is_file() else {}
+    if "products" not in (record.get("arithmetic") or {}):
+        record.pop("arithmetic", None)
+    return record if all(record.get(key) == value for key, value in (subject or {}).items()) else {}
 
 
 class Adaptation:
@@ -195,7 +169,7 @@ class Adaptation:
     Args:
         loaded: the run, its folder locked by the caller.
         tasks: K names or functions.
-        progress: told what happens.
+        progress: shows where it is.
         compiling: how updates are made (:func:`compiling_of`); None = as the loaded run's settings say.
         used: what is computed with (:func:`arithmetic_of`); None = it is not recorded.
     """
@@ -221,14 +195,8 @@ class Adaptation:
         self.adapter = adapter_for(loaded, self.names, config, self.compiling.costs)
         self.feed = Feed(replay, self.rng, config.train.adapt_batch, config.train.length, config.device)
         self.checkpoints = Checkpoints(self.folder / "checkpoints", config.train.keep)
-        self.updates = 0
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """What the policies belong to and how they are trained: anew where that has changed, but for ``arithmetic``."""
-        record = {**_subject(self.loaded, self.tasks), "compile": self.compiling.config.train.compile}
-        record |= {"replay_lost": self._lost} if self._lost else {}
-        return record | ({"arithmetic": dict(self._used)} if self._used else {})
+        self.save_clock = Every(SAVE_EVERY)
+        self.updates, self.wanted, self.finished = 0, 0, False
 
     def run(self, updates: int) -> Outcome:
         """Train up to ``updates`` updates in all.
@@ -237,91 +205,115 @@ class Adaptation:
             Interrupted: Ctrl-C or SIGTERM; saved.
             SaveFailed: the disk is full, say.
         """
+        self.wanted = updates
         with saving(f"policies in {self.folder}"):
             self._claim()
-            sink = JsonlSink(self.folder / "metrics.jsonl")
-        try:
-            if not self.checkpoints.newest(lambda state: self._restore(state, sink), self.progress.note):
-                sink.restore({})
-            elif self.updates >= updates:
-                return Outcome.SKIPPED
-            else:
-                self.progress.note(f"going on from {self.updates:,} updates")
-            self._note_arithmetic()
-            self._train(updates, sink)
-        finally:
-            sink.close()
-            self.progress.close()
-        return Outcome.FINISHED
+            self.metrics = Metrics(
+                make_sink((), self.folder, "", {}), lambda key: self.names, self.progress, self.folder
+            )
+        with StopSignals() as stop, closing(self):
+            return to_its_end(self, Adaptation._work, stop)
 
-    def _train(self, updates: int, sink: JsonlSink) -> None:
-        means, not_finite = Means(lambda key: self.names), NotFinite()
-        log_every = self.loaded.config.train.log_every
+    def _work(self, stop: StopSignals) -> None:
         if self.compiling.told:
             self.progress.note(self.compiling.told)
-        self.progress.start()
-        with StopSignals() as stop:
-            while self.updates < updates and not stop.requested:
-                means.add(self.adapter.update(self.feed.next()))
-                self.updates += 1
-                if self.updates % log_every == 0 or self.updates == updates:
-                    row = means.take()
-                    at = {"step": self.loaded.step, "updates": self.updates}
-                    if told := not_finite.line({**at, **row}):
-                        self.progress.note(told)
-                    sink.write({**at, **row})
-                    self.progress.metrics(row)
-                if self.updates % SAVE_EVERY == 0 and self.updates < updates:
-                    self._save(sink)
-                self.progress.update(self.updates, self.updates, lambda: "", "adapt")
-            self._save(sink)
-        if stop.number is not None and self.updates < updates:
-            self.progress.note(f"stopped and saved at {self.updates:,} updates; the same command goes on from here")
-            raise Interrupted(stop.number)
+        adapt(self, stop)
+        if not stop.requested:
+            self.finished = True
+            self.save()
+
+    @property
+    def place(self) -> str:
+        """How far it is."""
+        return f"{self.updates:,} updates"
+
+    @property
+    def adapting(self) -> bool:
+        """Whether there are updates to make."""
+        return self.updates < self.wanted
+
+    @property
+    def save_due(self) -> bool:
+        """Whether it is time for a checkpoint; the last one is the end's."""
+        return self.adapting and self.save_clock.due(self.updates)
+
+    def resume(self) -> bool:
+        """Go on from the newest whole checkpoint, if there is one, and return whether there was."""
+        found = self.checkpoints.newest(self._restore, self.progress.note)
+        if found is None:
+            self.metrics.sink.restore({})
+        elif not self.finished:
+            self.progress.note(f"going on from {self.place}")
+        if not self.finished:
+            self._note_arithmetic()
+        return found is not None
+
+    def adapt(self) -> None:
+        """One update, and a metric row when it is time."""
+        self.metrics.means.add(self.adapter.update(self.feed.next()))
+        self.updates += 1
+        if self.updates % self.loaded.config.train.log_every == 0 or not self.adapting:
+            self.metrics.write(self.loaded.step, self.updates)
+        self.progress.update(self.updates, self.updates, lambda: "", "adapt")
+
+    def save(self) -> Path:
+        """Save everything: metrics first, then the checkpoint.
+
+        Raises:
+            SaveFailed: the disk is full, say; or the folder was removed.
+        """
+        tasks, sink = self.folder / "tasks.yaml", self.metrics.sink
+        self.loaded.run.check_there(sink.rows.gone(), None if tasks.is_file() else tasks)
+        self.save_clock.mark(self.updates)
+        with saving(f"policies in {self.folder}"):
+            state = {
+                "adapter": self.adapter.state_dict(),
+                "updates": self.updates,
+                "replay": self.rng.bit_generator.state,
+                "torch": torch_state(),
+                "sink": sink.sync()["jsonl"],
+            }
+            return self.checkpoints.save(state, self.updates, 0, {})
+
+    def close(self) -> None:
+        """Close the metrics and the display."""
+        self.metrics.sink.close()
+        self.progress.close()
+
+    def _restore(self, state: Mapping[str, Any]) -> bool:
+        check_fit(state["adapter"], self.adapter.state_dict(), "policies")
+        self.adapter.load_state_dict(state["adapter"])
+        self.updates = int(state["updates"])
+        self.finished = not self.adapting
+        self.save_clock.mark(self.updates)
+        self.rng.bit_generator.state = state["replay"]
+        load_torch_state(state["torch"])
+        if missing := self.metrics.sink.restore({"jsonl": state["sink"]}):
+            tell_loss(self.progress.note, missing)
+        return True
+
+    def _record(self) -> dict[str, Any]:
+        """What the policies belong to and how they are trained: anew where that has changed, but for ``arithmetic``."""
+        record = {**_subject(self.loaded, self.tasks), "compile": self.compiling.config.train.compile}
+        record |= {"replay_lost": self._lost} if self._lost else {}
+        return record | ({"arithmetic": dict(self._used)} if self._used else {})
 
     def _claim(self) -> None:
         """Write what the folder belongs to; policies of another model or another function are given up."""
-        file = self.folder / "tasks.yaml"
-        if file.is_file():
-            begun = _begun(self.folder)
-            now = (_subject(self.loaded, self.tasks), self._lost, self.compiling.config.train.compile)
-            if begun is not None and begun[:3] == now:
+        if begun := _begun(self.folder):
+            now = self._record()
+            if all(begun.get(key) == now.get(key) for key in {*begun, *now} - {"arithmetic"}):
                 return
             self.progress.note("the model, its replay or a task has changed since these were trained: starting anew")
             shutil.rmtree(self.checkpoints.folder, ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_yaml(file, self.record)
+        write_yaml(self.folder / "tasks.yaml", self._record())
 
     def _note_arithmetic(self) -> None:
         """Record what is computed with from now on: what the next command stays with."""
-        begun = _begun(self.folder)
-        if self._used and (begun is None or begun.arithmetic != self._used):
+        if self._used and _begun(self.folder).get("arithmetic") != self._used:
             with saving(f"policies in {self.folder}"):
-                write_yaml(self.folder / "tasks.yaml", self.record)
-
-    def _save(self, sink: JsonlSink) -> None:
-        tasks = self.folder / "tasks.yaml"
-        self.loaded.run.check_there(sink.gone(), None if tasks.is_file() else tasks)
-        state = {
-            "adapter": self.adapter.state_dict(),
-            "updates": self.updates,
-            "replay": self.rng.bit_generator.state,
-            "torch": torch_state(),
-            "sink": sink.sync(),
-        }
-        with saving(f"policies in {self.folder}"):
-            self.checkpoints.save(state, self.updates, 0, {})
-
-    def _restore(self, state: Mapping[str, Any], sink: JsonlSink) -> bool:
-        check_fit(state["adapter"], self.adapter.state_dict(), "policies")
-        self.adapter.load_state_dict(state["adapter"])
-        self.updates = int(state["updates"])
-        self.rng.bit_generator.state = state["replay"]
-        load_torch_state(state["torch"])
-        missing = sink.restore(state["sink"])
-        if missing:
-            tell_loss(self.progress.note, missing)
-        return True
+                write_yaml(self.folder / "tasks.yaml", self._record())
 
 
 def adapted_sets(run: Path) -> list[tuple[Path, dict[str, Any]]]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -19,12 +19,12 @@ from waker.collection.family import Family
 from waker.config.checks import check
 from waker.config.schema import Config
 from waker.curriculum import Curriculum, Evident, make_curriculum
-from waker.curriculum.api import Columns
 from waker.curriculum.evidence import check_given
 from waker.errors import UserError
 from waker.evaluation import records
 from waker.evaluation.model_error import measured_ids
 from waker.evaluation.pieces import FOLDER, Pieces, subject_of
+from waker.evaluation.records import Measurement
 from waker.evaluation.rehearsal import rehearse
 from waker.evaluation.setup import Setup
 from waker.evaluation.sources import RANDOM_ONLY, Source
@@ -33,18 +33,16 @@ from waker.machine import arithmetic
 from waker.machine.compile_costs import Costs
 from waker.machine.device import checked_device, use_threads
 from waker.protocols import Learner
-from waker.storage.files import saving
-from waker.storage.lost_settings import recover_settings
+from waker.storage.manifest import recover_settings
 from waker.storage.run_folder import RunFolder, canonical, read_config, run_folder
-from waker.storage.sealed import write_json
-from waker.storage.tables import Row
 from waker.terminal.progress import Progress
 from waker.training import memory_needs
 from waker.training.compile_choice import decide, run_calls
-from waker.training.curriculum_truth import check_wanted, measure_of
 from waker.training.loading import recorded_arithmetic, task_player
 from waker.training.loop import Outcome, train
-from waker.training.session import Evaluate, Parts
+from waker.training.measuring import check_wanted, measure_of
+from waker.training.parts import Evaluate, Parts
+from waker.training.recorder import write_space
 from waker_envs.api import ThetaSpace
 
 
@@ -70,20 +68,18 @@ def check_buildable(config: Config, family: Family) -> None:
 
 
 def evaluator(setup: Setup, folder: Path, note: Callable[[str], None]) -> Evaluate:
-    """The loop's evaluation block: rows for its tables; the film strip and the θ space go into the folder.
+    """The loop's evaluation block.
 
     It may raise :class:`~waker.terminal.signals.Paused`, and the next call continues there. ``note`` receives its
     progress.
     """
 
-    def evaluate(learner: Learner, curriculum: Curriculum) -> Mapping[str, Sequence[Row] | Columns]:
+    def evaluate(learner: Learner) -> Measurement:
         agent = cast(Agent, learner)
         pieces = evaluation_pieces(setup, agent, folder, note)
-        found = records.measure(setup, agent.model, task_player(agent), {}, pieces=pieces)
-        with saving(f"the film strip in {folder}"):
-            records.save(folder, dataclasses.replace(found, evaluation=[], model_error=[]))
+        found = records.measure(setup, agent.model, task_player(agent), pieces=pieces)
         pieces.finish()
-        return {"evaluation": found.evaluation, "model_error": found.model_error, "curriculum": curriculum.table()}
+        return found
 
     return evaluate
 
@@ -142,9 +138,7 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
         family.check_unchanged(folder)
         if compiling.told:
             progress.note(compiling.told)
-        with saving(f"the θ space in {run.path}"):
-            described = records.describe_space(family.space, family.spec.tasks)
-            write_json(run.path / records.SPACE_FILE, described, indent=1)
+        write_space(run.path, family)
         evaluate = evaluator(Setup.of_run(config, family, sources), run.path, progress.note)
         parts = parts_of(config, family, evaluate, compiling.costs, sources)
         return train(parts, run, progress), given

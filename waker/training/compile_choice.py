@@ -45,7 +45,6 @@ _PROBED, _PROBE_MS = 16, 2_000.0
 _LONG_S = 5.0
 """Calls that take as long are timed once: what fresh memory costs is little of them, and somebody waits."""
 
-
 _GRAPHS_ON_CPU = "train.compile graphs records on CUDA alone: on a CPU updates run operation by operation"
 
 
@@ -228,10 +227,7 @@ def decide(
             return Compiling(_chosen(config, "graphs"), record={"asked": asked, "why": "CUDA"}, told=told)
         if choice in ("compile", "reduce-overhead"):
             CompileCache(config.train.compile_cache).use()
-        told = (
-            "train.compile graphs records on CUDA alone: on a CPU updates run operation by operation" if on_cpu else ""
-        )
-        return Compiling(_chosen(config, choice), told=told)
+        return Compiling(_chosen(config, choice), told=_GRAPHS_ON_CPU if on_cpu else "")
     if choice == "compile":
         require_compiler()
     elif choice == "auto" and compiler() is None:
@@ -308,7 +304,7 @@ def _time_eager(
     cache: CompileCache, key: str, spec: EnvSpec, config: Config, calls: Mapping[str, int], tasks: tuple[str, ...]
 ) -> None:
     """Note what eager updates of arbitrary data cost; every random stream is left as it was."""
-    from waker.replay.synthetic import synthetic_replay
+    from waker.collection.synthetic import synthetic_replay
 
     config = _chosen(config, "off")
     config = replace(config, train=replace(config.train, adapt_heads=0, adapt_repeats=1))

@@ -26,7 +26,6 @@ from waker.storage.run_folder import RunFolder, read_config, read_record
 from waker.storage.state_shapes import check_fit
 from waker.terminal.notices import tell_loss
 from waker.training import memory_needs
-from waker.training.restore import restore_replay
 
 
 def task_player(agent: Agent) -> Player | None:
@@ -72,9 +71,9 @@ class LoadedRun:
         return int(self.state["collector"]["step"])
 
     @property
-    def identity(self) -> dict[str, Any]:
-        """The columns of every row measured on this checkpoint."""
-        return {**self.run.columns, "step": self.step, "updates": int(self.state["updates"])}
+    def updates(self) -> int:
+        """Updates of everything until the checkpoint."""
+        return int(self.state["updates"])
 
     def replay(self, note: Callable[[str], None]) -> Replay:
         """The run's replay as the checkpoint knows it; hold the folder's lock.
@@ -88,7 +87,7 @@ class LoadedRun:
         train = self.config.train
         replay = Replay(record_fields(self.family.spec), train.envs, train.replay, self.run.path / "replay")
         store = ReplayStore(self.run.path / "replay", replay)
-        for told in restore_replay(store, self.state["replay"], train.length, without_damaged=True):
+        for told in store.resume(self.state["replay"], train.length, without_damaged=True):
             tell_loss(note, told)
         return replay
 

@@ -1,19 +1,29 @@
 """Measurements that a curriculum asks for while a run goes on: when they are due, made, and what they cost.
 
-Made by :class:`waker.training.session.Session`. A curriculum that is not :class:`~waker.curriculum.api.Informed`, or
-wants nothing, never has one due.
+Made by :class:`waker.training.session.Session`; put together by :mod:`waker.training.build`. A curriculum that is not
+:class:`~waker.curriculum.api.Informed`, or wants nothing, never has one due. What is measured is in
+:mod:`waker.evaluation.truth`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
+from waker.config.schema import Config
 from waker.curriculum.api import Curriculum, Floats, Informed, Wanted
+from waker.evaluation.setup import Setup
+from waker.evaluation.sources import RANDOM_ONLY, Source
+from waker.evaluation.truth import Truth
 from waker.machine.compile_costs import processor_seconds
 from waker.protocols import Learner
 from waker.seeding import preserved_torch
 from waker.training.clock import Every
+
+if TYPE_CHECKING:
+    from waker.agent.agent import Agent
+    from waker.collection.family import Family
 
 Measure = Callable[[Learner, Wanted, int], Floats]
 """Measures the agent's model at a step: one number a θ, (M,). It seeds its chance itself."""
@@ -85,3 +95,30 @@ class Measuring:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there."""
         self._clock.passed = int(state["passed"])
+
+
+def measure_of(config: Config, family: Family, sources: Sequence[Source] = RANDOM_ONLY) -> Measure:
+    """Who measures a run's agent for a curriculum that asks for it; ``sources`` act in held-out episodes."""
+
+    def measure(learner: Learner, wanted: Wanted, step: int) -> Floats:
+        truth = Truth(Setup.of_run(config, family, sources), config.seed, config.curriculum.sampler)
+        return truth.measure(cast("Agent", learner).model, wanted, step)
+
+    return measure
+
+
+def check_wanted(config: Config, family: Family, curriculum: Curriculum, agent: Agent) -> None:
+    """Measure a little of what the curriculum asks for, if it does.
+
+    Args:
+        config: of the run.
+        family: its environments.
+        curriculum: its curriculum.
+        agent: as the run's will be, on the CPU.
+
+    Raises:
+        UserError: it cannot be measured there.
+    """
+    if isinstance(curriculum, Informed) and (wanted := curriculum.wanted) is not None:
+        setup = dataclasses.replace(Setup.of_run(config, family), device="cpu")
+        Truth(setup, config.seed, config.curriculum.sampler).check(agent.model, wanted)

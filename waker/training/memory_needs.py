@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from waker.agent.agent import Agent
 from waker.collection.family import Family
@@ -24,6 +23,7 @@ from waker.machine.free_memory import free_memory
 from waker.replay.memory import amount, check_room, record_bytes
 from waker.replay.ring import record_fields
 from waker.specs import EnvSpec
+from waker.storage.state_shapes import tensors_of
 from waker_envs.predictions import LARGEST_JOINT
 
 _FLOAT = 4
@@ -92,8 +92,9 @@ def weights(config: Config, spec: EnvSpec) -> list[Need]:
         raise UserError(
             f"the nets cannot be made: {largest[0]} = {largest[1]} is too large ({str(error).splitlines()[0]})"
         ) from error
-    gradients = [*agent.model.parameters(), *agent.ensemble.parameters(), *agent.learner.policies.parameters()]
-    total = sum(tensor.numel() * tensor.element_size() for tensor in (*_tensors(agent.state_dict()), *gradients))
+    parts = agent.model, agent.ensemble, agent.exploration, agent.policy_learner.policies
+    gradients = [parameter for part in parts for parameter in part.parameters()]
+    total = sum(tensor.numel() * tensor.element_size() for tensor in (*tensors_of(agent.state_dict()), *gradients))
     return [Need("weights and optimisers", total, "model.*, behaviour.*_units and explorer.*")]
 
 
@@ -151,7 +152,7 @@ def evaluation(config: Config, family: Family) -> list[Need]:
     # Of every sample at the same time: the state before and after, what is decoded from it, and its joint.
     sample = 2 * _state(config, spec) + sum(model.decoder_units)
     for key in spec.observation:
-        joint = math.prod(key.classes) if key.kind == "categorical" else 0
+        joint = math.prod(key.classes) if key.classes else 0
         sample += (sum(key.classes) if key.classes else math.prod(key.shape)) + (joint if joint <= LARGEST_JOINT else 0)
     return [
         Need("episodes and their rows", _ROW * episodes * len(spec.tasks), "evaluation.episodes and suite_episodes"),
@@ -193,9 +194,7 @@ def _guess(config: Config, spec: EnvSpec) -> int:
     width += (model.deter + model.stoch * model.classes) * (model.reward_sees == "transition")
     width += sum(behaviour.actor_units) + sum(behaviour.critic_units) + sum(explorer.units)
     width += model.bins * (model.reward == "twohot" or behaviour.critic == "twohot")
-    width += sum(
-        sum(key.classes) if key.kind == "categorical" else math.prod(key.shape[-1:]) for key in spec.observation
-    )
+    width += sum(sum(key.classes) if key.classes else math.prod(key.shape[-1:]) for key in spec.observation)
     if any(key.kind == "image" for key in spec.observation):
         width += 32 * model.cnn_depth  # 2 × 2 places of eight times as many channels
     return 4 * _FLOAT * width**2 * (1 + explorer.heads + len(spec.tasks))
@@ -206,17 +205,6 @@ def _room(device: str) -> int | None:
     if where.type == "cuda":
         return int(torch.cuda.mem_get_info(where)[0])
     return free_memory() if where.type == "cpu" else None
-
-
-def _tensors(tree: Any) -> Iterator[Tensor]:
-    if isinstance(tree, Tensor):
-        yield tree
-    elif isinstance(tree, Mapping):
-        for value in tree.values():
-            yield from _tensors(value)
-    elif isinstance(tree, list | tuple):
-        for value in tree:
-            yield from _tensors(value)
 
 
 def _sizes(sections: Mapping[str, Any]) -> Iterator[tuple[str, int]]:

@@ -6,12 +6,11 @@ Called before a run is trained or evaluated, so that a reference that cannot be 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from waker.analysis.sources import RANDOM
 from waker.behaviour.player import ModelPlayer
@@ -19,8 +18,10 @@ from waker.collection.family import Family
 from waker.config.schema import Config
 from waker.errors import UserError
 from waker.evaluation.sources import Source
+from waker.exploration.registry import explorer_class
 from waker.protocols import EXPLORER
 from waker.storage.run_search import one_run
+from waker.storage.state_shapes import tensors_of
 from waker.training.loading import LoadedRun, load_run, task_player
 
 
@@ -57,18 +58,8 @@ def held_out_sources(config: Config, family: Family, note: Callable[[str], None]
 def fingerprint(tree: Any) -> str:
     """Eight digits that change with any tensor of nested mappings and lists."""
     digest = hashlib.sha256()
-
-    def visit(node: Any) -> None:
-        if isinstance(node, Tensor):
-            digest.update(node.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-        elif isinstance(node, Mapping):
-            for value in node.values():
-                visit(value)
-        elif isinstance(node, list | tuple):
-            for value in node:
-                visit(value)
-
-    visit(tree)
+    for tensor in tensors_of(tree):
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:8]
 
 
@@ -91,11 +82,11 @@ def _check(loaded: LoadedRun, config: Config, family: Family) -> None:
 
 
 def _explorer(loaded: LoadedRun, about: str) -> Source:
-    if loaded.config.explorer.name == "random":
+    if explorer_class(loaded.config.explorer.name).acts_at_random:
         return Source(EXPLORER, about=f"explorer (uniform random) of {about}")
     agent = loaded.agent
     # Not agent.explorer(): on a GPU that one may be recorded for one number of slots.
-    player = ModelPlayer(agent.model, agent.learner.policies, agent.precision)
+    player = ModelPlayer(agent.model, agent.policy_learner.policies, agent.precision)
     return Source(EXPLORER, player, (player.names.index(EXPLORER),), about=f"explorer of {about}")
 
 

@@ -22,9 +22,6 @@ from waker_envs.predictions import certain
 GREEN, BLUE = 1, 2
 """Colours of blocks."""
 _FLOOR, _WALL, _GREEN_GOAL, _BLUE_GOAL = range(4)
-_FRAME = 7
-_AGENT, _BLOCKS, _CELLS = (_FRAME, _FRAME), (3,) * _FRAME**2, (4,) * _FRAME**2
-"""Classes of the variables of each key."""
 
 
 def arena_side(arena: int) -> int:
@@ -111,6 +108,8 @@ class GridCleanUp(ParametricEnv):
     """
 
     tasks: tuple[str, ...] = ("sort", "sort-reversed", "push")
+    frame = 7
+    """The room is shown in a square of so many cells a side."""
     theta_space = cleanup_theta_space("size of the arena: 3 + arena cells a side")
     observation_weights = {"agent": 3.0, "blocks": 1.0, "cells": 0.1}
 
@@ -133,27 +132,31 @@ class GridCleanUp(ParametricEnv):
             self.observation_space = spaces.Box(0, 255, (PIXELS, PIXELS, 3), np.uint8)
         else:
             self.observation_space = spaces.Dict(
-                agent=spaces.MultiDiscrete(list(_AGENT)),
-                blocks=spaces.MultiDiscrete(list(_BLOCKS)),
-                cells=spaces.MultiDiscrete(list(_CELLS)),
+                {name: spaces.MultiDiscrete(list(classes)) for name, classes in self._classes.items()}
             )
-            self.observation_board = Board(_FRAME, _FRAME, ("blocks", "cells"), ("agent",))
+            self.observation_board = Board(self.frame, self.frame, ("blocks", "cells"), ("agent",))
+
+    @property
+    def _classes(self) -> dict[str, tuple[int, ...]]:
+        """Classes of the variables of each key."""
+        cells = self.frame**2
+        return {"agent": (self.frame, self.frame), "blocks": (3,) * cells, "cells": (4,) * cells}
 
     def begin(self, theta: Theta) -> Any:
-        start = _start(theta, self.np_random)
+        start = start_of(theta, self.np_random, self.frame)
         self._side, self._t, self._agent = start.side, 0, start.agent
-        self._blocks = [0] * _FRAME**2
+        self._blocks = [0] * self.frame**2
         for cells, colour in ((start.green, GREEN), (start.blue, BLUE)):
             for cell in cells:
                 self._blocks[cell] = colour
-        self._cells = _floor_plan(self._side)
+        self._cells = floor_plan(self._side, self.frame)
         self._distances, self._inside = self._standing()
         return self._observation()
 
     def advance(self, action: Any) -> Transition:
         chosen = checked_index("the action", action, N_ACTIONS)
         before = self._distances
-        self._agent = move(_FRAME, self._side, self._agent, self._blocks, chosen)
+        self._agent = move(self.frame, self._side, self._agent, self._blocks, chosen)
         self._t += 1
         self._distances, self._inside = self._standing()
         rewards = self.PER_CELL * (before - self._distances) + self.INSIDE * self._inside
@@ -163,7 +166,7 @@ class GridCleanUp(ParametricEnv):
     def _standing(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """For each task, Σ|column − goal column| in cells and the fraction of blocks inside their goal."""
         far = self._side - 1
-        placed = [(colour, cell % _FRAME) for cell, colour in enumerate(self._blocks) if colour]
+        placed = [(colour, cell % self.frame) for cell, colour in enumerate(self._blocks) if colour]
         goals = ({GREEN: 0, BLUE: far}, {GREEN: far, BLUE: 0}, {GREEN: far, BLUE: far})
         distances = [sum(abs(column - goal[colour]) for colour, column in placed) for goal in goals]
         inside = [sum(column == goal[colour] for colour, column in placed) for goal in goals]
@@ -172,21 +175,21 @@ class GridCleanUp(ParametricEnv):
 
     def _observation(self) -> Any:
         if self.obs_kind == "pixels":
-            return framed(self._picture(PIXELS // _FRAME), PIXELS)
+            return framed(self._picture(PIXELS // self.frame), PIXELS)
         return {
-            "agent": np.array(divmod(self._agent, _FRAME)),
+            "agent": np.array(divmod(self._agent, self.frame)),
             "blocks": np.array(self._blocks),
             "cells": self._cells.copy(),
         }
 
     def _picture(self, tile: int) -> Picture:
-        cells = (self._cells + 4 * np.array(self._blocks)).reshape(_FRAME, _FRAME)
-        row, column = divmod(self._agent, _FRAME)
+        cells = (self._cells + 4 * np.array(self._blocks)).reshape(self.frame, self.frame)
+        row, column = divmod(self._agent, self.frame)
         return _tiles(tile).compose(cells, (row, column))
 
     def picture(self) -> Picture:
         """The room at 48 pixels a cell."""
-        return framed(self._picture(48), 48 * _FRAME + 32)
+        return framed(self._picture(48), 48 * self.frame + 32)
 
     # --- exact solutions -----------------------------------------------------------------------------------
 
@@ -218,7 +221,7 @@ class GridCleanUp(ParametricEnv):
         if task not in self.tasks:
             raise UnknownTaskError(f"unknown task {task!r}; this family has {', '.join(self.tasks)}")
         rng, _ = seeding.np_random(int(seed))
-        room = _start(self._checked(theta), rng).room(task)
+        room = start_of(self._checked(theta), rng, self.frame).room(task)
         n = len(room.left) + len(room.right)
         return room, solve(room, self.length, round(n * self.PER_CELL / self.INSIDE))
 
@@ -248,19 +251,21 @@ class GridCleanUp(ParametricEnv):
             return {}
         side = arena_side(int(self._checked(theta)[0]))
         row, column = (int(x) for x in observation["agent"])
-        agent, blocks = row * _FRAME + column, [int(block) for block in observation["blocks"]]
+        agent, blocks = row * self.frame + column, [int(block) for block in observation["blocks"]]
         sequence = np.asarray(actions, np.int64)
-        agents, boards = np.zeros((len(sequence), 2), np.int64), np.zeros((len(sequence), _FRAME**2), np.int64)
+        agents, boards = np.zeros((len(sequence), 2), np.int64), np.zeros((len(sequence), self.frame**2), np.int64)
         for k, action in enumerate(sequence.tolist()):
-            agent = move(_FRAME, side, agent, blocks, action)
-            agents[k], boards[k] = divmod(agent, _FRAME), blocks
-        cells = np.broadcast_to(_floor_plan(side), boards.shape)
-        return {"agent": certain(agents, _AGENT), "blocks": certain(boards, _BLOCKS), "cells": certain(cells, _CELLS)}
+            agent = move(self.frame, side, agent, blocks, action)
+            agents[k], boards[k] = divmod(agent, self.frame), blocks
+        cells = np.broadcast_to(floor_plan(side, self.frame), boards.shape)
+        seen = {"agent": agents, "blocks": boards, "cells": cells}
+        return {name: certain(seen[name], classes) for name, classes in self._classes.items()}
 
 
-class _Start(NamedTuple):
+class Start(NamedTuple):
     """Where an episode begins: cells of the agent and of the blocks of each colour, in the frame."""
 
+    frame: int
     side: int
     agent: int
     green: list[int]
@@ -273,23 +278,23 @@ class _Start(NamedTuple):
         return Room(self.side, self._inside(self.agent), left, tuple(sorted(right)))
 
     def _inside(self, cell: int) -> int:
-        row, column = divmod(cell, _FRAME)
+        row, column = divmod(cell, self.frame)
         return row * self.side + column
 
 
-def _start(theta: Theta, rng: np.random.Generator) -> _Start:
+def start_of(theta: Theta, rng: np.random.Generator, frame: int) -> Start:
     """The start of an episode: the first draw from its generator."""
     arena, n_green, n_blue = (int(v) for v in theta)
     side = arena_side(arena)
-    middle = [r * _FRAME + c for r in range(side) for c in range(1, side - 1)]
+    middle = [r * frame + c for r in range(side) for c in range(1, side - 1)]
     agent, *blocks = rng.permutation(middle)[: 1 + n_green + n_blue].tolist()
-    return _Start(side, agent, blocks[:n_green], blocks[n_green:])
+    return Start(frame, side, agent, blocks[:n_green], blocks[n_green:])
 
 
 @lru_cache(maxsize=8)
-def _floor_plan(side: int) -> NDArray[np.int64]:
-    """The class of each cell of the frame for a room of this side, shape (49,), read-only."""
-    plan = np.full((_FRAME, _FRAME), _WALL, np.int64)
+def floor_plan(side: int, frame: int) -> NDArray[np.int64]:
+    """The class of each cell of the frame for a room of this side, shape (frame²,), read-only."""
+    plan = np.full((frame, frame), _WALL, np.int64)
     plan[:side, :side] = _FLOOR
     plan[:side, 0], plan[:side, side - 1] = _GREEN_GOAL, _BLUE_GOAL
     plan.setflags(write=False)

@@ -11,6 +11,7 @@ import tyro
 from waker.cli.arguments import parse
 from waker.config.schema import CompileSetting
 from waker.errors import UserError, unknown
+from waker.settings import Count
 from waker.storage.run_search import run_folders
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class AdaptArgs:
     """Tasks of the environment or of --task-module; none = all of the environment, or only the new ones if any."""
     task_module: tuple[str, ...] = ()
     """New tasks, each file.py:function; the function's name becomes the task's. The file is run."""
-    updates: int | None = None
+    updates: Count | None = None
     """Batches in all, each for train.adapt_repeats policy updates; None = the run's train.adapt_updates, or 1000 where
     that is 0."""
     compile: CompileSetting | None = None
@@ -76,8 +77,6 @@ def chosen_tasks(names: tuple[str, ...], modules: tuple[str, ...], known: tuple[
 def command(argv: list[str]) -> int:
     """Run ``waker adapt``."""
     args = parse(AdaptArgs, argv, verb="adapt")
-    if args.updates is not None and args.updates < 1:
-        raise UserError(f"--updates {args.updates} must be at least 1")
     from waker.machine.host_memory import keep_freed_memory
     from waker.machine.mkl_dispatch import tell_unless_done
     from waker.names import task_name

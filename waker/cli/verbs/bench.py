@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from waker.cli.arguments import parse
 from waker.config.schema import CompileChoice, PrecisionChoice, ProductsChoice
 from waker.errors import UserError
+from waker.settings import Count, NotNegativeInt
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,9 +32,9 @@ class BenchArgs:
     """Which configurations to measure; `quick` stands for a few that take three minutes together."""
     device: str = "cpu"
     """Torch device; on cuda, updates and their parts are timed with CUDA events."""
-    updates: int | None = None
+    updates: Count | None = None
     """Timed updates (one more is made first, to warm up); None = the configuration's own number."""
-    loop_updates: int | None = None
+    loop_updates: NotNegativeInt | None = None
     """Updates of the whole training loop; 0 = leave it out; None = the configuration's own number."""
     compile: CompileChoice = "off"
     """Compile the update, or record it as CUDA graphs (train.compile); its parts are then not told apart."""
@@ -41,9 +42,9 @@ class BenchArgs:
     """Arithmetic of networks (train.precision)."""
     products: ProductsChoice = "auto"
     """Who multiplies on a CPU (train.products)."""
-    chunk: int | None = None
+    chunk: NotNegativeInt | None = None
     """Start states imagined at a time (behaviour.chunk); None = the configuration's own."""
-    env_processes: int | None = None
+    env_processes: NotNegativeInt | None = None
     """Worker processes of the loop's environments (train.env_processes); None = the configuration's own."""
     keep_memory: bool = True
     """Keep freed memory instead of giving it back to the system (glibc only)."""
@@ -150,19 +151,11 @@ def _names(asked: Sequence[str]) -> list[str]:
 
 
 def _checked(args: BenchArgs) -> None:
-    """Refuse numbers and combinations that mean nothing.
+    """Refuse combinations that mean nothing.
 
     Raises:
         UserError: naming the option.
     """
-    if args.updates is not None and args.updates < 1:
-        raise UserError(f"--updates {args.updates} must be at least 1")
-    if args.loop_updates is not None and args.loop_updates < 0:
-        raise UserError(f"--loop-updates {args.loop_updates} must not be negative")
-    if args.chunk is not None and args.chunk < 0:
-        raise UserError(f"--chunk {args.chunk} must not be negative")
-    if args.env_processes is not None and args.env_processes < 0:
-        raise UserError(f"--env-processes {args.env_processes} must not be negative")
     asked = (args.compile, args.precision, args.products, args.chunk, args.env_processes, args.keep_memory)
     if args.against is not None and asked != ("off", "fp32", "auto", None, None, True):
         left_out = "--compile, --precision, --products, --chunk, --env-processes and --no-keep-memory"

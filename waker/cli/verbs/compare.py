@@ -45,6 +45,8 @@ class CompareArgs:
     at: str = "common"
     """The step to compare at: the last one at which all runs were measured (common), each run's own last (last; runs at
     different steps are then not pooled), or a number."""
+    by: tuple[str, ...] = ()
+    """Settings whose values tell variants of a sampler apart: curriculum.ucb.c, train.batch …"""
     csv: Path | None = None
     """Where the table's numbers go; default: comparison.csv in the first folder, or beside the page."""
     page: Path | None = None
@@ -110,6 +112,7 @@ def show(
     at: At = "common",
     quantities: Sequence[str] = (),
     page: Path | None = None,
+    by: Sequence[str] = (),
 ) -> Path:
     """Print the tables of each domain and write the numbers, and the page if there shall be one.
 
@@ -123,6 +126,7 @@ def show(
         at: the step, see :mod:`waker.analysis.steps`.
         quantities: those to test; none = all of which more or less is better.
         page: the HTML file.
+        by: settings whose values tell variants of a sampler apart.
 
     Returns:
         The CSV file.
@@ -137,7 +141,7 @@ def show(
     from waker.analysis.study import read_study
     from waker.analysis.summary import summarise
 
-    study = read_study(places, samplers, seeds, at)
+    study = read_study(places, samplers, seeds, at, by)
     if study.numbers.empty:
         lost = "".join(f"; {line}" for line in study.lost)
         raise UserError(f"nothing to compare: the runs have no evaluation rows; run `waker evaluate` first{lost}")
@@ -207,5 +211,6 @@ def command(argv: list[str]) -> int:
         at=step_of(args.at),
         quantities=args.quantities,
         page=args.page,
+        by=args.by,
     )
     return 0

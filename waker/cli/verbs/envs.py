@@ -16,6 +16,7 @@ from waker.cli.constructor_arguments import Scalar, constructor_arguments
 from waker.collection.make_env import close, construct
 from waker.errors import UserError
 from waker.names import path_part, printable
+from waker.settings import Count
 from waker.terminal.notices import Losses
 from waker_envs.foreign import foreign, reason_of
 
@@ -48,7 +49,7 @@ class ShowArgs:
     """The point θ; none = one from domain randomisation."""
     seed: int = 0
     """Seed of the episode and of the actions."""
-    steps: int = 100
+    steps: Count = 100
     """Agent steps at most."""
     env_kwargs: dict[str, str] = field(default_factory=dict)
     """Constructor arguments of the environment, as `waker train` takes them: `--env-kwargs ground=stairs`."""
@@ -65,16 +66,14 @@ def show(args: ShowArgs, given: Mapping[str, Scalar]) -> str:
     Raises:
         UnknownEnvError: no such environment.
         ThetaError: θ is outside the space; the message names the nearest.
-        UserError: no pictures of this family, or none can be drawn here; an argument that its constructor does not
-            take; or ``steps`` below 1.
+        UserError: no pictures of this family, or none can be drawn here; or an argument that its constructor does not
+            take.
         SaveFailed: the file cannot be written.
     """
     import waker_envs
     from waker.storage.files import atomic, saving
     from waker_envs.films import film, frame_rate, write_gif
 
-    if args.steps < 1:
-        raise UserError(f"--steps {args.steps} must be at least 1")
     env_id = waker_envs.resolve_id(args.env)
     path = (args.out or Path(f"{path_part(env_id.split('/')[-1])}.gif")).absolute()  # now: it may change the directory
     env = construct(args.env, {**given, "render_mode": "rgb_array"})

@@ -15,6 +15,7 @@ import tyro
 from waker.cli.arguments import parse
 from waker.errors import UserError
 from waker.names import printable
+from waker.settings import Count, NotNegativeInt
 from waker.storage.run_search import run_folders
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from waker.evaluation.records import Measurement
     from waker.evaluation.setup import Setup
     from waker.replay.relabel import TaskFunction
-    from waker.storage.run_folder import RunFolder
     from waker.storage.tables import Row
     from waker.training.loading import LoadedRun
 
@@ -37,13 +37,13 @@ class EvaluateArgs:
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Run folders, or folders that hold some."""
-    episodes: int | None = None
+    episodes: Count | None = None
     """Episodes of the DR suite for each task; None = the run's setting."""
-    suite_episodes: int | None = None
+    suite_episodes: Count | None = None
     """Episodes of every other suite for each task; None = the run's setting."""
-    planned_episodes: int | None = None
+    planned_episodes: NotNegativeInt | None = None
     """Episodes of each suite in which plans in the learned model are valued, 0 = none; None = the run's setting."""
-    model_episodes: int | None = None
+    model_episodes: Count | None = None
     """Held-out episodes per θ and source of actions for the world model's error; None = the run's setting."""
     reference: Path | None = None
     """Folder of a finished run whose policies act in held-out episodes, beside random actions; give all runs of a
@@ -76,7 +76,7 @@ def adapted_rows(
     rows: list[Row] = []
     measured: set[str] = set(loaded.family.spec.tasks) if owned else set()
     for folder, record in reversed(adapted_sets(loaded.run.path)):
-        if record["model"]["updates"] != loaded.identity["updates"]:
+        if record["model"]["updates"] != loaded.updates:
             _left_out(loaded, f"{folder.name} was trained on an earlier model; `waker adapt` it again to measure it")
             continue
         if record.get("replay_lost"):
@@ -124,12 +124,13 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
     from waker.evaluation.setup import Setup
     from waker.names import PLANNED
     from waker.replay.relabel import load_task
+    from waker.storage.files import saving
     from waker.storage.run_folder import RunFolder, read_config
-    from waker.storage.salvage import mend_tables
     from waker.terminal.signals import Interrupted, Paused, StopSignals
     from waker.training.build import evaluation_pieces
     from waker.training.loading import load_run, task_player
     from waker.training.memory_needs import check_fits, evaluation
+    from waker.training.recorder import Recorder, write_space
     from waker.training.reference import held_out_sources
 
     functions = {task.name: task for task in map(load_task, args.task_module)}
@@ -145,42 +146,41 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
     run = RunFolder(folder, read_config(folder))
     with run.locked():
         loaded = load_run(folder, note, args.device)
-        mend_tables(folder, note)
+        recorder = Recorder(run)
+        recorder.mend(note)
         family, asked = loaded.family, dataclasses.replace(loaded.config.evaluation, **changes)
         config = dataclasses.replace(loaded.config, evaluation=asked)
         check_fits(evaluation(config, family))
         player = task_player(loaded.agent)
         sources = held_out_sources(config, family, lambda line: note(f"{asked.reference}: {line}"))
         setup = Setup.of_run(config, family, sources)
+
+        def record(found: Measurement) -> None:
+            run.check_there()
+            write_space(folder, family)
+            recorder.measured(found, loaded.step, loaded.updates)
+            with saving(f"the evaluation of {folder}"):
+                recorder.save()
+
         with StopSignals() as stop:
             pieces = evaluation_pieces(setup, loaded.agent, folder, note)
             try:
-                found = records.measure(setup, loaded.agent.model, player, loaded.identity, pieces=pieces)
+                found = records.measure(setup, loaded.agent.model, player, pieces=pieces)
                 try:
                     extra = adapted_rows(loaded, setup, functions, player is not None, note, pieces)
                 except UserError:  # a task's function, say: what the run itself is worth has been measured
-                    _save(run, found)
+                    record(found)
                     raise
             except Paused:
                 assert stop.number is not None
                 note("stopped, and what was measured is kept; the same command goes on from here")
                 raise Interrupted(stop.number) from None
-            rows = [*found.evaluation, *({**loaded.identity, **row} for row in extra)]
-            found = dataclasses.replace(found, evaluation=rows)
-            _save(run, found)
+            found = dataclasses.replace(found, evaluation=[*found.evaluation, *extra])
+            record(found)
             pieces.finish()
     if player is None and not extra:
         note("it has no task policies yet (`waker adapt`): only the world model was measured")
     return sum(row["policy"] not in ("random", PLANNED) for row in found.evaluation)
-
-
-def _save(run: RunFolder, found: Measurement) -> None:
-    from waker.evaluation import records
-    from waker.storage.files import saving
-
-    run.check_there()
-    with saving(f"the evaluation of {run.path}"):
-        records.save(run.path, found)
 
 
 def _note(folder: Path, text: str) -> None:
@@ -192,10 +192,6 @@ def command(argv: list[str]) -> int:
     args = parse(EvaluateArgs, argv, verb="evaluate")
     if not args.runs:
         raise UserError("name at least one run folder (see waker evaluate --help)")
-    for name, least in (("episodes", 1), ("suite_episodes", 1), ("planned_episodes", 0), ("model_episodes", 1)):
-        value = getattr(args, name)
-        if value is not None and value < least:
-            raise UserError(f"--{name.replace('_', '-')} {value} must be at least {least}")
     # Now, as an environment may change the directory.
     folders = [folder.absolute() for folder in run_folders(args.runs)]
     if args.reference is not None:

@@ -17,12 +17,15 @@ import tyro
 
 from waker.cli.arguments import parse
 from waker.errors import BLEMISHED, UserError
+from waker.settings import Count, NotNegativeInt
 from waker.storage.run_search import KEPT_ROWS
 from waker.sweep.conduct import Conductor, Work
 from waker.sweep.launchers import Launcher, Local, Ray, Slurm
 
 if TYPE_CHECKING:
     from waker.config.schema import Config
+
+CORES = os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class SweepArgs:
     """Folder of the runs; default: runs/<name of the file>."""
     rows: Path | None = None
     """Folder of the kept rows; default: <runs>/rows."""
-    jobs: int = max(1, os.cpu_count() or 1)
+    jobs: Count = CORES
     """Runs at a time, one core each."""
     launcher: Literal["local", "ray", "slurm"] = "local"
     """Where: processes of this machine, tasks of Ray, or jobs of Slurm."""
@@ -49,19 +52,17 @@ class SweepArgs:
     """Only list the runs."""
     partition: str | None = None
     """Slurm: the partition."""
-    minutes: int = 720
+    minutes: Count = 720
     """Slurm: the time limit of a job; one that is cut off is made whole by the same command."""
-    memory_gb: int = 8
+    memory_gb: Count = 8
     """Slurm: memory of a job."""
-    gpus: int = 0
+    gpus: NotNegativeInt = 0
     """Slurm: GPUs of a job."""
 
 
 def command(argv: list[str]) -> int:
     """Run ``waker sweep``."""
     args = parse(SweepArgs, argv, verb="sweep")
-    if args.jobs < 1:
-        raise UserError(f"--jobs must be at least 1, not {args.jobs}")
     runs = args.runs if args.runs is not None else Path("runs") / args.study.stem
     rows = args.rows if args.rows is not None else runs / KEPT_ROWS
     todo, there = plan(args.study, runs, rows)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from waker.model.observations import kind_of
 from waker.replay.ring import Replay, record_fields
 from waker.specs import EnvSpec
 
@@ -19,13 +20,7 @@ def synthetic_records(spec: EnvSpec, steps: int, thetas: int, rng: np.random.Gen
     at = np.arange(steps)
     records: dict[str, NDArray[Any]] = {}
     for key in spec.observation:
-        if key.kind == "image":
-            records[key.name] = rng.integers(256, size=(steps, *key.shape), dtype=np.uint8)
-        elif key.kind == "vector":
-            records[key.name] = rng.standard_normal((steps, *key.shape)).astype(key.dtype)
-        else:
-            columns = [rng.integers(classes, size=steps) for classes in key.classes]
-            records[key.name] = np.stack(columns, -1).astype(key.dtype)
+        records[key.name] = kind_of(key).synthetic(rng, steps)
     records["action"] = spec.action.random(rng, steps)
     records["task_rewards"] = rng.random((steps, len(spec.tasks)), dtype=np.float32)
     records["theta_id"] = rng.integers(thetas, size=steps // _EPISODE + 1)[at // _EPISODE].astype(np.int32)

@@ -1,0 +1,115 @@
+"""GridCleanUpSmall: GridCleanUp in its three smallest rooms, small enough to be written down whole."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from gymnasium.utils import seeding
+from numpy.typing import ArrayLike, NDArray
+
+from waker_envs.api import FiniteThetaSpace
+from waker_envs.cleanup.arena import cleanup_theta_space
+from waker_envs.grids.cleanup import BLUE, GREEN, GridCleanUp, floor_plan, start_of
+from waker_envs.grids.cleanup_table import RoomTable, room_table
+from waker_envs.successors import Successors, certain_moves
+from waker_envs.tabular import TabularMDP
+
+ARENAS = 3
+"""Sizes of room in training."""
+_TO_LEFT = ((True, False), (False, True), (False, False))
+"""Of each task, whether green and blue blocks belong to the left wall."""
+
+
+def small_theta_space() -> FiniteThetaSpace:
+    """θ of :func:`waker_envs.cleanup.arena.cleanup_theta_space` whose arena is below :data:`ARENAS`; its own suites."""
+    whole = cleanup_theta_space("size of the room: 3 + arena cells a side")
+    small = whole.points[:, 0] < ARENAS
+    most = ARENAS - 1
+    hard = [(most, green, most - green) for green in range(most + 1)]
+    suites = {
+        "3-blocks": [(1, 3, 0), (1, 0, 3)],
+        "crowded": [(1, green, 2 - green) for green in range(3)],
+    }
+    return FiniteThetaSpace(
+        whole.parameters, whole.points[small], whole.weights[small], hard=hard, hardest=(most, 1, 1), suites=suites
+    )
+
+
+class GridCleanUpSmall(GridCleanUp):
+    """
+    ## Description
+
+    :class:`~waker_envs.grids.cleanup.GridCleanUp` with rooms of 3 × 3 to 5 × 5 cells and at most two blocks: its moves,
+    tasks, rewards, observation and start, and its distribution of θ given that the room is small. An episode has 13,800
+    states at most, so that it is known as a table and plans in a learned model can be valued exactly.
+
+    ## Parameters θ
+
+    | # | name    | values      | meaning                                   |
+    |---|---------|-------------|-------------------------------------------|
+    | 0 | arena   | 0 … 2       | the room has (3 + arena)² cells           |
+    | 1 | n_green | 0 … arena   | green blocks; at most `arena` with n_blue |
+    | 2 | n_blue  | 0 … arena   | blue blocks                               |
+
+    DR: arena uniform, the number of blocks uniform in 0 … arena, the green ones uniform in 0 … that number. `hardest`
+    is (2, 1, 1), `hard` is arena 2 with two blocks of any split. Suites: `3-blocks`, three of one colour in a room of
+    4 × 4; `crowded`, two blocks in a room of 4 × 4.
+
+    ## Registered ids
+
+    `waker/GridCleanUpSmall-v0`
+
+    ## Arguments
+
+    Those of GridCleanUp.
+    """
+
+    frame = 2 + ARENAS
+    theta_space = small_theta_space()
+
+    def tabular(self, theta: ArrayLike, seed: int) -> TabularMDP:
+        """The whole episode as a table, whose moves are certain; see :class:`~waker_envs.tabular.TabularMDP`.
+
+        Raises:
+            NotImplementedError: pixel observations, which have no categories to tell states by.
+            ThetaError: θ is neither in the space nor in a suite.
+        """
+        if self.obs_kind == "pixels":
+            raise NotImplementedError("a picture has no categories to tell states by")
+        rng, _ = seeding.np_random(int(seed))
+        start = start_of(self._checked(theta), rng, self.frame).room(
+            "sort"
+        )  # green blocks belong to the left, blue to the right
+        table, states, moves, reward = _episode(self.frame, start.side, len(start.left), len(start.right))
+        number = table.number(start.agent, start.left, start.right)
+        return TabularMDP(dict(states), moves, reward, number, self.length)
+
+
+@lru_cache(maxsize=32)
+def _episode(
+    frame: int, side: int, green: int, blue: int
+) -> tuple[RoomTable, dict[str, NDArray[np.int64]], Successors, NDArray[np.float64]]:
+    """The room, and its states, moves and rewards (K, A, S) as a :class:`~waker_envs.tabular.TabularMDP` has them."""
+    room = room_table(side, green, blue)
+    blocks = np.zeros((len(room.agent), frame**2), np.int64)
+    for cells, colour in ((room.green, GREEN), (room.blue, BLUE)):
+        np.put_along_axis(blocks, in_frame(cells, side, frame), colour, 1)
+    states = {
+        "agent": np.stack(np.divmod(room.agent, side), 1),
+        "blocks": blocks,
+        "cells": np.broadcast_to(floor_plan(side, frame), blocks.shape),
+    }
+    earned = []
+    for left in _TO_LEFT:
+        distance, inside = room.standing(*left)
+        fraction = inside / (green + blue) if green + blue else np.ones(len(distance))
+        moved = GridCleanUp.PER_CELL * (distance - distance[room.after])
+        earned.append(moved + GridCleanUp.INSIDE * fraction[room.after])
+    return room, states, certain_moves(room.after), np.array(earned)
+
+
+def in_frame(cells: NDArray[np.int64], side: int, frame: int) -> NDArray[np.int64]:
+    """Cells of a room by their number in the frame."""
+    rows, columns = np.divmod(cells, side)
+    return np.asarray(rows * frame + columns)

@@ -1,0 +1,104 @@
+"""The documentation site builds without a warning, and says only what is so. mkdocs is in the dev extra."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import waker.curriculum
+import waker_envs
+from tests.helpers.pages import ROOT
+
+TROUBLES = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+FOREIGN = ("Torch not compiled with CUDA enabled",)
+"""Messages of other packages."""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built with broken links, broken anchors and pages without a place in the navigation as errors."""
+    pytest.importorskip("mkdocs")
+    folder = tmp_path_factory.mktemp("site")
+    path = os.pathsep.join([str(ROOT), str(ROOT / "envs")])
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": path, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.mark.slow
+def test_the_site_builds_and_nothing_of_it_is_fetched(site: Path) -> None:
+    pages = {str(page.relative_to(site)): page.read_text(encoding="utf-8") for page in site.rglob("*.html")}
+    assert len(pages) > 30
+    for name, text in pages.items():
+        fetched = re.findall(r"<(?:script|img|iframe)[^>]+src=\"?(https?:[^\"> ]+)", text)
+        fetched += re.findall(r"<link[^>]+rel=\"?(?:stylesheet|preconnect|icon)[^>]+href=\"?(https?:[^\"> ]+)", text)
+        assert not fetched, f"{name} fetches {fetched}"
+        assert "{{ " not in text, f"{name} has a mark that nothing replaced"
+        assert not re.search(r":(class|func|meth|mod):`", text), f"{name} has a role that nothing replaced"
+
+
+@pytest.mark.slow
+def test_every_public_name_has_its_documentation(site: Path) -> None:
+    for page, package in (("environments", waker_envs), ("curriculum", waker.curriculum)):
+        text = (site / "api" / f"{page}.html").read_text(encoding="utf-8")
+        missing = [name for name in package.__all__ if f'id="{package.__name__}.{name}"' not in text]
+        assert not missing, f"api/{page}.md lacks {missing}"
+
+
+@pytest.mark.slow
+def test_every_family_has_a_page_with_a_film(site: Path) -> None:
+    pages = [page for page in (site / "environments").glob("*.html") if page.name != "index.html"]
+    assert {page.stem for page in pages} >= {"gridhazards", "combined", "terrainwalker", "doorkey"}
+    for page in pages:
+        film = site / "environments" / "films" / f"{page.stem}.gif"
+        assert film.is_file() and film.name in page.read_text(encoding="utf-8")
+
+
+def test_films_are_small() -> None:
+    films = list((ROOT / "docs" / "environments" / "films").iterdir())
+    assert films and sum(film.stat().st_size for film in films) < 2_000_000
+
+
+def messages() -> list[str]:
+    """What the first column of the troubleshooting page quotes."""
+    cells = [line.split("|")[1] for line in TROUBLES.splitlines() if line.startswith("| `")]
+    return [span for cell in cells for span in re.findall(r"`([^`]+)`", cell)]
+
+
+@pytest.fixture(scope="module")
+def said() -> str:
+    """All text that the packages and the scripts can print, with an ellipsis for what is filled in."""
+    found = [(ROOT / "scripts" / "make_venv.sh").read_text(encoding="utf-8")]
+    for file in [*(ROOT / "waker").rglob("*.py"), *(ROOT / "envs").rglob("*.py")]:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = [str(p.value) if isinstance(p, ast.Constant) else "…" for p in node.values]
+                found.append("".join(parts))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return "\n".join(found)
+
+
+def test_messages_are_found() -> None:
+    assert len(messages()) > 15
+
+
+@pytest.mark.parametrize("message", [m for m in messages() if m not in FOREIGN])
+def test_a_message_is_one_of_ours(message: str, said: str) -> None:
+    """Each piece between what is filled in; a name in quotes is filled in, too, and the kind of what is unknown."""
+    pieces = re.split(r"…|'[^']*'|EGL|make:|(?<=unknown) \w+", message)
+    for piece in (piece.strip(" ;:?,") for piece in pieces):
+        assert piece in said, f"nothing says {piece!r}"

@@ -1,0 +1,75 @@
+"""What every logged metric, every column of the rows and every quantity of ``waker compare`` means.
+
+One source, ``glossary.yaml``, for the documentation's page of metrics and for whoever asks by name. Names of rows that
+depend on the environment have parts in angle brackets: ``return_<task>``, ``actor_loss/<policy>``.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib import resources
+from typing import NamedTuple
+
+import yaml
+
+from waker.errors import unknown
+
+SECTIONS = ("metrics", "run", "episodes", "curriculum", "evaluation", "model_error", "quantities", "tables")
+"""Metrics of training (``metrics.jsonl``); columns that all tables share; columns of the four tables of a run; the
+quantities of ``waker compare``, and the columns of its files."""
+
+
+class Entry(NamedTuple):
+    """One name and what it means.
+
+    Attributes:
+        section: one of :data:`SECTIONS`.
+        name: as it is written, with parts in angle brackets.
+        unit: empty where there is none.
+        meaning: a sentence or two, in Markdown.
+    """
+
+    section: str
+    name: str
+    unit: str
+    meaning: str
+
+    def fits(self, name: str) -> bool:
+        """Whether a written name is this one, with something in place of the parts in brackets."""
+        parts = re.split(r"<\w+>", self.name)
+        return re.fullmatch("(.+)".join(map(re.escape, parts)), name, re.S) is not None
+
+
+@cache
+def entries() -> tuple[Entry, ...]:
+    """All of them, in the order of the file."""
+    text = resources.files("waker.analysis").joinpath("glossary.yaml").read_text(encoding="utf-8")
+    return tuple(
+        Entry(section, name, found.get("unit", ""), " ".join(found["meaning"].split()))
+        for section, names in yaml.safe_load(text).items()
+        for name, found in names.items()
+    )
+
+
+def section(name: str) -> tuple[Entry, ...]:
+    """The entries of one of :data:`SECTIONS`.
+
+    Raises:
+        UserError: there is no such section.
+    """
+    if name not in SECTIONS:
+        raise unknown("section of the glossary", name, SECTIONS)
+    return tuple(entry for entry in entries() if entry.section == name)
+
+
+def find(name: str, within: str | None = None) -> tuple[Entry, ...]:
+    """The entries that explain a written name: exact ones if there are any, else those whose pattern fits.
+
+    Args:
+        name: such as ``credit``, ``actor_loss/green`` or ``return_fresh``.
+        within: a section; None = all.
+    """
+    known = entries() if within is None else section(within)
+    exact = tuple(entry for entry in known if entry.name == name)
+    return exact or tuple(entry for entry in known if entry.fits(name))

@@ -1,0 +1,69 @@
+"""Options of a sampler's or explorer's own: ``--curriculum.ucb.c 2`` sets ``c`` of sampler ``ucb``.
+
+Which options there are depends on the part, which the other options choose; so they are taken from the command line
+first, and read by the part's own dataclass of settings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from waker.cli.arguments import parse
+from waker.errors import UserError
+from waker.settings import from_plain
+from waker_envs.file_source import source_name
+
+Kind = Callable[[str], type[Any] | None]
+"""The dataclass of a part's own settings by its name; None = it has none."""
+
+
+def own_options(
+    argv: Sequence[str], section: str, part: str, kind: Kind, known: Mapping[str, Any], verb: str
+) -> tuple[dict[str, Any], list[str]]:
+    """A part's own settings, and the arguments without their options.
+
+    Args:
+        argv: the command line.
+        section: ``curriculum`` or ``explorer``.
+        part: the chosen sampler or explorer; of ``file.py:name`` its options have the name.
+        kind: tells its settings.
+        known: settings that a preset gave it.
+        verb: for messages.
+
+    Returns:
+        The settings that are given, ``known`` among them, by name.
+
+    Raises:
+        UserError: an option that the part does not have, or a value that does not fit.
+        Ended: after the help, if ``--help`` was asked for and an option of the part was given.
+    """
+    prefix = f"--{section}.{source_name(part)}."
+    own, rest, inside = list[str](), list[str](), False
+    for word in argv:
+        if word.startswith("--"):
+            inside = word.startswith(prefix)
+        (own if inside else rest).append(f"--{word.removeprefix(prefix)}" if inside and word.startswith("--") else word)
+    if not own:
+        return dict(known), rest
+    settings = kind(part)
+    if settings is None:
+        raise UserError(f"{own[0].replace('--', prefix, 1)}: {source_name(part)} has no settings of its own")
+    default = from_plain(settings, known, f"{section}.{source_name(part)}.")
+    try:
+        chosen = parse(settings, own, verb=verb, default=default)
+    except UserError as error:
+        raise UserError(
+            str(error).replace("'--", f"'{prefix}").replace("--help", "\0").replace("\0", "--help")
+        ) from error
+    return dataclasses.asdict(chosen), rest
+
+
+def help_of(section: str, part: str, settings: type[Any]) -> str:
+    """The options of a part in lines, with their defaults."""
+    default = settings()
+    names = [field.name for field in dataclasses.fields(settings)]
+    options = [(f"--{section}.{source_name(part)}.{name.replace('_', '-')}", getattr(default, name)) for name in names]
+    lines = [f"  {option} (default: {value})" for option, value in options]
+    return "\n".join([f"settings of {section} {source_name(part)}:", *lines])

@@ -1,0 +1,1 @@
+"""The explorers of this package, one file each; :mod:`waker.exploration.registry` imports them all."""
