@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import argparse
 import time
+from typing import Any
 
 import numpy as np
 
 from waker.curriculum import CurriculumConfig, Evident, curriculum_names, make_curriculum
-from waker.curriculum.evidence import EpisodeEvidence, Evidence
+from waker.curriculum.evidence import NOTHING, EpisodeEvidence, Evidence
 from waker_envs.api import FiniteThetaSpace, Parameter
 
 N, H, T, F, S = 800, 15, 100, 64, 5
@@ -54,17 +55,18 @@ def cost(name: str, size: int, updates: int, every: int) -> float:
     points = np.stack(divmod(np.arange(float(size)), side), 1)
     space = FiniteThetaSpace([Parameter("row", ""), Parameter("column", "")], points)
     rng = np.random.default_rng(0)
-    curriculum = make_curriculum(name, space, CurriculumConfig(reduction_start=0), rng)
+    curriculum: Any = make_curriculum(name, space, CurriculumConfig(reduction_start=0), rng)
     made, episodes = records(size, rng)
+    wanted = curriculum.needs if isinstance(curriculum, Evident) else NOTHING
     curriculum.observe(np.arange(size), rng.exponential(size=size), 0)
 
     def update(k: int) -> None:
         record, episode = made[k % len(made)], episodes[k // every % len(episodes)]
-        if isinstance(curriculum, Evident) and curriculum.needs.update and k % curriculum.needs.every == 0:
+        if wanted.update and k % wanted.every == 0:
             curriculum.learn(record)
         curriculum.observe(record.theta_id, record.disagreement, k)
         if k % every == 0:
-            if isinstance(curriculum, Evident) and curriculum.needs.episode:
+            if wanted.episode:
                 curriculum.learn_episode(episode)
             curriculum.sample(1)
 

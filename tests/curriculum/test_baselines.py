@@ -20,7 +20,6 @@ from waker.curriculum.named.bidirectional_lp import BidirectionalProgress, Bidir
 from waker.curriculum.named.cenie import mixed
 from waker.curriculum.named.diplr import DiplrSettings, Diversity, distance, quantiles
 from waker.curriculum.named.learning_progress import LearningProgressSettings, Progress
-from waker.curriculum.named.ncc import ascended, generalised_learnability, projected
 from waker.curriculum.named.pace import squared_norms
 from waker.curriculum.named.prowl import ErrorAndChange, ProwlSettings, adversarial_score
 from waker.curriculum.named.sfl import learnability
@@ -29,6 +28,7 @@ from waker.curriculum.priorities import Boltzmann, Rank, TopK
 from waker.curriculum.quantities import MaxMC, OfAdvantages, OneStepTD, PerStep
 from waker.curriculum.replayed import LevelReplay, ReplayLaw
 from waker.curriculum.scores import Magnitude
+from waker.curriculum.simplex import ascended, generalised_learnability, projected
 from waker.curriculum.weighted import Proportional
 from waker_envs.api import BoxThetaSpace, FiniteThetaSpace, Parameter
 

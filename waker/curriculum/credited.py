@@ -88,8 +88,8 @@ class Credited(Score):
             changed, fresh, _ = credit(self.score, ids, x, self.decay)
             self.score[changed] = fresh
             return changed
-        changed, at, count = np.unique(ids, return_inverse=True, return_counts=True)
-        return self.take(changed, np.bincount(at, weights=x, minlength=len(changed)) / np.maximum(count, 1))
+        changed, means = means_of(ids, x)
+        return self.take(changed, means)
 
     def learn_episode(self, evidence: EpisodeEvidence) -> Ints:
         """Credit an episode when its last piece is there."""
@@ -137,6 +137,18 @@ class Credited(Score):
         if self.mode == "heldout":
             self._ring, self._put = np.array(state["ring"], np.float64), np.array(state["put"], np.int64)
         self.quantity.load_state_dict(part("quantity", state))
+
+
+def means_of(ids: Ints, x: Floats) -> tuple[Ints, Floats]:
+    """The different ids (n,) in ascending order, and the means of their x (n,)."""
+    if not len(ids):
+        return ids, x
+    bits = len(ids).bit_length()
+    keys = np.sort((ids << bits) | np.arange(len(ids)))  # faster than an argsort
+    by_id = keys >> bits
+    first = np.flatnonzero(np.concatenate([[True], by_id[1:] != by_id[:-1]]))
+    sums = np.add.reduceat(x[keys & ((1 << bits) - 1)], first)
+    return by_id[first], sums / np.diff(first, append=len(ids))
 
 
 def check_mode(sampler: str, mode: str, *allowed: Mode) -> None:

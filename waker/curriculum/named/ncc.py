@@ -23,12 +23,13 @@ from waker.curriculum import advantages as formulas
 from waker.curriculum.api import UNCHANGED, Curriculum, Floats, Ints, Score, State
 from waker.curriculum.composed import ComposedCurriculum
 from waker.curriculum.config import CurriculumConfig, resolve_decay
-from waker.curriculum.credited import Credited
+from waker.curriculum.credited import Credited, means_of
 from waker.curriculum.evidence import Evidence, needs
 from waker.curriculum.mixtures import Mixture
 from waker.curriculum.quantities import OfAdvantages, given
 from waker.curriculum.registry import finite, register_curriculum
 from waker.curriculum.scores import Magnitude
+from waker.curriculum.simplex import ascended, generalised_learnability
 from waker.curriculum.state import part, with_prefix
 from waker.curriculum.weighted import Proportional
 from waker.settings import Count, Positive, Settings
@@ -51,30 +52,6 @@ class NccSettings(Settings, section="curriculum.ncc"):
     """Divide the step by (0.1 + Σ ‖gradient‖²)^0.4."""
     every: Count = 100
     """Updates between two steps."""
-
-
-def generalised_learnability(returns: Floats) -> Floats:
-    """s = σ/√n · N(m; μ, v) of returns (J, n), with v the variance (the public code uses it as the deviation)."""
-    m, sigma = returns.mean(1), returns.std(1)
-    v = max(float(m.var()), 1e-12)
-    density = np.exp(-((m - m.mean()) ** 2) / (2 * v)) / np.sqrt(2 * np.pi * v)
-    return np.asarray(sigma / np.sqrt(returns.shape[1]) * density)
-
-
-def projected(y: Floats, least: float) -> Floats:
-    """The nearest point of {y ≥ least, Σ y = 1}, (n,); least is at most 1/n."""
-    least = min(least, 1.0 / len(y))
-    mass, z = 1.0 - len(y) * least, np.sort(y - least)[::-1]
-    sums = np.cumsum(z) - mass
-    k = np.flatnonzero(z - sums / np.arange(1, len(y) + 1) > 0)
-    shift = sums[k[-1]] / (k[-1] + 1) if len(k) else z[0]
-    found = np.maximum(y - least - shift, 0.0) + least
-    return np.asarray(found / found.sum())
-
-
-def ascended(y: Floats, scores: Floats, rate: float, entropy: float, least: float) -> Floats:
-    """One step from y (n,) on Σ y·s − α·Σ y·log y, projected."""
-    return projected(y + rate * (scores - entropy * (np.log(y) + 1.0)), least)
 
 
 class Weights(Score):
@@ -102,9 +79,7 @@ class Weights(Score):
             assert ids is not None, "returns come with the θ they are of"
             keep = (ids >= 0) & np.isfinite(returns).all(1)
             if keep.any():
-                present, at = np.unique(ids[keep], return_inverse=True)
-                found = np.bincount(at, weights=generalised_learnability(returns[keep])) / np.bincount(at)
-                self._credited.take(present, found)
+                self._credited.take(*means_of(ids[keep], generalised_learnability(returns[keep])))
         self._updates += 1
         if self._updates % self.settings.every:
             return UNCHANGED

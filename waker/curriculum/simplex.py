@@ -1,0 +1,34 @@
+"""Weights on a simplex, raised by projected ascent, and the learnability they are raised by; the formulas of ``ncc``.
+
+Monette et al. 2025, arXiv 2505.20659.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from waker.curriculum.api import Floats
+
+
+def generalised_learnability(returns: Floats) -> Floats:
+    """s = σ/√n · N(m; μ, v) of returns (J, n), with v the variance (the public code uses it as the deviation)."""
+    m, sigma = returns.mean(1), returns.std(1)
+    v = max(float(m.var()), 1e-12)
+    density = np.exp(-((m - m.mean()) ** 2) / (2 * v)) / np.sqrt(2 * np.pi * v)
+    return np.asarray(sigma / np.sqrt(returns.shape[1]) * density)
+
+
+def projected(y: Floats, least: float) -> Floats:
+    """The nearest point of {y ≥ least, Σ y = 1}, (n,); least is at most 1/n."""
+    least = min(least, 1.0 / len(y))
+    mass, z = 1.0 - len(y) * least, np.sort(y - least)[::-1]
+    sums = np.cumsum(z) - mass
+    k = np.flatnonzero(z - sums / np.arange(1, len(y) + 1) > 0)
+    shift = sums[k[-1]] / (k[-1] + 1) if len(k) else z[0]
+    found = np.maximum(y - least - shift, 0.0) + least
+    return np.asarray(found / found.sum())
+
+
+def ascended(y: Floats, scores: Floats, rate: float, entropy: float, least: float) -> Floats:
+    """One step from y (n,) on Σ y·s − α·Σ y·log y, projected."""
+    return projected(y + rate * (scores - entropy * (np.log(y) + 1.0)), least)
