@@ -11,7 +11,8 @@ from torch import Tensor
 from tests.helpers.fakes import Table
 from tests.helpers.tiny_learner import tiny_config, tiny_spec
 from waker.behaviour.actor_critic import ActorCriticStack
-from waker.behaviour.imagination import imagine, lambda_return, survival
+from waker.behaviour.imagination import imagine
+from waker.behaviour.returns import lambda_return, survival
 from waker.behaviour.starts import start_states
 from waker.model.rssm import State
 from waker.model.world_model import WorldModel

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from waker.agent.task_adapter import TaskAdapter
 from waker.behaviour.actor_critic import ActorCriticStack
-from waker.behaviour.imagination import Trajectory, survival
+from waker.behaviour.imagination import Trajectory
 from waker.behaviour.player import ModelPlayer
 from waker.behaviour.policy_learner import PolicyLearner
+from waker.behaviour.returns import survival
 from waker.behaviour.rewards import task_rewards
 from waker.behaviour.starts import Starts, start_states
 from waker.config.schema import Config

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from waker.behaviour.actor_critic import ActorCriticStack
 from waker.behaviour.chunks import GradientSum, ScaledGradientSum
-from waker.behaviour.imagination import Trajectory, imagine, lambda_return, survival
+from waker.behaviour.imagination import Trajectory, imagine
+from waker.behaviour.returns import lambda_return, survival
 from waker.behaviour.starts import Starts
 from waker.config.schema import BehaviourConfig
 from waker.machine.precision import Precision

@@ -36,11 +36,11 @@ from waker.storage.state_shapes import check_fit
 from waker.terminal.notices import tell_loss
 from waker.terminal.progress import Progress
 from waker.terminal.signals import StopSignals
-from waker.training.clock import Every
 from waker.training.compile_choice import Compiling, adapt_calls, decide
 from waker.training.loading import LoadedRun, recorded_arithmetic, with_free_products
 from waker.training.loop import Outcome, adapt, to_its_end
 from waker.training.recorder import Metrics
+from waker.training.schedule import Every
 
 SAVE_EVERY = 500
 """Updates between checkpoints."""

@@ -1,6 +1,6 @@
 """Everything of a training run that has a state, in one place: made, saved and resumed together.
 
-:class:`waker.training.clock.Schedule` decides what is due, :mod:`waker.training.loop` in which order, a
+:class:`waker.training.schedule.Schedule` decides what is due, :mod:`waker.training.loop` in which order, a
 :class:`Session` knows how. A resume has what :meth:`Session.state` has.
 """
 
@@ -30,11 +30,11 @@ from waker.storage.state_shapes import check_fit
 from waker.terminal.notices import tell_loss
 from waker.terminal.progress import Progress
 from waker.terminal.signals import Paused
-from waker.training.clock import Schedule
 from waker.training.extending import before_adapting, kept_before_adapting, standing, taken_back, told
 from waker.training.measuring import Measuring
 from waker.training.parts import Parts
 from waker.training.recorder import Metrics, Recorder, Times
+from waker.training.schedule import Schedule
 
 
 class Session(Schedule):

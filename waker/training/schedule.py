@@ -1,7 +1,7 @@
-"""Small clocks that say when something is due. The training loop reads as four blocks because of them.
+"""What is due in a run: when it is evaluated, updated, measured and saved. Asked by the training loop.
 
-All depend on the step alone, or on counts that are in the checkpoint, so that a resumed run keeps the rhythm of
-the uninterrupted one.
+All depends on the step alone, or on counts that are in the checkpoint, so that a resumed run keeps the rhythm of the
+uninterrupted one.
 """
 
 from __future__ import annotations
