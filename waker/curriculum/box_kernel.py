@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waker.curriculum.api import Columns, Floats, Ints, Priority, Score, State, Thetas
+from waker.curriculum.api import Floats, Ints, Priority, Score, State, Thetas
 from waker.curriculum.config import CurriculumConfig
 from waker.curriculum.continuous import ContinuousCurriculum
 from waker.curriculum.evidence import EpisodeEvidence, Evidence, Needs
@@ -152,12 +152,6 @@ class KernelCurriculum(ContinuousCurriculum):
         place = int(self._places(np.array([evidence.theta_id]))[0])
         if place >= 0:
             self.score.learn_episode(dataclasses.replace(evidence, theta_id=place))
-
-    def memory_table(self) -> Columns:
-        """The memory, one row a θ: its coordinates ``theta_<name>``, ``estimate`` and ``score``."""
-        held = slice(0, min(self.drawn, len(self.thetas)))
-        columns: Columns = {f"theta_{n}": self.thetas[held, d].copy() for d, n in enumerate(self.space.names)}
-        return columns | {"estimate": self.tracker.values()[held], "score": self.score.values()[held]}
 
     def state_dict(self) -> State:
         """The memory and the scores, too."""

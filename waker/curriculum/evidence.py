@@ -154,11 +154,6 @@ class Needs:
     def __bool__(self) -> bool:
         return bool(self.update or self.episode)
 
-    @property
-    def reward_free(self) -> bool:
-        """Whether no field knows a task."""
-        return not self.episode & PRIVILEGED
-
 
 NOTHING = Needs()
 
