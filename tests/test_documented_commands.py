@@ -106,7 +106,7 @@ def place(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     config = folder / "runs" / RUN.with_name("seed-1") / "config.yaml"
     record = read_yaml(config)
     write_yaml(config, {**record, "config": {**record["config"], "seed": 1}})
-    for name in ("tasks.py", "corridor.py", "restless.py"):
+    for name in ("tasks.py", "corridor.py", "restless.py", "rank_first.py"):
         (folder / name).write_text(scripts(name)[0].text, encoding="utf-8")
     shutil.copy(ROOT / "tests/plugin_example/corridor_example.py", folder)
     write_table(folder / "study-numbers.csv", numbers_of_a_study())

@@ -22,6 +22,8 @@ from waker.model.distributions import sample_onehot
 from waker.model.rssm import Posterior
 from waker.specs import EnvSpec
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def clean() -> None:
