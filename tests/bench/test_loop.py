@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from waker.bench.configs import changed, workload
 from waker.bench.loop import ENVIRONMENTS, LEARNER, measure_environment, measure_loop
+from waker.collection.worker_pool import SlotProcesses
 from waker.errors import UserError
 
 
@@ -23,10 +26,18 @@ def test_the_loops_time_is_shared_out() -> None:
     assert found["steps_per_second"] > 0
 
 
-def test_waiting_for_environment_processes_is_the_environments_time() -> None:
-    shares = measure_loop(changed(workload("tiny"), env_processes=2), updates=3)["shares"]
-    assert shares[ENVIRONMENTS] > 0  # this process does nothing else for them than to wait
-    assert sum(shares.values()) == pytest.approx(1.0)
+def test_waiting_for_environment_processes_is_the_environments_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that each tick waits for, for longer than anything else takes: the environments' share grows."""
+    advance = SlotProcesses.advance
+
+    def waits(self: SlotProcesses, *given: Any) -> Any:
+        time.sleep(0.2)
+        return advance(self, *given)
+
+    monkeypatch.setattr(SlotProcesses, "advance", waits)
+    found = [measure_loop(changed(workload("tiny"), env_processes=n), updates=3)["shares"] for n in (0, 2)]
+    assert found[1][ENVIRONMENTS] > found[0][ENVIRONMENTS]
+    assert sum(found[1].values()) == pytest.approx(1.0)
 
 
 def test_an_environments_steps_are_counted_with_its_resets() -> None:
