@@ -27,6 +27,7 @@ BUILT_IN = {
     "waker/GridHazardsWide-v0": "waker_envs.grids.hazards:GridHazards",
     "waker/GridCleanUp-v0": "waker_envs.grids.cleanup:GridCleanUp",
     "waker/GridCleanUpSmall-v0": "waker_envs.grids.cleanup_small:GridCleanUpSmall",
+    "waker/GridKeys-v0": "waker_envs.grids.keys:GridKeys",
     "waker/MultiRoom-v0": "waker_envs.grids.minigrids:MultiRoom",
     "waker/LavaCrossing-v0": "waker_envs.grids.minigrids:LavaCrossing",
     "waker/DoorKey-v0": "waker_envs.grids.minigrids:DoorKey",
