@@ -22,6 +22,7 @@ FILMS: dict[str, tuple[tuple[float, ...], ...]] = {
     "GridHazards": ((3, 0.0, 0.0), (4, 0.1, 0.0), (5, 0.2, 0.1)),
     "GridCleanUp": ((1, 1, 0), (2, 1, 1), (4, 2, 2)),
     "GridCleanUpSmall": ((1, 0, 0), (2, 0, 1), (2, 1, 1)),
+    "GridKeys": ((4, 0), (5, 1), (5, 2)),
     "MultiRoom": ((1, 4), (2, 5), (4, 6)),
     "LavaCrossing": ((7, 1), (9, 2), (9, 3)),
     "DoorKey": ((5,), (6,), (8,)),

@@ -146,7 +146,7 @@ def laptop() -> Config:
             length=8,
             replay=200_000,
             task_policies="after",
-            adapt_updates=700,
+            adapt_updates=1150,
             adapt_batch=48,
             adapt_heads=150,
             save_every=10_000,

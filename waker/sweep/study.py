@@ -160,7 +160,7 @@ def _words(settings: Mapping[str, Any]) -> list[str]:
     for key, value in settings.items():
         name = "--" + key.replace("_", "-")
         if isinstance(value, Mapping):
-            words += [name, *(f"{k}={_text(v)}" for k, v in value.items())]
+            words += [name, *(f"{k}={_single(f'{key}: {k}', v)}" for k, v in value.items())]
         elif isinstance(value, bool):
             words.append(name if value else "--no-" + name[2:] if "." not in name else _negated(name))
         elif isinstance(value, list):
@@ -174,6 +174,15 @@ def _negated(name: str) -> str:
     """``--model.symlog`` → ``--model.no-symlog``."""
     section, _, last = name.rpartition(".")
     return f"{section}.no-{last}"
+
+
+def _single(name: str, value: object) -> str:
+    if isinstance(value, list | Mapping):
+        raise UserError(
+            f"{name} must be one value, not {value!r}; an environment with other arguments is registered under an id "
+            "of its own (waker_envs.register_family)"
+        )
+    return _text(value)
 
 
 def _text(value: object) -> str:

@@ -50,11 +50,11 @@ class GridKeys(ParametricEnv):
     """
     ## Description
 
-    A room divided into up to three chambers by walls with locked doors. Walking on a key takes it, walking into the next
-    door with the key in hand opens it. The green tile is in the first chamber, the blue one in the last. The whole room
-    is seen, nothing is random once an episode has begun, and the few hundred states of a room are known as a table, so
-    that regret is exact. With more doors there is more that changes and there are more layouts: some θ need ten times
-    the data of others.
+    A room divided into up to three chambers by walls with locked doors. Walking on a key takes it, walking into the
+    next door with the key in hand opens it. The green tile is in the first chamber, the blue one in the last. The whole
+    room is seen, nothing is random once an episode has begun, and the few dozen states of a room are known as a table,
+    so that regret is exact. With more doors there is more that changes, and there are more layouts: some θ need ten
+    times the data of others.
 
     ## Action space
 
@@ -65,8 +65,8 @@ class GridKeys(ParametricEnv):
     `obs="symbolic"`: `Dict` with
     - `agent`: `MultiDiscrete([n, n])`, the agent's row and column, n = the largest size;
     - `holding`: `MultiDiscrete([2])`, whether the agent has a key in hand;
-    - `cells`: `MultiDiscrete([7] * n²)`, the class of each cell row by row, without the agent: floor, wall, locked door,
-      open door, key, green tile, blue tile.
+    - `cells`: `MultiDiscrete([7] * n²)`, the class of each cell row by row, without the agent: floor, wall, locked
+      door, open door, key, green tile, blue tile.
 
     `obs="pixels"`: `Box(0, 255, (64, 64, 3), uint8)`, the same as a picture without what is held; the agent is a white
     disc.
@@ -79,7 +79,7 @@ class GridKeys(ParametricEnv):
 
     | # | name  | values (default) | meaning                                                        |
     |---|-------|------------------|----------------------------------------------------------------|
-    | 0 | size  | 3, 4, 5, 6       | side of the room in cells; the rest of the n × n frame is wall |
+    | 0 | size  | 3, 4, 5          | side of the room in cells; the rest of the n × n frame is wall |
     | 1 | doors | 0, 1, 2          | locked doors; at least 2 · doors + 1 cells a side              |
 
     DR is uniform over all combinations. `hardest` is the largest room with the most doors, `hard` are all with the most
@@ -88,8 +88,9 @@ class GridKeys(ParametricEnv):
 
     ## Starting state
 
-    A layout, one of `n_layouts` for its number of doors, and any of its states in which the agent stands on plain floor:
-    an episode may begin at any stage, with a key in hand or doors open. Both are drawn by the episode's generator.
+    A layout, one of `n_layouts` for its number of doors, and any of its states in which the agent stands on plain
+    floor: an episode may begin at any stage, with a key in hand or doors open. Both are drawn by the episode's
+    generator.
 
     ## Episode end
 
@@ -123,8 +124,8 @@ class GridKeys(ParametricEnv):
         render_mode: str | None = None,
         *,
         obs: Literal["symbolic", "pixels"] = "symbolic",
-        sizes: Sequence[int] = (3, 4, 5, 6),
-        n_layouts: Sequence[int] | None = (1, 2, 8),
+        sizes: Sequence[int] = (3, 4, 5),
+        n_layouts: Sequence[int] | None = (1, 2, 6),
         shape: Literal["square", "oblong"] = "square",
     ) -> None:
         super().__init__(task, render_mode)
@@ -165,7 +166,8 @@ class GridKeys(ParametricEnv):
     def _draw(self, theta: Theta, rng: np.random.Generator) -> tuple[RoomKey, int]:
         """The room and the first state of an episode: the first draws from its generator."""
         size, doors = (int(value) for value in theta)
-        index = int(rng.integers(_FIRST_FRESH, 1 << 62) if self._layouts is None else rng.integers(self._layouts[doors]))
+        numbers = (_FIRST_FRESH, 1 << 62) if self._layouts is None else (0, self._layouts[doors])
+        index = int(rng.integers(*numbers))
         room = self.frame, max(3, size - 2) if self._oblong else size, size, doors, index
         return room, int(rng.choice(key_room(*room).starts))
 

@@ -1,7 +1,7 @@
 """Rooms of GridKeys: where walls, doors, keys and tiles are, and what each action makes of each state.
 
-Called by :mod:`waker_envs.grids.keys`. A room's *stage* counts keys taken and doors opened: 0 at first, 1 with the first
-key in hand, 2 when its door stands open, and so on; the stage and the agent's cell are all there is to know. S states.
+Called by :mod:`waker_envs.grids.keys`. A room's *stage* counts keys taken and doors opened: 0 at first, 1 with the
+first key in hand, 2 when its door stands open, and so on; stage and agent's cell are all there is to know. S states.
 """
 
 from __future__ import annotations
