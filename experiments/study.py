@@ -1,9 +1,9 @@
-"""The studies of study.md and study_boards.md: their numbers from run folders, and their answers from the numbers.
+"""The studies of study.md and study_keys.md: their numbers from run folders, and their answers from the numbers.
 
     python -m experiments.study collect --main RUNS [--explorer RUNS] [--saved-30k RUNS] [--saved-40k RUNS]
     python -m experiments.study
-    python -m experiments.study --results results/study_boards collect --at 40000 --main RUNS
-    python -m experiments.study --results results/study_boards
+    python -m experiments.study --results results/study_keys collect --at 10000 20000 30000 --main RUNS
+    python -m experiments.study --results results/study_keys
 
 ``collect`` reads run folders of ``study.yaml``, ``study_explorer.yaml`` and the two variants of ``study_saved.yaml``
 and writes what is committed: ``results/study/<part>-numbers.csv`` with ``-shares.csv`` and ``-notes.csv`` (those of

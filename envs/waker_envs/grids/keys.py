@@ -32,16 +32,17 @@ def _tiles(tile: int) -> TileSet:
 
 def keys_space(sizes: Sequence[int]) -> FiniteThetaSpace:
     """Each size with 0, 1 and 2 doors, as far as it has room for them."""
-    points = [(size, doors) for size in sizes for doors in range(MOST_DOORS + 1) if 2 * doors + 1 <= size]
-    size, doors = max(points)
+    all_points = [(size, doors) for size in sizes for doors in range(MOST_DOORS + 1) if 2 * doors + 1 <= size]
+    points = np.array(all_points, float)
+    size, doors = max(all_points)
     return FiniteThetaSpace(
         [Parameter("size", "side of the room", "cells"), Parameter("doors", "locked doors", "doors")],
         points,
-        hard=[point for point in points if point[1] == doors],
+        hard=points[points[:, 1] == doors],
         hardest=(size, doors),
         suites={
             "fresh": Suite(points, {"n_layouts": None}),
-            "oblong": Suite([point for point in points if point[0] == size], {"shape": "oblong"}),
+            "oblong": Suite(points[points[:, 0] == size], {"shape": "oblong"}),
         },
     )
 
@@ -114,7 +115,8 @@ class GridKeys(ParametricEnv):
         ValueError: an argument outside its range.
     """
 
-    tasks = ("green", "blue")
+    tasks: tuple[str, ...] = ("green", "blue")
+    theta_space: FiniteThetaSpace
     # Dozens of cells that hardly change would otherwise drown the one thing that moves.
     observation_weights = {"agent": 3.0, "holding": 3.0, "cells": 0.3}
 
