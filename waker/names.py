@@ -26,6 +26,8 @@ DR_SUITE = "dr"
 """Domain randomisation, among suites in rows."""
 PLANNED = "planned"
 """Plans in the learned model, among policies in rows."""
+EXPECTED = "planned, all episodes"
+"""Plans valued over all episodes that a θ may have, among policies in rows: one row a θ and task, of no one episode."""
 OURS = " (waker)"
 """Behind a field of ours in a file where the environment has a key of that name."""
 _LONGEST_KEY = 1_000

@@ -113,6 +113,9 @@ class ParametricEnv(gym.Env[Any, Any]):
         or of some ten thousand where few may follow each (:class:`waker_envs.successors.Successors`).
         With it an evaluation plans in the learned model and values that plan exactly. Its optimum is
         ``optimal_return``.
+        ``beginnings(theta) -> list[Beginning]``: all tables that episodes of θ may have, and the probabilities of their
+        starts (:class:`waker_envs.tabular.Beginning`), where there are few: plans are then valued over all of them,
+        and no sample of episodes stands between a plan and its regret.
         ``deterministic(theta) -> bool``: whether nothing in an episode of θ is random once it has begun, so that the
         return of a deterministic policy is its exact value. Without the method nothing is taken for certain.
     """

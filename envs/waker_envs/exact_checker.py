@@ -1,5 +1,5 @@
-"""The checker's part for what a family knows exactly: ``optimal_return``, ``predict``, ``tabular`` and
-``deterministic``. Called by the checker."""
+"""The checker's part for what a family knows exactly: ``optimal_return``, ``predict``, ``tabular``, ``beginnings``
+and ``deterministic``. Called by the checker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from waker_envs.api import ParametricEnv, Theta
 from waker_envs.foreign import reason_of
 from waker_envs.played import EnvCheckError
 from waker_envs.predictions import prediction_fault
-from waker_envs.tabular_checker import deterministic_fault, tabular_fault
+from waker_envs.tabular_checker import beginnings_fault, deterministic_fault, tabular_fault
 
 
 def check_exact(env: ParametricEnv, thetas: list[Theta], seed: int) -> None:
@@ -32,7 +32,12 @@ def check_exact(env: ParametricEnv, thetas: list[Theta], seed: int) -> None:
                     f"optimal_return(θ, {task!r}, seed) is {value} for θ = ({env.theta_space.format(theta)}); return a "
                     "finite number, or leave the method out"
                 )
-    faults = {"predict": prediction_fault, "tabular": tabular_fault, "deterministic": deterministic_fault}
+    faults = {
+        "predict": prediction_fault,
+        "tabular": tabular_fault,
+        "beginnings": beginnings_fault,
+        "deterministic": deterministic_fault,
+    }
     for method, fault_of in faults.items():
         for theta in thetas if hasattr(env, method) else []:
             fault = _answer(f"{method}(…)", fault_of, env, theta, seed)

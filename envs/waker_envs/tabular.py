@@ -43,6 +43,18 @@ class TabularMDP(NamedTuple):
         return int(self.reward.shape[2])
 
 
+class Beginning(NamedTuple):
+    """A table that episodes of one θ may have, and where they begin in it.
+
+    Attributes:
+        table: its own ``start`` means nothing.
+        chance: P(an episode of θ has this table and begins in s), (S,); over all tables of a θ they sum to 1.
+    """
+
+    table: TabularMDP
+    chance: Floats
+
+
 def by_key(states: Any) -> dict[str, NDArray[Any]]:
     """The states of a :class:`TabularMDP` by key of the observation; one that is no Dict has the one key ``WHOLE``."""
     return {k: np.asarray(v) for k, v in states.items()} if isinstance(states, Mapping) else {WHOLE: np.asarray(states)}

@@ -1,4 +1,5 @@
-"""The checker's part for tables: does ``tabular`` say what play then shows, and ``deterministic`` the truth?"""
+"""The checker's part for tables: does ``tabular`` say what play then shows, do ``beginnings`` hold every episode's
+table, and does ``deterministic`` say the truth?"""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from waker_envs.api import ParametricEnv, Theta
 from waker_envs.successors import Floats, Successors, chances, is_certain
-from waker_envs.tabular import TabularMDP, by_key, optimal_policy, table_fault
+from waker_envs.tabular import Beginning, TabularMDP, by_key, optimal_policy, table_fault
 
 _EPISODES = 50
 """Of each θ. Probabilities that are wrong by 0.2 show in some 150 steps."""
@@ -50,6 +51,50 @@ def tabular_fault(env: Any, theta: Theta, seed: int) -> str | None:
             f"where chance makes ±{np.sqrt(variance):.1f}; its move must be the probabilities of play"
         )
     return None
+
+
+def beginnings_fault(env: Any, theta: Theta, seed: int) -> str | None:
+    """What is wrong with ``env.beginnings`` beside ``env.tabular``, in one line; None if nothing was found.
+
+    Every episode's table and start must be among them, and the optimum over them must be that of episodes.
+
+    Args:
+        env: a :class:`~waker_envs.api.ParametricEnv` with both methods.
+    """
+    given = list(env.beginnings(theta))
+    for number, begun in enumerate(given):
+        if not isinstance(begun, Beginning):
+            return f"beginnings(θ) holds a {type(begun).__name__} instead of a Beginning"
+        actions, tasks = int(getattr(env.action_space, "n", 0)), len(env.tasks)
+        if (fault := table_fault(begun.table, env.observation_space, actions, tasks)) is not None:
+            return f"table {number} of beginnings(θ): {fault}"
+        if np.shape(begun.chance) != (begun.table.size,) or (np.asarray(begun.chance) < 0).any():
+            return f"the chances of table {number} of beginnings(θ) must be a probability for each of its states"
+    total = float(sum(np.sum(begun.chance) for begun in given))
+    if abs(total - 1.0) > 1e-9:
+        return f"the chances of beginnings(θ) sum to {total:g} instead of 1"
+    best = [optimal_policy(*begun.table[1:3], begun.table.length)[1] for begun in given]
+    met = []
+    for own in range(seed, seed + _EPISODES):
+        table = env.tabular(theta, own)
+        at = next((i for i, begun in enumerate(given) if _same(begun.table, table)), None)
+        if at is None or given[at].chance[table.start] <= 0:
+            return f"tabular(θ, {own}) is a table, or begins in a state, to which beginnings(θ) give probability 0"
+        met.append(best[at][:, table.start])
+    expected = sum(value @ begun.chance for value, begun in zip(best, given, strict=True))
+    spread = np.std(met, 0, ddof=1) / np.sqrt(_EPISODES)
+    if (np.abs(np.mean(met, 0) - expected) > _FAR * spread + 1e-6).any():
+        return (
+            f"the optima of {_EPISODES} episodes are {np.mean(met, 0)} in the mean, where by beginnings(θ) they are "
+            f"{expected}; its chances must be those of episodes"
+        )
+    return None
+
+
+def _same(one: TabularMDP, other: TabularMDP) -> bool:
+    """Whether two tables are equal but for their start."""
+    pairs = zip(_arrays(one), _arrays(other), strict=False)
+    return len(_arrays(one)) == len(_arrays(other)) and all(np.array_equal(a, b) for a, b in pairs)
 
 
 def _optimum_fault(env: Any, theta: Theta, seed: int, best: Floats) -> str | None:

@@ -13,6 +13,7 @@ from waker.analysis.numbers import compare_runs
 from waker.analysis.plans_compared import actor_share
 from waker.analysis.quantities import quantity_of
 from waker.analysis.summary import quantities, shown_value, summarise
+from waker.names import EXPECTED
 
 OPTIMUM = 10.0
 
@@ -21,7 +22,7 @@ def rows(
     identity: dict[str, Any], policy: str, worth: dict[float, list[float]], task: str = "a", first: int = 0, **more: Any
 ) -> list[dict[str, Any]]:
     """Episodes of each θ, whose returns are given."""
-    exact = {"exact_value": np.nan} if policy != "planned" else {}
+    exact = {"exact_value": np.nan} if policy == "learned" else {}
     return [
         {
             **identity,
@@ -140,3 +141,30 @@ def test_the_parts_are_shown_beside_the_regret() -> None:
     assert worst is not None
     assert worst.value == "3.00"
     assert "…" in worst.bracket
+
+
+def test_what_is_known_of_all_episodes_stands_for_a_sample_of_them() -> None:
+    """Regret of θ 0: 0 in both episodes and 0.5 over all; of θ 1: 4 and 2, and 2.5 over all. The actor's part stays."""
+    whole = rows(run(), EXPECTED, {0.0: [9.5], 1.0: [7.5]}, first=-1)
+    found = compare_runs(pd.DataFrame(PLAYED + whole), EMPTY, EMPTY)
+    assert value(found, "planned_mean_regret") == pytest.approx((0.5 + 2.5) / 2)
+    assert value(found, "planned_fraction_of_optimum") == pytest.approx(34 / 40)
+    for part in ("", "_plug_in", "_split", "_low", "_high"):
+        assert value(found, f"planned_worst_regret{part}") == pytest.approx(2.5)
+    assert value(found, "actor_share") == pytest.approx((34 - 30) / 40)
+
+
+def test_a_run_of_which_all_is_known_is_compared_with_others_by_what_both_have() -> None:
+    whole = rows(run(), EXPECTED, {0.0: [9.5], 1.0: [7.5]}, first=-1)
+    other = rows(run(seed=1), "planned", PLANS)
+    found = compare_runs(pd.DataFrame(PLAYED + whole + other), EMPTY, EMPTY)
+    numbers = found.numbers[(found.numbers["quantity"] == "planned_mean_regret") & (found.numbers["task"] == "all")]
+    assert numbers["value"].tolist() == pytest.approx([1.5, 1.5])
+
+
+def test_on_a_suite_too() -> None:
+    suite = [row | {"suite": "far"} for row in rows(run(), "planned", PLANS)]
+    whole = [row | {"suite": "far"} for row in rows(run(), EXPECTED, {0.0: [9.0], 1.0: [7.0]}, first=-1)]
+    found = compare_runs(pd.DataFrame(suite + PLAYED + whole), EMPTY, EMPTY)
+    assert value(found, "planned_regret_far") == pytest.approx((1.0 + 3.0) / 2)
+    assert value(found, "planned_mean_regret") == pytest.approx(6 / 4)

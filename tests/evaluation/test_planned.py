@@ -27,9 +27,12 @@ from waker.evaluation.planned import planned_rows
 from waker.evaluation.rollouts import Row
 from waker.evaluation.setup import Setup
 from waker.model.world_model import WorldModel
+from waker.names import EXPECTED
 from waker.terminal.signals import Paused
+from waker_envs.grids.cleanup_small import GridCleanUpSmall
 from waker_envs.grids.hazards import GridHazards
-from waker_envs.tabular import action_values, policy_values
+from waker_envs.grids.keys import GridKeys
+from waker_envs.tabular import Beginning, action_values, optimal_policy, policy_values
 from waker_envs.testing import HardTheta
 
 EPISODES = [Episode(np.array([slip]), n, seed, "dr") for n, slip in enumerate(SLIPS) for seed in range(40)]
@@ -206,7 +209,8 @@ def test_an_evaluation_that_was_stopped_ends_with_the_same_rows(monkeypatch: pyt
 
 def test_grid_hazards_are_planned_in_all_suites() -> None:
     model, make, env, episodes = hazards()
-    rows = planned_rows(Setup(family_of(make), EvalConfig()), model, episodes, 2)
+    every = planned_rows(Setup(family_of(make), EvalConfig()), model, episodes, 2)
+    rows = [row for row in every if row["policy"] == "planned"]
     assert len(rows) == 3 * len(episodes)
     assert {row["suite"] for row in rows} == {"dr", *env.theta_space.suites}
     of_suite = {"dr": env} | {name: make(**suite.env_kwargs) for name, suite in env.theta_space.suites.items()}
@@ -214,6 +218,64 @@ def test_grid_hazards_are_planned_in_all_suites() -> None:
         assert row["exact_value"] <= row["optimal_return"] + 1e-9
         optimum = of_suite[row["suite"]].optimal_return(list(theta_of(row)), row["task"], row["episode_seed"])
         assert row["optimal_return"] == pytest.approx(optimum, abs=1e-9)
+
+
+class KnownLine(Line):
+    """Says where its episodes begin: in each cell alike, but twice as often in the first."""
+
+    def begin(self, theta: Any) -> Any:
+        super().begin(theta)
+        self._cell = int(self.np_random.choice(CELLS, p=[1 / 3, *[1 / 6] * 4]))
+        return self._observation()
+
+    def beginnings(self, theta: Any) -> list[Beginning]:
+        return [Beginning(self.tabular(theta, 0), np.array([1 / 3, *[1 / 6] * 4]))]
+
+
+def test_a_row_of_each_theta_has_the_expectation_over_all_of_its_episodes() -> None:
+    """By hand, as above: where nothing slips, a plan that mistakes the left wall loses 3 from cell 0 and 4 from 1."""
+    moves = line_moves()
+    moves[:, 0, 0] = np.eye(CELLS)[CELLS - 1]
+    setup = Setup(family_of(KnownLine), EvalConfig())
+    found = planned_rows(setup, cast(PlannedModel, LineModel(moves)), EPISODES[:3] + EPISODES[40:43], 64)
+    expected = [row for row in found if row["policy"] == EXPECTED]
+    assert [(row["theta_slip"], row["task"]) for row in expected] == [
+        (slip, task) for slip in SLIPS for task in Line.tasks
+    ]
+    assert {(row["episode_seed"], row["suite"]) for row in expected} == {(-1, "dr")}
+    right = expected[0]
+    assert right["return"] == right["exact_value"]
+    assert right["optimal_return"] - right["return"] == pytest.approx((2 * 3.0 + 4.0) / 6)
+    best = [LENGTH - max(CELLS - 1 - cell, 1) + 1 for cell in range(CELLS)]
+    assert right["optimal_return"] == pytest.approx((2 * best[0] + sum(best[1:])) / 6)
+    assert right["length"] == LENGTH
+
+
+def test_the_rows_of_episodes_do_not_depend_on_those_of_theta() -> None:
+    without = GridHazards.beginnings
+    model, make, _, episodes = hazards()
+    plan = functools.partial(planned_rows, Setup(family_of(make), EvalConfig()), model, episodes, 4)
+    rows = plan()
+    try:
+        del GridHazards.beginnings
+        alone = plan()
+    finally:
+        GridHazards.beginnings = without  # type: ignore[method-assign]
+    assert len(rows) > len(alone)
+    assert repr(rows[: len(alone)]) == repr(alone)
+    assert {row["policy"] for row in rows[len(alone) :]} == {EXPECTED}
+
+
+@pytest.mark.parametrize("family", [GridHazards, functools.partial(GridKeys, sizes=(3, 5)), GridCleanUpSmall])
+def test_expectations_are_the_means_of_many_episodes(family: Any) -> None:
+    """The optima, which need no model: of 400 episodes of a θ, within four standard errors."""
+    env = family()
+    for theta in env.theta_space.hard[:2]:
+        begun = env.beginnings(theta)
+        best = [optimal_policy(b.table.move, b.table.reward, b.table.length)[1] for b in begun]
+        expected = sum(value @ b.chance for value, b in zip(best, begun, strict=True))
+        met = np.array([[env.optimal_return(theta, task, seed) for task in env.tasks] for seed in range(400)])
+        assert (np.abs(met.mean(0) - expected) <= 4 * met.std(0) / 20 + 1e-9).all()
 
 
 def theta_of(row: Row) -> list[float]:

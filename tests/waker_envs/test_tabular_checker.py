@@ -13,7 +13,7 @@ from waker_envs.api import Transition
 from waker_envs.checker import EnvCheckError, check_parametric_env
 from waker_envs.grids.hazards import GridHazards
 from waker_envs.successors import Successors
-from waker_envs.tabular import TabularMDP, action_values, by_key, optimal_policy, policy_values
+from waker_envs.tabular import Beginning, TabularMDP, action_values, by_key, optimal_policy, policy_values
 
 
 class Changed(Line):
@@ -137,7 +137,49 @@ class DiceAtReset(Line):
         return True
 
 
+class Begun(Line):
+    """Knows where its episodes begin, or is wrong about it."""
+
+    chances: Any = np.full(CELLS, 1 / CELLS)
+
+    def beginnings(self, theta: Any) -> Any:
+        return [Beginning(self.tabular(theta, 0), self.chances)]
+
+
+class TooOften(Begun):
+    chances = np.full(CELLS, 0.25)
+
+
+class NeverAtTheLeft(Begun):
+    chances = np.array([0.0, 0.25, 0.25, 0.25, 0.25])
+
+
+class MostlyAtTheRight(Begun):
+    chances = np.array([0.01, 0.01, 0.01, 0.01, 0.96])
+
+
+class OfOtherStates(Begun):
+    chances = np.full(CELLS + 1, 1 / (CELLS + 1))
+
+
+class NoBeginning(Begun):
+    def beginnings(self, theta: Any) -> Any:
+        return [self.tabular(theta, 0)]
+
+
+class OtherTable(Begun):
+    def beginnings(self, theta: Any) -> Any:
+        table = self.tabular(theta, 0)
+        return [Beginning(table._replace(length=table.length + 1), self.chances)]
+
+
 BROKEN: list[tuple[type[Line], str]] = [
+    (TooOften, "sum to 1.25 instead of 1"),
+    (NeverAtTheLeft, "to which beginnings.* give probability 0"),
+    (OtherTable, "to which beginnings.* give probability 0"),
+    (MostlyAtTheRight, "its chances must be those of episodes"),
+    (OfOtherStates, "must be a probability for each of its states"),
+    (NoBeginning, "TabularMDP instead of a Beginning"),
     (NoTable, "tuple instead of a TabularMDP"),
     (OtherShape, r"reward has shape \(1, 2, 5\), where .* K = 2"),
     (MoreThanCertain, "probabilities that sum to 1 at most"),
@@ -164,7 +206,7 @@ def test_what_is_wrong_with_a_table_is_found(family: type[Line], wrong: str) -> 
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("family", [Line, lambda **kw: GridHazards(sizes=(3, 4), slips=(0.0, 0.3), **kw)])
+@pytest.mark.parametrize("family", [Line, Begun, lambda **kw: GridHazards(sizes=(3, 4), slips=(0.0, 0.3), **kw)])
 def test_right_tables_pass(family: Callable[..., Any]) -> None:
     check_parametric_env(family)
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from waker.analysis.plans_compared import plan_numbers
+from waker.analysis.plans_compared import over_all_episodes, plan_numbers
 from waker.analysis.quantities import (
     BRACKETED,
     LIMITS,
@@ -31,7 +31,7 @@ from waker.analysis.ranking import primary_metric
 from waker.analysis.sources import known, source_weights
 from waker.analysis.steps import RUN, At, choose_steps, deciding, of_policy
 from waker.analysis.worst import Sample, arrange
-from waker.names import ALL, DR_SUITE, PLANNED, task_name
+from waker.names import ALL, DR_SUITE, EXPECTED, PLANNED, task_name
 
 NO_SETS: Mapping[str, Sequence[int]] = MappingProxyType({})
 
@@ -68,12 +68,14 @@ def compare_runs(
     Raises:
         UserError: a step at which a run was not measured.
     """
-    planned, decisive = of_policy(evaluation, PLANNED), deciding(evaluation)
+    planned, expected = of_policy(evaluation, PLANNED), of_policy(evaluation, EXPECTED)
+    decisive = deciding(evaluation)
     evaluation = of_policy(evaluation, "learned")
     if "task" in evaluation:  # rows that were written before a task of that name was told apart
         evaluation = evaluation.assign(task=evaluation["task"].replace(ALL, task_name(ALL)))
     steps = choose_steps(decisive, model_error, episodes, at)
-    evaluation, planned = steps.cut(evaluation, "evaluation"), steps.cut(planned, "evaluation", "model_error")
+    evaluation = steps.cut(evaluation, "evaluation")
+    planned, expected = (steps.cut(rows, "evaluation", "model_error") for rows in (planned, expected))
     model_error, episodes = steps.cut(model_error, "model_error"), steps.cut(episodes, "episodes")
     rows: list[dict[str, Any]] = []
     notes = list(steps.notes)
@@ -81,7 +83,8 @@ def compare_runs(
         found, lines = _returns(part)
         rows, notes = rows + found, notes + lines
     for part in _by_domain(planned):
-        rows += _plans(part, evaluation[evaluation["domain"] == part["domain"].iloc[0]])
+        domain = part["domain"].iloc[0]
+        rows += _plans(part, *(other[other["domain"] == domain] for other in (expected, evaluation)))
     for part in _by_domain(model_error):
         found, lines = _errors(part)
         rows, notes = rows + found, notes + lines
@@ -120,12 +123,22 @@ def _returns(played: pd.DataFrame) -> tuple[list[dict[str, Any]], list[str]]:
     return rows, [*_task_notes(runs), *_episode_notes(runs), *_update_notes(runs)]
 
 
-def _plans(planned: pd.DataFrame, learned: pd.DataFrame) -> list[dict[str, Any]]:
-    """Numbers of one domain's runs from their plans, each task and all together."""
-    runs = dict(iter(planned.assign(worth=worth(planned)).groupby(RUN, sort=False)))
+def _plans(planned: pd.DataFrame, expected: pd.DataFrame, learned: pd.DataFrame) -> list[dict[str, Any]]:
+    """Numbers of one domain's runs from their plans, each task and all together.
+
+    Args:
+        planned: rows of episodes.
+        expected: of θ, over all their episodes; used where every run has them, so that all are measured alike.
+        learned: of the runs' policies.
+    """
+    known = set(expected.groupby(RUN).groups) if len(expected) else set()
+    all_known = known >= set(planned.groupby(RUN).groups)
+    exact = over_all_episodes(planned, expected if all_known else expected.iloc[:0])
+    runs, sampled = (dict(iter(rows.assign(worth=worth(rows)).groupby(RUN, sort=False))) for rows in (exact, planned))
     played = dict(iter(learned.assign(worth=worth(learned)).groupby(RUN, sort=False))) if len(learned) else {}
     none = learned.iloc[:0]
-    return _over_tasks({run: plan_numbers(rows, played.get(run, none)) for run, rows in runs.items()}, runs)
+    single = {run: plan_numbers(rows, sampled[run], played.get(run, none)) for run, rows in runs.items()}
+    return _over_tasks(single, runs)
 
 
 def _over_tasks(single: dict[Any, list[Number]], runs: dict[Any, pd.DataFrame]) -> list[dict[str, Any]]:

@@ -10,15 +10,38 @@ from __future__ import annotations
 import pandas as pd
 
 from waker.analysis.quantities import SUITE_REGRET, Number, computed
-from waker.analysis.regret import mean_regret
+from waker.analysis.regret import EXACT, mean_regret
+from waker.analysis.steps import RUN
 from waker.names import DR_SUITE
 
+_VALUES = ["return", EXACT, "optimal_return"]
 
-def plan_numbers(planned: pd.DataFrame, learned: pd.DataFrame) -> list[Number]:
+
+def over_all_episodes(planned: pd.DataFrame, expected: pd.DataFrame) -> pd.DataFrame:
+    """Rows of plans with the expectations of their θ in the place of the values of their episode, where known.
+
+    What is left of a sample of episodes is then how often it has each θ: means and worst cases over θ are exact.
+
+    Args:
+        planned: of several runs.
+        expected: rows of θ (:data:`waker.names.EXPECTED`) of the same runs; may be empty.
+    """
+    if expected.empty:
+        return planned
+    coordinates = [c for c in planned if str(c).startswith("theta_")]
+    keys = [*RUN, "suite", "task", *coordinates]
+    # Of a coordinate that another family has, missing equals missing in a merge.
+    known = planned[keys].merge(expected[[*keys, *_VALUES]], how="left", on=keys)
+    known.index = planned.index
+    return planned.assign(**{column: known[column].fillna(planned[column]) for column in _VALUES})
+
+
+def plan_numbers(planned: pd.DataFrame, sampled: pd.DataFrame, learned: pd.DataFrame) -> list[Number]:
     """One run's numbers of its plans, task by task.
 
     Args:
-        planned: rows of plans, with ``worth``.
+        planned: rows of plans, with ``worth``, over all episodes where that is known.
+        sampled: the same with the worth in each episode.
         learned: of the run's policies, with ``worth``; may be empty.
     """
     numbers: list[Number] = []
@@ -28,7 +51,7 @@ def plan_numbers(planned: pd.DataFrame, learned: pd.DataFrame) -> list[Number]:
         numbers += computed("plans", str(task), rows)
         if not learned.empty:
             own = learned[(learned["suite"] == DR_SUITE) & (learned["task"] == task)]
-            numbers += [(task, "actor_share", share) for share in actor_share(rows, own)]
+            numbers += [(task, "actor_share", share) for share in actor_share(sampled.loc[rows.index], own)]
     return numbers
 
 

@@ -1,7 +1,7 @@
 """What a family knows exactly, asked for in an evaluation: optional, so that its failure costs only these numbers.
 
 Called by :mod:`waker.evaluation.game` (``optimal_return``, ``deterministic``), :mod:`waker.evaluation.model_error`
-(``predict``), :mod:`waker.evaluation.planned` (``tabular``) and, before a training begins, by
+(``predict``), :mod:`waker.evaluation.planned` (``tabular``, ``beginnings``) and, before a training begins, by
 :mod:`waker.evaluation.rehearsal`.
 """
 
@@ -22,7 +22,7 @@ from waker.errors import UserError
 from waker.specs import BrokenPromise, EnvSpec
 from waker_envs.foreign import Failed, foreign
 from waker_envs.predictions import is_joint, prediction_shape
-from waker_envs.tabular import TabularMDP, table_fault
+from waker_envs.tabular import Beginning, TabularMDP, table_fault
 
 T = TypeVar("T")
 
@@ -72,6 +72,22 @@ class Exact:
             return cast(TabularMDP, table)
 
         return cast("TabularMDP | None", self._ask("tabular", episode, [episode.seed], read))
+
+    def beginnings(self, episode: Episode) -> list[Beginning] | None:
+        """All tables that episodes of this θ may have, with the chances of their starts; None where it cannot tell."""
+
+        def read(given: Any) -> list[Beginning]:
+            space, found = self._envs[episode.kind].observation_space, list(given)
+            for begun in found:
+                if fault := table_fault(begun.table, space, self._spec.action.dim, len(self._spec.tasks)):
+                    raise BrokenPromise(fault)
+                if np.shape(begun.chance) != (begun.table.size,) or (np.asarray(begun.chance) < 0).any():
+                    raise BrokenPromise("the chances of a table must be a probability for each of its states")
+            if abs(sum(float(np.sum(begun.chance)) for begun in found) - 1.0) > 1e-6:
+                raise BrokenPromise("the chances of all its starts must sum to 1")
+            return found
+
+        return cast("list[Beginning] | None", self._ask("beginnings", episode, [], read))
 
     def deterministic(self, episode: Episode) -> bool:
         """Whether the family says that nothing in an episode of this θ is random once it has begun."""

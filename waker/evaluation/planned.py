@@ -4,7 +4,8 @@ Called by :mod:`waker.evaluation.records`. A learned policy's regret has two par
 the actor made of the model. A plan has no actor: it is the best that the model's own table knows
 (:mod:`waker.evaluation.learned_table`), by dynamic programming over the steps that are left, and its regret is what the
 data bought. It is valued by dynamic programming in the family's true table (``tabular``), so that no dice fall and an
-episode's row is exact.
+episode's row is exact. Where the family knows all tables that a θ's episodes may have, and how often each begins where
+(``beginnings``), a row more for each θ and task has the expectation over all of them: no sample of episodes is left.
 
 The plan is that of an agent that knows the state and the time left, as the optimum is. It believes the model's prior
 from a filter that begins in each state, and the model's own reward heads: those trained beside the model, also where
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +30,7 @@ from waker.evaluation.learned_successors import learned_successors
 from waker.evaluation.learned_table import DRAWS, PlannedModel, States, learned_tables
 from waker.evaluation.pieces import Piece, Pieces
 from waker.evaluation.setup import Setup
-from waker.names import PLANNED
+from waker.names import EXPECTED, PLANNED
 from waker.seeding import stream, torch_seed
 from waker.specs import EnvSpec
 from waker.storage.tables import Row
@@ -41,6 +43,10 @@ class Room(NamedTuple):
 
     table: TabularMDP
     states: States
+
+
+Shares = list[tuple[int, Floats]]
+"""The rooms that a θ's episodes may have, by number, and P(an episode has it and begins in s), (S,) each."""
 
 
 class Worth(NamedTuple):
@@ -77,7 +83,8 @@ def planned_rows(
     Returns:
         One row for each (episode, task), with the columns of an evaluation's rows: ``policy`` is ``planned``,
         ``return`` and ``exact_value`` are the plan's exact value, ``length`` its expected steps. None for families
-        without tables, and for episodes without one.
+        without tables, and for episodes without one. Then one for each (suite, θ, task) of whose episodes the family
+        knows all: ``policy`` is :data:`~waker.names.EXPECTED`, ``episode_seed`` −1, values are expectations.
 
     Raises:
         UserError: an environment that cannot be made.
@@ -87,22 +94,27 @@ def planned_rows(
     episodes = episodes if spec.action.discrete else ()
     with Exact(family) as exact:
         places, rooms = _rooms(spec, episodes, exact)
+        met = len(rooms)
+        shares = _shares(spec, episodes, exact, rooms)
     piece = piece or Pieces().piece(PLANNED)
     worth = [Worth(*map(np.asarray, of_room)) for of_room in (piece.state or {"worth": []})["worth"]]
 
     def snapshot() -> dict[str, Any]:
         return {"worth": [list(of_room) for of_room in worth]}
 
-    for portion in _portions(rooms, spec.action.dim, samples, len(worth)):
+    for portion in _portions(rooms, spec.action.dim, samples, len(worth), met):
         piece.tick(snapshot, lambda: f"{len(snapshot()['worth']):,} of {len(rooms):,} rooms")
         with torch_seed(int(stream(setup.seed, f"{PLANNED} from room {portion.start}").integers(2**31))):
             worth += _worth(model, spec, rooms[portion], samples, setup.device)
-    return [
-        row
-        for episode, place in zip(episodes, places, strict=True)
-        if place is not None
-        for row in _rows(family, episode, worth[place[0]], place[1])
-    ]
+    rows: list[Row] = []
+    for episode, place in zip(episodes, places, strict=True):
+        if place is not None:
+            number, start = place
+            rows += _rows(family, episode, [values[:, start] for values in worth[number]], PLANNED)
+    for episode, of_theta in shares:
+        expected = [sum(worth[number][i] @ chance for number, chance in of_theta) for i in range(len(Worth._fields))]
+        rows += _rows(family, replace(episode, seed=-1), expected, EXPECTED)
+    return rows
 
 
 def _rooms(spec: EnvSpec, episodes: Sequence[Episode], exact: Exact) -> tuple[list[tuple[int, int] | None], list[Room]]:
@@ -115,6 +127,31 @@ def _rooms(spec: EnvSpec, episodes: Sequence[Episode], exact: Exact) -> tuple[li
             at, _ = rooms.setdefault(_digest(table), (len(rooms), Room(table, states_of(spec, table))))
             places[number] = at, int(table.start)
     return places, [room for _, room in rooms.values()]
+
+
+def _shares(
+    spec: EnvSpec, episodes: Sequence[Episode], exact: Exact, rooms: list[Room]
+) -> list[tuple[Episode, Shares]]:
+    """All that the episodes of each θ of each suite may be, where the family knows it; the first episode stands for θ.
+
+    Args:
+        rooms: those of the episodes; further ones are put behind.
+    """
+    numbers = {_digest(room.table): number for number, room in enumerate(rooms)}
+    first: dict[Any, Episode] = {}
+    for episode in episodes:
+        first.setdefault((episode.suite, episode.theta.tobytes()), episode)
+    found: list[tuple[Episode, Shares]] = []
+    for episode in first.values():
+        shares: Shares = []
+        for begun in exact.beginnings(episode) or ():
+            if (digest := _digest(begun.table)) not in numbers:
+                numbers[digest] = len(rooms)
+                rooms.append(Room(begun.table, states_of(spec, begun.table)))
+            shares.append((numbers[digest], np.asarray(begun.chance, np.float64)))
+        if shares:
+            found.append((episode, shares))
+    return found
 
 
 def _digest(table: TabularMDP) -> str:
@@ -135,12 +172,15 @@ def states_of(spec: EnvSpec, table: TabularMDP) -> dict[str, NDArray[Any]]:
     return {key.name: np.asarray(named[key.name]).reshape(-1, *key.shape).astype(key.dtype) for key in spec.observation}
 
 
-def _portions(rooms: Sequence[Room], actions: int, samples: int, done: int) -> Iterator[slice]:
-    """Rooms whose (state, action) pairs are asked about at once, from room ``done`` on."""
+def _portions(rooms: Sequence[Room], actions: int, samples: int, done: int, met: int) -> Iterator[slice]:
+    """Rooms whose (state, action) pairs are asked about at once, from room ``done`` on.
+
+    Those from ``met`` on stand apart: the samples of the others do not depend on whether there are any.
+    """
     first, draws = 0, 0
     for number, room in enumerate(rooms):
         own = room.table.size * actions * samples
-        if draws and draws + own > DRAWS:
+        if draws and (draws + own > DRAWS or number == met):
             if first >= done:
                 yield slice(first, number)
             first, draws = number, 0
@@ -174,18 +214,20 @@ def worth_of(table: TabularMDP, policy: NDArray[np.int64]) -> Worth:
     )
 
 
-def _rows(family: Family, episode: Episode, worth: Worth, start: int) -> list[Row]:
+def _rows(family: Family, episode: Episode, values: Sequence[Floats], policy: str) -> list[Row]:
+    """Args: values: as in :class:`Worth`, of each task (K,)."""
+    planned, optimal, length = values
     return [
         {
             "task": task,
-            "policy": PLANNED,
+            "policy": policy,
             "suite": episode.suite,
             **family.columns(episode),
-            "return": float(worth.planned[k, start]),
-            EXACT: float(worth.planned[k, start]),
+            "return": float(planned[k]),
+            EXACT: float(planned[k]),
             "completion": np.nan,
-            "optimal_return": float(worth.optimal[k, start]),
-            "length": float(worth.length[k, start]),
+            "optimal_return": float(optimal[k]),
+            "length": float(length[k]),
         }
         for k, task in enumerate(family.spec.tasks)
     ]

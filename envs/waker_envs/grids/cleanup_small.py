@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from waker_envs.api import FiniteThetaSpace
 from waker_envs.cleanup.arena import cleanup_theta_space
-from waker_envs.grids.cleanup import BLUE, GREEN, GridCleanUp, floor_plan, start_of
+from waker_envs.grids.cleanup import BLUE, GREEN, GridCleanUp, arena_side, floor_plan, start_of
 from waker_envs.grids.cleanup_table import RoomTable, room_table
 from waker_envs.successors import Successors, certain_moves
-from waker_envs.tabular import TabularMDP
+from waker_envs.tabular import Beginning, TabularMDP
 
 ARENAS = 3
 """Sizes of room in training."""
@@ -91,15 +91,31 @@ class GridCleanUpSmall(GridCleanUp):
             NotImplementedError: pixel observations, which have no categories to tell states by.
             ThetaError: θ is neither in the space nor in a suite.
         """
+        rng, _ = seeding.np_random(int(seed))
+        # Of this task green blocks belong to the left, blue to the right.
+        start = start_of(self._checked(theta), rng, self.frame).room("sort")
+        room, table = self._table(start.side, len(start.left), len(start.right))
+        return table._replace(start=room.number(start.agent, start.left, start.right))
+
+    def beginnings(self, theta: ArrayLike) -> list[Beginning]:
+        """The table of θ, whose episodes begin with nothing in the columns beside the walls, all alike likely.
+
+        Raises:
+            NotImplementedError: pixel observations.
+            ThetaError: θ is neither in the space nor in a suite.
+        """
+        arena, green, blue = (int(value) for value in self._checked(theta))
+        room, table = self._table(arena_side(arena), green, blue)
+        column = np.concatenate([room.agent[:, None], room.green, room.blue], 1) % room.side
+        begins = ((column > 0) & (column < room.side - 1)).all(1)
+        return [Beginning(table, begins / begins.sum())]
+
+    def _table(self, side: int, green: int, blue: int) -> tuple[RoomTable, TabularMDP]:
+        """A room and its table; it begins in the first state."""
         if self.obs_kind == "pixels":
             raise NotImplementedError("a picture has no categories to tell states by")
-        rng, _ = seeding.np_random(int(seed))
-        start = start_of(self._checked(theta), rng, self.frame).room(
-            "sort"
-        )  # green blocks belong to the left, blue to the right
-        table, states, moves, reward = _episode(self.frame, start.side, len(start.left), len(start.right))
-        number = table.number(start.agent, start.left, start.right)
-        return TabularMDP(dict(states), moves, reward, number, self.length)
+        room, states, moves, reward = _episode(self.frame, side, green, blue)
+        return room, TabularMDP(dict(states), moves, reward, 0, self.length)
 
 
 @lru_cache(maxsize=32)

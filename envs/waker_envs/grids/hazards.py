@@ -20,7 +20,7 @@ from waker_envs.grids.hazards_theta import Layouts, hazard_space, layout_counts,
 from waker_envs.grids.layouts import HAZARD, N_ACTIONS, TILES, WALL, Layout, check_room, hazard_count, make_layout
 from waker_envs.grids.pictures import PIXELS, Picture, TileSet, framed
 from waker_envs.predictions import certain
-from waker_envs.tabular import TabularMDP
+from waker_envs.tabular import Beginning, TabularMDP
 
 _FLOOR_COLOURS = (None, "purple", "yellow", "grey")
 _FIRST_FRESH = 1 << 32  # fresh layouts never coincide with the numbered ones
@@ -279,16 +279,39 @@ class GridHazards(ParametricEnv):
             NotImplementedError: pixel observations, which have no categories to tell states by.
             ThetaError: θ is neither in the space nor in a suite.
         """
+        checked = self._checked(theta)
+        _, start, index = self._episode(checked, seed)
+        table, cells = self._room(checked, index)
+        return table._replace(start=int(np.searchsorted(cells, start)))
+
+    def beginnings(self, theta: ArrayLike) -> list[Beginning]:
+        """All layouts of θ, equally likely, and so are the starts of each.
+
+        Raises:
+            NotImplementedError: every episode has a fresh layout; or pixel observations.
+            ThetaError: θ is neither in the space nor in a suite.
+        """
+        checked = self._checked(theta)
+        if (count := self._count(checked)) is None:
+            raise NotImplementedError("there is no end of fresh layouts")
+        found = []
+        for index in range(count):
+            table, cells = self._room(checked, index)
+            begins = np.isin(cells, self._layout_number(checked, index).starts)
+            found.append(Beginning(table, begins / begins.sum() / count))
+        return found
+
+    def _room(self, theta: Theta, index: int) -> tuple[TabularMDP, NDArray[np.int64]]:
+        """The table of a layout, and the cell of each state; it begins in the first."""
         if self.obs_kind == "pixels":
             raise NotImplementedError("a picture has no categories to tell states by")
-        checked = self._checked(theta)
-        layout, start, index = self._episode(checked, seed)
-        level = self._slip_level(checked)
-        key = (*sides(checked[0], self._oblong), self._hazards(checked), index)
+        level = self._slip_level(theta)
+        key = (*sides(theta[0], self._oblong), self._hazards(theta), index)
         cells, move, reward = room_table(self.frame, *key, self.slips[level])
-        room = np.broadcast_to(self._classes(layout, level), (len(cells), self.frame**2))
+        seen = self._classes(self._layout_number(theta, index), level)
+        room = np.broadcast_to(seen, (len(cells), self.frame**2))
         states = {"agent": np.stack(np.divmod(cells, self.frame), 1), "cells": room}
-        return TabularMDP(states, move, reward, int(np.searchsorted(cells, start)), self._episode_length(checked))
+        return TabularMDP(states, move, reward, 0, self._episode_length(theta)), cells
 
     def deterministic(self, theta: ArrayLike) -> bool:
         """Whether nothing in an episode of θ is random once it has begun: no slip."""

@@ -17,7 +17,7 @@ from waker_envs.checked import check_choice, checked_count, checked_index
 from waker_envs.grids.keys_room import BLUE, GREEN, N_ACTIONS, KeyRoom, RoomKey, key_room, room_table
 from waker_envs.grids.pictures import PIXELS, Picture, TileSet, framed
 from waker_envs.predictions import certain
-from waker_envs.tabular import TabularMDP, optimal_policy
+from waker_envs.tabular import Beginning, TabularMDP, optimal_policy
 
 N_CLASSES = 7
 MOST_DOORS = 2
@@ -167,11 +167,13 @@ class GridKeys(ParametricEnv):
 
     def _draw(self, theta: Theta, rng: np.random.Generator) -> tuple[RoomKey, int]:
         """The room and the first state of an episode: the first draws from its generator."""
-        size, doors = (int(value) for value in theta)
-        numbers = (_FIRST_FRESH, 1 << 62) if self._layouts is None else (0, self._layouts[doors])
-        index = int(rng.integers(*numbers))
-        room = self.frame, max(3, size - 2) if self._oblong else size, size, doors, index
+        numbers = (_FIRST_FRESH, 1 << 62) if self._layouts is None else (0, self._layouts[int(theta[1])])
+        room = self._key(theta, int(rng.integers(*numbers)))
         return room, int(rng.choice(key_room(*room).starts))
+
+    def _key(self, theta: Theta, index: int) -> RoomKey:
+        size, doors = (int(value) for value in theta)
+        return self.frame, max(3, size - 2) if self._oblong else size, size, doors, index
 
     def _episode(self, theta: ArrayLike, seed: int) -> tuple[RoomKey, int]:
         rng, _ = seeding.np_random(int(seed))
@@ -227,11 +229,35 @@ class GridKeys(ParametricEnv):
             NotImplementedError: pixel observations, which have no categories to tell states by.
             ThetaError: θ is neither in the space nor in a suite.
         """
+        key, start = self._episode(theta, seed)
+        return self._table(key, self._checked(theta))._replace(start=start)
+
+    def beginnings(self, theta: ArrayLike) -> list[Beginning]:
+        """All layouts of θ, equally likely, and so are the starts of each.
+
+        Raises:
+            NotImplementedError: every episode has a fresh layout; or pixel observations.
+            ThetaError: θ is neither in the space nor in a suite.
+        """
+        checked = self._checked(theta)
+        if self._layouts is None:
+            raise NotImplementedError("there is no end of fresh layouts")
+        count = self._layouts[int(checked[1])]
+        found = []
+        for index in range(count):
+            key = self._key(checked, index)
+            chance = np.zeros(len(key_room(*key).cell))
+            chance[key_room(*key).starts] = 1.0 / len(key_room(*key).starts) / count
+            found.append(Beginning(self._table(key, checked), chance))
+        return found
+
+    def _table(self, key: RoomKey, theta: Theta) -> TabularMDP:
+        """The table of a room; it begins in the first state."""
         if self.obs_kind == "pixels":
             raise NotImplementedError("a picture has no categories to tell states by")
-        key, start = self._episode(theta, seed)
-        room, length = key_room(*key), self._episode_length(self._checked(theta))
-        return TabularMDP(self._states(room, np.arange(len(room.cell))), *room_table(*key), start, length)
+        room = key_room(*key)
+        states = self._states(room, np.arange(len(room.cell)))
+        return TabularMDP(states, *room_table(*key), 0, self._episode_length(theta))
 
     def deterministic(self, theta: ArrayLike) -> bool:
         """True: nothing is random once an episode has begun.

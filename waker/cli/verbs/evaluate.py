@@ -122,7 +122,7 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
     """
     from waker.evaluation import records
     from waker.evaluation.setup import Setup
-    from waker.names import PLANNED
+    from waker.names import EXPECTED, PLANNED
     from waker.replay.relabel import load_task
     from waker.storage.files import saving
     from waker.storage.run_folder import RunFolder, read_config
@@ -180,7 +180,7 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
             pieces.finish()
     if player is None and not extra:
         note("it has no task policies yet (`waker adapt`): only the world model was measured")
-    return sum(row["policy"] not in ("random", PLANNED) for row in found.evaluation)
+    return sum(row["policy"] not in ("random", PLANNED, EXPECTED) for row in found.evaluation)
 
 
 def _note(folder: Path, text: str) -> None:
