@@ -7,9 +7,11 @@
 
 ``collect`` reads run folders of ``study.yaml``, ``study_explorer.yaml`` and the two variants of ``study_saved.yaml``
 and writes what is committed: ``results/study/<part>-numbers.csv`` with ``-shares.csv`` and ``-notes.csv`` (those of
-``waker compare --page``, see docs/compare.md), and ``checkpoints.csv``: worst model error and worst planned regret of
-each run at each measurement. Without a verb the answers are made again from these files: ``answers.csv``, one row a
-comparison, and ``figure.png``. ``waker compare results/study/main-numbers.csv --page study.html`` makes the whole page.
+``waker compare --page``, see docs/compare.md), ``<part>-plans.csv``: what the plans of each run's end are worth over all
+episodes of each θ (:mod:`experiments.study_plans`), and ``checkpoints.csv``: worst model error and worst planned regret
+of each run at each measurement. Without a verb the answers are made again from these files: ``answers.csv``, one row a
+comparison, and ``figure.png``. ``waker compare results/study/main-numbers.csv --quantities planned_worst_regret --page
+study.html`` makes a page of the primary metric as it was sampled.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from experiments.study_plans import SAMPLED, exact_numbers, plans
 from waker.analysis.metrics import spearman, student_interval
 from waker.analysis.numbers_file import read_numbers, write_table
 from waker.analysis.paired import holm, paired_test
@@ -50,10 +53,12 @@ ANSWERS = (
     "p_t",
     "p_flips",
     "p_t_holm",
+    "p_flips_holm",
     "tests",
 )
 """Columns of the answers: ``value`` is a mean paired difference (``with`` names what was taken off), a mean over seeds,
-or a correlation; ``low`` and ``high`` its 95 % interval; ``n`` the pairs, or the seeds."""
+or a correlation; ``low`` and ``high`` its 95 % interval; ``n`` the pairs, or the seeds; ``p_t`` of the paired t test,
+``p_flips`` of the sign-flip test, each also corrected after Holm over the question's ``tests``."""
 
 Row = dict[str, Any]
 
@@ -62,6 +67,7 @@ def collect(part: str, runs: Path, out: Path, at: Sequence[int] = AT) -> None:
     """Write one part's numbers, and of the main one its checkpoints at these agent steps."""
     out.mkdir(parents=True, exist_ok=True)
     write_study(read_study([runs]), out / f"{part}-numbers.csv")
+    write_table(out / f"{part}-plans.csv", plans(runs).round(6))
     if part == "main":
         write_table(out / "checkpoints.csv", pd.concat([_checkpoint(runs, step) for step in at]))
 
@@ -91,8 +97,11 @@ def difference(question: str, of: str, ours: pd.Series, other: str, theirs: pd.S
 
 def family(rows: Sequence[Row]) -> list[Row]:
     """The same rows with Holm's correction over all of them."""
-    corrected = holm([row["p_t"] for row in rows])
-    return [{**row, "p_t_holm": p, "tests": len(rows)} for row, p in zip(rows, corrected, strict=True)]
+    by_t, by_flips = (holm([row[name] for row in rows]) for name in ("p_t", "p_flips"))
+    return [
+        {**row, "p_t_holm": t, "p_flips_holm": flips, "tests": len(rows)}
+        for row, t, flips in zip(rows, by_t, by_flips, strict=True)
+    ]
 
 
 def robustness(main: pd.DataFrame) -> list[Row]:
@@ -100,7 +109,8 @@ def robustness(main: pd.DataFrame) -> list[Row]:
     samplers = [s for s in dict.fromkeys(main["sampler"]) if s != BASELINE]
     return [
         row
-        for quantity in (PRIMARY, BESIDE)
+        for quantity in (PRIMARY, BESIDE, PRIMARY + SAMPLED)
+        if quantity in set(main["quantity"])
         for row in family([_with_dr("Q1", main, sampler, quantity) for sampler in samplers])
     ]
 
@@ -123,9 +133,16 @@ def sampled(main: pd.DataFrame) -> Iterator[Row]:
 
 
 def bound(checkpoints: pd.DataFrame) -> Iterator[Row]:
-    """Q4: rank correlation of the worst model error with the worst planned regret, seeds resampled."""
+    """Q4: rank correlation of the worst model error with the worst planned regret, seeds resampled.
+
+    Over all runs much of it may be that samplers differ in both; ``within samplers`` both are ranks among the runs of
+    one sampler at the last step.
+    """
     last = checkpoints["step"].max()
-    for name, rows in ((f"at {last:,} steps", checkpoints[checkpoints["step"] == last]), ("all", checkpoints)):
+    end = checkpoints[checkpoints["step"] == last]
+    ranks = end.groupby("sampler")[[ERROR, PRIMARY]].rank()
+    parts = {f"at {last:,} steps": end, "all": checkpoints, "within samplers": end.assign(**dict(ranks.items()))}
+    for name, rows in parts.items():
         known = rows.dropna(subset=[ERROR, PRIMARY])
         by_seed = [part[[ERROR, PRIMARY]].to_numpy() for _, part in known.groupby("seed")]
         if not by_seed:
@@ -165,21 +182,30 @@ def explorers(main: pd.DataFrame, random: pd.DataFrame) -> list[Row]:
 
 def elsewhere(main: pd.DataFrame) -> list[Row]:
     """Q6: mean planned regret on suites beyond the training distribution."""
-    measured = [q for q in dict.fromkeys(main["quantity"]) if q.startswith(SUITE_REGRET)]
+    measured = [q for q in dict.fromkeys(main["quantity"]) if q.startswith(SUITE_REGRET) and not q.endswith(SAMPLED)]
     return family([_with_dr("Q6", main, s, q) for s in ("waker-m", "error-oracle") for q in measured])
 
 
 def saved(main: pd.DataFrame, more: Sequence[tuple[str, pd.DataFrame]]) -> Iterator[Row]:
     """Q7: domain randomisation with more data, and waker-m with 20,000 steps."""
-    ours = values(main, "waker-m", PRIMARY)
-    for budget, numbers in (("20,000", main), *more):
-        theirs = values(numbers, BASELINE, PRIMARY)
-        yield difference("Q7", f"{BASELINE}, {budget} steps", theirs, "waker-m, 20,000 steps", ours, PRIMARY)
+    for quantity in (PRIMARY, BESIDE, PRIMARY + SAMPLED):
+        ours = values(main, "waker-m", quantity)
+        for budget, numbers in (("20,000", main), *more):
+            theirs = values(numbers, BASELINE, quantity)
+            if len(ours) and len(theirs):
+                yield difference("Q7", f"{BASELINE}, {budget} steps", theirs, "waker-m, 20,000 steps", ours, quantity)
+
+
+def part_of(folder: Path, part: str) -> pd.DataFrame:
+    """A part's numbers; those of plans over all episodes, where they were valued so."""
+    numbers = read_numbers(folder / f"{part}-numbers.csv")
+    path = folder / f"{part}-plans.csv"
+    return exact_numbers(numbers, pd.read_csv(path), PRIMARY, BESIDE, SUITE_REGRET) if path.exists() else numbers
 
 
 def answers(folder: Path) -> pd.DataFrame:
     """All that the files in ``folder`` can answer, with the columns :data:`ANSWERS`."""
-    parts = {part: read_numbers(path) for part in PARTS if (path := folder / f"{part}-numbers.csv").exists()}
+    parts = {part: part_of(folder, part) for part in PARTS if (folder / f"{part}-numbers.csv").exists()}
     main = parts["main"]
     rows = [*robustness(main), *sampled(main), *bound(pd.read_csv(folder / "checkpoints.csv")), *elsewhere(main)]
     if "explorer" in parts:
@@ -188,6 +214,13 @@ def answers(folder: Path) -> pd.DataFrame:
     if budgets:
         rows += saved(main, budgets)
     return pd.DataFrame(rows, columns=list(ANSWERS)).sort_values("question", kind="stable")
+
+
+def _rounded(value: Any) -> Any:
+    """Six significant digits; whole numbers as such."""
+    if not isinstance(value, float) or np.isnan(value):
+        return value
+    return int(value) if value.is_integer() and value else float(f"{value:.6g}")
 
 
 def main() -> None:
@@ -207,7 +240,7 @@ def main() -> None:
     from experiments.study_figure import figure
 
     found = answers(arguments.results)
-    write_table(arguments.results / "answers.csv", found.round(6))
+    write_table(arguments.results / "answers.csv", found.map(_rounded))
     figure(found, arguments.results).savefig(arguments.results / "figure.png", dpi=150)
     print(found.to_string(index=False, float_format="%.3g", na_rep=""))
 

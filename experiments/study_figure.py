@@ -9,8 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.study import BASELINE, ERROR, PARTS, PRIMARY, values
-from waker.analysis.numbers_file import read_numbers
+from experiments.study import BASELINE, ERROR, PARTS, PRIMARY, part_of, values
 from waker.report.style import GREY, colours, style
 
 _MODEL = "worst-θ regret of plans in the model"
@@ -23,7 +22,7 @@ def figure(answers: pd.DataFrame, folder: Path) -> Figure:
         answers: of :func:`experiments.study.answers`.
         folder: of the numbers.
     """
-    numbers = {part: read_numbers(path) for part in PARTS if (path := folder / f"{part}-numbers.csv").exists()}
+    numbers = {part: part_of(folder, part) for part in PARTS if (folder / f"{part}-numbers.csv").exists()}
     with style():
         whole = Figure(figsize=(10.0, 7.2), layout="constrained")
         robust, shares, bound, data = whole.subplots(2, 2).ravel()
@@ -31,7 +30,7 @@ def figure(answers: pd.DataFrame, folder: Path) -> Figure:
         _robustness(robust, answers[(answers["question"] == "Q1") & (answers["quantity"] == PRIMARY)], numbers, palette)
         _shares(shares, answers[answers["quantity"].isin(["hard_share", "noisy_share"])], palette)
         _bound(bound, pd.read_csv(folder / "checkpoints.csv"), palette)
-        _data(data, answers[answers["question"] == "Q7"], numbers)
+        _data(data, answers[(answers["question"] == "Q7") & (answers["quantity"] == PRIMARY)], numbers)
         return whole
 
 
