@@ -66,6 +66,7 @@ def test_a_domain_goes_before_the_study_and_a_variant_before_a_domain(tmp_path: 
         (SMALL + "settings: {seed: 1}\n", "settings gives seed: that is chosen by seeds"),
         (SMALL + "variants: {a/b: }\n", "a variant's name is a folder's"),
         (SMALL + "variants: {..: }\n", "a variant's name is a folder's"),
+        (SMALL + "variants: {rows: }\n", "a variant cannot be called 'rows'"),
         ("domains: {GridHazards: {curriculum.sampler: dr}}\nsamplers: [dr]\nseeds: 0\n", "chosen by samplers"),
         (SMALL + "settings: {env_kwargs: {sizes: [3, 4]}}\n", "env_kwargs: sizes must be one value, not [3, 4]"),
         ("samplers: [dr\n", "cannot be read"),

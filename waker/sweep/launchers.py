@@ -95,14 +95,20 @@ def run_command(command: Sequence[str], log: str) -> int:
 
 
 class Ray:
-    """Tasks of a Ray cluster, one CPU each; of this machine where no cluster is given by ``RAY_ADDRESS``."""
+    """Tasks of a Ray cluster; of this machine where no cluster is given by ``RAY_ADDRESS``.
 
-    def __init__(self, cpus: int | None = None) -> None:
+    Args:
+        jobs: tasks at a time on this machine; None = as many as it has cores for.
+        cpus, gpus: of one task. Ray hides GPUs from a task that has none.
+    """
+
+    def __init__(self, jobs: int | None = None, cpus: int = 1, gpus: int = 0) -> None:
         self._ray = _needed("ray", "ray")
         if not self._ray.is_initialized():
-            here = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": cpus, "include_dashboard": False}
+            cores = None if jobs is None else jobs * cpus
+            here = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": cores, "include_dashboard": False}
             self._ray.init(log_to_driver=False, **here)
-        self._task = self._ray.remote(num_cpus=1, max_retries=0)(run_command)
+        self._task = self._ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(run_command)
 
     def start(self, command: Sequence[str], log: Path) -> Job:
         return _RayJob(self._ray, self._task.remote(list(command), str(log.resolve())))
@@ -131,7 +137,7 @@ class Slurm:
     """Jobs of a Slurm cluster through submitit; files of the queue go to ``folder``.
 
     Args:
-        partition, minutes, memory_gb, gpus: of one job.
+        partition, minutes, memory_gb, cpus, gpus: of one job.
         cluster: "slurm", or "local" for processes of this machine through the same machinery.
     """
 
@@ -141,13 +147,14 @@ class Slurm:
         partition: str | None = None,
         minutes: int = 720,
         memory_gb: int = 8,
+        cpus: int = 1,
         gpus: int = 0,
         cluster: str = "slurm",
     ) -> None:
         submitit = _needed("submitit", "slurm")
         self._executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
         self._executor.update_parameters(
-            timeout_min=minutes, mem_gb=memory_gb, cpus_per_task=1, gpus_per_node=gpus, name="waker"
+            timeout_min=minutes, mem_gb=memory_gb, cpus_per_task=cpus, gpus_per_node=gpus, name="waker"
         )
         if partition:
             self._executor.update_parameters(slurm_partition=partition)

@@ -37,6 +37,8 @@ _NEEDED = ("domains", "samplers", "seeds")
 _CHOSEN = {"env": "domains", "sampler": "samplers", "curriculum.sampler": "samplers", "seed": "seeds", "runs": "--runs"}
 _CHOSEN |= {"explorer": "explorers", "explorer.name": "explorers"}
 """Settings that a study gives elsewhere."""
+TAKEN = ("rows", "logs", "slurm")
+"""Folders beside those of variants."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,8 @@ def _named(data: Mapping[str, Any], key: str) -> dict[str, dict[str, Any]]:
         for name in named:
             if not re.fullmatch(r"[\w.-]*\w[\w.-]*", name):
                 raise UserError(f"a variant's name is a folder's: letters, digits, '-', '_' and '.', not {name!r}")
+            if name in TAKEN:
+                raise UserError(f"a variant cannot be called {name!r}: that folder is the sweep's own")
     return named
 
 

@@ -43,7 +43,7 @@ class SweepArgs:
     rows: Path | None = None
     """Folder of the kept rows; default: <runs>/rows."""
     jobs: Count = CORES
-    """Runs at a time, one core each."""
+    """Runs at a time."""
     launcher: Literal["local", "ray", "slurm"] = "local"
     """Where: processes of this machine, tasks of Ray, or jobs of Slurm."""
     keep: Literal["all", "rows"] = "all"
@@ -56,8 +56,10 @@ class SweepArgs:
     """Slurm: the time limit of a job; one that is cut off is made whole by the same command."""
     memory_gb: Count = 8
     """Slurm: memory of a job."""
+    cpus: Count = 1
+    """Ray and Slurm: cores of a run; one more than its `train.env-processes`."""
     gpus: NotNegativeInt = 0
-    """Slurm: GPUs of a job."""
+    """Ray and Slurm: GPUs of a run."""
 
 
 def command(argv: list[str]) -> int:
@@ -76,8 +78,17 @@ def command(argv: list[str]) -> int:
     with only_one(runs):
         code = _conduct(args, runs, todo)
     if code in (0, BLEMISHED):
-        print(f"next: waker compare {shlex.quote(str(rows))} --page study.html", flush=True)
+        for folder, page in pages(args.study, rows):
+            print(f"next: waker compare {shlex.quote(str(folder))} --page {shlex.quote(page)}", flush=True)
     return code
+
+
+def pages(study: Path, rows: Path) -> list[tuple[Path, str]]:
+    """The folders of rows to compare, and a name of a page for each: one a variant, whose runs are apart."""
+    from waker.sweep.study import read_study
+
+    variants = dict.fromkeys(cell.variant for cell in read_study(study))
+    return [(rows / variant, f"study-{variant}.html" if variant else "study.html") for variant in variants]
 
 
 def plan(study: Path, runs: Path, rows: Path) -> tuple[list[Work], list[str]]:
@@ -138,9 +149,9 @@ def only_one(runs: Path) -> Iterator[None]:
 
 def _launcher(args: SweepArgs, runs: Path) -> Launcher:
     if args.launcher == "ray":
-        return Ray(args.jobs)
+        return Ray(args.jobs, args.cpus, args.gpus)
     if args.launcher == "slurm":
-        return Slurm(runs / "slurm", args.partition, args.minutes, args.memory_gb, args.gpus)
+        return Slurm(runs / "slurm", args.partition, args.minutes, args.memory_gb, args.cpus, args.gpus)
     return Local()
 
 
