@@ -11,7 +11,7 @@ policy's intrinsic ones and values its critic's: a regret in them is not the reg
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -163,20 +163,29 @@ def needs(update: Iterable[str] = (), episode: Iterable[str] = (), **numbers: An
     return Needs(frozenset(update), frozenset(episode), **numbers)
 
 
-def check_given(sampler: str, wanted: Needs, update: Iterable[str], episode: Iterable[str]) -> None:
+def check_given(
+    sampler: str,
+    wanted: Needs,
+    update: Iterable[str],
+    episode: Iterable[str],
+    why: Mapping[str, str] | None = None,
+) -> None:
     """Check that a learner gives what a sampler reads, before training.
 
     Args:
         sampler: its name, for the message.
         wanted: what it reads.
         update, episode: the fields that the learner gives.
+        why: of a field that is not given, the reason, and what to set.
 
     Raises:
         UserError: one is missing.
     """
     missing = sorted({*(wanted.update - set(update)), *(wanted.episode - set(episode))})
     if missing:
+        reasons = dict.fromkeys(why[name] for name in missing if why and name in why)
+        advice = "choose a sampler that needs no more than the ensemble's disagreement, such as waker-m"
         raise UserError(
-            f"sampler {sampler!r} reads {', '.join(missing)}, which this learner does not measure; "
-            "choose a sampler that needs no more than the ensemble's disagreement, such as waker-m"
+            f"sampler {sampler!r} reads {', '.join(missing)}, which this learner does not measure: "
+            f"{'; '.join(reasons) or advice}"
         )
