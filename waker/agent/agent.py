@@ -38,14 +38,21 @@ from waker.specs import EnvSpec
 
 
 class Credit(NamedTuple):
-    """Error estimates to credit to environments: ``theta_id`` (N,) integers (−1: of none), ``error`` (N,).
-
-    ``measured``: what else was asked for (:meth:`Agent.measure`), with the ``theta_id`` that it is of.
-    """
+    """Error estimates to credit to environments: ``theta_id`` (N,) integers (−1: of none), ``error`` (N,)."""
 
     theta_id: Tensor
     error: Tensor
-    measured: dict[str, Tensor] | None = None
+
+
+class MeasuredCredit(NamedTuple):
+    """A :class:`Credit` with what else was asked for (:meth:`Agent.measure`) and the ``theta_id`` that it is of."""
+
+    theta_id: Tensor
+    error: Tensor
+    measured: dict[str, Tensor]
+
+
+AnyCredit = Credit | MeasuredCredit
 
 
 class Agent:
@@ -115,7 +122,7 @@ class Agent:
         """Have updates measure these by-products, too (:meth:`EvidenceMaker.of_update`). Before the first update."""
         self._asked = tuple(sorted(fields))
 
-    def update(self, batch: Mapping[str, Tensor], mode: bool = False) -> tuple[Credit, dict[str, Tensor]]:
+    def update(self, batch: Mapping[str, Tensor], mode: bool = False) -> tuple[AnyCredit, dict[str, Tensor]]:
         """One update of everything (docs/method.md, One iteration, step 3).
 
         Args:
@@ -128,7 +135,7 @@ class Agent:
         """
         return self._step(batch, mode)
 
-    def _update(self, batch: Mapping[str, Tensor], mode: bool) -> tuple[Credit, dict[str, Tensor]]:
+    def _update(self, batch: Mapping[str, Tensor], mode: bool) -> tuple[AnyCredit, dict[str, Tensor]]:
         """World model, policies, ensemble and explorer, each by its loss; rewards and credit are of weights before."""
         with self.precision():
             model = self.model.loss(batch, mode)
@@ -136,8 +143,10 @@ class Agent:
         steps = self._step_losses(posterior, batch)
         metrics = model.metrics | {"model_grad_norm": self.model_optimizer.descend(model.loss)}
 
-        credit, starts, rollout = None, None, None
-        errors, values = list[Tensor](), list[Tensor]()
+        credit: AnyCredit | None = None
+        starts, rollout = None, None
+        errors: list[Tensor] = []
+        values: list[Tensor] = []
         if self.imagines:
             starts = start_states(posterior.state, batch, self.config.behaviour.starts)
             rewards = functools.partial(self._rewards, errors, values)
@@ -162,7 +171,7 @@ class Agent:
             credited = {"theta_id": credit.theta_id, "disagreement": credit.error}
             value = torch.cat(values, -1) if values else None
             measured = self.evidence.of_update(self._asked, starts, rollout, value, steps, credited)
-            credit = Credit(credit.theta_id, credit.error, measured)
+            credit = MeasuredCredit(credit.theta_id, credit.error, measured)
         return credit, metrics
 
     def _step_losses(self, posterior: Posterior, batch: Mapping[str, Tensor]) -> StepLosses | None:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from waker.agent.agent import MeasuredCredit
 from waker.agent.evidence import APART
 from waker.collection.episode import Episode
 from waker.collection.family import Family
@@ -106,7 +107,7 @@ class Recording:
         if not self._recorded:
             return
         with self._counted():
-            measured = cast(Mapping[str, Tensor], getattr(credit, "measured", None) or {"theta_id": credit.theta_id})
+            measured = credit.measured if isinstance(credit, MeasuredCredit) else {"theta_id": credit.theta_id}
             fields: dict[str, Any] = {name: _numbers(x) for name, x in measured.items()} | self._apart
             self._apart = {}
             theta_id = fields.pop("theta_id")
