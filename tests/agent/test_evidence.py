@@ -63,7 +63,7 @@ class Watch:
         def learning(model: Any, starts: Any, *args: Any) -> Any:
             found = learn(model, starts, *args)
             self.rollouts.append(found.rollout)
-            self.index.append(starts.index)
+            self.index.append(starts.drawn)
             return found
 
         monkeypatch.setattr(agent.model, "loss", losing)

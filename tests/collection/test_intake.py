@@ -62,7 +62,7 @@ def test_the_replay_holds_every_trained_episode_whole_and_nothing_else(slots: in
         world.tick(some_aside)
     found = held(replay)
     assert {world.played[number][0] for number in found} == {"trained"}
-    for number, steps in found.items():
+    for steps in found.values():
         assert steps == list(range(len(steps)))
     trained = [n for n, (kind, _) in world.played.items() if kind == "trained"]
     whole = [n for n in trained if len(found.get(n, ())) == world.played[n][1]]

@@ -95,7 +95,9 @@ def of(sampler: str, env: str = "GridHazards", **changes: Any) -> Config:
     """A run of the real learner at its smallest: an update at step 48 and every 12 steps."""
     small = {"steps": 130, "prefill": 48, "train_every": 12.0, "save_every": 40, "log_every": 2, "replay": 2000}
     policies = "online" if sampler == "task-plr" else "after"
-    made = preset("tiny").with_(env=env, sampler=sampler, seed=3, **{"train.task_policies": policies, "train.adapt_updates": 0})
+    made = preset("tiny").with_(
+        env=env, sampler=sampler, seed=3, **{"train.task_policies": policies, "train.adapt_updates": 0}
+    )
     settings = SETTINGS.get(sampler, {})
     made = canonical(made)
     made = replace(made, train=replace(made.train, **small), behaviour=replace(made.behaviour, horizon=2, starts=8))
@@ -157,7 +159,9 @@ def test_every_sampler_that_reads_records_is_tried_here() -> None:
 
 @pytest.mark.parametrize("sampler", sorted(SETTINGS.keys() - {"alp-gmm"}))
 def test_a_sampler_trains_and_a_killed_run_is_the_whole_one(sampler: str, tmp_path: Path) -> None:
-    config = of(sampler, "GridCleanUpSmall" if sampler in WITH_COMPLETION else "GridHazards")
+    config = of(sampler)
+    if sampler in WITH_COMPLETION:
+        config = of(sampler, "GridCleanUpSmall", longest_episode=12)  # of many steps, and reports completion
     family = Family.of(config)
     check_buildable(config, family)
     whole = run(tmp_path / "whole", config, family)

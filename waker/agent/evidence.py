@@ -77,7 +77,9 @@ class EvidenceMaker:
         """
         found: dict[str, str] = {}
         if self.config.explorer.credit == "replayed" and not IMAGINED.isdisjoint(asked):
-            why = "with explorer.credit replayed it is not of the start states that are imagined from; set it to imagined"
+            why = (
+                "with explorer.credit replayed it is not of the start states that are imagined from; set it to imagined"
+            )
             found["disagreement"] = why
         if self.policies.names[-1] != EXPLORER or not bool(self.policies.learns[-1]):
             why = f"explorer {self.config.explorer.name!r} learns no policy and no critic; choose another explorer"

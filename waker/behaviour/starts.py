@@ -15,17 +15,17 @@ from waker.model.rssm import State
 class Starts(NamedTuple):
     """N start states without gradient; ``cont`` (N,) is 0 where the state ended its episode; ``theta_id`` (N,).
 
-    ``index`` (N,): of which steps b·T + t of the batch they are; None = of all, in order.
+    ``drawn`` (N,): of which steps b·T + t of the batch they are; None = of all, in order.
     """
 
     state: State
     cont: Tensor
     theta_id: Tensor
-    index: Tensor | None = None
+    drawn: Tensor | None = None
 
     def of_steps(self, x: Tensor) -> Tensor:
         """What (B, T) holds of the steps that these are the states of, (N,). Not for a part of them."""
-        return x.flatten() if self.index is None else x.flatten().index_select(0, self.index)
+        return x.flatten() if self.drawn is None else x.flatten().index_select(0, self.drawn)
 
     def split(self, size: int) -> list[Starts]:
         """Blocks of at most ``size`` start states, in order."""

@@ -129,7 +129,7 @@ class Evident(Curriculum, Protocol):
     """A curriculum that reads more of what the learner measures than the credited disagreement.
 
     Optional. For those that have these, ``learn`` is called before ``observe`` of the same update, and
-    ``learn_episode`` before ``episode_done``.
+    ``learn_episode`` before ``episode_done`` (of a held-out episode, which is measured again later, alone).
     """
 
     @property
@@ -149,7 +149,15 @@ class Staging(Curriculum, Protocol):
 
     @property
     def staged(self) -> NDArray[np.bool_]:
-        """Of the last ``sample(n)``, (n,): whether the episode must be kept out of training. Its steps count."""
+        """Of the last ``sample(n)``, (n,): whether the episode must be kept out of training.
+
+        Its steps count, and earn no updates. Before the first update none is kept out: all data is needed then.
+        """
+
+
+def stages(curriculum: Curriculum) -> bool:
+    """Whether a curriculum may keep episodes out of training; of one under guard, what is inside decides."""
+    return isinstance(curriculum, Staging) and bool(getattr(curriculum, "stages", True))
 
 
 class Score(ABC):

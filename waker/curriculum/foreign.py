@@ -120,6 +120,12 @@ class ForeignCurriculum:
             self._inner.learn_episode(evidence)
 
     @property
+    def stages(self) -> bool:
+        """Whether the sampler is :class:`~waker.curriculum.api.Staging`."""
+        with _guard(self._name, "staged"):
+            return isinstance(self._inner, Staging)
+
+    @property
     def staged(self) -> NDArray[np.bool_]:
         """Nothing is staged where the sampler is not :class:`~waker.curriculum.api.Staging`."""
         with _guard(self._name, "staged"):

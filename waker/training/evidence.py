@@ -26,7 +26,7 @@ from waker.collection.intake import Finished, Intake
 from waker.collection.slot_group import slot_group
 from waker.config.schema import Config
 from waker.curriculum import Curriculum, Evident
-from waker.curriculum.api import Staging
+from waker.curriculum.api import stages
 from waker.curriculum.evidence import (
     EPISODE_FIELDS,
     NOTHING,
@@ -84,7 +84,7 @@ class Recording:
 
     def intake(self, replay: Replay) -> Intake | None:
         """The collector's intake, where episodes are read or kept aside."""
-        if not (self.needs.episode or isinstance(self._curriculum, Staging)):
+        if not (self.needs.episode or stages(self._curriculum)):
             return None
         rng = generator_for(self._config.seed, "heldout")
         return Intake(replay, rng, self.needs.heldout, lambda: self.updates > 0, bool(self.needs.episode))
@@ -138,7 +138,8 @@ class Recording:
             return
         if finished.kind == "heldout":
             self.store.add(finished)
-        self._tell(finished, finished.kind, step)
+        if finished.kind in self.needs.kinds:
+            self._tell(finished, finished.kind, step)
 
     def due(self, step: int) -> bool:
         """Whether it is time to measure held-out episodes again."""
@@ -204,13 +205,13 @@ class Recording:
 
     def state_dict(self) -> dict[str, Any]:
         """Counts, held-out episodes, and θ by number."""
-        numbers = np.array(sorted(self.thetas), np.int64)
+        numbers, dim = np.array(sorted(self.thetas), np.int64), self._family.space.dim
         return {
             "made": self.made,
             "passed": self._clock.passed,
             "store": self.store.state_dict(),
             "numbers": numbers,
-            "thetas": np.array([self.thetas[i] for i in numbers.tolist()]).reshape(len(numbers), self._family.space.dim),
+            "thetas": np.array([self.thetas[i] for i in numbers.tolist()]).reshape(len(numbers), dim),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -233,8 +234,8 @@ def check_needs(config: Config, family: Family, curriculum: Curriculum, agent: A
     missing = agent.evidence.missing(family.spec.tasks, needs.update)
     if "success" in needs.episode and not reports_completion(family):
         missing["success"] = f"{config.env} reports no info['completion']; choose an environment that does"
-    given = (fields - missing.keys() for fields in (UPDATE_FIELDS, EPISODE_FIELDS))
-    check_given(config.curriculum.sampler, needs, *given, why=missing)
+    update, episode = UPDATE_FIELDS - missing.keys(), EPISODE_FIELDS - missing.keys()
+    check_given(config.curriculum.sampler, needs, update, episode, missing)
 
 
 def reports_completion(family: Family) -> bool:

@@ -1,7 +1,7 @@
 """Episodes kept out of training, to measure the model on again and again. Made by :mod:`waker.training.evidence`.
 
-The newest :data:`EACH` of every θ are kept, and of all together as many as fit into :data:`MOST_BYTES`: checkpoints hold
-them all. The oldest go first.
+The newest :data:`EACH` of every θ are kept, and of all together as many as fit into :data:`MOST_BYTES`, as checkpoints
+hold them all. The oldest go first.
 """
 
 from __future__ import annotations

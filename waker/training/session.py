@@ -317,8 +317,8 @@ class Session(Schedule):
         if self.measuring.wanted is not None:
             times["measuring_cpu_seconds"] = self.measuring.seconds
         counts = self.recording.metrics(self.collector.intake)
-        more = {**counts, "replay/steps": float(len(self.replay)), **{f"time/{name}": value for name, value in times.items()}}
-        self.metrics.write(self.step, done, more)
+        more = {"replay/steps": float(len(self.replay)), **{f"time/{name}": value for name, value in times.items()}}
+        self.metrics.write(self.step, done, more | counts)
 
     def _show(self, phase: str) -> None:
         theta = self.collector.theta if self.exploring else ()  # no episodes are played while policies are adapted
