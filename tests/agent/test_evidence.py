@@ -225,6 +225,19 @@ def test_a_compiled_update_measures_what_the_eager_one_does(credit: Literal["ima
             torch.testing.assert_close(two.measured[name], x, rtol=1e-4, atol=1e-5, msg=name)
 
 
+@pytest.mark.parametrize("credit", ["imagined", "replayed"])
+def test_what_an_update_measures_needs_no_values(credit: Literal["imagined", "replayed"]) -> None:
+    """On torch's ``meta`` device, as :mod:`tests.agent.test_meta` has it for the update itself."""
+    asked = ALL - ({"disagreement"} if credit == "replayed" else set())
+    with torch.device("meta"):
+        agent = Agent(tiny_spec(), of(starts=5, credit=credit), "meta")
+    agent.measure(asked)
+    found, _ = agent.update({name: x.to("meta") for name, x in tiny_batch(tiny_spec(), 2, 4).items()})
+    assert isinstance(found, MeasuredCredit)
+    assert {x.shape[0] for x in found.measured.values()} == {5}
+    assert {x.device.type for x in found.measured.values()} == {"meta"}
+
+
 # Apart ------------------------------------------------------------------------------------------------------------
 
 

@@ -157,6 +157,7 @@ def test_every_sampler_that_reads_records_is_tried_here() -> None:
     assert asking == set(SETTINGS)
 
 
+@pytest.mark.filterwarnings("ignore:.*was cut after")
 @pytest.mark.parametrize("sampler", sorted(SETTINGS.keys() - {"alp-gmm"}))
 def test_a_sampler_trains_and_a_killed_run_is_the_whole_one(sampler: str, tmp_path: Path) -> None:
     config = of(sampler)
@@ -393,3 +394,44 @@ def test_what_cannot_be_measured_is_told_before_training(
     config = of(sampler).with_(**changes)
     with pytest.raises(UserError, match=f"sampler '{sampler}' {message}"):
         check_buildable(config, Family.of(config))
+
+
+# A third party's ---------------------------------------------------------------------------------------------------
+
+
+class TheirsWithStaging:
+    """Level replay of another package, which has no ``staged`` before its first sample."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner, self._staged = inner, None
+
+    @property
+    def staged(self) -> Any:
+        if self._staged is None:
+            raise AttributeError("nothing has been sampled yet")
+        return self._staged
+
+    def sample(self, n: int) -> Any:
+        found = self.inner.sample(n)
+        self._staged = self.inner.staged
+        return found
+
+    def load_state_dict(self, state: Any) -> None:
+        self.inner.load_state_dict(state)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["inner"], name)
+
+
+def test_a_third_partys_episodes_are_staged_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from waker.curriculum import registry
+
+    def make_theirs(space: Any, config: Any, rng: Any, samples: int) -> Any:
+        return TheirsWithStaging(make_curriculum("robust-plr", space, replace(config, settings=HASTE), rng, samples))
+
+    ours = run(tmp_path / "ours", of("robust-plr"))
+    monkeypatch.setitem(registry.CURRICULA.registered, "theirs", make_theirs)
+    theirs = run(tmp_path / "theirs", of("theirs"))
+    steps = [state_of(path)["collector"]["intake"]["steps"] for path in (ours, theirs)]
+    assert steps[0] == steps[1]
+    assert steps[1]["staged"] > 0

@@ -5,6 +5,7 @@ Shapes: D θ dimensions, M points of a finite θ space, n episodes.
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -155,9 +156,17 @@ class Staging(Curriculum, Protocol):
         """
 
 
-def stages(curriculum: Curriculum) -> bool:
-    """Whether a curriculum may keep episodes out of training; of one under guard, what is inside decides."""
-    return isinstance(curriculum, Staging) and bool(getattr(curriculum, "stages", True))
+def stages(curriculum: object) -> bool:
+    """Whether a curriculum may keep episodes out of training; of one under guard, what is inside decides.
+
+    Without asking for ``staged``, which need not be there before the first sample.
+    """
+    own = inspect.getattr_static(curriculum, "stages", None)
+    return bool(curriculum.stages) if own is not None else _has(curriculum, "staged")  # type: ignore[attr-defined]
+
+
+def _has(thing: object, name: str) -> bool:
+    return inspect.getattr_static(thing, name, None) is not None
 
 
 class Score(ABC):

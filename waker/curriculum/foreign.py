@@ -15,7 +15,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waker.curriculum.api import Columns, Curriculum, Evident, Floats, Informed, Staging, State, Thetas, Wanted
+from waker.curriculum.api import (
+    Columns,
+    Curriculum,
+    Evident,
+    Floats,
+    Informed,
+    Staging,
+    State,
+    Thetas,
+    Wanted,
+    stages,
+)
 from waker.curriculum.evidence import NOTHING, EpisodeEvidence, Evidence, Needs
 from waker.errors import UserError
 from waker.names import theta_column
@@ -122,8 +133,7 @@ class ForeignCurriculum:
     @property
     def stages(self) -> bool:
         """Whether the sampler is :class:`~waker.curriculum.api.Staging`."""
-        with _guard(self._name, "staged"):
-            return isinstance(self._inner, Staging)
+        return stages(self._inner)
 
     @property
     def staged(self) -> NDArray[np.bool_]:
