@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-_PURPOSES = ("episodes", "curriculum", "replay", "actions", "torch", "evaluation", "oracle")
+_PURPOSES = ("episodes", "curriculum", "replay", "actions", "torch", "evaluation", "oracle", "evidence", "heldout")
 """The order is part of every run's reproducibility: append, never insert."""
 
 

@@ -93,7 +93,7 @@ def outcome(path: Path) -> dict[str, Any]:
             {
                 k: v
                 for k, v in state.items()
-                if k not in ("seconds", "cpu_seconds", "measuring_seconds", "replay", "logs")
+                if k not in ("seconds", "cpu_seconds", "measuring_seconds", "evidence_seconds", "replay", "logs")
             }
         ),
         "rows": {name: read_rows(path / f"{name}.parquet") for name in TABLES},

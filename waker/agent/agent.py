@@ -7,12 +7,13 @@ model's estimated error there. Nothing in :meth:`Agent.update` reads a value bac
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from waker.agent.evidence import IMAGINED, PER_STEP, EvidenceMaker, living
 from waker.agent.task_adapter import TaskAdapter
 from waker.behaviour.actor_critic import ActorCriticStack
 from waker.behaviour.imagination import Trajectory
@@ -30,7 +31,8 @@ from waker.machine.compile_costs import Costs
 from waker.machine.cuda_graphs import Recorder, recorder_for
 from waker.machine.precision import Precision
 from waker.model.optim import Adam
-from waker.model.world_model import WorldModel
+from waker.model.rssm import Posterior
+from waker.model.world_model import StepLosses, WorldModel
 from waker.protocols import EXPLORER, Player
 from waker.specs import EnvSpec
 
@@ -40,6 +42,17 @@ class Credit(NamedTuple):
 
     theta_id: Tensor
     error: Tensor
+
+
+class MeasuredCredit(NamedTuple):
+    """A :class:`Credit` with what else was asked for (:meth:`Agent.measure`) and the ``theta_id`` that it is of."""
+
+    theta_id: Tensor
+    error: Tensor
+    measured: dict[str, Tensor]
+
+
+AnyCredit = Credit | MeasuredCredit
 
 
 class Agent:
@@ -85,6 +98,9 @@ class Agent:
         self.exploration_optimizer: Adam | None = None
         if any(p.requires_grad for p in self.exploration.parameters()):
             self.exploration_optimizer = Adam(self.exploration.parameters(), config.explorer.optimizer)
+        networks = self.model, self.ensemble, self.exploration, policies
+        self.evidence = EvidenceMaker(*networks, config, self.precision)
+        self._asked: tuple[str, ...] = ()
         self.adapter: TaskAdapter | None = None
         self._recorder, self._costs = recorder, costs
         self._step = prepared(self._update, config.train.compile, self.device, self._tensors, recorder)
@@ -102,7 +118,11 @@ class Agent:
 
     # Learning -----------------------------------------------------------------------------------------------------
 
-    def update(self, batch: Mapping[str, Tensor], mode: bool = False) -> tuple[Credit, dict[str, Tensor]]:
+    def measure(self, fields: Collection[str]) -> None:
+        """Have updates measure these by-products, too (:meth:`EvidenceMaker.of_update`). Before the first update."""
+        self._asked = tuple(sorted(fields))
+
+    def update(self, batch: Mapping[str, Tensor], mode: bool = False) -> tuple[AnyCredit, dict[str, Tensor]]:
         """One update of everything (docs/method.md, One iteration, step 3).
 
         Args:
@@ -115,22 +135,26 @@ class Agent:
         """
         return self._step(batch, mode)
 
-    def _update(self, batch: Mapping[str, Tensor], mode: bool) -> tuple[Credit, dict[str, Tensor]]:
+    def _update(self, batch: Mapping[str, Tensor], mode: bool) -> tuple[AnyCredit, dict[str, Tensor]]:
         """World model, policies, ensemble and explorer, each by its loss; rewards and credit are of weights before."""
         with self.precision():
             model = self.model.loss(batch, mode)
         posterior = model.posterior.detach()
+        steps = self._step_losses(posterior, batch)
         metrics = model.metrics | {"model_grad_norm": self.model_optimizer.descend(model.loss)}
 
-        credit = None
+        credit: AnyCredit | None = None
+        starts, rollout = None, None
+        errors: list[Tensor] = []
+        values: list[Tensor] = []
         if self.imagines:
-            errors: list[Tensor] = []
             starts = start_states(posterior.state, batch, self.config.behaviour.starts)
-            rewards = functools.partial(self._rewards, errors)
+            rewards = functools.partial(self._rewards, errors, values)
             found = self.policy_learner.gradients(self.model, starts, rewards, mode).without_trajectory()
             metrics |= found.metrics | self.policy_learner.step(found)
+            rollout = found.rollout
             if errors:
-                credit = self._imagined_credit(torch.cat(errors, -1), found.rollout.cont[:, -1], starts)
+                credit = self._imagined_credit(torch.cat(errors, -1), rollout.cont[:, -1], starts)
 
         with self.precision():
             prediction = self.ensemble.predict_steps(posterior, batch)
@@ -143,7 +167,19 @@ class Agent:
         if own is not None and self.exploration_optimizer is not None:
             norm = self.exploration_optimizer.descend(own)
             metrics |= {"explorer_loss": own.detach(), "explorer_grad_norm": norm}
+        if self._asked:
+            credited = {"theta_id": credit.theta_id, "disagreement": credit.error}
+            value = torch.cat(values, -1) if values else None
+            measured = self.evidence.of_update(self._asked, starts, rollout, value, steps, credited)
+            credit = MeasuredCredit(credit.theta_id, credit.error, measured)
         return credit, metrics
+
+    def _step_losses(self, posterior: Posterior, batch: Mapping[str, Tensor]) -> StepLosses | None:
+        """Of the batch and the weights before the update, where they are asked for."""
+        if PER_STEP.isdisjoint(self._asked):
+            return None
+        with torch.no_grad(), self.precision():
+            return self.model.step_losses(posterior, batch)
 
     @staticmethod
     def credits(config: Config) -> int:
@@ -168,11 +204,12 @@ class Agent:
         """Give up the task policies that were trained alone."""
         self.adapter = None
 
-    def _rewards(self, errors: list[Tensor], trajectory: Trajectory) -> Tensor:
+    def _rewards(self, errors: list[Tensor], values: list[Tensor], trajectory: Trajectory) -> Tensor:
         """Rewards (H+1, M, N): the tasks' heads for task policies, the explorer's own for the last member.
 
         Args:
             errors: the error estimate along the explorer's trajectory, (H+1, N), is put here where θ is credited by it.
+            values: its slow critic's values, (H+1, N), are put here where they are asked for.
         """
         feature, action = trajectory.feature, trajectory.action
         # Split, not sliced: the gradients of slices are padded with zeros and added.
@@ -183,6 +220,8 @@ class Agent:
         if self.config.explorer.credit == "imagined":
             with torch.no_grad():
                 errors.append(reward.detach() if own is None else self.ensemble.intrinsic_reward(*visited))
+        if not IMAGINED.isdisjoint(self._asked):
+            values.append(self.evidence.explorer_values(visited[0]))
         if not tasks.shape[1]:
             return reward.unsqueeze(1)
         of_tasks = Trajectory(tasks, action[:, :-1], trajectory.policy)
@@ -195,8 +234,7 @@ class Agent:
         last = 1 + (explorer.credit_steps or self.config.behaviour.horizon)
         error, alive = error[first:last], survival(cont)[first:last]
         # A state that ended its episode has no future to be wrong about.
-        theta_id = torch.where(starts.cont > 0, starts.theta_id, -1)
-        return Credit(theta_id, (alive * error).sum(0) / alive.sum(0).clamp_min(1e-8))
+        return Credit(living(starts), (alive * error).sum(0) / alive.sum(0).clamp_min(1e-8))
 
     def _replayed_credit(self, prediction: Tensor, batch: Mapping[str, Tensor]) -> Credit:
         """Disagreement about the batch's own steps, B·(T−1) of them; of no θ where an episode begins.

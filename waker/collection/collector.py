@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 
 from waker.collection.episode import EnvironmentFailed, Episode, Play
 from waker.collection.family import Family
+from waker.collection.intake import Finished, Intake
 from waker.collection.slot import Step, warn_cut
 from waker.collection.slot_group import slot_group
 from waker.curriculum import Curriculum
+from waker.curriculum.api import Staging
+from waker.curriculum.evidence import EpisodeKind
 from waker.errors import UserError
 from waker.protocols import EXPLORER, Player, PlayerState
 from waker.replay.ring import Replay, record_fields
@@ -38,6 +41,9 @@ class Collector:
             length, return_<task>… of the tasks that exist there, and completion_<task>… where the environment
             reports it.
         processes: worker processes for the slots; 0 = none.
+        intake: decides which episodes enter the replay, and rows then have their ``kind``; None = all do.
+        on_finished: receives every finished episode before the curriculum is told of its end; only with an intake.
+        on_chosen: receives every new episode.
 
     Attributes:
         slots: the environments.
@@ -53,9 +59,13 @@ class Collector:
         streams: Streams,
         on_episode: Callable[[Row], None],
         processes: int = 0,
+        intake: Intake | None = None,
+        on_finished: Callable[[Finished], None] = lambda finished: None,
+        on_chosen: Callable[[Episode], None] = lambda episode: None,
     ) -> None:
         self.family, self.spec, self.curriculum, self.replay = family, family.spec, curriculum, replay
         self._streams, self._on_episode = streams, on_episode
+        self.intake, self._on_finished, self._on_chosen = intake, on_finished, on_chosen
         self.slots = slot_group(family, envs, processes)
         self.step = 0
         # The newest record of every slot, name → (slots, …); also what the player sees next.
@@ -81,11 +91,17 @@ class Collector:
         """
         ended = self._record["is_last"].copy()
         actions = self._act(player, ended)
-        starts = dict(zip(np.flatnonzero(ended).tolist(), self._starts(int(ended.sum())), strict=True))
+        begun = np.flatnonzero(ended).tolist()
+        starts = dict(zip(begun, self._starts(len(begun)), strict=True))
+        kinds = self._kinds(len(begun))
         steps = self.slots.advance(starts, dict(enumerate(actions)))
         for i, step in steps.items():
-            self._write(i, step, first=i in starts)
-        self.replay.add(self._record)
+            self._write(self._record, i, step, first=i in starts)
+        if self.intake is None:
+            self.replay.add(self._record)
+        else:
+            self.intake.begin(dict(zip(begun, kinds, strict=True)))
+            self.intake.add(self._record)
         self.step += len(steps) - len(starts)
         for i, step in steps.items():
             if step.cut and not self._warned_cut:
@@ -110,12 +126,13 @@ class Collector:
         """
         over = Play(self.spec)
         pairs = zip(self.slots.plays, self._record["is_last"], strict=True)
-        return {
+        state = {
             "step": self.step,
             "slots": [(over if ended else play).state_dict() for play, ended in pairs],
             "record": {name: array.copy() for name, array in self._record.items()},
             "player": None if self._player_state is None else {k: v.cpu() for k, v in self._player_state.items()},
         }
+        return state if self.intake is None else state | {"intake": self.intake.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any], player: Player, note: Callable[[str], None]) -> None:
         """Rebuild every slot's episode by playing its actions again.
@@ -128,6 +145,8 @@ class Collector:
         self.step = int(state["step"])
         self._record = {name: np.array(array) for name, array in state["record"].items()}
         self._player_state = None
+        if self.intake is not None and "intake" in state:
+            self.intake.load_state_dict(state["intake"])
         if state["player"] is not None:
             now = player.initial(len(self.slots.plays))
             self._player_state = {k: v.to(now[k].device) for k, v in state["player"].items()}
@@ -136,7 +155,7 @@ class Collector:
             saved = state["slots"][i]
             episode = Episode(np.asarray(saved["theta"], np.float64), int(saved["theta_id"]), int(saved["seed"]))
             running[i] = episode, np.asarray(saved["actions"], np.float32)
-        for i, step in self.slots.replay(running).items():
+        for i, step in self.slots.replay(running, self._made_again).items():
             if isinstance(step, EnvironmentFailed) or any(
                 not np.array_equal(step.observation[k.name], self._record[k.name][i]) for k in self.spec.observation
             ):
@@ -173,10 +192,26 @@ class Collector:
             return []
         ids, points = self.curriculum.sample(n)
         seeds = self._streams.episodes.integers(2**31, size=n)
-        return [Episode(points[i], int(ids[i]), int(seeds[i])) for i in range(n)]
+        episodes = [Episode(points[i], int(ids[i]), int(seeds[i])) for i in range(n)]
+        for episode in episodes:
+            self._on_chosen(episode)
+        return episodes
 
-    def _write(self, i: int, step: Step, first: bool) -> None:
-        record, play = self._record, self.slots.plays[i]
+    def _kinds(self, n: int) -> list[EpisodeKind]:
+        """Of the n episodes that have just been chosen."""
+        if self.intake is None or n == 0:
+            return ["trained"] * n
+        return self.intake.choose(n, self.curriculum.staged if isinstance(self.curriculum, Staging) else None)
+
+    def _made_again(self, i: int, step: Step) -> None:
+        """A step of an episode that is played again after a resume."""
+        if self.intake is not None:
+            scratch = {name: np.zeros_like(array) for name, array in self._record.items()}
+            self._write(scratch, i, step, first=not self.slots.plays[i].actions)
+            self.intake.again(i, {name: array[i] for name, array in scratch.items()})
+
+    def _write(self, record: dict[str, NDArray[Any]], i: int, step: Step, first: bool) -> None:
+        play = self.slots.plays[i]
         for name, value in step.observation.items():
             record[name][i] = value
         record["action"][i] = 0.0 if first else play.actions[-1]
@@ -197,10 +232,16 @@ class Collector:
         done = np.full(len(spec.tasks), np.nan) if step.completion is None else step.completion
         completion = {f"completion_{t}": float(c) for t, c in zip(spec.tasks, done, strict=True) if np.isfinite(c)}
         length, numbers = len(play.actions), returns | completion
-        self.curriculum.episode_done(
-            play.episode.theta,
-            play.episode.theta_id,
-            {"length": float(length), "terminated": float(step.terminated), **numbers},
-        )
-        row = {"step": self.step, "slot": i, **self.family.columns(play.episode), "length": length, **numbers}
+        kind: dict[str, Any] = {}
+        if self.intake is not None:
+            kind = {"kind": self.intake.kinds[i]}
+            if self.intake.whole:
+                self._on_finished(self.intake.finished(i, play.episode, done))
+        if kind.get("kind") != "heldout":
+            self.curriculum.episode_done(
+                play.episode.theta,
+                play.episode.theta_id,
+                {"length": float(length), "terminated": float(step.terminated), **numbers},
+            )
+        row = {"step": self.step, "slot": i, **self.family.columns(play.episode), "length": length, **kind, **numbers}
         self._on_episode(row)

@@ -5,6 +5,7 @@ Shapes: D θ dimensions, M points of a finite θ space, n episodes.
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -129,7 +130,7 @@ class Evident(Curriculum, Protocol):
     """A curriculum that reads more of what the learner measures than the credited disagreement.
 
     Optional. For those that have these, ``learn`` is called before ``observe`` of the same update, and
-    ``learn_episode`` before ``episode_done``.
+    ``learn_episode`` before ``episode_done`` (of a held-out episode, which is measured again later, alone).
     """
 
     @property
@@ -149,7 +150,23 @@ class Staging(Curriculum, Protocol):
 
     @property
     def staged(self) -> NDArray[np.bool_]:
-        """Of the last ``sample(n)``, (n,): whether the episode must be kept out of training. Its steps count."""
+        """Of the last ``sample(n)``, (n,): whether the episode must be kept out of training.
+
+        Its steps count, and earn no updates. Before the first update none is kept out: all data is needed then.
+        """
+
+
+def stages(curriculum: object) -> bool:
+    """Whether a curriculum may keep episodes out of training; of one under guard, what is inside decides.
+
+    Without asking for ``staged``, which need not be there before the first sample.
+    """
+    own = inspect.getattr_static(curriculum, "stages", None)
+    return bool(curriculum.stages) if own is not None else _has(curriculum, "staged")  # type: ignore[attr-defined]
+
+
+def _has(thing: object, name: str) -> bool:
+    return inspect.getattr_static(thing, name, None) is not None
 
 
 class Score(ABC):

@@ -19,9 +19,8 @@ class CurriculumConfig(Settings, section="curriculum"):
     """Which sampler chooses the next environment, and its numbers (defaults: the paper's)."""
 
     sampler: Annotated[str, Short("--sampler")] = "waker-m"
-    """dr, waker-m, waker-r, gradual-expansion, hardest-oracle, reweighting-oracle, error-oracle, regret-oracle, one
-    from another package, or file.py:factory. (Level replay and other rivals are written and tested, but the learner
-    does not measure yet what they read.)"""
+    """dr, waker-m, waker-r, gradual-expansion, plr, robust-plr, accel or another rival (docs/curricula.md has all),
+    hardest-oracle, reweighting-oracle, error-oracle, regret-oracle, one from another package, or file.py:factory."""
     settings: Detail[dict[str, str | int | float | bool | None]] = field(default_factory=dict)
     """Numbers of that sampler's own, which `--curriculum.SAMPLER.NAME VALUE` sets too."""
     dr_share: Share = 0.2

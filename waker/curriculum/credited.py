@@ -24,7 +24,7 @@ from typing import Any, Literal
 import numpy as np
 
 from waker.curriculum.api import UNCHANGED, Floats, Ints, Score, State
-from waker.curriculum.evidence import EpisodeEvidence, Evidence, needs
+from waker.curriculum.evidence import EpisodeEvidence, EpisodeKind, Evidence, needs
 from waker.curriculum.quantities import Quantity
 from waker.curriculum.scores import credit
 from waker.curriculum.state import part, with_prefix
@@ -72,7 +72,8 @@ class Credited(Score):
         if self._imagines:
             self.needs = needs(update=quantity.update)
         elif mode == "heldout":
-            self.needs = needs(episode=quantity.episode, heldout=heldout, heldout_every=heldout_every)
+            kinds: frozenset[EpisodeKind] = frozenset({"heldout"})
+            self.needs = needs(episode=quantity.episode, kinds=kinds, heldout=heldout, heldout_every=heldout_every)
         else:
             self.needs = needs(episode=quantity.episode)
 

@@ -1,17 +1,20 @@
 """What the learner measured, in one record for all curricula: of an update, and of a real episode.
 
 A curriculum names the fields it reads (:class:`Needs`); the learner computes those, once, and leaves the others None.
-Shapes: N start states of an update, in batch order; H imagined steps; T steps of an episode; D θ dimensions.
+Shapes: N start states of an update, in batch order; H imagined steps; T steps of an episode; D θ dimensions. All
+records are made by :mod:`waker.agent.evidence`, when :mod:`waker.training.evidence` says: from the first update on.
 
 Conventions (:mod:`waker.curriculum.advantages`): the reward r_t belongs to state t, v_t is the slow critic's value, and
-V_t = r_t + γ((1−λ)·v_{t+1} + λ·V_{t+1}) with V_H = v_H. Unless a field says otherwise, rewards are the exploration
-policy's intrinsic ones and values its critic's: a regret in them is not the regret of a task.
+V_t = r_t + γ((1−λ)·v_{t+1} + λ·V_{t+1}) with V_H = v_H. Imagined ones are weighted by the probability w_t that the
+episode lives to see state t: with w_t·r_t and w_t·v_t that formula is right where episodes may end. Unless a field says
+otherwise, rewards are the exploration policy's intrinsic ones and values its critic's: a regret in them is not the
+regret of a task.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,22 +33,26 @@ class Evidence:
 
     Attributes:
         step: agent steps made so far.
-        theta_id: of each start state, (N,); below 0 outside the space.
-        theta: θ of each start state, (N, D); only of continuous spaces, where there are no ids.
+        theta_id: of each start state, (N,); below 0 outside the space, and where the state ended its episode. With
+            ``explorer.credit = replayed``, where nothing imagined is asked for: of the B·(T−1) steps that are credited.
+        theta: θ of each start state, (N, D), NaN where the id is below 0; only of continuous spaces, where an id is the
+            number of a draw that the curriculum gave it.
         disagreement: of the ensemble, credited to each start state as ``Curriculum.observe`` gets it, (N,).
-        loss: the world model's loss of each replayed step (likelihoods + KL, before free nats and before the update),
-            (N,), nats.
-        transition_loss: KL(posterior ‖ prior) of each replayed step, (N,), nats.
-        rewards: of imagined states 0 … H−1, (N, H).
-        values: of imagined states 0 … H, (N, H + 1).
-        returns: the λ-returns V_0 … V_{H−1}, (N, H).
+        loss: the world model's loss of the step that each is the state of (likelihoods by the keys' weights + KL,
+            before free nats and before the update; no rewards), (N,), nats. Of replayed steps: of the step arrived at.
+        transition_loss: KL(posterior ‖ prior) of the same steps, (N,), nats; 0 at first steps without
+            ``model.kl_first``.
+        rewards: w_t·r_t of imagined states 0 … H−1, (N, H).
+        values: w_t·v_t of imagined states 0 … H, (N, H + 1), v the slow exploration critic's.
+        returns: w_t·V_t for t = 0 … H−1, V the λ-returns on these rewards and values, (N, H).
         discount: γ.
         trace: λ.
-        gradients: of the world model's mean loss of one θ, with respect to a fixed set of P parameters, from two
-            halves of that θ's steps, (G, 2, P).
-        gradients_id: the θ of each, (G,).
-        sampled_returns: intrinsic returns of S independent imagined rollouts from one start state, (R, S).
-        sampled_returns_id: the θ of each start state, (R,).
+        gradients: of the world model's mean loss of one θ, with respect to a fixed set of P parameters (the RSSM's
+            biases and gains), from the first and the second half of that θ's steps, (G, 2, P).
+        gradients_id: the θ of each, (G,): those with two steps in the batch, at most eight, then drawn.
+        sampled_returns: intrinsic returns Σ_t γ^t·w_t·r_t + γ^H·w_H·v_H of S independent imagined rollouts from one
+            start state, (R, S).
+        sampled_returns_id: the θ of each start state, (R,); the states are spread evenly over the batch.
     """
 
     step: int
@@ -80,14 +87,18 @@ class EpisodeEvidence:
             kept out of training, and is measured again and again.
         whole: False for a piece of an episode after which more follows; scores of pieces are merged to their mean,
             weighted by steps.
-        steps: T.
-        disagreement, loss, transition_loss: of each step, (T,).
-        rewards: (T,); values: (T + 1,), the last 0 after a true end, else the critic's value there.
+        steps: T, the agent's; between them lie states 0 … T.
+        disagreement, loss, transition_loss: of each step, (T,): the losses of the observation that it led to.
+        rewards: of states 0 … T−1, (T,).
+        values: of states 0 … T, (T + 1,). At a time limit the last is the critic's; after a true end it is known, the
+            end state's own reward, as nothing comes after it.
         discount: γ.
         trace: λ.
-        features: of each step, (T, F): the posterior's deterministic part with the action.
-        task_rewards, task_values: as ``rewards`` and ``values``, of a task and its critic. Not reward-free.
-        success: whether the episode's task was solved, 0 to 1, NaN if it did not end. Not reward-free.
+        features: of each step, (T, F): the deterministic part of the state it was taken in, with the action.
+        task_rewards, task_values: as ``rewards`` and ``values``, of the first task that exists in this θ's domain and
+            of its critic; but the episode was played by the explorer. Not reward-free.
+        success: how far that task was solved, 0 to 1, by ``info["completion"]``; NaN if it did not end. Not
+            reward-free.
     """
 
     step: int
@@ -127,7 +138,8 @@ class Needs:
     Attributes:
         update: of :class:`Evidence` (a field's ``_id`` comes with it).
         episode: of :class:`EpisodeEvidence`.
-        every: updates between two records of an update; 1 = of every one.
+        every: updates between two records of an update; 1 = of every one. Others are not told.
+        kinds: of the episodes that it is told of; the others cost nothing.
         heldout: share of episodes kept out of training and measured again at every ``heldout_every`` agent steps.
         heldout_every: agent steps.
 
@@ -138,6 +150,7 @@ class Needs:
     update: frozenset[str] = frozenset()
     episode: frozenset[str] = frozenset()
     every: int = 1
+    kinds: frozenset[EpisodeKind] = frozenset({"trained", "staged", "heldout"})
     heldout: float = 0.0
     heldout_every: int = 10_000
 
@@ -163,20 +176,29 @@ def needs(update: Iterable[str] = (), episode: Iterable[str] = (), **numbers: An
     return Needs(frozenset(update), frozenset(episode), **numbers)
 
 
-def check_given(sampler: str, wanted: Needs, update: Iterable[str], episode: Iterable[str]) -> None:
+def check_given(
+    sampler: str,
+    wanted: Needs,
+    update: Iterable[str],
+    episode: Iterable[str],
+    why: Mapping[str, str] | None = None,
+) -> None:
     """Check that a learner gives what a sampler reads, before training.
 
     Args:
         sampler: its name, for the message.
         wanted: what it reads.
         update, episode: the fields that the learner gives.
+        why: of a field that is not given, the reason, and what to set.
 
     Raises:
         UserError: one is missing.
     """
     missing = sorted({*(wanted.update - set(update)), *(wanted.episode - set(episode))})
     if missing:
+        reasons = dict.fromkeys(why[name] for name in missing if why and name in why)
+        advice = "choose a sampler that needs no more than the ensemble's disagreement, such as waker-m"
         raise UserError(
-            f"sampler {sampler!r} reads {', '.join(missing)}, which this learner does not measure; "
-            "choose a sampler that needs no more than the ensemble's disagreement, such as waker-m"
+            f"sampler {sampler!r} reads {', '.join(missing)}, which this learner does not measure: "
+            f"{'; '.join(reasons) or advice}"
         )

@@ -15,7 +15,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waker.curriculum.api import Columns, Curriculum, Evident, Floats, Informed, Staging, State, Thetas, Wanted
+from waker.curriculum.api import (
+    Columns,
+    Curriculum,
+    Evident,
+    Floats,
+    Informed,
+    Staging,
+    State,
+    Thetas,
+    Wanted,
+    stages,
+)
 from waker.curriculum.evidence import NOTHING, EpisodeEvidence, Evidence, Needs
 from waker.errors import UserError
 from waker.names import theta_column
@@ -118,6 +129,11 @@ class ForeignCurriculum:
         with _guard(self._name, f"learn_episode(…) at step {evidence.step}"):
             assert isinstance(self._inner, Evident), "who asks for nothing is told nothing"
             self._inner.learn_episode(evidence)
+
+    @property
+    def stages(self) -> bool:
+        """Whether the sampler is :class:`~waker.curriculum.api.Staging`."""
+        return stages(self._inner)
 
     @property
     def staged(self) -> NDArray[np.bool_]:

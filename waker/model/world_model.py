@@ -34,6 +34,13 @@ class ModelOutput(NamedTuple):
     metrics: dict[str, Tensor]
 
 
+class StepLosses(NamedTuple):
+    """Of each step of a batch, (B, T), nats: the whole loss, and the KL in it."""
+
+    loss: Tensor
+    kl: Tensor
+
+
 class WorldModel(nn.Module):
     """θ enters nowhere: the model must infer the environment from observations."""
 
@@ -98,6 +105,19 @@ class WorldModel(nn.Module):
             }
         return ModelOutput(loss, posterior, metrics)
 
+    def step_losses(self, posterior: Posterior, batch: Mapping[str, Tensor]) -> StepLosses:
+        """How surprised the model is by each step: −log likelihood of what was seen, and KL(posterior ‖ prior).
+
+        Keys count by their weights, as in :meth:`loss`; the KL as it is, without balance, scale or free nats, and where
+        ``model.kl_first`` is off not at first steps. Rewards and ends are no part of it.
+        """
+        nll = self.decoder.nll(self.decoder(posterior.state.feature), batch)
+        seen = torch.stack([k.weight * nll[k.name] for k in self.keys]).sum(0)
+        kl = categorical_kl(posterior.posterior, posterior.prior).sum(-1)
+        if not self.config.kl_first:
+            kl = kl * (~batch["is_first"]).to(kl.dtype)
+        return StepLosses(seen + kl, kl)
+
     def reward_loss(self, feature: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """−log likelihood of each task's rewards, (K,); see :meth:`waker.model.reward_heads.RewardHeads.loss`."""
         return self.rewards.loss(feature if self.config.reward_gradients else feature.detach(), batch)
@@ -127,4 +147,4 @@ def kl_losses(
     return config.kl_dyn * sides[0] + config.kl_rep * sides[1], dyn.mean()
 
 
-__all__ = ["ModelOutput", "State", "WorldModel", "kl_losses"]
+__all__ = ["ModelOutput", "State", "StepLosses", "WorldModel", "kl_losses"]

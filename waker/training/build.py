@@ -18,8 +18,7 @@ from waker.analysis.sources import RANDOM
 from waker.collection.family import Family
 from waker.config.checks import check
 from waker.config.schema import Config
-from waker.curriculum import Curriculum, Evident, make_curriculum
-from waker.curriculum.evidence import check_given
+from waker.curriculum import Curriculum, make_curriculum
 from waker.errors import UserError
 from waker.evaluation import records
 from waker.evaluation.model_error import measured_ids
@@ -38,6 +37,7 @@ from waker.storage.run_folder import RunFolder, canonical, read_config, run_fold
 from waker.terminal.progress import Progress
 from waker.training import memory_needs
 from waker.training.compile_choice import decide, run_calls
+from waker.training.evidence import check_needs
 from waker.training.loading import recorded_arithmetic, task_player
 from waker.training.loop import Outcome, train
 from waker.training.measuring import check_wanted, measure_of
@@ -63,8 +63,7 @@ def check_buildable(config: Config, family: Family) -> None:
     with torch.random.fork_rng(devices=[]):
         agent = Agent(family.spec, plain, "cpu")
         check_wanted(config, family, curriculum, agent)
-    if isinstance(curriculum, Evident):
-        check_given(config.curriculum.sampler, curriculum.needs, update=(), episode=())  # the learner makes no records
+        check_needs(config, family, curriculum, agent)
 
 
 def evaluator(setup: Setup, folder: Path, note: Callable[[str], None]) -> Evaluate:

@@ -112,6 +112,8 @@ def _explore(session: Session, stop: StopSignals) -> None:
         # Measure: what a curriculum asks for, of a model that has learned from all data so far.
         if session.measurement_due:
             session.measure()
+        elif session.heldout_due:
+            session.measure_heldout()
 
         # Collect: only when every update that the data so far allows has been made.
         elif not session.learning_due:

@@ -75,8 +75,13 @@ class Schedule:
         raise NotImplementedError
 
     @property
+    def trained(self) -> int:
+        """Those of them that are trained on: the others cost steps and earn no updates."""
+        return self.step
+
+    @property
     def all_updates(self) -> int:
-        """Of the whole run."""
+        """Of the whole run, if every step is trained on."""
         train = self.config.train
         adapts = train.adapt_updates if train.task_policies == "after" else 0
         return self.update_clock.allowed(train.steps) + adapts
@@ -84,7 +89,7 @@ class Schedule:
     @property
     def learning_due(self) -> bool:
         """Whether an update is outstanding."""
-        return self.update_clock.due(self.step, self.updates)
+        return self.update_clock.due(self.trained, self.updates)
 
     @property
     def exploring(self) -> bool:

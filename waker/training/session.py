@@ -30,6 +30,7 @@ from waker.storage.state_shapes import check_fit
 from waker.terminal.notices import tell_loss
 from waker.terminal.progress import Progress
 from waker.terminal.signals import Paused
+from waker.training.evidence import Recording
 from waker.training.extending import before_adapting, kept_before_adapting, standing, taken_back, told
 from waker.training.measuring import Measuring
 from waker.training.parts import Parts
@@ -62,6 +63,7 @@ class Session(Schedule):
             sink = make_sink(self.config.sinks, run.path, run.name, plain(self.config))
         self.metrics = Metrics(sink, self._entries, progress, run.path)
         self.recorder = Recorder(run, self.metrics, thinning_of(parts.family.space, parts.measured))
+        self.recording = Recording(self.curriculum, self.agent, parts.family, self.config)
         self.times = Times(lambda: self.collector.slots.cpu_seconds)
         self.collector = Collector(
             parts.family,
@@ -71,6 +73,9 @@ class Session(Schedule):
             self.streams,
             lambda row: self.recorder.episode(row, self.updates),
             train.env_processes,
+            self.recording.intake(self.replay),
+            lambda finished: self.recording.episode(finished, self.step),
+            self.recording.chosen,
         )
         self.explorer = self.agent.explorer()
         progress.updates = self.all_updates
@@ -90,6 +95,10 @@ class Session(Schedule):
         return self.collector.step
 
     @property
+    def trained(self) -> int:
+        return self.step - (self.collector.intake.aside if self.collector.intake else 0)
+
+    @property
     def place(self) -> str:
         """How far it is."""
         return f"step {self.step:,}"
@@ -99,6 +108,11 @@ class Session(Schedule):
         """Whether the curriculum wants a measurement of a model that has learned from all data so far."""
         return self.choosing and self.measuring.due(self.step)
 
+    @property
+    def heldout_due(self) -> bool:
+        """Whether the model is to be measured again on episodes that are kept out of training."""
+        return self.choosing and self.recording.due(self.step)
+
     def collect(self) -> None:
         """One tick: uniform random actions until learning begins, then the exploration policy."""
         self.collector.tick(self.explorer if self.step >= self.update_clock.start else None)
@@ -106,10 +120,14 @@ class Session(Schedule):
 
     def learn(self) -> None:
         """One update, its credit to the curriculum, and a metric row when it is time."""
-        credit, metrics = self.agent.update(self.feed.next())
+        batch = self.feed.next()
+        self.recording.before_update(batch)
+        credit, metrics = self.agent.update(batch)
+        self.recording.after_update(credit, self.step)
         self.curriculum.observe(credit.theta_id.cpu().numpy(), credit.error.detach().cpu().numpy(), self.step)
         self.metrics.means.add(metrics)
         self.updates += 1
+        self.recording.updates = self.updates
         if self.updates == 1:
             self.measuring.skip(self.step)
         if self.updates % self.config.train.log_every == 0:
@@ -127,6 +145,11 @@ class Session(Schedule):
             return
         if first:
             self.progress.note(self.measuring.told)
+        self._show("measure")
+
+    def measure_heldout(self) -> None:
+        """Of the present model, for the curriculum."""
+        self.recording.measure_heldout(self.step)
         self._show("measure")
 
     def adapt(self) -> None:
@@ -177,7 +200,7 @@ class Session(Schedule):
 
     def state(self) -> dict[str, Any]:
         """All that a resumed run needs, but for replay and logs."""
-        return {
+        state = {
             "updates": self.updates,
             "adapted": self.adapted,
             "finished": self.finished,
@@ -193,6 +216,9 @@ class Session(Schedule):
             "torch": torch_state(),
             "before_adapting": self._before_adapting and self._before_adapting["state"],
         }
+        if self.recording.active:
+            state |= {"recording": self.recording.state_dict(), "evidence_seconds": self.recording.seconds}
+        return state
 
     def resume(self) -> bool:
         """Go on from the newest whole checkpoint, if there is one; else clear what a run without one left.
@@ -251,6 +277,10 @@ class Session(Schedule):
         if "measuring" in state:  # not in states of before there was any
             self.measuring.load_state_dict(state["measuring"])
             self.measuring.seconds = state["measuring_seconds"]
+        self.recording.updates = self.updates
+        if "recording" in state:
+            self.recording.load_state_dict(state["recording"])
+            self.recording.seconds = state["evidence_seconds"]
         self.agent.load_state_dict(state["agent"])
         if self._again:
             self.agent.forget_adaptation()
@@ -286,8 +316,9 @@ class Session(Schedule):
         times = {**self.times.state_dict(), "updates_per_second": self.times.speed(done)}
         if self.measuring.wanted is not None:
             times["measuring_cpu_seconds"] = self.measuring.seconds
+        counts = self.recording.metrics(self.collector.intake)
         more = {"replay/steps": float(len(self.replay)), **{f"time/{name}": value for name, value in times.items()}}
-        self.metrics.write(self.step, done, more)
+        self.metrics.write(self.step, done, more | counts)
 
     def _show(self, phase: str) -> None:
         theta = self.collector.theta if self.exploring else ()  # no episodes are played while policies are adapted

@@ -1,0 +1,304 @@
+"""What curricula ask the learner to measure: numbers of an update's states, and of real episodes.
+
+Made by :class:`waker.agent.agent.Agent`; asked by :mod:`waker.training.evidence`, which makes records
+(:mod:`waker.curriculum.evidence`) of them. Some are by-products of an update and are computed in it, compiled or not
+(:meth:`EvidenceMaker.of_update`). The others are computed apart, operation by operation, and have chance of their own:
+training draws the same numbers whether they are made or not.
+
+States that an episode does not live to see: imagined rewards, values and returns of state t are multiplied by
+w_t = Π_{i<t} P(the episode goes on after state i), w_0 = 1. The formulas of :mod:`waker.curriculum.advantages`, which
+know γ alone, are then right: δ_t = w_t·(r_t + γ·P_t·v_{t+1} − v_t).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from einops import rearrange
+from numpy.typing import NDArray
+from torch import Tensor
+
+from waker.behaviour.actor_critic import ActorCriticStack
+from waker.behaviour.imagination import imagine
+from waker.behaviour.policy_learner import Rollout
+from waker.behaviour.returns import lambda_return, survival
+from waker.behaviour.starts import Starts, start_states
+from waker.config.schema import Config
+from waker.exploration.api import Explorer
+from waker.exploration.ensemble import Ensemble
+from waker.machine.precision import Precision
+from waker.model.rssm import Posterior, State
+from waker.model.world_model import StepLosses, WorldModel
+from waker.names import EXPLORER
+from waker.seeding import torch_seed
+
+PER_STEP = frozenset({"loss", "transition_loss"})
+IMAGINED = frozenset({"rewards", "values", "returns"})
+APART = frozenset({"gradients", "sampled_returns"})
+"""Fields of an update's record that are computed apart from it."""
+STARTS, ROLLOUTS = 16, 8
+"""Of ``sampled_returns``: start states of a batch, evenly spaced in it, and rollouts S from each."""
+MOST_THETA = 8
+"""θ of a batch whose gradients are measured, drawn where it has more: each costs two passes back through the model."""
+_BLOCK = 256
+"""Steps of an episode that are encoded and decoded at a time."""
+
+
+class EvidenceMaker:
+    """Measures with an agent's networks, without changing them.
+
+    Args:
+        model, ensemble, exploration, policies: the agent's.
+        config: of the run.
+        precision: of its updates.
+    """
+
+    def __init__(
+        self,
+        model: WorldModel,
+        ensemble: Ensemble,
+        exploration: Explorer,
+        policies: ActorCriticStack,
+        config: Config,
+        precision: Precision,
+    ) -> None:
+        self.model, self.ensemble, self.exploration, self.policies = model, ensemble, exploration, policies
+        self.config, self.precision = config, precision
+
+    def missing(self, tasks: Collection[str], asked: Collection[str] = ()) -> dict[str, str]:
+        """Fields of both records that this configuration does not give, each with the reason.
+
+        Args:
+            tasks: of the environment.
+            asked: fields of an update's record that are to be of the same states.
+        """
+        found: dict[str, str] = {}
+        if self.config.explorer.credit == "replayed" and not IMAGINED.isdisjoint(asked):
+            why = (
+                "with explorer.credit replayed it is not of the start states that are imagined from; set it to imagined"
+            )
+            found["disagreement"] = why
+        if self.policies.names[-1] != EXPLORER or not bool(self.policies.learns[-1]):
+            why = f"explorer {self.config.explorer.name!r} learns no policy and no critic; choose another explorer"
+            found |= dict.fromkeys(("rewards", "values", "returns", "sampled_returns"), why)
+        if self.config.train.task_policies != "online" or not tasks:
+            why = "there is no task's critic during exploration; set train.task_policies = online"
+            found |= dict.fromkeys(("task_rewards", "task_values"), why)
+        return found
+
+    # By-products of an update -------------------------------------------------------------------------------------
+
+    def explorer_values(self, feature: Tensor) -> Tensor:
+        """The slow exploration critic's values of features (T, N, F), (T, N); without gradient."""
+        return self._values(feature, -1)
+
+    def _values(self, feature: Tensor, member: int) -> Tensor:
+        """A member's slow critic on features (T, N, F), (T, N)."""
+        flat = rearrange(feature, "t n f -> 1 (t n) f").expand(self.policies.members, -1, -1)
+        with torch.no_grad():
+            return self.policies.slow.predict(flat)[member].unflatten(0, feature.shape[:2])
+
+    def of_update(
+        self,
+        asked: Sequence[str],
+        starts: Starts | None,
+        rollout: Rollout | None,
+        values: Tensor | None,
+        steps: StepLosses | None,
+        credited: Mapping[str, Tensor],
+    ) -> dict[str, Tensor]:
+        """An update's record but for what is computed apart, all of the same N states.
+
+        These are the start states of imagination, or, where ``explorer.credit`` is ``replayed`` and nothing imagined is
+        asked for, the B·(T−1) steps whose disagreement is credited; the losses are then of the steps arrived at.
+
+        Args:
+            asked: fields.
+            starts: start states; None = nothing was imagined.
+            rollout: of all policies, the explorer's last: rewards and continue probabilities (H+1, M, N).
+            values: of the slow exploration critic along the explorer's, (H+1, N).
+            steps: of the batch, (B, T).
+            credited: ``theta_id`` and ``disagreement`` of the credited states.
+        """
+        of_starts = starts is not None and (self.config.explorer.credit == "imagined" or not IMAGINED.isdisjoint(asked))
+        found: dict[str, Tensor] = {"theta_id": credited["theta_id"]}
+        if of_starts:
+            assert starts is not None
+            found["theta_id"] = living(starts)
+        if steps is not None:
+            # Without imagination they are the steps arrived at.
+            one, two = (starts.of_steps(x) if of_starts and starts else x[:, 1:].flatten() for x in steps)
+            found |= {"loss": one.detach(), "transition_loss": two.detach()}
+        if rollout is not None and values is not None:
+            found |= self._imagined(rollout.reward[:, -1], rollout.cont[:, -1], values)
+        if "disagreement" in asked:
+            found["disagreement"] = credited["disagreement"]
+        return {name: x for name, x in found.items() if name in asked or name == "theta_id"}
+
+    def _imagined(self, reward: Tensor, cont: Tensor, value: Tensor) -> dict[str, Tensor]:
+        """Rewards, values and λ-returns with their weights, from three (H+1, N), as (N, H or H+1)."""
+        reward, cont, value, b = reward.detach(), cont.detach(), value.detach(), self.config.behaviour
+        alive = survival(cont)
+        returns = lambda_return(reward[:-1], b.discount * cont[:-1], value, b.lambda_)
+        found = {"rewards": (alive * reward)[:-1], "values": alive * value, "returns": alive[:-1] * returns}
+        return {name: x.T for name, x in found.items()}
+
+    # Apart from the update ----------------------------------------------------------------------------------------
+
+    def apart(self, asked: Collection[str], batch: Mapping[str, Tensor], seed: int) -> dict[str, NDArray[Any]]:
+        """The fields of :data:`APART` that are asked for, with their ids, of a batch and the present weights."""
+        found: dict[str, NDArray[Any]] = {}
+        with torch_seed(seed):
+            if "sampled_returns" in asked:
+                with self.precision():
+                    found |= _arrays(self._sampled_returns(batch))
+            if "gradients" in asked:
+                found |= self._gradients(batch, np.random.default_rng(seed))
+        return found
+
+    def _sampled_returns(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Σ_t γ^t·w_t·r_t + γ^H·w_H·v_H of :data:`ROLLOUTS` rollouts from each of :data:`STARTS` states, (R, S)."""
+        every = start_states(self.model.observe(batch).state, batch, 0)
+        n = len(every.cont)
+        chosen = torch.arange(min(STARTS, n), device=every.cont.device) * n // min(STARTS, n)
+        theta_id, cont = living(every)[chosen], every.cont[chosen]
+        state = State(*(x[chosen].repeat_interleave(ROLLOUTS, 0) for x in every.state))
+        trajectory = imagine(self.model.rssm, self.policies, state, self.config.behaviour.horizon)
+        feature, action = trajectory.feature[:, -1], trajectory.action[:, -1]
+        after = self.model.continue_probability(feature[1:])
+        going = torch.cat([cont.repeat_interleave(ROLLOUTS).unsqueeze(0), after])
+        weight = survival(self.config.behaviour.discount * going)
+        last = self.explorer_values(feature[-1:])[0]
+        returns = (weight[:-1] * self._intrinsic(feature, action)[:-1]).sum(0) + weight[-1] * last
+        return {"sampled_returns": returns.view(-1, ROLLOUTS), "sampled_returns_id": theta_id}
+
+    def gradient_parameters(self) -> list[Tensor]:
+        """What gradients are with respect to: the biases and gains of the RSSM, a few thousand numbers at any size."""
+        return [p for p in self.model.rssm.parameters() if p.dim() <= 1 and p.requires_grad]
+
+    def _gradients(self, batch: Mapping[str, Tensor], rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+        """∇ mean loss of the first and of the second half of each θ's steps in batch order, (G, 2, P).
+
+        As many steps in both halves; in halves and not alternately, as neighbouring steps err alike.
+        """
+        ids = batch["theta_id"].flatten().cpu().numpy()
+        present, count = np.unique(ids[ids >= 0], return_counts=True)
+        present = present[count >= 2]
+        if len(present) > MOST_THETA:
+            present = np.sort(rng.choice(present, MOST_THETA, replace=False))
+        parameters = self.gradient_parameters()
+        with torch.enable_grad():
+            with self.precision():
+                loss = self.model.step_losses(self.model.observe(batch), batch).loss.flatten()
+            rows = [
+                self._gradient(loss[torch.as_tensor(half, device=loss.device)].mean(), parameters)
+                for theta_id in present.tolist()
+                for half in halves(np.flatnonzero(ids == theta_id))
+            ]
+        size = sum(p.numel() for p in parameters)
+        found = torch.stack(rows) if rows else torch.zeros(0, size)
+        gradients = found.double().cpu().numpy().reshape(len(present), 2, size)
+        return {"gradients": gradients, "gradients_id": present.astype(np.int64)}
+
+    def _gradient(self, loss: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+        found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+        return torch.cat([torch.zeros_like(p) if g is None else g for g, p in zip(found, parameters, strict=True)])
+
+    # Of episodes --------------------------------------------------------------------------------------------------
+
+    def of_episode(
+        self, asked: Collection[str], records: Mapping[str, NDArray[Any]], seed: int, task: int | None = None
+    ) -> dict[str, NDArray[np.float64]]:
+        """Fields of :class:`~waker.curriculum.evidence.EpisodeEvidence`, of one filtering through the present model.
+
+        States 0 … T are those of the T + 1 records, state 0 the reset's. Losses are of the steps that led into states
+        1 … T; disagreement and features of the same steps; rewards belong to states 0 … T−1 and values to 0 … T. After
+        a true end the last value is known: the end's own reward.
+
+        Args:
+            asked: fields.
+            records: as in the replay (:mod:`waker.replay.ring`), (T + 1, …).
+            seed: of the latents that are drawn.
+            task: index of the task of ``task_rewards`` and ``task_values``; its policy is the member of this index.
+        """
+        device = self.policies.learns.device
+        batch = {name: torch.as_tensor(x, device=device).unsqueeze(0) for name, x in records.items()}
+        with torch_seed(seed), self.precision():
+            posterior = self._observed(batch)
+            return {n: x.astype(np.float64) for n, x in _arrays(self._read(asked, posterior, batch, task)).items()}
+
+    def _read(
+        self, asked: Collection[str], posterior: Posterior, batch: Mapping[str, Tensor], task: int | None
+    ) -> dict[str, Tensor]:
+        feature, action = posterior.state.feature[0].unsqueeze(1), batch["action"][0].unsqueeze(1)  # (T + 1, 1, …)
+        ended, found = batch["is_terminal"][0, -1], dict[str, Tensor]()
+        if not PER_STEP.isdisjoint(asked):
+            loss, kl = self._losses(posterior, batch)
+            found |= {"loss": loss[1:], "transition_loss": kl[1:]}
+        if "disagreement" in asked:
+            led_into = self.config.explorer.action == "authors"
+            apart = self.ensemble.disagreement(feature[:-1], action[:-1] if led_into else action[1:])
+            found["disagreement"] = self.config.explorer.scale * apart[:, 0]
+        if not {"rewards", "values"}.isdisjoint(asked):
+            rewards = self._intrinsic(feature, action)[:, 0]
+            found |= {"rewards": rewards[:-1], "values": valued(self.explorer_values(feature)[:, 0], rewards, ended)}
+        if task is not None and not {"task_rewards", "task_values"}.isdisjoint(asked):
+            rewards = batch["task_rewards"][0, :, task]
+            values = valued(self._values(feature, task)[:, 0], rewards, ended)
+            found |= {"task_rewards": rewards[:-1], "task_values": values}
+        if "features" in asked:
+            found["features"] = torch.cat([posterior.state.deter[0, :-1], action[1:, 0]], -1)
+        return {name: x for name, x in found.items() if name in asked}
+
+    def _observed(self, batch: Mapping[str, Tensor]) -> Posterior:
+        """:meth:`WorldModel.observe`, encoding some steps at a time."""
+        keys = [key.name for key in self.model.keys]
+        embed = _in_blocks(lambda part: self.model.encoder(part), {name: batch[name] for name in keys})
+        return self.model.rssm.observe(embed, batch["action"], batch["is_first"])
+
+    def _losses(self, posterior: Posterior, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Both losses of an episode's T + 1 steps, decoding some at a time."""
+        parts = dict(zip(("stoch", "deter", "posterior", "prior"), (*posterior.state, *posterior[1:3]), strict=True))
+
+        def of(part: Mapping[str, Tensor]) -> Tensor:
+            state = State(part["stoch"], part["deter"])
+            some = Posterior(state, part["posterior"], part["prior"], posterior.embed)
+            return torch.stack(self.model.step_losses(some, part), -1)
+
+        loss, kl = _in_blocks(of, {**batch, **parts})[0].unbind(-1)
+        return loss, kl
+
+    def _intrinsic(self, feature: Tensor, action: Tensor) -> Tensor:
+        """The explorer's reward at every entry of a trajectory (T, N, …), (T, N)."""
+        own = self.exploration.reward(feature, action)
+        return self.ensemble.intrinsic_reward(feature, action) if own is None else own
+
+
+def living(starts: Starts) -> Tensor:
+    """The θ of start states, −1 where the state ended its episode and has no future."""
+    return torch.where(starts.cont > 0, starts.theta_id, -1)
+
+
+def halves(steps: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The first and the second half of steps (n,), n // 2 each."""
+    n = len(steps) // 2
+    return steps[:n], steps[n : 2 * n]
+
+
+def valued(values: Tensor, rewards: Tensor, ended: Tensor) -> Tensor:
+    """Values (T + 1,) with the last one's own reward in its place after a true end: nothing comes after it."""
+    return torch.cat([values[:-1], torch.where(ended, rewards[-1:], values[-1:])])
+
+
+def _in_blocks(of: Callable[[Mapping[str, Tensor]], Tensor], tensors: Mapping[str, Tensor]) -> Tensor:
+    """A function of (1, T, …), computed some steps at a time."""
+    split = {name: x.split(_BLOCK, 1) for name, x in tensors.items()}
+    count = len(next(iter(split.values())))
+    return torch.cat([of({name: parts[i] for name, parts in split.items()}) for i in range(count)], 1)
+
+
+def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
+    return {name: (x.float() if x.is_floating_point() else x).cpu().numpy() for name, x in tensors.items()}
