@@ -16,6 +16,7 @@ _TOLD = 3
 FREE_KEYS = (
     "device",
     "sinks",
+    "sink_settings",
     "train.compile_cache",
     "train.env_processes",
     "train.products",
@@ -36,6 +37,7 @@ def difference(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     """
     old, new = ({k: v for k, v in flat(data).items() if v != {}} for data in (saved, now))
     free = {*FREE_KEYS, *growth(saved, now)}
+    free |= {key for key in (*old, *new) if key.startswith(tuple(f"{section}." for section in FREE_KEYS))}
     keys = [*new, *(k for k in old if k not in new)]
     differ = [key for key in keys if key not in free and not _alike(old.get(key), new.get(key))]
     told = [f"{key} is {old.get(key)!r} there and {new.get(key)!r} now" for key in differ[:_TOLD]]

@@ -26,6 +26,7 @@ from waker.settings import (
     Several,
     Share,
     Short,
+    Unoffered,
 )
 from waker.specs import LONGEST
 
@@ -381,7 +382,12 @@ class Config(Settings):
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
     evaluation: EvalConfig = field(default_factory=EvalConfig)
     sinks: tuple[str, ...] = ("jsonl",)
-    """Where metrics go, besides the progress line: jsonl, wandb, tensorboard, or a logger of another package."""
+    """Where metrics go, besides the progress line: jsonl, wandb, tensorboard, a logger of another package, or
+    file.py:Class. One with settings of its own has options: `--sinks.wandb.project NAME`."""
+    sink_settings: Unoffered[dict[str, str | int | float | bool | None | tuple[str | int | float | bool, ...]]] = field(
+        default_factory=dict
+    )
+    """Those settings by logger and name, `wandb.project`; they may differ on a resume, as `sinks` may."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from waker.analysis.logged import curriculum_metrics
 from waker.collection.collector import Collector
 from waker.collection.episode import EnvironmentFailed
 from waker.config.saved import plain
@@ -62,6 +63,8 @@ class Session(Schedule):
             sink = make_sink(self.config.sinks, run.path, run.name, plain(self.config))
         self.metrics = Metrics(sink, self._entries, progress, run.path)
         self.recorder = Recorder(run, self.metrics, thinning_of(parts.family.space, parts.measured))
+        space = parts.family.space
+        self._hard = [i for i in map(space.index, space.hard) if i >= 0]
         self.times = Times(lambda: self.collector.slots.cpu_seconds)
         self.collector = Collector(
             parts.family,
@@ -154,6 +157,7 @@ class Session(Schedule):
         except Paused:
             return False
         self.recorder.measured(found, self.step, self.updates)
+        self.metrics.evaluated(found, self.run.columns, self.step, self.updates + self.adapted)
         self.recorder.snapshot(self.curriculum.table(), self.step, self.updates)
         self.evaluate_clock.mark(self.step)
         return True
@@ -286,7 +290,12 @@ class Session(Schedule):
         times = {**self.times.state_dict(), "updates_per_second": self.times.speed(done)}
         if self.measuring.wanted is not None:
             times["measuring_cpu_seconds"] = self.measuring.seconds
-        more = {"replay/steps": float(len(self.replay)), **{f"time/{name}": value for name, value in times.items()}}
+        chosen = curriculum_metrics(self.curriculum.probabilities(), self._hard) if self.exploring else {}
+        more = {
+            "replay/steps": float(len(self.replay)),
+            **chosen,
+            **{f"time/{name}": value for name, value in times.items()},
+        }
         self.metrics.write(self.step, done, more)
 
     def _show(self, phase: str) -> None:
