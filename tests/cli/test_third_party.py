@@ -208,8 +208,8 @@ def test_it_is_compared_and_reported_under_its_settings(runs: Path, path: dict[s
     compared = waker("compare", "whole", "--by", "curriculum.tilted.beta", cwd=runs)
     assert compared.returncode == 0, compared.stderr
     assert "tilted [curriculum.tilted.beta=0.25]" in compared.stdout
-    reported = waker("report", "whole", "--out", "page.html", cwd=runs)
+    reported = waker("report", "whole", "--by", "curriculum.tilted.beta", "--out", "page.html", cwd=runs)
     assert reported.returncode == 0, reported.stderr
     page = (runs / "page.html").read_text(encoding="utf-8")
-    assert "tilted" in page and "restless" in page
-    assert "beta" in page and "wind" in page
+    assert "tilted [curriculum.tilted.beta=0.25]" in page and "restless" in page
+    assert "explorer.settings.power: 2.0" in page and "env_kwargs.wind: 0.25" in page
