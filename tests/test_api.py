@@ -23,6 +23,7 @@ NAMES = {
     "__version__",
     "cvar",
     "load",
+    "load_config",  # the counterpart of --config: settings of a run, or of a file, to start from
     "metrics",
     "preset",
     "register_curriculum",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from waker.api import Rows as Rows
     from waker.api import Run as Run
     from waker.api import load as load
+    from waker.api import load_config as load_config
     from waker.api import preset as preset
     from waker.api import rows as rows
     from waker.api import train as train
@@ -39,6 +40,7 @@ _PUBLIC = {
     "UserError": "waker.errors",
     "cvar": "waker.analysis.metrics",
     "load": "waker.api",
+    "load_config": "waker.api",
     "metrics": "waker.analysis",
     "preset": "waker.api",
     "register_curriculum": "waker.curriculum.registry",

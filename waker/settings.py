@@ -123,14 +123,14 @@ def from_plain(kind: type[T], data: Mapping[str, Any], prefix: str = "") -> T:
             if not isinstance(value, Mapping):
                 raise UserError(f"setting {prefix + key!r} must be a section, not {value!r}")
             value = from_plain(hints[key], value, f"{prefix}{key}.")
-        values[key] = _tuples(value)
+        values[key] = tuples(value)
     return kind(**values)
 
 
-def _tuples(value: Any) -> Any:
+def tuples(value: Any) -> Any:
     """Lists as tuples, in a mapping too."""
     if isinstance(value, Mapping):
-        return {name: _tuples(one) for name, one in value.items()}
+        return {name: tuples(one) for name, one in value.items()}
     return tuple(value) if isinstance(value, list) else value
 
 

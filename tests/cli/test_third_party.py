@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -151,7 +150,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def runs(path: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def runs(path: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an undisturbed run in ``whole``, and one in ``killed`` that was killed and gone on with."""
     here = tmp_path_factory.mktemp("work")
     done = waker(*COMMAND, "--runs", "whole", cwd=here, environment=path)
@@ -169,7 +168,7 @@ def runs(path: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iter
     again = waker(*COMMAND, "--runs", "killed", cwd=here, environment=path)
     assert again.returncode == 0, again.stderr
     assert "going on from step" in again.stderr
-    yield here
+    return here
 
 
 def test_its_environment_is_one_short_file() -> None:

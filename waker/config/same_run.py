@@ -33,10 +33,12 @@ GROWING_KEYS = ("train.steps", "train.adapt_updates")
 def difference(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     """All settings that make it another run, the first ones with both values; None if there is none.
 
+    Where both began with a preset, and not with the same, that comes first: it is what the others come from.
+
     Those of :data:`FREE_KEYS` never do, and those of :data:`GROWING_KEYS` not where they have grown.
     """
     old, new = ({k: v for k, v in flat(data).items() if v != {}} for data in (saved, now))
-    free = {*FREE_KEYS, *growth(saved, now)}
+    free = {"preset", *FREE_KEYS, *growth(saved, now)}
     free |= {key for key in (*old, *new) if key.startswith(tuple(f"{section}." for section in FREE_KEYS))}
     keys = [*new, *(k for k in old if k not in new)]
     differ = [key for key in keys if key not in free and not _alike(old.get(key), new.get(key))]
@@ -44,6 +46,10 @@ def difference(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     more = [f"also other: {', '.join(differ[_TOLD:])}"] if len(differ) > _TOLD else []
     if told and (shrunk := [key for key in differ if key in GROWING_KEYS]):
         more.append(f"{shrunk[0]} may only grow")
+    began = [str(data.get("preset") or "") for data in (old, new)]
+    if told and all(began) and began[0] != began[1]:
+        several = f"{len(differ)} settings differ" if len(differ) > 1 else "one setting differs"
+        told[0] = f"preset {began[0]} there, {began[1]} now: {several}: {told[0]}"
     return "; ".join([", ".join(told), *more]) if told else None
 
 
