@@ -29,6 +29,18 @@ that."""
 GROWING_KEYS = ("train.steps", "train.adapt_updates")
 """Settings that may grow: nothing before the end of a run depends on where that is, so a longer one begins like it."""
 
+SCHEDULES = (
+    "anneal",
+    "anneal_to",
+    "warmup",
+    "train_every",
+    "prefill",
+    "reduction_interval",
+    "reduction_start",
+    "oracle_interval",
+)
+"""Last names of settings by which a run has been going from its start: a longer one keeps them as they were."""
+
 
 def difference(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     """All settings that make it another run, the first ones with both values; None if there is none.
@@ -46,6 +58,10 @@ def difference(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     more = [f"also other: {', '.join(differ[_TOLD:])}"] if len(differ) > _TOLD else []
     if told and (shrunk := [key for key in differ if key in GROWING_KEYS]):
         more.append(f"{shrunk[0]} may only grow")
+    schedules = [key for key in differ if key.rpartition(".")[2] in SCHEDULES]
+    if schedules and (grown := list(growth(saved, now))):
+        kept = ", ".join(f"{key} = {old.get(key)}" for key in schedules)
+        more.append(f"{grown[0]} may grow alone, but the run has gone by {kept} from its start, which must stay")
     began = [str(data.get("preset") or "") for data in (old, new)]
     if told and all(began) and began[0] != began[1]:
         several = f"{len(differ)} settings differ" if len(differ) > 1 else "one setting differs"

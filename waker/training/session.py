@@ -31,7 +31,7 @@ from waker.storage.state_shapes import check_fit
 from waker.terminal.notices import tell_loss
 from waker.terminal.progress import Progress
 from waker.terminal.signals import Paused
-from waker.training.extending import before_adapting, kept_before_adapting, standing, taken_back, told
+from waker.training.extending import before_adapting, kept_before_adapting, past_schedules, standing, taken_back, told
 from waker.training.measuring import Measuring
 from waker.training.parts import Parts
 from waker.training.recorder import Metrics, Recorder, Times
@@ -218,6 +218,8 @@ class Session(Schedule):
             self.store.clear()
         elif self.run.growth:
             self.progress.note(told(self.run.growth, self.step, self._again, self._exact))
+            for line in past_schedules(self.config, self.update_clock.allowed(self.config.train.steps)):
+                self.progress.note(line)
         elif not self.finished:
             self.progress.note(f"going on from step {self.step:,}, {self.updates:,} updates")
         if not self.finished or self.run.growth:
