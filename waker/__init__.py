@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from waker.api import train as train
     from waker.curriculum.registry import register_curriculum as register_curriculum
     from waker.errors import UserError as UserError
+    from waker.replay.task import task as task
 
 __version__ = "0.1.0"
 
@@ -45,6 +46,7 @@ _PUBLIC = {
     "preset": "waker.api",
     "register_curriculum": "waker.curriculum.registry",
     "rows": "waker.api",
+    "task": "waker.replay.task",
     "train": "waker.api",
 }
 """Every public name, and the module that defines it."""

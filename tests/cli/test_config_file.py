@@ -1,4 +1,4 @@
-"""``--config FILE``: a run begins with the settings of another, or of a file; and where a preset differs, it is said."""
+"""``--config FILE``: a run begins with the settings of another, or of a file; where a preset differs, it is said."""
 
 from __future__ import annotations
 

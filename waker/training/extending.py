@@ -69,8 +69,8 @@ def past_schedules(config: Config, updates: int) -> list[str]:
         "behaviour.critic_optimizer": config.behaviour.critic_optimizer,
     }
     return [
-        f"{name}.anneal ends at update {c.anneal:,} of {updates:,}: from there the rate stays {c.anneal_to:g} × lr, as it "
-        "would in a run asked for as much at the start"
+        f"{name}.anneal ends at update {c.anneal:,} of {updates:,}: from there the rate stays {c.anneal_to:g} × lr, as "
+        "it would in a run asked for as much at the start"
         for name, c in sections.items()
         if 0 < c.anneal < updates
     ]
