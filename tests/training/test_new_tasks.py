@@ -170,7 +170,8 @@ def test_adapted_policies_stand_beside_their_run(folder: Path, capsys: pytest.Ca
         assert main(["adapt", str(folder), "--tasks", *tasks, "--updates", "2"]) == 0
         assert main(["evaluate", str(folder)]) == 0
         capsys.readouterr()
-        assert main(["compare", str(folder), "--csv", str(folder / "after.csv")]) == 0
+        page = ["--page", str(folder / "page.html")] * (len(tasks) > 1)
+        assert main(["compare", str(folder), "--csv", str(folder / "after.csv"), *page]) == 0
         assert "waker-m (adapted)" in capsys.readouterr().out
         after = pd.read_csv(folder / "after.csv")
         own = after[after["sampler"] == "waker-m"].reset_index(drop=True)
@@ -181,6 +182,8 @@ def test_adapted_policies_stand_beside_their_run(folder: Path, capsys: pytest.Ca
         worth = rows["exact_value"].fillna(rows["return"])[rows["task"] == "green"]
         shown = adapted.query("task == 'green' and quantity == 'mean_return'")["mean"].item()
         assert shown == pytest.approx(worth.mean())
+    numbers = pd.read_csv(folder / "page-numbers.csv").query("sampler == 'waker-m (adapted)'")
+    assert len(numbers) and set(numbers["run"]) == {"/".join(folder.parts[-4:])}  # each is traced to its run
 
 
 def test_runs_without_own_policies_and_several_domains_are_compared_as_before() -> None:
