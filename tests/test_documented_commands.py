@@ -153,8 +153,6 @@ def run_waker(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     elif verb == "sweep":
         study = next(block.text for block in blocks("yaml") if "samplers:" in block.text)
         Path("study.yaml").write_text(study)  # for commands that name the reader's own
-            next(b.text for b in blocks("yaml") if "samplers:" in b.text)
-        )  # for commands that name the reader's own
         assert main(["sweep", *rest, "--dry"]) == 0
     elif verb == "train":
         settings = parse_settings(rest, "train")

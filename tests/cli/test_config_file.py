@@ -104,15 +104,15 @@ def test_another_preset_is_the_cause_of_what_differs(
     runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = refused(["train", "--runs", str(runs)], capsys)
-    assert "belongs to other settings: preset tiny there, laptop now: " in told
-    count = int(told.partition("laptop now: ")[2].split()[0])
+    assert "belongs to other settings: preset tiny there, laptop now, so " in told
+    count = int(told.partition("laptop now, so ")[2].split()[0])
     assert count > 30
     assert told.count(",") >= count - 3  # all are named
     # A cause where there is one; a preset alone makes no other run, and one that nobody recorded is none.
     there = plain(preset("tiny"))
     assert difference(there, {**there, "preset": "laptop"}) is None
     assert difference(there, {**there, "preset": "laptop", "seed": 3}) == (
-        "preset tiny there, laptop now: one setting differs: seed is 0 there and 3 now"
+        "preset tiny there, laptop now, so one setting differs: seed is 0 there and 3 now"
     )
     assert difference({**there, "preset": ""}, {**there, "seed": 3}) == "seed is 0 there and 3 now"
 

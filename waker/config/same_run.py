@@ -65,7 +65,7 @@ def difference(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     began = [str(data.get("preset") or "") for data in (old, new)]
     if told and all(began) and began[0] != began[1]:
         several = f"{len(differ)} settings differ" if len(differ) > 1 else "one setting differs"
-        told[0] = f"preset {began[0]} there, {began[1]} now: {several}: {told[0]}"
+        told[0] = f"preset {began[0]} there, {began[1]} now, so {several}: {told[0]}"
     return "; ".join([", ".join(told), *more]) if told else None
 
 

@@ -364,7 +364,7 @@ class Config(Settings):
     preset: str = ""
     """Settings to start from; every other option overrides one of them. `paper` and `authors` hold what was published
     for the environment's domain; `paper-terrain`, `paper-cleanup`, `paper-combined` (and `authors-…`) one domain's
-    numbers for whatever environment. Of what there is, it only tells where it came from."""
+    numbers for whatever environment."""
     env: str = "waker/GridHazards-v0"
     """Environment id (`waker envs` lists them)."""
     env_kwargs: dict[str, str | int | float | bool | None] = field(default_factory=dict)
