@@ -26,6 +26,7 @@ from waker.loggers.film import gif, moving_picture
 from waker.loggers.registry import check_sinks, make_sink
 from waker.loggers.wandb import WandbSettings
 from waker.storage.metrics_file import read_metrics
+from waker_envs.foreign import Failed
 
 ASKED = ["--sinks.wandb.project", "maps", "--sinks.wandb.tags", "small", "first", "--evaluation.every", "80"]
 
@@ -200,6 +201,18 @@ def test_an_offline_piece_repeats_evaluations_from_before_a_resume(
     assert (rows[4]["loss"], rows[4]["evaluation/mean_return/all"]) == (0.1, 1.0)
     assert (rows[8]["loss"], rows[8]["evaluation/mean_return/all"]) == (0.2, 2.0)
     assert any((tmp_path / "wandb").glob("offline-run-*/files/media/videos/evaluation/film*.gif"))
+
+
+def test_a_film_that_fails_costs_itself_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*args: object) -> None:
+        raise OSError("no room")
+
+    monkeypatch.setattr("waker.loggers.tensorboard.TensorBoardSink.film", fails)
+    sink = make_sink(("tensorboard",), tmp_path, "grid/dr/x/seed-0", {})
+    with pytest.warns(Failed, match="the film in sink 'tensorboard' is left out: OSError: no room"):
+        sink.evaluated({"step": 1, "updates": 1, "evaluation/x/all": 1.0}, np.zeros((1, 4, 4, 3), np.uint8), "film")
+    assert "tensorboard" in sink.sinks
+    sink.close()
 
 
 def test_quantities_that_are_not_known_are_left_out() -> None:

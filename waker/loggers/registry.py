@@ -62,7 +62,8 @@ class MultiSink:
                 continue
             with self._guarded(name):
                 sink.write(row)
-                if film is not None and isinstance(sink, FilmSink):
+            if film is not None and name in self.sinks and isinstance(sink, FilmSink):
+                with leniently(f"the film in sink {name!r} is left out"):
                     sink.film(key, film, {"step": row["step"], "updates": row["updates"]})
 
     def sync(self) -> dict[str, Any]:
