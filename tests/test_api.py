@@ -23,10 +23,12 @@ NAMES = {
     "__version__",
     "cvar",
     "load",
+    "load_config",  # the counterpart of --config: settings of a run, or of a file, to start from
     "metrics",
     "preset",
     "register_curriculum",
     "rows",
+    "task",  # decorates a task function of a user's own file, so it must be found where a user looks
     "train",
 }
 """They stay: who takes one away breaks other people's scripts."""

@@ -151,7 +151,8 @@ def run_waker(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     elif verb == "quickstart":
         assert plan(rest).trainings
     elif verb == "sweep":
-        Path("study.yaml").write_text(blocks("yaml")[0].text)  # for commands that name the reader's own
+        study = next(block.text for block in blocks("yaml") if "samplers:" in block.text)
+        Path("study.yaml").write_text(study)  # for commands that name the reader's own
         assert main(["sweep", *rest, "--dry"]) == 0
     elif verb == "train":
         settings = parse_settings(rest, "train")

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import waker
 from tests.helpers.pages import PAGES, ROOT, Block, blocks
 from waker.cli.settings import parse_settings
 
@@ -87,12 +88,12 @@ def test_toml_parses(block: Block) -> None:
 
 
 @pytest.mark.parametrize("block", blocks("yaml"), ids=str)
-def test_yaml_is_a_study(block: Block, tmp_path: Path) -> None:
+def test_yaml_is_a_study_or_settings(block: Block, tmp_path: Path) -> None:
     from waker.sweep.study import read_study
 
-    path = tmp_path / "study.yaml"
+    path = tmp_path / "file.yaml"
     path.write_text(block.text)
-    assert read_study(path)
+    assert read_study(path) if "samplers:" in block.text else waker.load_config(path)
 
 
 @pytest.mark.parametrize("block", blocks("sbatch"), ids=str)

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from waker.api import Rows as Rows
     from waker.api import Run as Run
     from waker.api import load as load
+    from waker.api import load_config as load_config
     from waker.api import preset as preset
     from waker.api import rows as rows
     from waker.api import train as train
     from waker.curriculum.registry import register_curriculum as register_curriculum
     from waker.errors import UserError as UserError
+    from waker.replay.task import task as task
 
 __version__ = "0.1.0"
 
@@ -39,10 +41,12 @@ _PUBLIC = {
     "UserError": "waker.errors",
     "cvar": "waker.analysis.metrics",
     "load": "waker.api",
+    "load_config": "waker.api",
     "metrics": "waker.analysis",
     "preset": "waker.api",
     "register_curriculum": "waker.curriculum.registry",
     "rows": "waker.api",
+    "task": "waker.replay.task",
     "train": "waker.api",
 }
 """Every public name, and the module that defines it."""

@@ -20,6 +20,7 @@ from waker.config.schema import Config
 from waker.errors import UserError, unknown
 from waker.run import Run
 from waker.storage.run_search import one_run
+from waker.storage.settings_file import read_settings
 
 
 def preset(name: str = "laptop", env: str | None = None, sampler: str | None = None) -> Config:
@@ -39,6 +40,20 @@ def preset(name: str = "laptop", env: str | None = None, sampler: str | None = N
     if name not in presets.PRESETS:
         raise unknown("preset", name, presets.PRESETS)
     return presets.preset(name, waker_envs.resolve_id(env) if env else None, sampler)
+
+
+def load_config(path: str | Path) -> Config:
+    """The settings in a file, to train with or to change.
+
+    Args:
+        path: a run's ``config.yaml`` or its folder, or a YAML file of your own: a preset's name (``preset``; default
+            laptop) and what differs from it, in sections or by the names that ``with_`` takes.
+
+    Raises:
+        UserError: there is no such file, or a setting in it is not valid.
+        UnknownEnvError: it names an environment that does not exist.
+    """
+    return read_settings(Path(path))
 
 
 def train(config: Config, runs: str | Path = "runs") -> Run:
@@ -130,4 +145,4 @@ def marks(rows: pd.DataFrame, settings: Mapping[str, Any]) -> NDArray[np.int64]:
     return np.where(step >= settings["train.steps"], settings["train.steps"], due)
 
 
-__all__ = ["Config", "Rows", "Run", "UserError", "load", "marks", "preset", "rows", "train"]
+__all__ = ["Config", "Rows", "Run", "UserError", "load", "load_config", "marks", "preset", "rows", "train"]

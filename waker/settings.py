@@ -2,7 +2,7 @@
 
 A range is part of a field's type (``Positive``, ``Annotated[int, Ge(3)]`` of annotated-types), so that one function
 checks every field of every class: its type, its range, and that 64 bits (whole numbers) or 32 bits (others) hold it.
-Fields marked :data:`DETAIL` or :class:`Short` are shown by :mod:`waker.cli.arguments` accordingly.
+Fields marked :data:`DETAIL`, :data:`UNOFFERED` or :class:`Short` are shown by :mod:`waker.cli.arguments` accordingly.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ T = TypeVar("T")
 DETAIL: Any = object()
 Detail = Annotated[T, DETAIL]
 """A setting that presets choose and users hardly ever do: ``--help-all`` shows it, ``--help`` does not."""
+UNOFFERED: Any = object()
+Unoffered = Annotated[T, UNOFFERED]
+"""A setting without an option of its own: others set it."""
 Published = Annotated[T, DETAIL]
 """A setting that only agreement with the published code needs; hidden likewise."""
 
@@ -120,8 +123,15 @@ def from_plain(kind: type[T], data: Mapping[str, Any], prefix: str = "") -> T:
             if not isinstance(value, Mapping):
                 raise UserError(f"setting {prefix + key!r} must be a section, not {value!r}")
             value = from_plain(hints[key], value, f"{prefix}{key}.")
-        values[key] = tuple(value) if isinstance(value, list) else value
+        values[key] = tuples(value)
     return kind(**values)
+
+
+def tuples(value: Any) -> Any:
+    """Lists as tuples, in a mapping too."""
+    if isinstance(value, Mapping):
+        return {name: tuples(one) for name, one in value.items()}
+    return tuple(value) if isinstance(value, list) else value
 
 
 def flat(data: Any, prefix: str = "") -> dict[str, Any]:

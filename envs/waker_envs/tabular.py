@@ -150,3 +150,25 @@ def _states_fault(states: Any, observation_space: gym.Space[Any], n: int) -> str
     if len(np.unique(codes(seen))) < n:
         return "two of its states look alike; what is seen must tell the state"
     return None
+
+
+def best_return(table: TabularMDP, arriving: NDArray[Any], ending: float | None = None) -> float:
+    """The best expected return of an episode in a task that pays for the states it arrives in.
+
+    Args:
+        table: the episode.
+        arriving: the reward of arriving in each state, (S,), as a function of ``table.states`` gives it.
+        ending: the reward of a step that ends the episode before its time, which arrives in no state; None = there is
+            none.
+
+    Raises:
+        ValueError: another shape; or the episode may end before its time, and ``ending`` is None.
+    """
+    earned = np.asarray(arriving, np.float64)
+    if earned.shape != (table.size,):
+        raise ValueError(f"rewards have shape {earned.shape}; the table has {table.size} states")
+    reward, ends = ahead(table.move, earned[None]), 1.0 - ahead(table.move, np.ones((1, table.size)))
+    if ending is None and abs(ends).max() > 1e-9:
+        raise ValueError("the episode may end before its time: say what such a step pays, ending=…")
+    _, value = optimal_policy(table.move, reward + ends * (ending or 0.0), table.length)
+    return float(value[0, table.start])

@@ -95,7 +95,7 @@ def test_all_parts_may_be_files(
     assert config["curriculum"]["sampler"] == f"{parts.resolve()}/parts.py:ranked"
     assert (config["curriculum"]["settings"], config["explorer"]["settings"]) == ({"beta": 0.25}, {"power": 2.0})
     logged = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert (run / "lines.txt").read_text().split() == list(map(str, logged))
+    assert (run / "lines.txt").read_text().split() == [*map(str, logged), "160"]  # and the evaluation
     elsewhere = parts / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)  # the files are found by full path

@@ -179,22 +179,36 @@ def test_the_policies_are_loaded_as_they_were(folder: Path) -> None:
 
 
 def test_the_command_and_its_evaluation(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The function is remembered with its file, and so long as that is the same."""
     source = f"{folder.parent / 'tasks.py'}:top_row"
     assert main(["adapt", str(folder), "--task-module", source, "--updates", "2"]) == 0
+    assert f"measure them with `waker evaluate {folder}`" in capsys.readouterr().out
+    file, away = folder.parent / "tasks.py", folder.parent / "moved.py"
+    file.rename(away)
     assert main(["evaluate", str(folder)]) == BLEMISHED
-    assert "task 'top_row' needs --task-module" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"task 'top_row' is left out: {file} is no longer there" in told and "--task-module FILE:top_row" in told
     assert "top_row" not in set(read_rows(folder / "evaluation.parquet")["task"])
-    assert main(["evaluate", str(folder), "--task-module", source]) == 0
+    assert main(["evaluate", str(folder), "--task-module", f"{away}:top_row"]) == 0
+    named = read_rows(folder / "evaluation.parquet")
+    away.rename(file)
+    assert main(["evaluate", str(folder)]) == 0
     rows = read_rows(folder / "evaluation.parquet")
-    new = rows[rows["task"] == "top_row"]
+    assert rows.sort_values([*rows], ignore_index=True).equals(named.sort_values([*named], ignore_index=True))
+    new = rows[(rows["task"] == "top_row") & (rows["policy"] != "random")]
     assert set(new["policy"]) == {"learned"}
+    random = rows[(rows["task"] == "top_row") & (rows["policy"] == "random")]
+    keys = ["suite", "theta_id", "episode_seed"]
+    assert random[keys].reset_index(drop=True).equals(new[keys].reset_index(drop=True))
     assert new["return"].between(0, new["length"]).all()
     assert new["optimal_return"].isna().all()
     assert set(rows.loc[rows["policy"] == "learned", "task"]) == {"green", "blue", "red", "top_row"}
     # What is left out afterwards was measured, and stays as it was.
+    file.write_text(TASK + "\n")
     assert main(["evaluate", str(folder), "--episodes", "2"]) == BLEMISHED
+    assert "has changed since its policy was trained: `waker adapt` it again" in capsys.readouterr().err
     after = read_rows(folder / "evaluation.parquet")
-    kept = after[after["task"] == "top_row"].reset_index(drop=True)
+    kept = after[(after["task"] == "top_row") & (after["policy"] == "learned")].reset_index(drop=True)
     assert kept.equals(new.reset_index(drop=True))
     green = after[(after["task"] == "green") & (after["policy"] == "learned") & (after["suite"] == "dr")]
     assert len(green) == 2

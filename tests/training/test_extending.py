@@ -14,6 +14,7 @@ from tests.helpers import dummies
 from tests.helpers.tiny import RUN, TINY, refused
 from tests.training.test_resume import outcome
 from waker.cli import main
+from waker.config.presets import preset
 from waker.config.same_run import difference
 from waker.config.saved import plain
 from waker.config.schema import Config
@@ -22,6 +23,7 @@ from waker.evaluation.records import Measurement
 from waker.storage.checkpoint import Checkpoints
 from waker.storage.run_folder import read_config, read_record
 from waker.storage.tables import read_rows
+from waker.training.extending import past_schedules
 from waker.training.loop import Outcome
 
 
@@ -111,6 +113,51 @@ def test_what_is_longer_is_no_other_run_but_all_that_differs_is_named(tmp_path: 
     dummies.run(tmp_path, config)
     with pytest.raises(UserError, match="train.steps is 400 there and 300 now; train.steps may only grow"):
         dummies.run(tmp_path, longer(config, 300))
+
+
+def test_a_schedule_that_must_stay_is_named() -> None:
+    config = dummies.config()
+    grown = longer(config)
+    other = replace(grown, model=replace(grown.model, optimizer=replace(grown.model.optimizer, anneal=90)))
+    told = difference(plain(config), plain(other))
+    assert told == (
+        "model.optimizer.anneal is 0 there and 90 now; train.steps may grow alone, but the run has gone by "
+        "model.optimizer.anneal = 0 from its start, which must stay"
+    )
+    oracle = replace(grown, curriculum=replace(grown.curriculum, oracle_interval=7))
+    assert "curriculum.oracle_interval = 10000 from its start" in str(difference(plain(config), plain(oracle)))
+    batch = replace(grown, train=replace(grown.train, batch=5))
+    assert "from its start" not in str(difference(plain(config), plain(batch)))
+
+
+def test_a_learning_rate_that_has_ended_is_told() -> None:
+    config = preset("laptop")
+    assert past_schedules(config, 1800) == []
+    (line,) = past_schedules(config, 2700)
+    assert line.startswith("model.optimizer.anneal ends at update 1,800 of 2,700: from there the rate stays 0.1 × lr")
+
+
+@pytest.mark.parametrize(
+    ("sampler", "policies"), [("waker-r", "online"), ("error-oracle", "after")], ids=["reductions", "oracle"]
+)
+def test_the_real_agent_and_its_schedules_go_on_bit_for_bit(
+    sampler: str, policies: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With annealed rates, measured reductions and an oracle's measurements, each due at multiples of steps."""
+    asked = ["train", *TINY, "--sampler", sampler, "--task-policies", policies, "--model.optimizer.anneal", "10"]
+    folder = RUN.parents[2] / sampler / "plan2explore" / "seed-0"
+    assert main([*asked, "--runs", str(tmp_path / "longer")]) == 0
+    assert main([*asked, "--runs", str(tmp_path / "longer"), "--steps", "256"]) == 0
+    told = capsys.readouterr().err
+    assert "model.optimizer.anneal ends at update 10 of 13" in told
+    assert ("given up and trained anew" in told) == (policies == "after")
+    assert main([*asked, "--runs", str(tmp_path / "whole"), "--steps", "256"]) == 0
+    found, wanted = of_training(tmp_path / "longer" / folder), of_training(tmp_path / "whole" / folder)
+    for part in wanted:
+        assert found[part] == wanted[part], part
+    rows = [read_rows(tmp_path / name / folder / "evaluation.parquet") for name in ("longer", "whole")]
+    last = [part[part["step"] == part["step"].max()].reset_index(drop=True) for part in rows]
+    assert last[0].equals(last[1])
 
 
 def test_the_command_goes_on_beyond_the_end(

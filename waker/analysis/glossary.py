@@ -20,6 +20,9 @@ SECTIONS = ("metrics", "run", "episodes", "curriculum", "evaluation", "model_err
 quantities of ``waker compare``, and the columns of its files."""
 
 
+_OF_AN_EVALUATION = "evaluation/<quantity>/<task>"
+
+
 class Entry(NamedTuple):
     """One name and what it means.
 
@@ -67,9 +70,13 @@ def find(name: str, within: str | None = None) -> tuple[Entry, ...]:
     """The entries that explain a written name: exact ones if there are any, else those whose pattern fits.
 
     Args:
-        name: such as ``credit``, ``actor_loss/green`` or ``return_fresh``.
+        name: such as ``credit``, ``actor_loss/green``, ``return_fresh`` or ``evaluation/mean_return/green``, which is
+            explained with its quantity.
         within: a section; None = all.
     """
     known = entries() if within is None else section(within)
     exact = tuple(entry for entry in known if entry.name == name)
-    return exact or tuple(entry for entry in known if entry.fits(name))
+    found = exact or tuple(entry for entry in known if entry.fits(name))
+    if within is None and any(entry.name == _OF_AN_EVALUATION for entry in found):
+        found += find(name.split("/")[1], "quantities")
+    return found

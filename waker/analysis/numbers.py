@@ -31,6 +31,7 @@ from waker.analysis.ranking import primary_metric
 from waker.analysis.sources import known, source_weights
 from waker.analysis.steps import RUN, At, choose_steps, deciding, of_policy
 from waker.analysis.worst import Sample, arrange
+from waker.curriculum.labels import adapted_label
 from waker.names import ALL, DR_SUITE, EXPECTED, PLANNED, task_name
 
 NO_SETS: Mapping[str, Sequence[int]] = MappingProxyType({})
@@ -55,7 +56,8 @@ def compare_runs(
 
     Args:
         evaluation: rows of episodes (:mod:`waker.evaluation.rollouts`) with the run's columns; only rows whose
-            ``policy`` is ``learned``, where there is such a column, and plans (:mod:`waker.evaluation.planned`).
+            ``policy`` is ``learned``, where there is such a column, plans (:mod:`waker.evaluation.planned`), and
+            ``adapted`` ones, which stand beside their run as a sampler of their own, ``dr (adapted)``.
         model_error: rows of :mod:`waker.evaluation.model_error` with the run's columns.
         episodes: rows of training episodes: theta_id, length.
         sets: name → ids of θ, such as those that experts call ``hard``; ``<name>_share`` is the share of the agent
@@ -63,13 +65,14 @@ def compare_runs(
         at: the step, see :mod:`waker.analysis.steps`.
 
     Returns:
-        Any table may be empty. Numbers over all tasks are over those that every run of the domain has.
+        Any table may be empty. Numbers over all tasks are over those that every run of the domain has; adapted policies
+        have one where they are for all of these.
 
     Raises:
         UserError: a step at which a run was not measured.
     """
     planned, expected = of_policy(evaluation, PLANNED), of_policy(evaluation, EXPECTED)
-    decisive = deciding(evaluation)
+    decisive, adapted = deciding(evaluation), of_policy(evaluation, "adapted")
     evaluation = of_policy(evaluation, "learned")
     if "task" in evaluation:  # rows that were written before a task of that name was told apart
         evaluation = evaluation.assign(task=evaluation["task"].replace(ALL, task_name(ALL)))
@@ -77,10 +80,14 @@ def compare_runs(
     evaluation = steps.cut(evaluation, "evaluation")
     planned, expected = (steps.cut(rows, "evaluation", "model_error") for rows in (planned, expected))
     model_error, episodes = steps.cut(model_error, "model_error"), steps.cut(episodes, "episodes")
+    if not adapted.empty:
+        adapted = steps.cut(adapted, "evaluation")
+        adapted = adapted.assign(sampler=adapted["sampler"].map(adapted_label))
     rows: list[dict[str, Any]] = []
     notes = list(steps.notes)
     for part in _by_domain(evaluation):
-        found, lines = _returns(part)
+        later = adapted if adapted.empty else adapted[adapted["domain"] == part["domain"].iloc[0]]
+        found, lines = _returns(part, later)
         rows, notes = rows + found, notes + lines
     for part in _by_domain(planned):
         domain = part["domain"].iloc[0]
@@ -116,10 +123,18 @@ def _label(run: Any) -> str:
     return f"{run[1]} seed {run[3]}"
 
 
-def _returns(played: pd.DataFrame) -> tuple[list[dict[str, Any]], list[str]]:
-    """Numbers of one domain's runs from their episodes, each task and all together; and what to tell."""
+def _returns(played: pd.DataFrame, adapted: pd.DataFrame) -> tuple[list[dict[str, Any]], list[str]]:
+    """Numbers of one domain's runs from their episodes, each task and all together; and what to tell.
+
+    Args:
+        played: by the runs' policies.
+        adapted: by policies that were trained later, for tasks that the runs had; may be empty. They do not decide
+            which tasks are common.
+    """
     runs = dict(iter(played.groupby(RUN, sort=False)))
-    rows = _over_tasks({run: _of_tasks(rows) for run, rows in runs.items()}, runs)
+    later = dict(iter(adapted.groupby(RUN, sort=False))) if len(adapted) else {}
+    single = {run: _of_tasks(rows) for run, rows in {**runs, **later}.items()}
+    rows = _over_tasks(single, {**runs, **later}, frozenset(later))
     return rows, [*_task_notes(runs), *_episode_notes(runs), *_update_notes(runs)]
 
 
@@ -141,12 +156,16 @@ def _plans(planned: pd.DataFrame, expected: pd.DataFrame, learned: pd.DataFrame)
     return _over_tasks(single, runs)
 
 
-def _over_tasks(single: dict[Any, list[Number]], runs: dict[Any, pd.DataFrame]) -> list[dict[str, Any]]:
+def _over_tasks(
+    single: dict[Any, list[Number]], runs: dict[Any, pd.DataFrame], later: frozenset[Any] = frozenset()
+) -> list[dict[str, Any]]:
     """Rows of all runs' numbers, task by task and over the tasks that every run has.
 
     Args:
         single: by run, task by task.
         runs: the episodes that they were made of.
+        later: those among them that do not decide which tasks these are; one without some of them has no number over
+            all.
     """
     rows = [row for run, numbers in single.items() for row in _of_run(run, numbers)]
     from_pairs = {f"{quantity}_{part}" for quantity in named("pairs") for part in PARTS}
@@ -155,9 +174,10 @@ def _over_tasks(single: dict[Any, list[Number]], runs: dict[Any, pd.DataFrame]) 
             continue
         values = {run: {t: v for t, q, v in found if q == quantity} for run, found in single.items()}
         values = {run: of_run for run, of_run in values.items() if of_run}
-        common = _common({run: [t for t, v in of_run.items() if _known(quantity, v)] for run, of_run in values.items()})
+        known = {run: [t for t, v in of_run.items() if _known(quantity, v)] for run, of_run in values.items()}
+        common = _common({run: tasks for run, tasks in known.items() if run not in later})
         for run, of_run in values.items():
-            if not common:
+            if not common or not set(common) <= set(known[run]):
                 continue
             compute = quantity_of(quantity).compute
             if quantity in named("pairs") and compute is not None:
@@ -175,6 +195,8 @@ def _known(quantity: str, value: float) -> bool:
 
 def _common(names: dict[Any, list[str]]) -> list[str]:
     """What every run has, in the first one's order."""
+    if not names:
+        return []
     first, *others = names.values()
     return [name for name in first if all(name in other for other in others)]
 

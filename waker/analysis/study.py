@@ -21,7 +21,7 @@ from waker.analysis.sampling import COLUMNS as SHARES
 from waker.analysis.sampling import sampling_shares
 from waker.analysis.sources import shared
 from waker.analysis.steps import RUN, At, Steps
-from waker.curriculum.labels import called
+from waker.curriculum.labels import adapted_label, called
 from waker.errors import UserError, unknown
 
 _FOLDER = 4
@@ -198,7 +198,10 @@ def _traced(numbers: pd.DataFrame, runs: Sequence[RunData], steps: Steps) -> pd.
             "step": "" if at is None else str(at),
             "commit": str(run.config.get("git") or ""),
         }
-        rows.append({**dict(zip(RUN, key, strict=True)), "sampler": steps.sampler(key), **traced})
+        called = steps.sampler(key)
+        rows += [
+            {**dict(zip(RUN, key, strict=True)), "sampler": name, **traced} for name in (called, adapted_label(called))
+        ]
     return numbers.merge(pd.DataFrame(rows), how="left", on=RUN)[list(NUMBERS)]
 
 
@@ -206,7 +209,7 @@ def differing(runs: Sequence[RunData]) -> list[str]:
     """A line for settings beside seed, sampler and explorer in which runs differ: then these are compared as well."""
     flats = [settings_of(run) for run in runs]
     known = [flat for flat in flats if flat]
-    own = ("seed", "curriculum", "explorer")
+    own = ("seed", "curriculum", "explorer", "preset", "sink_settings")
     keys = [k for k in dict.fromkeys(k for f in known for k in f) if k.split(".")[0] not in own]
     differ = [k for k in keys if len({str(flat.get(k)) for flat in known}) > 1]
     return [f"the runs differ in {', '.join(differ)}"] if differ else []

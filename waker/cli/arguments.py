@@ -19,7 +19,7 @@ import tyro
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
 
 from waker.errors import Ended, UserError, unknown
-from waker.settings import DETAIL, Short, invalid
+from waker.settings import DETAIL, UNOFFERED, Short, invalid
 
 T = TypeVar("T")
 HELP, HELP_ALL = ("-h", "--help"), "--help-all"
@@ -36,6 +36,8 @@ def _registry(details: bool) -> ConstructorRegistry:
                 kind = Annotated[kind, tyro.conf.arg(aliases=(mark.option,))]
             elif mark is DETAIL and not details:
                 kind = Annotated[kind, tyro.conf.Suppress]
+            elif mark is UNOFFERED:
+                kind = Annotated[kind, tyro.conf.Suppress, tyro.conf.Fixed]
         return kind
 
     @registry.struct_rule

@@ -1,4 +1,4 @@
-"""Options of a sampler's or explorer's own: ``--explorer.rnd.size 32`` sets ``size`` of explorer ``rnd``.
+"""Options of a sampler's, explorer's or logger's own: ``--explorer.rnd.size 32`` sets ``size`` of explorer ``rnd``.
 
 Which options there are depends on the part, which the other options choose; so they are taken from the command line
 first, and read by the part's own dataclass of settings.
@@ -27,8 +27,8 @@ def own_options(
 
     Args:
         argv: the command line.
-        section: ``curriculum`` or ``explorer``.
-        part: the chosen sampler or explorer; of ``file.py:name`` its options have the name.
+        section: ``curriculum``, ``explorer`` or ``sinks``.
+        part: the chosen sampler, explorer or logger; of ``file.py:name`` its options have the name.
         kind: tells its settings.
         known: settings that a preset gave it.
         verb: for messages.
@@ -67,5 +67,5 @@ def help_of(section: str, part: str, settings: type[Any]) -> str:
     names = [field.name for field in dataclasses.fields(settings)]
     options = [(f"--{section}.{source_name(part)}.{name.replace('_', '-')}", getattr(default, name)) for name in names]
     lines = [f"  {option} (default: {value})" for option, value in options]
-    kind = "sampler" if section == "curriculum" else section
+    kind = {"curriculum": "sampler", "sinks": "logger"}.get(section, section)
     return "\n".join([f"settings of {kind} {source_name(part)}:", *lines])

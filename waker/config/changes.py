@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from waker.errors import UserError, unknown
-from waker.settings import short_names
+from waker.settings import short_names, tuples
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ def changed(config: T, changes: Mapping[str, Any], short: Mapping[str, str] | No
         elif _is_section(now) and type(value) is not type(now):
             raise UserError(f"{within}{name} takes a mapping of its settings or a {type(now).__name__}, not {value!r}")
         else:
-            own[first] = tuple(value) if isinstance(now, tuple) and isinstance(value, list) else value
+            own[first] = tuples(value) if isinstance(now, tuple | Mapping) else value
     below = {
         name: changed(own.pop(name, getattr(config, name)), new, {}, f"{within}{name}.")
         for name, new in sections.items()

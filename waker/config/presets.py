@@ -309,9 +309,12 @@ PRESETS: dict[str, Callable[[], Config]] = {
 """Name → preset, as `--preset` takes it. `paper` and `authors` follow the environment (:func:`preset`); with a domain
 in its name a published preset is for whatever environment."""
 
+DEFAULT = "laptop"
+"""What settings start from where nothing else is named."""
+
 
 def preset(name: str, env: str | None = None, sampler: str | None = None) -> Config:
-    """The preset called ``name``, for an environment and a sampler where its numbers depend on them.
+    """The preset called ``name``, for an environment and a sampler where its numbers depend on them. It bears its name.
 
     Args:
         env: the full id of the environment it is wanted for; None = the preset's own. It is set only where the numbers
@@ -325,7 +328,7 @@ def preset(name: str, env: str | None = None, sampler: str | None = None) -> Con
         raise unknown("preset", name, PRESETS)
     kind, _, domain = name.partition("-")
     if kind not in PUBLISHED:
-        return PRESETS[name]()
+        return replace(PRESETS[name](), preset=name)
     domain = domain or (recipe_of(name, env) if env else next(iter(RECIPES)))
-    config = PUBLISHED[kind](domain, sampler or CurriculumConfig.sampler)
+    config = replace(PUBLISHED[kind](domain, sampler or CurriculumConfig.sampler), preset=name)
     return replace(config, env=env) if env and name == kind else config

@@ -16,6 +16,7 @@ _TOLD = 3
 FREE_KEYS = (
     "device",
     "sinks",
+    "sink_settings",
     "train.compile_cache",
     "train.env_processes",
     "train.products",
@@ -28,20 +29,43 @@ that."""
 GROWING_KEYS = ("train.steps", "train.adapt_updates")
 """Settings that may grow: nothing before the end of a run depends on where that is, so a longer one begins like it."""
 
+SCHEDULES = (
+    "anneal",
+    "anneal_to",
+    "warmup",
+    "train_every",
+    "prefill",
+    "reduction_interval",
+    "reduction_start",
+    "oracle_interval",
+)
+"""Last names of settings by which a run has been going from its start: a longer one keeps them as they were."""
+
 
 def difference(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     """All settings that make it another run, the first ones with both values; None if there is none.
 
+    Where both began with a preset, and not with the same, that comes first: it is what the others come from.
+
     Those of :data:`FREE_KEYS` never do, and those of :data:`GROWING_KEYS` not where they have grown.
     """
     old, new = ({k: v for k, v in flat(data).items() if v != {}} for data in (saved, now))
-    free = {*FREE_KEYS, *growth(saved, now)}
+    free = {"preset", *FREE_KEYS, *growth(saved, now)}
+    free |= {key for key in (*old, *new) if key.startswith(tuple(f"{section}." for section in FREE_KEYS))}
     keys = [*new, *(k for k in old if k not in new)]
     differ = [key for key in keys if key not in free and not _alike(old.get(key), new.get(key))]
     told = [f"{key} is {old.get(key)!r} there and {new.get(key)!r} now" for key in differ[:_TOLD]]
     more = [f"also other: {', '.join(differ[_TOLD:])}"] if len(differ) > _TOLD else []
     if told and (shrunk := [key for key in differ if key in GROWING_KEYS]):
         more.append(f"{shrunk[0]} may only grow")
+    schedules = [key for key in differ if key.rpartition(".")[2] in SCHEDULES]
+    if schedules and (grown := list(growth(saved, now))):
+        kept = ", ".join(f"{key} = {old.get(key)}" for key in schedules)
+        more.append(f"{grown[0]} may grow alone, but the run has gone by {kept} from its start, which must stay")
+    began = [str(data.get("preset") or "") for data in (old, new)]
+    if told and all(began) and began[0] != began[1]:
+        several = f"{len(differ)} settings differ" if len(differ) > 1 else "one setting differs"
+        told[0] = f"preset {began[0]} there, {began[1]} now, so {several}: {told[0]}"
     return "; ".join([", ".join(told), *more]) if told else None
 
 

@@ -26,6 +26,7 @@ from waker.settings import (
     Several,
     Share,
     Short,
+    Unoffered,
 )
 from waker.specs import LONGEST
 
@@ -360,6 +361,10 @@ class EvalConfig(Settings, section="evaluation"):
 class Config(Settings):
     """Everything that defines a run."""
 
+    preset: str = ""
+    """Settings to start from; every other option overrides one of them. `paper` and `authors` hold what was published
+    for the environment's domain; `paper-terrain`, `paper-cleanup`, `paper-combined` (and `authors-…`) one domain's
+    numbers for whatever environment."""
     env: str = "waker/GridHazards-v0"
     """Environment id (`waker envs` lists them)."""
     env_kwargs: dict[str, str | int | float | bool | None] = field(default_factory=dict)
@@ -381,7 +386,12 @@ class Config(Settings):
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
     evaluation: EvalConfig = field(default_factory=EvalConfig)
     sinks: tuple[str, ...] = ("jsonl",)
-    """Where metrics go, besides the progress line: jsonl, wandb, tensorboard, or a logger of another package."""
+    """Where metrics go, besides the progress line: jsonl, wandb, tensorboard, a logger of another package, or
+    file.py:Class. One with settings of its own has options: `--sinks.wandb.project NAME`."""
+    sink_settings: Unoffered[dict[str, str | int | float | bool | tuple[str | int | float | bool, ...] | None]] = field(
+        default_factory=dict
+    )
+    """Those settings by logger and name, `wandb.project`; they may differ on a resume, as `sinks` may."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -400,5 +410,11 @@ class Config(Settings):
         """A copy with other values: ``with_(seed=3, sampler="dr", train={"steps": 400}, **{"model.deter": 64})``.
 
         See :func:`waker.config.changes.changed`.
+
+        Raises:
+            UserError: a name or a value that is not valid; or ``preset``, which settings begin with.
         """
+        if changes.get("preset", self.preset) != self.preset:
+            raise UserError(f"preset: these settings began with {self.preset!r}; waker.preset({changes['preset']!r}) "
+                            "begins with others")  # fmt: skip
         return changed(self, changes)

@@ -14,7 +14,7 @@ from typing import Any
 
 CREDITED = ("waker-m", "waker-r")
 """Samplers that choose by the credited error."""
-_VARIANT = re.compile(r"( \((replayed credit|credit of \d+ steps?)\))?( \[.*\])?$")
+_VARIANT = re.compile(r"( \((replayed credit|credit of \d+ steps?)\))?( \[.*\])?( \(adapted\))?$")
 
 
 def sampler_label(sampler: str, explorer: Mapping[str, Any]) -> str:
@@ -36,6 +36,11 @@ def sampler_label(sampler: str, explorer: Mapping[str, Any]) -> str:
 def variant_label(label: str, name: str) -> str:
     """The label of a variant of the settings: ``waker-m [c2]``; of none, the label itself."""
     return f"{label} [{name}]" if name else label
+
+
+def adapted_label(label: str) -> str:
+    """The label of policies that ``waker adapt`` trained for tasks that the run had policies for: ``dr (adapted)``."""
+    return f"{label} (adapted)"
 
 
 def sampler_name(label: str) -> str:

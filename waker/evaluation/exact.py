@@ -51,6 +51,22 @@ class Exact:
         value = self._ask("optimal_return", episode, [self._spec.label_of(task), episode.seed], _number)
         return np.nan if value is None else float(value)
 
+    def optimum_of(self, task: str, compute: Callable[..., Any] | None, episode: Episode) -> float:
+        """The best expected return in a task that the family does not have; NaN where nobody can say.
+
+        Args:
+            task: its name, for messages.
+            compute: :data:`waker.replay.task.Optimum`; None = its author gave none.
+        """
+        if compute is None:
+            return np.nan
+
+        def method(env: Any) -> Callable[..., Any]:
+            return functools.partial(compute, env)
+
+        value = self._ask(f"optimal_return of task {task}", episode, [episode.seed], _number, method)
+        return np.nan if value is None else float(value)
+
     def predict(
         self, episode: Episode, observation: Any, actions: NDArray[np.float32]
     ) -> dict[str, NDArray[np.float64]]:
@@ -138,8 +154,19 @@ class Exact:
             self._envs[episode.kind] = unless_left_out(episode, lambda: made(make, self._spec.env_id, kwargs))
         return self._envs[episode.kind]
 
-    def _ask(self, method: str, episode: Episode, more: Sequence[Any], read: Callable[[Any], Any]) -> Any:
-        """The answer of ``method(θ, *more)`` as ``read`` checks it; None where there is none."""
+    def _ask(
+        self,
+        method: str,
+        episode: Episode,
+        more: Sequence[Any],
+        read: Callable[[Any], Any],
+        of: Callable[[Any], Callable[..., Any]] | None = None,
+    ) -> Any:
+        """The answer of ``method(θ, *more)`` as ``read`` checks it; None where there is none.
+
+        Args:
+            of: what is called, of the bare environment; None = its own method of that name.
+        """
         if (env := self._env(episode)) is None:
             return None
         before = self._calls.get(method)
@@ -147,10 +174,11 @@ class Exact:
         call = f"{method}({', '.join(shown)}{', …' if len(shown) <= len(more) else ''})"
         try:
             with foreign(f"{self._spec.env_id}, {call}", _NoAnswer):
-                if not hasattr(env.unwrapped, method):
+                if of is None and not hasattr(env.unwrapped, method):
                     return None
                 self._calls[method] = self._calls.get(method, 0) + 1
-                return read(getattr(env.unwrapped, method)(episode.theta.copy(), *more))
+                ask = getattr(env.unwrapped, method) if of is None else of(env.unwrapped)
+                return read(ask(episode.theta.copy(), *more))
         except _NoAnswer as failure:
             if isinstance(failure.error, NotImplementedError):  # how an author says that there is none
                 self._calls = {k: n for k, n in self._calls.items() if k != method}

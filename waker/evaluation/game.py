@@ -21,10 +21,12 @@ from waker.collection.slot import Step, warn_cut
 from waker.collection.slot_group import SlotGroup
 from waker.evaluation.exact import Exact
 from waker.protocols import Player
+from waker.replay.relabel import actions_of
 from waker.storage.tables import Row
 
-RewardFunction = Callable[[Mapping[str, NDArray[Any]]], NDArray[np.float32]]
-"""A task defined after the run: observations with leading (B, T) to rewards (B, T)."""
+RewardFunction = Callable[[Mapping[str, NDArray[Any]], NDArray[Any]], NDArray[np.float32]]
+"""A task defined after the run: observations with leading (B, T), and actions as the environment takes them, to rewards
+(B, T). Its attribute ``optimal_return``, where it has one, is :data:`waker.replay.task.Optimum`."""
 Job = tuple[Episode, str]
 """An episode and the task whose policy plays it."""
 
@@ -203,7 +205,8 @@ class Game:
             total, completion = float(play.returns[k]), float(last.completion[k])
         if task in self._rewards:
             seen = {k.name: np.stack([o[k.name] for o in seat.seen])[None] for k in spec.observation}
-            total = float(np.sum(self._rewards[task](spec.labelled(seen)), dtype=np.float64))
+            done = actions_of(spec, np.stack(play.actions)[None])
+            total = float(np.sum(self._rewards[task](spec.labelled(seen), done), dtype=np.float64))
         return {
             "task": task,
             "policy": self._policy,
@@ -212,6 +215,11 @@ class Game:
             "return": total,
             EXACT: total if self._certain and self._exact.deterministic(episode) else np.nan,
             "completion": completion,
-            "optimal_return": self._exact.optimal_return(task, episode),
+            "optimal_return": self._optimum(task, episode),
             "length": len(play.actions),
         }
+
+    def _optimum(self, task: str, episode: Episode) -> float:
+        if task in self._rewards:
+            return self._exact.optimum_of(task, getattr(self._rewards[task], "optimal_return", None), episode)
+        return self._exact.optimal_return(task, episode)

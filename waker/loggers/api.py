@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
 
 from waker.storage.metrics_file import Metrics
 
@@ -12,11 +15,16 @@ METRICS_FILE = "metrics.jsonl"
 """In a run folder: every row; reports are made from it, and loggers may read it."""
 
 
+EVALUATION = "evaluation/"
+"""How the keys of an evaluation's row begin: ``evaluation/<quantity>/<task>``."""
+
+
 class Sink(Protocol):
-    """Receives metric rows."""
+    """Receives rows of metrics: those of updates, and one for each evaluation, whose keys begin with
+    :data:`EVALUATION`."""
 
     def write(self, row: Metrics) -> None:
-        """One row; ``step`` and ``updates`` are among its keys."""
+        """One row; ``step`` and ``updates`` are among its keys, and neither ever falls."""
 
     def sync(self) -> dict[str, Any]:
         """Make what was written durable; the state that a checkpoint keeps."""
@@ -32,8 +40,27 @@ class Sink(Protocol):
         """Let go of files and connections."""
 
 
-class SinkFactory(Protocol):
-    """A logger's class. Its attribute ``needs``, where it has one, names packages that must be installed."""
+@runtime_checkable
+class FilmSink(Protocol):
+    """A logger that shows films, too."""
 
-    def __call__(self, folder: Path, name: str, config: Mapping[str, Any]) -> Sink:
-        """Make it: the run folder, what the run is called, and the resolved configuration."""
+    def film(self, key: str, frames: NDArray[np.uint8], row: Metrics) -> None:
+        """Real futures above imagined ones, after the evaluation's row was written.
+
+        Args:
+            key: what it is called.
+            frames: (T, height, width, 3).
+            row: ``step`` and ``updates`` of the evaluation.
+        """
+
+
+class SinkFactory(Protocol):
+    """A logger's class.
+
+    Its attribute ``needs``, where it has one, names packages that must be installed. Its attribute ``Own``, where it
+    has one, is a frozen dataclass of numbers and names of its own, every field with a default; it is then called with
+    ``settings``, an instance of it, which ``--sinks.NAME.FIELD VALUE`` sets.
+    """
+
+    def __call__(self, folder: Path, name: str, config: Mapping[str, Any], **settings: Any) -> Sink:
+        """Make it: the run folder, what the run is called, the resolved configuration, and ``settings`` if any."""

@@ -1,4 +1,4 @@
-"""Tasks defined after a run: reward functions of the observation, laid over a replay that was collected without them.
+"""Tasks defined after a run: reward functions of what is seen (and done), laid over a replay collected without them.
 
 Used by ``waker adapt`` (training from the relabelled replay) and ``waker evaluate`` (returns of the new tasks).
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import functools
 import importlib.util
+import inspect
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from waker.errors import UserError, unknown
 from waker.names import printable, task_name
 from waker.replay.ring import Replay
+from waker.replay.task import Optimum
 from waker.specs import EnvSpec
 from waker.torch_globals import torch_unchanged
 from waker_envs.foreign import foreign, reason_of
@@ -35,14 +37,36 @@ class TaskFunction:
     Attributes:
         name: the task's name: the function's, see :func:`waker.names.task_name`.
         source: ``file.py:function`` with an absolute path.
+        function: of observations, or of observations and actions; see :func:`waker.replay.task.task`.
     """
 
     name: str
     source: str
-    function: Callable[[Mapping[str, NDArray[Any]]], Any]
+    function: Callable[..., Any]
 
-    def __call__(self, observation: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """Rewards (B, T) of observations, each key (B, T, …).
+    @property
+    def optimal_return(self) -> Optimum | None:
+        """What computes an episode's optimum; None = it is not known."""
+        return getattr(self.function, "optimal_return", None)
+
+    @property
+    def sees_actions(self) -> bool:
+        """Whether the function has a second argument without a default."""
+        try:
+            parameters = inspect.signature(self.function).parameters.values()
+        except (TypeError, ValueError):  # a callable that does not say
+            return False
+        plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        return len([p for p in parameters if p.kind in plain and p.default is inspect.Parameter.empty]) > 1
+
+    def __call__(
+        self, observation: Mapping[str, NDArray[Any]], action: NDArray[Any] | None = None
+    ) -> NDArray[np.float32]:
+        """Rewards (B, T) of observations, each key (B, T, …), and of the actions that led there.
+
+        Args:
+            observation: by the author's keys.
+            action: (B, T) or (B, T, A); see :func:`actions_of`. None where it is known not to be looked at.
 
         Raises:
             UserError: the function raised, or returned another shape or values that are not finite.
@@ -50,7 +74,8 @@ class TaskFunction:
         shape = next(iter(observation.values())).shape[:2]
         call = f"task {self.source}"
         with torch_unchanged(call), foreign(call, lambda error: self._failed(error, observation)):
-            rewards = np.array(self.function(observation), np.float32)  # a function may return its own array twice
+            given = (observation, action) if self.sees_actions else (observation,)
+            rewards = np.array(self.function(*given), np.float32)  # a function may return its own array twice
         if rewards.shape != shape:
             raise UserError(
                 f"task {self.source} returned rewards of shape {rewards.shape} for observations with leading {shape}; "
@@ -66,6 +91,11 @@ class TaskFunction:
         where = f" in line {lines[-1]}" if lines else ""
         keys = f"; the observation has {', '.join(map(printable, observation))}" if isinstance(error, KeyError) else ""
         return UserError(f"task {self.source} failed{where}: {reason_of(error)}{keys}")
+
+
+def actions_of(spec: EnvSpec, vectors: NDArray[np.float32]) -> NDArray[Any]:
+    """Agents' actions (…, A) as the environment takes them: whole numbers (…) of a discrete space, else (…, A)."""
+    return vectors.argmax(-1) if spec.action.discrete else np.asarray(spec.action.to_env(vectors))
 
 
 def load_task(source: str) -> TaskFunction:
@@ -120,7 +150,8 @@ def relabelled(replay: Replay, spec: EnvSpec, tasks: Sequence[str | TaskFunction
         for task in tasks:
             if isinstance(task, TaskFunction):
                 # Its own copies: what a function writes into them is seen by nobody else.
-                columns.append(np.where(records["is_first"], 0.0, task(spec.labelled(records))))
+                earned = task(spec.labelled(records), actions_of(spec, records["action"]))
+                columns.append(np.where(records["is_first"], 0.0, earned))
             elif task in spec.tasks:
                 columns.append(records["task_rewards"][..., spec.tasks.index(task)])
             else:

@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 import yaml
 
-from waker.analysis.data import RunData, by_domain, last_step, load_runs, settings_of
+from waker.analysis.data import RunData, by_domain, by_settings, last_step, load_runs, settings_of
 from waker.errors import UserError
 from waker.names import printable
 from waker.report.blocks import Cell, HtmlTable
@@ -23,21 +23,22 @@ from waker.storage.files import atomic
 _HERE = Path(__file__).parent
 
 
-def write_report(folders: Sequence[Path | str], out: Path | str) -> Path:
+def write_report(folders: Sequence[Path | str], out: Path | str, by: Sequence[str] = ()) -> Path:
     """Read the runs in or under ``folders`` and write the page.
 
     Args:
         folders: run folders, or folders above them.
         out: the HTML file; its folder is made if need be.
+        by: settings whose values tell variants of a sampler apart.
 
     Returns:
         ``out`` as a path.
 
     Raises:
-        UserError: a folder holds no run, or ``out`` cannot be written.
+        UserError: a folder holds no run, no run has a setting of ``by``, or ``out`` cannot be written.
     """
     out = Path(out)
-    write_page(render(load_runs(folders)), out)
+    write_page(render(by_settings(load_runs(folders), by)), out)
     return out
 
 

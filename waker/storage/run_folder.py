@@ -48,7 +48,7 @@ def canonical(config: Config) -> Config:
 
     Raises:
         UnknownEnvError: no such environment.
-        UserError: a sampler or explorer of a file that does not exist.
+        UserError: a sampler, explorer or logger of a file that does not exist.
     """
     import waker_envs  # here, as a report of saved rows needs no environments
 
@@ -61,6 +61,7 @@ def canonical(config: Config) -> Config:
         curriculum=dataclasses.replace(config.curriculum, sampler=_full("sampler", config.curriculum.sampler)),
         explorer=dataclasses.replace(config.explorer, name=_full("explorer", config.explorer.name)),
         evaluation=evaluation,
+        sinks=tuple(_full("sink", name) for name in config.sinks),
     )
 
 

@@ -26,7 +26,7 @@ from waker.machine import arithmetic
 from waker.machine.compile_costs import Costs
 from waker.names import ALL, EXPLORER, joined_part, task_name
 from waker.replay.feed import Feed
-from waker.replay.relabel import TaskFunction, relabelled
+from waker.replay.relabel import TaskFunction, load_task, relabelled
 from waker.seeding import load_torch_state, seed_for, torch_state
 from waker.storage.checkpoint import Checkpoints
 from waker.storage.files import saving, sha256
@@ -332,6 +332,29 @@ def adapted_sets(run: Path) -> list[tuple[Path, dict[str, Any]]]:
         record["tasks"] = [task_name(task) if task in (ALL, EXPLORER) else task for task in record["tasks"]]
         found.append((file.parent, record))
     return found
+
+
+def remembered(record: Mapping[str, Any], name: str) -> TaskFunction:
+    """The function that policies were trained for, from the file it was in.
+
+    Args:
+        record: of the policies' folder.
+        name: the task's.
+
+    Raises:
+        UserError: the file is not there, is another one now, or cannot be imported.
+    """
+    entry = record["functions"][name]
+    source, file = str(entry["source"]), Path(str(entry["source"]).rpartition(":")[0])
+    if not file.is_file():
+        named = f"--task-module FILE:{source.rpartition(':')[2]}"
+        raise UserError(f"{file} is no longer there: name it where it is now, {named}")
+    if sha256(file) != entry["sha256"]:
+        raise UserError(
+            f"{file} has changed since its policy was trained: `waker adapt` it again, or measure it by the new "
+            f"function with --task-module {source}"
+        )
+    return load_task(source)
 
 
 def load_adapted(

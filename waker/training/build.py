@@ -107,7 +107,7 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
     config = canonical(config)
     check(config)
     checked_device(config.device)
-    check_sinks(config.sinks)
+    check_sinks(config.sinks, config.sink_settings)
     use_threads(config.device)
     given = run_folder(runs, config)
     folder = given.absolute()  # now: an environment may change the working directory

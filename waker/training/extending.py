@@ -10,7 +10,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from waker.config.schema import TrainConfig
+from waker.config.schema import Config, OptimizerConfig, TrainConfig
 
 CHANGED = ("streams", "means", "torch")
 """What training task policies changes of a session's state, but for the policies themselves."""
@@ -53,6 +53,27 @@ def taken_back(state: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
     kept = kept_before_adapting(state) or {"state": {}, "sinks": state["logs"]["sinks"]}
     logs = {**state["logs"], "sinks": kept["sinks"]}
     return {**state, **kept["state"], "logs": logs, "adapted": 0, "before_adapting": None}, bool(kept["state"])
+
+
+def past_schedules(config: Config, updates: int) -> list[str]:
+    """A line for each learning rate whose schedule ends before the run does.
+
+    Args:
+        config: of the longer run.
+        updates: that it makes in all while it explores.
+    """
+    sections: dict[str, OptimizerConfig] = {
+        "model.optimizer": config.model.optimizer,
+        "explorer.optimizer": config.explorer.optimizer,
+        "behaviour.actor_optimizer": config.behaviour.actor_optimizer,
+        "behaviour.critic_optimizer": config.behaviour.critic_optimizer,
+    }
+    return [
+        f"{name}.anneal ends at update {c.anneal:,} of {updates:,}: from there the rate stays {c.anneal_to:g} × lr, as "
+        "it would in a run asked for as much at the start"
+        for name, c in sections.items()
+        if 0 < c.anneal < updates
+    ]
 
 
 def told(growth: Mapping[str, tuple[int, int]], step: int, adapted: bool, exact: bool) -> str:

@@ -17,11 +17,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from waker.analysis.logged import evaluation_metrics
 from waker.collection.family import Family
 from waker.curriculum.api import Columns
 from waker.errors import UserError
 from waker.evaluation.records import Measurement, describe_space
 from waker.loggers import Means, NotFinite
+from waker.loggers.api import EVALUATION
+from waker.loggers.film import moving_picture
 from waker.loggers.registry import MultiSink
 from waker.machine.compile_costs import processor_seconds
 from waker.storage.files import saving
@@ -31,6 +34,7 @@ from waker.storage.sealed import write_arrays, write_json
 from waker.storage.tables import Row, Table, read_rows
 from waker.terminal.notices import tell_loss
 from waker.terminal.progress import Progress
+from waker_envs.foreign import leniently
 
 _UNCHECKED = "saved by an earlier version, without checksums: damage in its rows, metrics and settings is not found"
 
@@ -222,6 +226,22 @@ class Metrics:
         with saving(f"metrics in {self._place}"):
             self.sink.write(row)
         self._progress.metrics(means)
+
+    def evaluated(self, found: Measurement, identity: Mapping[str, Any], step: int, updates: int) -> None:
+        """An evaluation and its film for loggers beside ``metrics.jsonl``, if there are any; tables have its rows.
+
+        Args:
+            found: its rows, and its film.
+            identity: the run's columns.
+            step: agent steps.
+            updates: those that metrics are written at, which never fall.
+        """
+        if not self.sink.others:
+            return
+        with leniently(f"the evaluation at step {step:,} is left out of the loggers"):  # the tables have it
+            numbers = evaluation_metrics(found.evaluation, found.model_error, {**identity, "step": step}, EVALUATION)
+            film = moving_picture(found.film) if found.film else None
+            self.sink.evaluated({"step": step, "updates": updates, **numbers}, film, f"{EVALUATION}film")
 
 
 class Times:

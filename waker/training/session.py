@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from waker.analysis.logged import curriculum_metrics
 from waker.collection.collector import Collector
 from waker.collection.episode import EnvironmentFailed
 from waker.config.saved import plain
@@ -31,7 +32,7 @@ from waker.terminal.notices import tell_loss
 from waker.terminal.progress import Progress
 from waker.terminal.signals import Paused
 from waker.training.evidence import Recording
-from waker.training.extending import before_adapting, kept_before_adapting, standing, taken_back, told
+from waker.training.extending import before_adapting, kept_before_adapting, past_schedules, standing, taken_back, told
 from waker.training.measuring import Measuring
 from waker.training.parts import Parts
 from waker.training.recorder import Metrics, Recorder, Times
@@ -64,6 +65,8 @@ class Session(Schedule):
         self.metrics = Metrics(sink, self._entries, progress, run.path)
         self.recorder = Recorder(run, self.metrics, thinning_of(parts.family.space, parts.measured))
         self.recording = Recording(self.curriculum, self.agent, parts.family, self.config)
+        space = parts.family.space
+        self._hard = [i for i in map(space.index, space.hard) if i >= 0]
         self.times = Times(lambda: self.collector.slots.cpu_seconds)
         self.collector = Collector(
             parts.family,
@@ -177,6 +180,7 @@ class Session(Schedule):
         except Paused:
             return False
         self.recorder.measured(found, self.step, self.updates)
+        self.metrics.evaluated(found, self.run.columns, self.step, self.updates + self.adapted)
         self.recorder.snapshot(self.curriculum.table(), self.step, self.updates)
         self.evaluate_clock.mark(self.step)
         return True
@@ -240,6 +244,8 @@ class Session(Schedule):
             self.store.clear()
         elif self.run.growth:
             self.progress.note(told(self.run.growth, self.step, self._again, self._exact))
+            for line in past_schedules(self.config, self.update_clock.allowed(self.config.train.steps)):
+                self.progress.note(line)
         elif not self.finished:
             self.progress.note(f"going on from step {self.step:,}, {self.updates:,} updates")
         if not self.finished or self.run.growth:
@@ -316,9 +322,14 @@ class Session(Schedule):
         times = {**self.times.state_dict(), "updates_per_second": self.times.speed(done)}
         if self.measuring.wanted is not None:
             times["measuring_cpu_seconds"] = self.measuring.seconds
-        counts = self.recording.metrics(self.collector.intake)
-        more = {"replay/steps": float(len(self.replay)), **{f"time/{name}": value for name, value in times.items()}}
-        self.metrics.write(self.step, done, more | counts)
+        chosen = curriculum_metrics(self.curriculum.probabilities(), self._hard) if self.exploring else {}
+        more = {
+            "replay/steps": float(len(self.replay)),
+            **chosen,
+            **{f"time/{name}": value for name, value in times.items()},
+            **self.recording.metrics(self.collector.intake),
+        }
+        self.metrics.write(self.step, done, more)
 
     def _show(self, phase: str) -> None:
         theta = self.collector.theta if self.exploring else ()  # no episodes are played while policies are adapted

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 class AdaptArgs:
     """Train policies for tasks from a run's world model and replay, with no environment.
 
-    A task may be new: a Python function of the observation (a dict of arrays with leading batch and time) that
-    returns the reward of each step, laid over the replay. The same command goes on where it was stopped. `waker
-    evaluate` measures the policies.
+    A task may be new: a Python function of the observation (a dict of arrays with leading batch and time), or of the
+    observation and the action, that returns the reward of each step, laid over the replay. The same command goes on
+    where it was stopped. `waker evaluate` measures the policies, and remembers the function.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -114,9 +114,8 @@ def _adapted(folder: Path, tasks: list[Task], args: AdaptArgs) -> str:
         compiling = compiling_of(loaded, tasks, updates, args.compile, progress.note)
         adaptation = Adaptation(loaded, tasks, progress, compiling, used)
         outcome = adaptation.run(updates)
-    again = " ".join(f"--task-module {module}" for module in args.task_module)
     done = "Trained before" if outcome is Outcome.SKIPPED else "Trained"
     return (
         f"{done}: policies for {names} in {printable(adaptation.folder)}; "
-        f"measure them with `waker evaluate {printable(args.run)}{' ' + again if again else ''}`"
+        f"measure them with `waker evaluate {printable(args.run)}`"
     )

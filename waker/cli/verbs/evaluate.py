@@ -51,7 +51,8 @@ class EvaluateArgs:
     sources: tuple[Literal["random", "explorer", "tasks"], ...] = ()
     """Who acts in them; none = the run's setting."""
     task_module: tuple[str, ...] = ()
-    """Tasks from outside the environment, each file.py:function, as they were given to `waker adapt`."""
+    """Tasks from outside the environment whose file has moved or changed since `waker adapt`, each file.py:function;
+    others are remembered."""
     device: str | None = None
     """Torch device; None = the run's."""
 
@@ -64,14 +65,19 @@ def adapted_rows(
     note: Callable[[str], None],
     pieces: Pieces,
 ) -> list[Row]:
-    """Rows of every set of adapted policies.
+    """Rows of every set of adapted policies, and of random ones in tasks that the run itself has no policy for.
 
-    Their ``policy`` is ``learned`` for tasks that the run itself has no policy for, else ``adapted``.
+    Their ``policy`` is ``learned`` for such tasks, else ``adapted``.
+
+    Args:
+        functions: tasks that were named now, which go before those that are remembered.
     """
+    from waker.behaviour.player import RandomPlayer
     from waker.evaluation.pieces import subject_of
     from waker.evaluation.rollouts import evaluate
+    from waker.seeding import stream
     from waker.terminal.notices import tell_loss
-    from waker.training.adapt import adapted_sets, load_adapted
+    from waker.training.adapt import adapted_sets, load_adapted, remembered
 
     rows: list[Row] = []
     measured: set[str] = set(loaded.family.spec.tasks) if owned else set()
@@ -81,21 +87,27 @@ def adapted_rows(
             continue
         if record.get("replay_lost"):
             tell_loss(note, f"{folder.name} was trained without some ticks of the replay, which were damaged")
-        missing = [name for name in record["functions"] if name not in functions]
-        for name in missing:
-            source = record["functions"][name]["source"]
-            _left_out(loaded, f"task {name!r} needs --task-module {source}; left out")
-        tasks = [name for name in record["tasks"] if name not in missing]
+        rewards = {name: functions[name] for name in record["functions"] if name in functions}
+        for name in set(record["functions"]) - set(rewards):
+            try:
+                rewards[name] = remembered(record, name)
+            except UserError as error:
+                _left_out(loaded, f"task {name!r} is left out: {error}")
+        rewards = {name: rewards[name] for name in record["functions"] if name in rewards}  # in the record's order
+        tasks = [name for name in record["tasks"] if name in rewards or name not in record["functions"]]
         adapter = load_adapted(loaded, folder, record["tasks"], note)
         if adapter is None or not tasks:
             continue
-        rewards = {name: functions[name] for name in record["functions"] if name in functions}
         play = functools.partial(evaluate, setup, adapter.player(), tasks, rewards=rewards)
-        sources = [(name, functions[name].source) for name in rewards]
-        digest = subject_of(adapter.state_dict(), tasks, sources, [file_digest(functions[name]) for name in rewards])
+        sources = [(name, task.source) for name, task in rewards.items()]
+        digest = subject_of(adapter.state_dict(), tasks, sources, [file_digest(task) for task in rewards.values()])
         played = pieces.measured(f"{folder.name} ({digest[:12]})", play)
         for row in played:
             rows.append({**row, "policy": "adapted" if row["task"] in measured else "learned"})
+        if new := tuple(name for name in tasks if name not in measured):
+            random = RandomPlayer(loaded.family.spec.action, stream(setup.seed, "random policy"), new)
+            play = functools.partial(evaluate, setup, random, new, rewards=rewards, policy="random")
+            rows += pieces.measured(f"random policies, {folder.name} ({digest[:12]})", play)
         measured |= set(tasks)
     return rows
 

@@ -69,7 +69,7 @@ def plan(argv: Sequence[str]) -> Plan:
     for word in rest:
         if word.split("=")[0] in ("--sampler", "--curriculum.sampler"):
             raise UserError(f"quickstart compares samplers: name them with --samplers instead of {word.split('=')[0]}")
-    if not any(word.split("=")[0] == "--preset" for word in rest):
+    if not any(word.split("=")[0] in ("--preset", "--config") for word in rest):
         rest = ["--preset", PRESET, *rest]
     trainings: dict[str, list[str]] = {}
     folders: list[Path] = []

@@ -20,6 +20,8 @@ class ReportArgs:
     """Run folders, or folders that hold some: several are shown side by side."""
     out: Path | None = None
     """The page; default: report.html in the first folder."""
+    by: tuple[str, ...] = ()
+    """Settings whose values tell variants of a sampler apart: curriculum.ucb.c, train.batch …"""
 
 
 def command(argv: list[str]) -> int:
@@ -27,6 +29,6 @@ def command(argv: list[str]) -> int:
     args = parse(ReportArgs, argv, verb="report")
     from waker.report.page import write_report
 
-    page = write_report(args.runs, args.out if args.out is not None else args.runs[0] / "report.html")
+    page = write_report(args.runs, args.out if args.out is not None else args.runs[0] / "report.html", args.by)
     print(printable(f"Report: {page}"))
     return 0
