@@ -77,10 +77,10 @@ def exact_numbers(numbers: pd.DataFrame, rows: pd.DataFrame, primary: str, besid
             exact |= {(*run, primary): row["worst"], (*run, beside): row["mean"]}
         else:
             exact[(*run, f"{suite}{row['suite']}")] = row["mean"]
-    keys = list(zip(numbers["sampler"], numbers["seed"], numbers["quantity"], strict=True))
-    known = numbers["task"].eq("all") & pd.Series([key in exact for key in keys], numbers.index)
+    keys = pd.Series(list(zip(numbers["sampler"], numbers["seed"], numbers["quantity"], strict=True)), numbers.index)
+    known = numbers["task"].eq("all") & keys.isin(list(exact))
     sampled = numbers[known].assign(quantity=numbers["quantity"] + SAMPLED)
-    replaced = numbers.assign(value=[exact[k] if there else v for k, v, there in zip(keys, numbers["value"], known)])
+    replaced = numbers.assign(value=numbers["value"].where(~known, keys.map(exact)))
     return pd.concat([replaced, sampled], ignore_index=True)
 
 

@@ -71,23 +71,24 @@ class Watch:
 
 
 def loop_losses(agent: Agent, model: Any, posterior: Posterior, batch: dict[str, Tensor]) -> Any:
-    """Loss and KL of each step (B, T) of categorical observations, by definition."""
+    """Loss, KL and excess of each step (B, T) of categorical observations, by definition."""
     (key,) = agent.spec.observation
     b, t = batch["is_first"].shape
-    loss, kl = np.zeros((2, b, t))
+    loss, kl, excess = np.zeros((3, b, t))
     with torch.no_grad():
         logits = model.decoder(posterior.state.feature)[key.name].numpy()
     p, q = (x.exp().numpy().astype(float) for x in (posterior.posterior, posterior.prior))
     for i in range(b):
         for j in range(t):
             kl[i, j] = (p[i, j] * np.log(p[i, j] / q[i, j])).sum()
+            excess[i, j] = -(p[i, j] * np.log(q[i, j])).sum() + (q[i, j] * np.log(q[i, j])).sum()
             at, nll = 0, 0.0
             for variable, classes in enumerate(key.classes):
                 x = logits[i, j, at : at + classes].astype(float)
                 nll -= x[int(batch[key.name][i, j, variable])] - np.log(np.exp(x).sum())
                 at += classes
             loss[i, j] = key.weight * nll + kl[i, j]
-    return loss, kl
+    return loss, kl, excess
 
 
 @pytest.mark.parametrize("starts", [0, 7])
@@ -96,11 +97,12 @@ def test_losses_are_of_the_steps_that_imagination_starts_from(starts: int, monke
     agent.measure(ALL)
     watch = Watch(agent, monkeypatch)
     found = measured(agent, batch)
-    loss, kl = loop_losses(agent, watch.before[0], watch.posteriors[0], batch)
+    loss, kl, excess = loop_losses(agent, watch.before[0], watch.posteriors[0], batch)
     rows = np.arange(18) if watch.index[0] is None else watch.index[0].numpy()
     assert len(rows) == (starts or 18)
     np.testing.assert_allclose(found["loss"], loss.flatten()[rows], rtol=1e-5)
     np.testing.assert_allclose(found["transition_loss"], kl.flatten()[rows], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found["excess"], excess.flatten()[rows], rtol=1e-4, atol=1e-6)
     ids = np.where(batch["is_terminal"].flatten(), -1, batch["theta_id"].flatten())[rows]
     assert found["theta_id"].tolist() == ids.tolist()
 
@@ -170,7 +172,7 @@ def test_with_replayed_credit_losses_are_of_the_steps_arrived_at(monkeypatch: py
     watch = Watch(agent, monkeypatch)
     credit, _ = agent.update(batch)
     assert isinstance(credit, MeasuredCredit)
-    loss, _ = loop_losses(agent, watch.before[0], watch.posteriors[0], batch)
+    loss, *_ = loop_losses(agent, watch.before[0], watch.posteriors[0], batch)
     np.testing.assert_allclose(credit.measured["loss"].numpy(), loss[:, 1:].flatten(), rtol=1e-5)
     assert credit.measured["theta_id"].tolist() == credit.theta_id.tolist()
 
@@ -182,7 +184,7 @@ def test_with_replayed_credit_what_is_imagined_is_of_start_states(monkeypatch: p
     found = measured(agent, batch)
     rows = watch.index[0]
     assert rows is not None
-    loss, _ = loop_losses(agent, watch.before[0], watch.posteriors[0], batch)
+    loss, *_ = loop_losses(agent, watch.before[0], watch.posteriors[0], batch)
     np.testing.assert_allclose(found["loss"], loss.flatten()[rows], rtol=1e-5)
     ids = np.where(batch["is_terminal"].flatten(), -1, batch["theta_id"].flatten())[rows]
     assert found["theta_id"].tolist() == ids.tolist()
@@ -350,7 +352,17 @@ def episode(t: int = 7, terminal: bool = False) -> dict[str, np.ndarray[Any, Any
     return records
 
 
-FIELDS = ("disagreement", "loss", "transition_loss", "rewards", "values", "features", "task_rewards", "task_values")
+FIELDS = (
+    "disagreement",
+    "loss",
+    "transition_loss",
+    "excess",
+    "rewards",
+    "values",
+    "features",
+    "task_rewards",
+    "task_values",
+)
 
 
 @pytest.mark.parametrize("terminal", [False, True])
@@ -362,11 +374,12 @@ def test_an_episode_is_filtered_once_and_read_along_its_steps(terminal: bool) ->
     with torch_seed(2):
         posterior = agent.model.observe(batch)
         feature, action = posterior.state.feature[0], batch["action"][0]
-        loss, kl = loop_losses(agent, agent.model, posterior, batch)
+        loss, kl, excess = loop_losses(agent, agent.model, posterior, batch)
         slow = agent.policy_learner.policies.slow.predict(feature.expand(3, -1, -1)).numpy()
         apart = [agent.ensemble.disagreement(feature[t : t + 1], action[t + 1 : t + 2]).item() for t in range(7)]
     np.testing.assert_allclose(found["loss"], loss[0, 1:], rtol=1e-5)
     np.testing.assert_allclose(found["transition_loss"], kl[0, 1:], rtol=1e-4)
+    np.testing.assert_allclose(found["excess"], excess[0, 1:], rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found["disagreement"], apart, rtol=1e-4)
     # The disagreement about a step is the reward of the state arrived in.
     np.testing.assert_allclose(found["rewards"], [0.0, *apart[:6]], rtol=1e-4)

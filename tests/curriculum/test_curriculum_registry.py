@@ -35,6 +35,7 @@ OURS = [
     "diplr",
     "dr",
     "error-oracle",
+    "excess-loss",
     "gradual-expansion",
     "hardest-oracle",
     "heldout-loss",

@@ -297,3 +297,20 @@ def test_saturated_policies_stay_finite() -> None:
     grads = torch.autograd.grad(total, (loc, scale))
     assert sample.abs().max() < 1.0
     assert all(torch.isfinite(x).all() for x in (total, *grads))
+
+
+def test_excess_surprise_is_what_a_right_belief_does_not_have() -> None:
+    """By hand: seen p = (1, 0), believed q = (¾, ¼): −log ¾ − H(q). Right beliefs have none in the mean, whatever
+    their entropy, where the KL is that entropy."""
+    sure = torch.tensor([1.0, 1e-30]).log()
+    belief = torch.tensor([0.75, 0.25]).log()
+    entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
+    assert d.excess_surprise(sure, belief).item() == pytest.approx(-math.log(0.75) - entropy, rel=1e-6)
+    seen = torch.stack([sure, sure.flip(0)])
+    chance = torch.tensor([0.75, 0.25])
+    assert (chance * d.excess_surprise(seen, belief)).sum().item() == pytest.approx(0.0, abs=1e-6)
+    assert (chance * d.categorical_kl(seen, belief)).sum().item() == pytest.approx(entropy, rel=1e-6)
+    wrong = torch.tensor([0.5, 0.5]).log()  # not as sure as it could be: nothing is left of its surprise
+    assert (chance * d.excess_surprise(seen, wrong)).sum().item() == pytest.approx(0.0, abs=1e-6)
+    too_sure = torch.tensor([0.99, 0.01]).log()
+    assert (chance * d.excess_surprise(seen, too_sure)).sum().item() > 0.5

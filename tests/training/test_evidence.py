@@ -47,6 +47,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "pace": {**HASTE, "every": 2},
     "prowl": {**HASTE, "share": 0.4, "every": 30},
     "model-loss": {},
+    "excess-loss": {},
     "heldout-loss": {"share": 0.4, "every": 30},
     "learning-progress": {},
     "ncc": {"every": 2},

@@ -176,7 +176,7 @@ class Agent:
 
     def _step_losses(self, posterior: Posterior, batch: Mapping[str, Tensor]) -> StepLosses | None:
         """Of the batch and the weights before the update, where they are asked for."""
-        if PER_STEP.isdisjoint(self._asked):
+        if not any(name in self._asked for name in PER_STEP):
             return None
         with torch.no_grad(), self.precision():
             return self.model.step_losses(posterior, batch)

@@ -35,7 +35,8 @@ from waker.model.world_model import StepLosses, WorldModel
 from waker.names import EXPLORER
 from waker.seeding import torch_seed
 
-PER_STEP = frozenset({"loss", "transition_loss"})
+PER_STEP = ("loss", "transition_loss", "excess")
+"""Fields of steps, in the order of :class:`~waker.model.world_model.StepLosses`."""
 IMAGINED = frozenset({"rewards", "values", "returns"})
 APART = frozenset({"gradients", "sampled_returns"})
 """Fields of an update's record that are computed apart from it."""
@@ -130,8 +131,8 @@ class EvidenceMaker:
             found["theta_id"] = living(starts)
         if steps is not None:
             # Without imagination they are the steps arrived at.
-            one, two = (starts.of_steps(x) if of_starts and starts else x[:, 1:].flatten() for x in steps)
-            found |= {"loss": one.detach(), "transition_loss": two.detach()}
+            for name, x in zip(PER_STEP, steps, strict=True):
+                found[name] = (starts.of_steps(x) if of_starts and starts else x[:, 1:].flatten()).detach()
         if rollout is not None and values is not None:
             found |= self._imagined(rollout.reward[:, -1], rollout.cont[:, -1], values)
         if "disagreement" in asked:
@@ -235,9 +236,8 @@ class EvidenceMaker:
     ) -> dict[str, Tensor]:
         feature, action = posterior.state.feature[0].unsqueeze(1), batch["action"][0].unsqueeze(1)  # (T + 1, 1, …)
         ended, found = batch["is_terminal"][0, -1], dict[str, Tensor]()
-        if not PER_STEP.isdisjoint(asked):
-            loss, kl = self._losses(posterior, batch)
-            found |= {"loss": loss[1:], "transition_loss": kl[1:]}
+        if set(PER_STEP) & set(asked):
+            found |= {name: x[1:] for name, x in zip(PER_STEP, self._losses(posterior, batch), strict=True)}
         if "disagreement" in asked:
             led_into = self.config.explorer.action == "authors"
             apart = self.ensemble.disagreement(feature[:-1], action[:-1] if led_into else action[1:])
@@ -259,8 +259,8 @@ class EvidenceMaker:
         embed = _in_blocks(lambda part: self.model.encoder(part), {name: batch[name] for name in keys})
         return self.model.rssm.observe(embed, batch["action"], batch["is_first"])
 
-    def _losses(self, posterior: Posterior, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Both losses of an episode's T + 1 steps, decoding some at a time."""
+    def _losses(self, posterior: Posterior, batch: Mapping[str, Tensor]) -> StepLosses:
+        """Losses of an episode's T + 1 steps, (T + 1,) each, decoding some at a time."""
         parts = dict(zip(("stoch", "deter", "posterior", "prior"), (*posterior.state, *posterior[1:3]), strict=True))
 
         def of(part: Mapping[str, Tensor]) -> Tensor:
@@ -268,8 +268,7 @@ class EvidenceMaker:
             some = Posterior(state, part["posterior"], part["prior"], posterior.embed)
             return torch.stack(self.model.step_losses(some, part), -1)
 
-        loss, kl = _in_blocks(of, {**batch, **parts})[0].unbind(-1)
-        return loss, kl
+        return StepLosses(*_in_blocks(of, {**batch, **parts})[0].unbind(-1))
 
     def _intrinsic(self, feature: Tensor, action: Tensor) -> Tensor:
         """The explorer's reward at every entry of a trajectory (T, N, …), (T, N)."""

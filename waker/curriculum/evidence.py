@@ -42,6 +42,9 @@ class Evidence:
             before free nats and before the update; no rewards), (N,), nats. Of replayed steps: of the step arrived at.
         transition_loss: KL(posterior ‖ prior) of the same steps, (N,), nats; 0 at first steps without
             ``model.kl_first``.
+        excess: the cross entropy of the prior under the posterior less the prior's own entropy, of the same steps,
+            (N,), nats: the transition loss beyond that of a prior that is right. Dice that are known to be dice add
+            nothing to its mean; it may be negative; 0 where the transition loss is left out.
         rewards: w_t·r_t of imagined states 0 … H−1, (N, H).
         values: w_t·v_t of imagined states 0 … H, (N, H + 1), v the slow exploration critic's.
         returns: w_t·V_t for t = 0 … H−1, V the λ-returns on these rewards and values, (N, H).
@@ -61,6 +64,7 @@ class Evidence:
     disagreement: Numbers | None = None
     loss: Numbers | None = None
     transition_loss: Numbers | None = None
+    excess: Numbers | None = None
     rewards: Numbers | None = None
     values: Numbers | None = None
     returns: Numbers | None = None
@@ -88,7 +92,7 @@ class EpisodeEvidence:
         whole: False for a piece of an episode after which more follows; scores of pieces are merged to their mean,
             weighted by steps.
         steps: T, the agent's; between them lie states 0 … T.
-        disagreement, loss, transition_loss: of each step, (T,): the losses of the observation that it led to.
+        disagreement, loss, transition_loss, excess: of each step, (T,): the losses of the observation that it led to.
         rewards: of states 0 … T−1, (T,).
         values: of states 0 … T, (T + 1,). At a time limit the last is the critic's; after a true end it is known, the
             end state's own reward, as nothing comes after it.
@@ -110,6 +114,7 @@ class EpisodeEvidence:
     disagreement: Numbers | None = None
     loss: Numbers | None = None
     transition_loss: Numbers | None = None
+    excess: Numbers | None = None
     rewards: Numbers | None = None
     values: Numbers | None = None
     discount: float = 0.99

@@ -48,10 +48,10 @@ class PerStep(Quantity):
     """A number that the learner has for every replayed step: its mean over an episode.
 
     Args:
-        field: ``loss`` (the world model's), ``transition_loss`` or ``disagreement``.
+        field: ``loss`` (the world model's), ``transition_loss``, ``excess`` or ``disagreement``.
     """
 
-    def __init__(self, field: Literal["loss", "transition_loss", "disagreement"]) -> None:
+    def __init__(self, field: Literal["loss", "transition_loss", "excess", "disagreement"]) -> None:
         self.field = field
         self.update = self.episode = frozenset({field})
 

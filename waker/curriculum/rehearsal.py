@@ -104,6 +104,7 @@ class World:
             "disagreement": _numbers(ids, step, (n,), sign),
             "loss": _numbers(ids, step, (n,), sign),
             "transition_loss": _numbers(ids, step + 1, (n,), sign),
+            "excess": _numbers(ids, step + 2, (n,), sign),
             "rewards": _numbers(ids, step, (n, H), sign),
             "values": _numbers(ids, step, (n, H + 1), sign) * 3,
             "gradients": _numbers(ids, step, (n, 2, 3), sign),
@@ -142,7 +143,7 @@ class World:
         key, sign = np.array([round(float(np.sum(theta)) * 1000)]), self.sign
         values: dict[str, Any] = {
             name: _numbers(key, step + i, (1, T), sign)[0]
-            for i, name in enumerate(("disagreement", "loss", "transition_loss", "rewards", "task_rewards"))
+            for i, name in enumerate(("disagreement", "loss", "transition_loss", "rewards", "task_rewards", "excess"))
         }
         values |= {name: 3 * _numbers(key, step, (1, T + 1), sign)[0] for name in ("values", "task_values")}
         values["features"] = _numbers(key, step, (1, T, F), sign)[0]

@@ -83,6 +83,15 @@ def categorical_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
     return (log_p.exp() * (log_p - log_q)).sum(-1)
 
 
+def excess_surprise(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """Cross entropy of q under p less the entropy of q, in nats over the last axis: KL(p ‖ q) − (H(q) − H(p)).
+
+    What is seen is p, often nearly certain; q was the belief before. If beliefs are right, p = q in the mean and so is
+    this 0, however uncertain q is, where the KL is H(q) − H(p). It is negative where q was less sure than it could be.
+    """
+    return ((log_q.exp() - log_p.exp()) * log_q).sum(-1)
+
+
 def jensen_shannon(log_probs: Tensor, members: int) -> Tensor:
     """Divergence of E categoricals in nats, their mixture's entropy less their mean entropy, class by class.
 

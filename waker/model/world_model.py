@@ -16,7 +16,7 @@ from waker.config.schema import ModelConfig
 from waker.model.cell_observations import CellDecoder, CellEncoder, board_of
 from waker.model.cell_rssm import CellRSSM
 from waker.model.decoder import Decoder, Reconstruction, weighted
-from waker.model.distributions import categorical_entropy, categorical_kl
+from waker.model.distributions import categorical_entropy, categorical_kl, excess_surprise
 from waker.model.egocentric import Where
 from waker.model.encoder import Encoder
 from waker.model.heads import bernoulli_nll, continue_head
@@ -35,10 +35,18 @@ class ModelOutput(NamedTuple):
 
 
 class StepLosses(NamedTuple):
-    """Of each step of a batch, (B, T), nats: the whole loss, and the KL in it."""
+    """Of each step of a batch, (B, T), nats.
+
+    Attributes:
+        loss: the whole loss.
+        kl: KL(posterior ‖ prior), a part of it.
+        excess: cross entropy of prior under posterior, less the prior's entropy: the KL beyond what a prior that is
+            right would have. Where it is right the mean over steps is 0, however noisy they are; it may be negative.
+    """
 
     loss: Tensor
     kl: Tensor
+    excess: Tensor
 
 
 class WorldModel(nn.Module):
@@ -114,9 +122,11 @@ class WorldModel(nn.Module):
         nll = self.decoder.nll(self.decoder(posterior.state.feature), batch)
         seen = torch.stack([k.weight * nll[k.name] for k in self.keys]).sum(0)
         kl = categorical_kl(posterior.posterior, posterior.prior).sum(-1)
+        excess = excess_surprise(posterior.posterior, posterior.prior).sum(-1)
         if not self.config.kl_first:
-            kl = kl * (~batch["is_first"]).to(kl.dtype)
-        return StepLosses(seen + kl, kl)
+            counted = (~batch["is_first"]).to(kl.dtype)
+            kl, excess = kl * counted, excess * counted
+        return StepLosses(seen + kl, kl, excess)
 
     def reward_loss(self, feature: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """−log likelihood of each task's rewards, (K,); see :meth:`waker.model.reward_heads.RewardHeads.loss`."""

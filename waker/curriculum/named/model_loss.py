@@ -1,9 +1,11 @@
-"""``model-loss`` and ``heldout-loss``: ``waker-m`` by the world model's own loss, not by disagreement.
+"""``model-loss``, ``excess-loss`` and ``heldout-loss``: ``waker-m`` by the world model's own loss, not by disagreement.
 
 ``model-loss`` credits the loss of every replayed step to its θ (held-in). ``heldout-loss`` keeps a share of episodes
 out of training and measures the model on them again and again: the honest oracle of what WAKER's disagreement
-estimates, at the price of those episodes. Both are ours, and both chase aleatoric noise: the loss of a θ whose
-dynamics are dice stays high. Priority, temperature and DR share are waker-m's.
+estimates, at the price of those episodes. Both chase aleatoric noise: the loss of a θ whose dynamics are dice stays
+high. ``excess-loss`` credits what the prior did not expect of itself, CE(posterior, prior) − H(prior) of every replayed
+step: an error against reality, as the loss is, that a θ of known dice does not keep. All are ours; priority,
+temperature and DR share are waker-m's.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from waker_envs.api import FiniteThetaSpace, ThetaSpace
 
 @dataclass(frozen=True)
 class ModelLossSettings(Settings, section="curriculum.model-loss"):
-    """Numbers of model-loss."""
+    """Numbers of model-loss and excess-loss."""
 
     credit: Mode = "imagined"
     """imagined (the running average of every replayed step, as waker-m), imagined-last or episode."""
@@ -63,6 +65,23 @@ def make_model_loss(
         return Credited(points.size, PerStep("loss"), settings.credit, decay=decay)
 
     return _as_waker_m("model-loss", space, config, rng, samples_per_update, score)
+
+
+@register_curriculum("excess-loss", ModelLossSettings)
+def make_excess_loss(
+    space: ThetaSpace,
+    config: CurriculumConfig,
+    rng: np.random.Generator,
+    samples_per_update: int,
+    settings: ModelLossSettings,
+) -> Curriculum:
+    """θ in proportion to exp(z-score of the model's loss beyond what it expects / 1.0), with a share of DR."""
+    check_mode("excess-loss", settings.credit, "imagined", "imagined-last", "episode")
+
+    def score(points: FiniteThetaSpace, decay: float | Floats) -> Credited:
+        return Credited(points.size, PerStep("excess"), settings.credit, decay=decay)
+
+    return _as_waker_m("excess-loss", space, config, rng, samples_per_update, score)
 
 
 @register_curriculum("heldout-loss", HeldoutLossSettings)
