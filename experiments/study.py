@@ -9,9 +9,9 @@
 and writes what is committed: ``results/study/<part>-numbers.csv`` with ``-shares.csv`` and ``-notes.csv`` (those of
 ``waker compare --page``, see docs/compare.md), ``<part>-plans.csv``: what the plans of each run's end are worth over
 all episodes of each θ (:mod:`experiments.study_plans`), and ``checkpoints.csv``: worst model error and worst planned
-regret of each run at each measurement. Without a verb the answers are made again from these files: ``answers.csv``, one row a
-comparison, and ``figure.png``. ``waker compare results/study/main-numbers.csv --quantities planned_worst_regret --page
-study.html`` makes a page of the primary metric as it was sampled.
+regret of each run at each measurement. Without a verb the answers are made again from these files: ``answers.csv``, one
+row a comparison, and ``figure.png``. ``waker compare results/study/main-numbers.csv --quantities planned_worst_regret
+--page study.html`` makes a page of the primary metric as it was sampled.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def beginnings_fault(env: Any, theta: Theta, seed: int) -> str | None:
     total = float(sum(np.sum(begun.chance) for begun in given))
     if abs(total - 1.0) > 1e-9:
         return f"the chances of beginnings(θ) sum to {total:g} instead of 1"
-    best = [optimal_policy(*begun.table[1:3], begun.table.length)[1] for begun in given]
+    best = [optimal_policy(begun.table.move, begun.table.reward, begun.table.length)[1] for begun in given]
     met = []
     for own in range(seed, seed + _EPISODES):
         table = env.tabular(theta, own)

@@ -112,7 +112,8 @@ def planned_rows(
             number, start = place
             rows += _rows(family, episode, [values[:, start] for values in worth[number]], PLANNED)
     for episode, of_theta in shares:
-        expected = [sum(worth[number][i] @ chance for number, chance in of_theta) for i in range(len(Worth._fields))]
+        parts = [[values @ chance for values in worth[number]] for number, chance in of_theta]
+        expected = [np.sum(values, 0) for values in zip(*parts, strict=True)]
         rows += _rows(family, replace(episode, seed=-1), expected, EXPECTED)
     return rows
 
