@@ -124,3 +124,21 @@ def test_the_numbers_of_a_domain_go_to_any_environment() -> None:
 def test_no_paper_has_the_grids(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no paper has waker/" in refused(["train", *words.split()], capsys)
     assert "no paper has waker/" in refused(["quickstart", *words.split()], capsys)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--curriculum.plr.beta 3", "is a setting of sampler plr, and the sampler here is waker-m; add --sampler plr"),
+        ("--curriculum.plrr.beta=3", "unknown sampler 'plrr'; did you mean 'plr'"),
+        ("--explorer.rnd.size 8", "is a setting of explorer rnd, and the explorer here is plan2explore"),
+        ("--explorer.optimiser.lr 1", "did you mean '--explorer.optimizer.lr'"),
+    ],
+)
+def test_a_setting_of_another_part_is_refused_by_its_part(words: str, said: str) -> None:
+    with pytest.raises(UserError, match=re.escape(said)):
+        parse_settings(words.split(), "train")
+
+
+def test_nested_settings_are_no_parts() -> None:
+    assert parse_settings(["--explorer.optimizer.lr", "0.5"], "train").config.explorer.optimizer.lr == 0.5

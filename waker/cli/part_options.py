@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from waker.cli.arguments import parse
@@ -59,6 +60,28 @@ def own_options(
         raise UserError(re.sub(r"--(?!help)(?=\w)", prefix, str(error))) from error
     usual = dataclasses.asdict(settings())
     return {name: value for name, value in dataclasses.asdict(chosen).items() if value != usual[name]}, rest
+
+
+def refuse_others(argv: Sequence[str], section: str, part: str, kind: Kind, nested: Sequence[str] = ()) -> None:
+    """Refuse settings of a part that is not the chosen one.
+
+    Args:
+        argv: the command line without the chosen part's own.
+        section, part, kind: as in :func:`own_options`.
+        nested: names in the section that are no parts but settings with fields of their own.
+
+    Raises:
+        UserError: there is one; the message says how to choose its part, or which part was meant.
+    """
+    for word in argv:
+        found = re.match(rf"--{section}\.([^.=]+)\.", word)
+        if found and not get_close_matches(found[1], nested, n=1):  # a misspelt one is told among all options
+            kind(found[1])  # or it is no part at all
+            what, option = ("sampler", "--sampler") if section == "curriculum" else (section, f"--{section}")
+            raise UserError(
+                f"{word.partition('=')[0]} is a setting of {what} {found[1]}, and the {what} here is "
+                f"{source_name(part)}; add {option} {found[1]}"
+            )
 
 
 def help_of(section: str, part: str, settings: type[Any]) -> str:

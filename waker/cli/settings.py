@@ -12,7 +12,7 @@ import tyro
 
 from waker.cli.arguments import parse
 from waker.cli.constructor_arguments import constructor_arguments
-from waker.cli.part_options import help_of, own_options
+from waker.cli.part_options import help_of, own_options, refuse_others
 from waker.config import presets
 from waker.config.presets import PRESETS
 from waker.config.schema import Config
@@ -165,6 +165,11 @@ def parse_settings(argv: Sequence[str], verb: str) -> TrainArgs:
     to_explorer, argv = own_options(
         argv, "explorer", explorer or base.explorer.name, explorer_settings, to_explorer, verb
     )
+    refuse_others(argv, "curriculum", sampler, curriculum_settings)
+    nested = [
+        f.name for f in dataclasses.fields(base.explorer) if dataclasses.is_dataclass(getattr(base.explorer, f.name))
+    ]
+    refuse_others(argv, "explorer", explorer, explorer_settings, nested)
     sinks = _values(argv, "--sinks") or base.sinks
     to_sinks, argv = _sink_options(argv, sinks, base.sink_settings, verb)
     # The preset's constructor arguments are put back below: tyro would turn a filled dict into one option a key.
