@@ -36,6 +36,20 @@ def test_every_combination_is_one_run_and_seeds_come_one_after_another(tmp_path:
     assert {c.explorer for c in cells} == {"plan2explore"}
 
 
+def test_a_sampler_may_have_settings_of_its_own(tmp_path: Path) -> None:
+    text = SMALL.replace("[dr, waker-m]", "{dr: , plr: {curriculum.plr.beta: 0.1, train.steps: 800}}")
+    found = {}
+    for cell in read_study(written(tmp_path, text)):
+        config = parse_settings(cell.arguments, "train").config
+        found[cell.domain, cell.sampler] = (config.curriculum.settings, config.train.steps)
+    assert found == {
+        ("GridHazards", "dr"): ({}, 900),
+        ("GridHazards", "plr"): ({"beta": 0.1}, 800),
+        ("GridCleanUp", "dr"): ({}, 700),
+        ("GridCleanUp", "plr"): ({"beta": 0.1}, 800),
+    }
+
+
 def test_a_domain_goes_before_the_study_and_a_variant_before_a_domain(tmp_path: Path) -> None:
     text = SMALL + "variants: {plain: , short: {train.steps: 500, model.symlog: false, explorer.units: [7, 9]}}\n"
     cells = read_study(written(tmp_path, text))
@@ -57,7 +71,10 @@ def test_a_domain_goes_before_the_study_and_a_variant_before_a_domain(tmp_path: 
         ("domains: [GridHazards]\nsamplers: [dr]\n", "a study needs seeds"),
         ("domain: [GridHazards]\n", "unknown key 'domain'; did you mean 'domains'?"),
         ("[1, 2]", "a study is a mapping"),
-        ("domains: [GridHazards]\nsamplers: dr\nseeds: 0\n", "samplers must be a list of names, not 'dr'"),
+        (
+            "domains: [GridHazards]\nsamplers: dr\nseeds: 0\n",
+            "samplers are names, or a mapping from names to settings; not 'dr'",
+        ),
         ("domains: [GridHazards]\nsamplers: [dr, dr]\nseeds: 0\n", "samplers names 'dr' twice"),
         ("domains: [GridHazards]\nsamplers: [dr]\nseeds: many\n", "whole numbers or ranges such as 0-9, not 'many'"),
         ("domains: [GridHazards]\nsamplers: [dr]\nseeds: 5-2\n", "the range of seeds 5-2 is empty"),

@@ -7,15 +7,15 @@
     domains:                        # environment → settings of its own
       GridHazards:
       GridCleanUp: {train.steps: 100000, model.optimizer.anneal: 4600}
-    samplers: [dr, waker-m]
+    samplers: [dr, waker-m]         # or sampler → settings of its own: {dr: , plr: {curriculum.plr.beta: 0.1}}
     explorers: [plan2explore, random]   # default plan2explore
     seeds: 0-9                      # or a list, or several ranges: [0-4, 10]
     variants:                       # optional: name → settings; every run once for each
       small:
       wide: {model.hidden: 256}
 
-A run's settings are those of the study, then of its domain, then of its variant; ``preset`` may stand among them. The
-runs of one seed share their weights' first values, episodes and evaluation, whatever the sampler: they are pairs.
+A run's settings are those of the study, then of its domain, its sampler, its variant; ``preset`` may stand among them.
+The runs of one seed share their weights' first values, episodes and evaluation, whatever the sampler: they are pairs.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _cells(data: object) -> list[Cell]:
         if data.get(key) in (None, [], {}):
             raise UserError(f"a study needs {key}")
     domains, variants = _named(data, "domains"), _named(data, "variants") or {"": {}}
-    samplers, explorers = _names(data, "samplers"), _names(data, "explorers") or ["plan2explore"]
+    samplers, explorers = _named(data, "samplers"), _names(data, "explorers") or ["plan2explore"]
     shared = _settings(data.get("settings"), "settings")
     if "preset" in data:
         shared = {"preset": data["preset"], **shared}
@@ -99,7 +99,7 @@ def _cells(data: object) -> list[Cell]:
     for seed, variant, domain, explorer, sampler in itertools.product(
         _seeds(data["seeds"]), variants, domains, explorers, samplers
     ):
-        settings = {**shared, **domains[domain], **variants[variant]}
+        settings = {**shared, **domains[domain], **samplers[sampler], **variants[variant]}
         chosen = {"env": domain, "sampler": sampler, "explorer": explorer, "seed": seed}
         cells.append(Cell(variant, domain, sampler, explorer, seed, tuple(_words({**settings, **chosen}))))
     return cells
