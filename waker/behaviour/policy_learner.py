@@ -219,8 +219,9 @@ class PolicyLearner:
             action = trajectory.action[1 : steps + 1].detach()
             objective = advantage.detach() * policies.log_prob(parameters, action)
         entropy = policies.entropy(parameters)  # (steps, M, N)
-        # The probability that there is an action at t. V_{t+1} is worth as much, but V_t has it in itself (λ baseline):
-        # there only the states known to have ended are left out, whose action earns nothing.
+        # cont[t] is the probability that the episode goes on after state t, so that there is an action at t. Objectives
+        # that hold V_{t+1} are weighted by it. The advantage over the λ baseline holds it already, in V_t = r_t + γ ·
+        # cont[t] · …; there only states that are known to have ended are left out.
         cont = one.rollout.cont[:steps].detach()
         taken = one.weight[:steps] * cont
         counted = taken if self.through_dynamics or c.baseline == "authors" else one.weight[:steps] * (cont > 0)

@@ -1,4 +1,5 @@
-"""What is due in a run: when it is evaluated, updated, measured and saved. Asked by the training loop.
+"""What is due in a run: when it is evaluated, updated and saved. Asked by the training loop, which also asks
+:class:`waker.training.session.Session` for what a curriculum wants measured.
 
 All depends on the step alone, or on counts that are in the checkpoint, so that a resumed run keeps the rhythm of the
 uninterrupted one.

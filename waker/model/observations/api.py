@@ -20,7 +20,7 @@ KINDS: dict[str, type[ObservationKind]] = {}
 
 
 class ObservationKind:
-    """One observation key of some kind. What follows fits flat numbers; a kind overrides what is otherwise with it.
+    """One observation key of some kind. The methods here fit flat numbers; a kind overrides those that do not fit it.
 
     Raw values are an environment's, (…, *shape); entries are what networks see of a raw value, flat; outputs are a
     decoder's, from which likelihood and predictions are computed.
