@@ -27,13 +27,14 @@ def ended(job: Job, patience: float = 120.0) -> int:
     return code
 
 
-@pytest.fixture(params=["local", "ray", "slurm"])
-def launcher(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Launcher]:
+@pytest.fixture(scope="module", params=["local", "ray", "slurm"])
+def launcher(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
+    """Of each kind one for all tests: Ray takes seconds to start."""
     if request.param == "ray":
         yield Ray(1)
         ray.shutdown()
     elif request.param == "slurm":
-        yield Slurm(tmp_path / "queue", minutes=5, cluster="local")
+        yield Slurm(tmp_path_factory.mktemp("slurm") / "queue", minutes=5, cluster="local")
     else:
         yield Local()
 
