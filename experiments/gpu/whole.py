@@ -22,7 +22,7 @@ from waker.config.presets import preset
 Row = dict[str, Any]
 Measure = Callable[[], Iterator[Row]]
 RUN_SECONDS = 60.0
-QUICK_ROWS, QUICK_SECONDS = 2, 60.0
+QUICK_ROWS, QUICK_SECONDS = 1, 45.0
 """Quick runs are stopped once each has written so many rows of metrics, at the latest after so many seconds."""
 KEPT = ("model_loss", "kl_loss", "ensemble_loss", "credit", "reward_loss")
 """Metrics of the run's rows that are kept; those of several tasks by their prefix."""
