@@ -13,7 +13,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from experiments import dispatch_count, reference_step
 from tests.helpers.pages import FENCE, PAGES, ROOT, Block, blocks
 from tests.helpers.rows import numbers
 from tests.helpers.tiny import RUN
+from waker.analysis.data import RunData
 from waker.analysis.numbers_file import write_table
 from waker.cli import VERBS, main
 from waker.cli.arguments import parse
@@ -35,6 +36,8 @@ from waker.cli.verbs.bench import BenchArgs
 from waker.cli.verbs.quickstart import plan
 from waker.curriculum import registry as registry_of_samplers
 from waker.errors import BLEMISHED
+from waker.report.blocks import Section
+from waker.report.sections import domain_sections
 from waker.storage.sealed import read_yaml, write_yaml
 from waker_envs import registry
 
@@ -257,7 +260,26 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.fixture(scope="module")
+def made() -> dict[tuple[Any, ...], list[Section]]:
+    """Sections of pages, by run folders and domains."""
+    return {}
+
+
+@pytest.fixture
+def sections_made_once(made: dict[tuple[Any, ...], list[Section]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command's page is made and written; the sections of the same runs are made for the first of them alone."""
+
+    def once(runs: Sequence[RunData], prefix: str = "") -> list[Section]:
+        key = (prefix, *((run.folder.resolve(), run.domain) for run in runs))
+        if key not in made:
+            made[key] = domain_sections(runs, prefix)
+        return made[key]
+
+    monkeypatch.setattr("waker.report.page.domain_sections", once)
+
+
+@pytest.mark.usefixtures("undrawn", "sections_made_once")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_documented_command(command: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)

@@ -26,8 +26,8 @@ Row = dict[str, Any]
 Measure = Callable[[], Iterator[Row]]
 _SIDE = {"cuda": 8192, "cpu": 512}
 _WARM_UP = 4
-_LEAST, _MOST, _SECONDS = 5, 100, 1.5
-"""Timed updates, and how long they are repeated."""
+_LEAST, _MOST, _SECONDS, _QUICK_SECONDS = 5, 100, 1.5, 0.1
+"""Timed updates, and how long they are repeated, usually and in quick runs."""
 _LAUNCHES = ("cudaLaunchKernel", "cuLaunchKernel", "cudaGraphLaunch", "cudaMemcpyAsync", "cudaMemsetAsync")
 _KERNELS_SHOWN = 12
 
@@ -39,6 +39,7 @@ def card(device: str, name: str, ways: tuple[str, ...], precisions: tuple[str, .
     clock, side = clock_for(place), _SIDE[place.type]
     a, b = (torch.rand(side, side, device=place) for _ in range(2))
     tiny = torch.zeros(16, device=place)
+    span = _QUICK_SECONDS if quick else _SECONDS
     (a @ b).sum().item()
 
     def measure() -> Iterator[Row]:
@@ -47,12 +48,12 @@ def card(device: str, name: str, ways: tuple[str, ...], precisions: tuple[str, .
             kind = torch.bfloat16 if precision == "bf16" else torch.float32
             x, y = a.to(kind), b.to(kind)
             out = torch.empty_like(x)
-            seconds = np.median(seconds_of(lambda x=x, y=y, out=out: torch.mm(x, y, out=out), clock))  # type: ignore[misc]
+            seconds = np.median(seconds_of(lambda x=x, y=y, out=out: torch.mm(x, y, out=out), clock, span))  # type: ignore[misc]
             yield {"what": "matrix product", "precision": precision, "gflops": 2e-9 * side**3 / seconds, "side": side}
         out = torch.empty_like(a)
-        seconds = np.median(seconds_of(lambda: out.copy_(a), clock))
+        seconds = np.median(seconds_of(lambda: out.copy_(a), clock, span))
         yield {"what": "copy, bytes read and written", "gb_per_s": 2e-9 * a.nbytes / seconds}
-        seconds = np.median(seconds_of(lambda: _chain(tiny), clock))
+        seconds = np.median(seconds_of(lambda: _chain(tiny), clock, span))
         yield {"what": "tiny operation in a chain", "us": 1e6 * seconds / 1000}
 
     return measure
@@ -63,13 +64,13 @@ def _chain(x: Tensor) -> None:
         torch.add(x, x)
 
 
-def seconds_of(function: Callable[[], object], clock: Clock) -> list[float]:
-    """Seconds of each of several calls in a row, on the device's own clock."""
+def seconds_of(function: Callable[[], object], clock: Clock, span: float = _SECONDS) -> list[float]:
+    """Seconds of each of several calls in a row, repeated for ``span`` seconds or so, on the device's own clock."""
     function()
     clock.settle()
     started = time.perf_counter()
     spans: list[tuple[Any, Any]] = []
-    while len(spans) < _LEAST or (len(spans) < _MOST and time.perf_counter() - started < _SECONDS):
+    while len(spans) < _LEAST or (len(spans) < _MOST and time.perf_counter() - started < span):
         mark = clock.mark()
         function()
         spans.append((mark, clock.mark()))
@@ -99,7 +100,8 @@ def speed(device: str, name: str, ways: tuple[str, ...], precisions: tuple[str, 
     pairs = [(way, precision) for precision in precisions for way in ways]
     torch.zeros(1, device=device)
     if all(way in PLAIN for way in ways):
-        return lambda: (measured(Update(sized(name, *pair), device), name, *pair) for pair in pairs)
+        span = _QUICK_SECONDS if quick else _SECONDS
+        return lambda: (measured(Update(sized(name, *pair), device), name, *pair, span) for pair in pairs)
     assert len(pairs) == 1, "compiled updates have a process each"
     started = time.monotonic()
     update = Update(sized(name, *pairs[0]), device)
@@ -132,14 +134,14 @@ class Update:
         clock_for(self.device).settle()
 
 
-def measured(update: Update, size: str, way: str, precision: str) -> Row:
+def measured(update: Update, size: str, way: str, precision: str, span: float = _SECONDS) -> Row:
     """One row of the table."""
     started = time.monotonic()
     update.warm_up()
     ready = time.monotonic() - started
     clock = clock_for(update.device)
     wall = time.perf_counter()
-    seconds = seconds_of(update, clock)
+    seconds = seconds_of(update, clock, span)
     wall = (time.perf_counter() - wall) / (len(seconds) + 1)
     row = {
         "size": size,

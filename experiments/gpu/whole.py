@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from waker.config.presets import preset
 
 Row = dict[str, Any]
 Measure = Callable[[], Iterator[Row]]
-RUN_SECONDS, QUICK_SECONDS = 60.0, 8.0
+RUN_SECONDS = 60.0
+QUICK_ROWS, QUICK_SECONDS = 1, 45.0
+"""Quick runs are stopped once each has written so many rows of metrics, at the latest after so many seconds."""
 KEPT = ("model_loss", "kl_loss", "ensemble_loss", "credit", "reward_loss")
 """Metrics of the run's rows that are kept; those of several tasks by their prefix."""
 PIXELS = "waker/CleanUp-v0"
@@ -35,7 +37,10 @@ def run(device: str, name: str, ways: tuple[str, ...], precisions: tuple[str, ..
         with tempfile.TemporaryDirectory() as folder:
             started = time.monotonic()
             runs = {place: _started(place, way, Path(folder, place), quick) for place, way in places.items()}
-            time.sleep(QUICK_SECONDS if quick else RUN_SECONDS)
+            if quick:
+                _until_rows({place: Path(folder, place) for place in places}, runs)
+            else:
+                time.sleep(RUN_SECONDS)
             for process in runs.values():
                 process.send_signal(signal.SIGTERM)
             codes = {place: process.wait(30) for place, process in runs.items()}
@@ -44,6 +49,20 @@ def run(device: str, name: str, ways: tuple[str, ...], precisions: tuple[str, ..
                 yield from _rows_of(place, places[place], Path(folder, place), seconds, code)
 
     return measure
+
+
+def _until_rows(folders: Mapping[str, Path], runs: Mapping[str, subprocess.Popen[bytes]]) -> None:
+    """Wait for the first rows of every run that has not ended."""
+    until = time.monotonic() + QUICK_SECONDS
+    while time.monotonic() < until:
+        if all(runs[place].poll() is not None or len(_lines(folders[place])) >= QUICK_ROWS for place in folders):
+            return
+        time.sleep(0.05)
+
+
+def _lines(folder: Path) -> list[str]:
+    """Rows of metrics of the run in ``folder``."""
+    return [line for path in folder.rglob("metrics.jsonl") for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def _started(place: str, way: str, folder: Path, quick: bool) -> subprocess.Popen[bytes]:
@@ -58,7 +77,7 @@ def _started(place: str, way: str, folder: Path, quick: bool) -> subprocess.Pope
 
 def _rows_of(place: str, way: str, folder: Path, seconds: float, code: int) -> Iterator[Row]:
     """How far a run got, and its losses."""
-    lines = [line for path in folder.rglob("metrics.jsonl") for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = _lines(folder)
     if not lines:
         raise RuntimeError(f"waker train on {place} left no rows (exit code {code})")
     rows = [json.loads(line) for line in lines]

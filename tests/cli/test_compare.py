@@ -15,6 +15,8 @@ from waker.cli import main
 from waker.report.page import render
 from waker.storage.tables import read_rows, write_rows
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def compared(root: Path, *more: str) -> pd.DataFrame:
     assert main(["compare", str(root), *more]) == 0

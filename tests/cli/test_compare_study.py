@@ -154,6 +154,7 @@ def test_samplers_and_seeds_of_a_file_may_be_chosen(
         assert told in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_primary_quantity_has_a_family_of_its_own(page: Path, numbers: str, tmp_path: Path) -> None:
     out = tmp_path / "primary.html"
     assert main(["compare", numbers, "--quantities", "worst_regret", "--page", str(out)]) == 0
@@ -166,6 +167,7 @@ def test_a_primary_quantity_has_a_family_of_its_own(page: Path, numbers: str, tm
     assert "the 2 tests of this table" in section(out.read_text(), "differences")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_regret_is_told_as_the_models_and_the_actors_part(page: Path, numbers: str, tmp_path: Path) -> None:
     assert 'id="parts"' in page.read_text()  # run folders that have rows of plans
     planned, out = tmp_path / "planned-numbers.csv", tmp_path / "planned.html"
@@ -181,6 +183,7 @@ def test_regret_is_told_as_the_models_and_the_actors_part(page: Path, numbers: s
     assert "measure of ones own" in section(html, "summary")  # a quantity that has no heading
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_explorers_are_a_baseline_too(tmp_path: Path) -> None:
     for seed in (3, 4):
         for explorer in ("plan2explore", "random"):
@@ -196,6 +199,7 @@ def test_explorers_are_a_baseline_too(tmp_path: Path) -> None:
     assert "explorers against random" in out.read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_several_domains_have_sections_of_their_own(numbers: str, tmp_path: Path) -> None:
     rows, two, out = read_numbers(Path(numbers)), tmp_path / "two-numbers.csv", tmp_path / "two.html"
     write_table(two, pd.concat([rows, rows.assign(domain="<b>other</b>")]))
@@ -207,6 +211,7 @@ def test_several_domains_have_sections_of_their_own(numbers: str, tmp_path: Path
     assert 'id="gridhazards-sampling"' not in html  # there is no file of shares
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_cannot_be_written_is_told(numbers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
     assert main(["compare", numbers, "--page", str(tmp_path / "file" / "study.html")]) == 1
@@ -216,6 +221,7 @@ def test_what_cannot_be_written_is_told(numbers: str, tmp_path: Path, capsys: py
         assert "the page must be a file" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_page_may_have_any_name(numbers: str, tmp_path: Path) -> None:
     out = tmp_path / "caf\udce9 <b>#1?.html"
     assert main(["compare", numbers, "--quantities", "mean_return", "--page", str(out)]) == 0

@@ -15,6 +15,7 @@ from waker.cli.constructor_arguments import Scalar, constructor_arguments, scala
 from waker.cli.settings import parse_settings
 from waker.config.same_run import difference
 from waker.config.saved import config_from, plain
+from waker.config.schema import Config
 from waker.errors import UserError
 
 VALUES: dict[str, Scalar] = {
@@ -128,10 +129,22 @@ def test_settings_alone_are_settings() -> None:
     assert parse_settings([], "train").config == parse_settings(["--preset", "laptop"], "train").config
 
 
+@pytest.fixture(scope="module")
+def read() -> dict[str, Config]:
+    """The configuration with each of :data:`VALUES` as the argument ``a``; all were on one command line."""
+    words = [f"a{number}={text}" for number, text in enumerate(VALUES)]
+    config = parse_settings(["--env-kwargs", *words], "train").config
+    found = [config.env_kwargs[f"a{number}"] for number in range(len(VALUES))]
+    return {
+        text: dataclasses.replace(config, env_kwargs={"a": value}) for text, value in zip(VALUES, found, strict=True)
+    }
+
+
 @pytest.mark.parametrize("text", VALUES)
-def test_values_are_read_back_from_a_run_folder(text: str, tmp_path: Path) -> None:
+def test_values_are_read_back_from_a_run_folder(text: str, read: dict[str, Config], tmp_path: Path) -> None:
     """As ``config.yaml`` keeps them, which PyYAML reads by the older rules."""
-    config = parse_settings(["--env-kwargs", f"a={text}"], "train").config
+    config = read[text]
+    assert (config.env_kwargs["a"], type(config.env_kwargs["a"])) == (VALUES[text], type(VALUES[text]))
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(plain(config), allow_unicode=True), encoding="utf-8")
     back = config_from(yaml.safe_load((tmp_path / "config.yaml").read_text(encoding="utf-8")))
     assert (back.env_kwargs, type(back.env_kwargs["a"])) == (config.env_kwargs, type(VALUES[text]))

@@ -66,7 +66,9 @@ def test_a_follower_whose_parent_is_no_more_does_not_begin() -> None:
     assert done.returncode == -signal.SIGKILL
 
 
-def test_a_killed_quickstart_takes_its_trainings_along_and_the_same_command_goes_on(tmp_path: Path) -> None:
+def test_a_killed_quickstart_takes_its_trainings_along_and_the_same_command_goes_on_to_a_table_and_a_page(
+    tmp_path: Path,
+) -> None:
     options = ["quickstart", *TINY, "--steps", "800", "--train.save-every", "100", "--runs", "runs"]
     command = [sys.executable, "-m", "waker", *options]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -80,3 +82,9 @@ def test_a_killed_quickstart_takes_its_trainings_along_and_the_same_command_goes
     assert done.returncode == 0, done.stdout
     assert "another process" not in done.stdout
     assert done.stdout.count("going on from step") == 2
+    for wanted in ("mean return", "CVaR 0.1", "worst-θ regret", "worst-θ model error", "data on hard θ"):
+        assert wanted in done.stdout
+    made = tmp_path / "runs/gridhazards"
+    assert (made / "report.html").stat().st_size > 10_000
+    assert (made / "comparison.csv").is_file()
+    assert (made / "dr/plan2explore/seed-0/evaluation.parquet").exists()

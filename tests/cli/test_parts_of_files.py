@@ -85,6 +85,7 @@ def words(*more: str) -> list[str]:
     return ["train", *TINY, *chosen, "--sinks", "parts.py:Lines", "--runs", "runs", *more]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_all_parts_may_be_files(
     parts: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""The main job in small: two samplers side by side, the table, the page; and how it stops."""
+"""Two samplers side by side, and how they stop; the table and the page: :mod:`tests.cli.test_followers`."""
 
 from __future__ import annotations
 
@@ -15,16 +15,6 @@ from tests.helpers.tiny import TINY, waker
 from waker.cli.processes import side_by_side
 
 PYTHON = sys.executable
-
-
-def test_it_ends_with_a_table_and_a_page(tmp_path: Path) -> None:
-    done = waker("quickstart", *TINY, "--runs", "here", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    for wanted in ("mean return", "CVaR 0.1", "worst-θ regret", "worst-θ model error", "data on hard θ"):
-        assert wanted in done.stdout
-    assert (tmp_path / "here/gridhazards/report.html").stat().st_size > 10_000
-    assert (tmp_path / "here/gridhazards/comparison.csv").is_file()
-    assert (tmp_path / "here/gridhazards/dr/plan2explore/seed-0/evaluation.parquet").exists()
 
 
 def test_a_failing_run_fails_the_whole(tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ def test_a_sweep_that_is_killed_ends_with_the_rows_of_single_runs(study: Path, t
     assert again.stdout.startswith("2 runs, 2 of them with rows in")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_kept_rows_are_enough(
     study: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

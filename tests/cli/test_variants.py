@@ -36,6 +36,7 @@ def test_a_named_run_lies_and_is_called_by_its_name(tmp_path: Path, capsys: pyte
     assert "waker-m [c2]" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_variants_stand_in_one_table(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     copied(finished, tmp_path)
     copied(finished, tmp_path, "small")

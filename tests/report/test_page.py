@@ -98,6 +98,7 @@ def test_the_same_rows_make_the_same_page(grid: Path, tmp_path: Path) -> None:
     assert render(load_runs([tmp_path])) == render(load_runs([tmp_path]))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_runs_without_rows_still_have_a_page_with_notes(grid: Path, tmp_path: Path) -> None:
     source = grid / "gridhazards" / "dr" / "plan2explore" / "seed-0"
     folder = tmp_path / "gridhazards" / "dr" / "plan2explore" / "seed-0"
@@ -124,6 +125,7 @@ def test_the_summary_tells_the_model_s_part_from_the_actor_s(page: str) -> None:
     assert "the actor makes up for errors of the model" in told
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_that_was_planned_in_but_has_no_policies_yet_is_told(grid: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(next(grid.glob("*/dr/*/seed-0")), folder)

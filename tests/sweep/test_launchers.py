@@ -27,15 +27,20 @@ def ended(job: Job, patience: float = 120.0) -> int:
     return code
 
 
+@pytest.fixture(scope="module")
+def on_ray() -> Iterator[Ray]:
+    """One for all tests: it takes seconds to start."""
+    yield Ray(1)
+    ray.shutdown()
+
+
 @pytest.fixture(params=["local", "ray", "slurm"])
-def launcher(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Launcher]:
+def launcher(request: pytest.FixtureRequest, tmp_path: Path) -> Launcher:
     if request.param == "ray":
-        yield Ray(1)
-        ray.shutdown()
-    elif request.param == "slurm":
-        yield Slurm(tmp_path / "queue", minutes=5, cluster="local")
-    else:
-        yield Local()
+        return request.getfixturevalue("on_ray")
+    if request.param == "slurm":
+        return Slurm(tmp_path / "queue", minutes=5, cluster="local")
+    return Local()
 
 
 def test_a_command_runs_on_one_thread_its_code_comes_back_and_its_output_is_kept(

@@ -33,9 +33,9 @@ SUITES: dict[str, dict[str, set[str]]] = {
 }
 """Domain → task → the suites it is played on."""
 KINDS = ("pixels", "proprio")
-EPISODES = 4
+EPISODES = 2
 """Of domain randomisation; of every other suite one."""
-RUN, STEPS = 304, 20
+RUN, STEPS = 144, 20
 """Agent steps of a run, and of an episode: 40 control steps, two each."""
 
 Trained = Callable[[str, str], Path]

@@ -56,8 +56,9 @@ def rank_correlation(curriculum: pd.DataFrame, model_error: pd.DataFrame) -> pd.
         return pd.DataFrame(columns=[*keys, *columns])
     if "thetas" in curriculum:
         curriculum = curriculum[curriculum["thetas"].fillna(1) == 1]
-    rows = []
-    for group, errors in model_error[model_error["theta_id"] >= 0].groupby([*keys, "step"]):
+    rows, of_theta = [], model_error[model_error["theta_id"] >= 0]
+    means = dict(iter(pooled(of_theta).groupby([*keys, "step", "metric"], sort=False)))
+    for group, errors in of_theta.groupby([*keys, "step"]):
         *identity, step = group
         snapshots = curriculum
         for key, value in zip(keys, identity, strict=True):
@@ -69,7 +70,7 @@ def rank_correlation(curriculum: pd.DataFrame, model_error: pd.DataFrame) -> pd.
         estimates = snapshots[snapshots["step"] == at].drop_duplicates("theta_id", keep="last")
         held = estimates.set_index("theta_id")["estimate"].astype(float)
         for metric, measured in errors.groupby("metric"):
-            by_theta = pooled(measured).groupby("theta_id")["value"].mean()
+            by_theta = means[*identity, step, metric].groupby("theta_id")["value"].mean()
             estimate = held.reindex(by_theta.index)
             of_compared = by_episode(known(measured), by_theta.index[estimate.notna()].tolist())
             rows.append(

@@ -6,7 +6,7 @@ of each sampler with intervals, and text. Everything is a function of saved rows
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -138,34 +138,44 @@ def shown_value(rows: pd.DataFrame, quantity: str) -> Shown | None:
     Returns:
         None where there is no such row.
     """
-    by_quantity = rows.set_index("quantity")
-    if quantity not in by_quantity.index:
+    names = rows["quantity"].tolist()
+    if quantity not in names:
         return None
-    row = by_quantity.loc[quantity]
-    value, _, interval = cell(quantity, row["mean"], row["low"], row["high"]).partition(" [")
+
+    def of(column: str, name: str = quantity) -> Any:
+        return rows[column].iat[names.index(name)] if name in names else np.nan
+
+    mean, over = of("mean"), of("interval")
+    value, _, interval = cell(quantity, mean, of("low"), of("high")).partition(" [")
     interval = f"[{interval}" if interval else ""
-    if f"{quantity}_plug_in" not in by_quantity.index:
+    if f"{quantity}_plug_in" not in names:
         return Shown(value, interval, "")
-    worst, mild = (float(by_quantity["mean"].get(f"{quantity}_{end}", np.nan)) for end in ("plug_in", "split"))
-    if np.isnan(row["mean"]) and not np.isnan(worst):
+    worst, mild = (float(of("mean", f"{quantity}_{end}")) for end in ("plug_in", "split"))
+    if np.isnan(mean) and not np.isnan(worst):
         return Shown(f"{cell(quantity, worst)} {PLUG_IN}", interval, "")
     ends = sorted((mild, worst), reverse=quantity_of(quantity).better != "less")  # the better end first
-    bracket = "" if np.isnan(mild) else " … ".join(_digits(quantity, end, row["mean"]) for end in ends)
-    if row["interval"] == "episodes":
+    bracket = "" if np.isnan(mild) else " … ".join(_digits(quantity, end, mean) for end in ends)
+    if over == "episodes":
         return Shown(value, "", f"{bracket} {interval}")
     return Shown(value, interval, bracket)
 
 
 def best(summary: pd.DataFrame, quantity: str, task: str) -> tuple[str, ...] | None:
     """The (domain, sampler, explorer) whose mean is best, where there is a choice at one step and one is better."""
-    rows = summary[(summary["quantity"] == quantity) & (summary["task"] == task)].dropna(subset=["mean"])
     better = quantity_of(quantity).better
-    if len(rows) < 2 or better not in ("more", "less") or rows["mean"].nunique() == 1:
+    if better not in ("more", "less"):
         return None
-    if rows["sampler"].map(step_told).nunique(dropna=False) > 1:  # measured at other steps: nothing to choose between
+    columns = [summary[name].tolist() for name in ("quantity", "task", "mean", *GROUP)]
+    rows = [
+        (mean, tuple(group))
+        for of, for_task, mean, *group in zip(*columns, strict=True)
+        if of == quantity and for_task == task and not np.isnan(mean)
+    ]
+    if len({mean for mean, _ in rows}) < 2:
         return None
-    at = rows["mean"].idxmin() if better == "less" else rows["mean"].idxmax()
-    return tuple(rows.loc[at, GROUP])
+    if len({step_told(sampler) for _, (_, sampler, _) in rows}) > 1:  # other steps: nothing to choose between
+        return None
+    return (min if better == "less" else max)(rows, key=lambda row: row[0])[1]
 
 
 def task_order(summary: pd.DataFrame) -> list[str]:

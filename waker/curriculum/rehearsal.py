@@ -6,6 +6,7 @@ Everything is a function of the step and of the seed, so that two curricula can 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -156,6 +157,14 @@ class World:
 
 def _numbers(ids: Ints, step: int, shape: tuple[int, ...], sign: float) -> Floats:
     """Positive numbers that grow with the id and fall with the step, times ``sign``; row by row a function of both."""
-    rows = [np.random.default_rng((int(i) + 1, step)).exponential(size=shape[1:]) for i in ids]
+    rows = [_row(int(i) + 1, step, shape[1:]) for i in ids]
     scale = (1.0 + abs(ids) % 7) / (1.0 + 0.01 * step)
     return np.asarray(sign * np.array(rows).reshape(shape) * scale.reshape(-1, *[1] * (len(shape) - 1)))
+
+
+@functools.lru_cache(maxsize=10_000)
+def _row(key: int, step: int, shape: tuple[int, ...]) -> Floats:
+    """Exponential numbers of a generator of their own, which takes longer to make than to ask; not to be changed."""
+    numbers = np.asarray(np.random.default_rng((key, step)).exponential(size=shape))
+    numbers.flags.writeable = False
+    return numbers

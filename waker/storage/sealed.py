@@ -37,7 +37,7 @@ def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
     def text(content: Mapping[str, Any]) -> str:
         return _plainest(lambda ascii: yaml.safe_dump(content, sort_keys=False, allow_unicode=not ascii))
 
-    seen = yaml.safe_load(text(dict(content)))  # not what is written: a tuple comes back as a list
+    seen = _loaded(text(dict(content)))  # not what is written: a tuple comes back as a list
     write_text(path, text({KEY: _digest(seen), **content}))
 
 
@@ -69,8 +69,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
         Damaged: it is not what was written.
     """
     with reading(path):
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = _loaded(path.read_text(encoding="utf-8"))
     return _checked(path, content, _EDITED)
+
+
+def _loaded(text: str) -> Any:
+    """The content of YAML, by libyaml where it is there and can: it takes a tenth of the time.
+
+    It knows no names in another encoding; those, and what to say of a fault, are PyYAML's own.
+    """
+    try:
+        return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (yaml.YAMLError, UnicodeError):
+        return yaml.safe_load(text)
 
 
 def read_json(path: Path) -> dict[str, Any]:
