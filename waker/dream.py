@@ -16,7 +16,7 @@ from torch import Tensor
 from waker.agent.agent import Agent
 from waker.behaviour.actor_critic import ActorCriticStack
 from waker.behaviour.imagination import Trajectory
-from waker.behaviour.rewards import task_rewards
+from waker.behaviour.task_rewards import task_rewards
 from waker.errors import UserError, unknown
 from waker.evaluation.filmstrip import picture
 from waker.model.reward_heads import RewardHeads

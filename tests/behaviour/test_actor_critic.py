@@ -13,7 +13,7 @@ from torch import Tensor
 from tests.helpers.tiny_learner import tiny_config
 from waker.behaviour.actor_critic import ActorCriticStack
 from waker.behaviour.imagination import Trajectory
-from waker.behaviour.rewards import task_rewards
+from waker.behaviour.task_rewards import task_rewards
 from waker.model.distributions import truncated_normal_entropy, truncated_normal_log_prob
 from waker.model.reward_heads import RewardHeads
 from waker.protocols import EXPLORER

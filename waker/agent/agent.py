@@ -13,15 +13,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from waker.agent.evidence import IMAGINED, PER_STEP, EvidenceMaker, living
+from waker.agent.evidence_maker import IMAGINED, PER_STEP, EvidenceMaker, living
 from waker.agent.task_adapter import TaskAdapter
 from waker.behaviour.actor_critic import ActorCriticStack
 from waker.behaviour.imagination import Trajectory
 from waker.behaviour.player import ModelPlayer
 from waker.behaviour.policy_learner import PolicyLearner
 from waker.behaviour.returns import survival
-from waker.behaviour.rewards import task_rewards
 from waker.behaviour.starts import Starts, start_states
+from waker.behaviour.task_rewards import task_rewards
 from waker.config.schema import Config
 from waker.errors import UserError
 from waker.exploration.ensemble import Ensemble

@@ -17,8 +17,8 @@ from waker.behaviour.imagination import Trajectory
 from waker.behaviour.lookahead import LookaheadLearner, lookahead_behaviour
 from waker.behaviour.player import ModelPlayer
 from waker.behaviour.policy_learner import PolicyGradients, PolicyLearner
-from waker.behaviour.rewards import task_rewards
 from waker.behaviour.starts import start_states
+from waker.behaviour.task_rewards import task_rewards
 from waker.config.schema import Config
 from waker.machine.compile import prepared
 from waker.machine.compile_costs import Costs

@@ -1,6 +1,6 @@
 """One evaluation of one run as metrics: the quantities of ``waker compare`` under keys that loggers show.
 
-Called by :mod:`waker.training.recorder`; :mod:`waker.analysis.glossary` explains the keys.
+Called by :mod:`waker.training.row_writer`; :mod:`waker.analysis.glossary` explains the keys.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from waker.collection.episode import EnvironmentFailed, Episode, Play
 from waker.collection.family import Family
-from waker.collection.intake import Finished, Intake
+from waker.collection.replay_gate import Finished, Intake
 from waker.collection.slot import Step, warn_cut
 from waker.collection.slot_group import slot_group
 from waker.curriculum import Curriculum

@@ -1,6 +1,6 @@
 """One evaluation of one agent: what the loop's evaluation block and ``waker evaluate`` call.
 
-``measure`` returns rows; :mod:`waker.training.recorder` gives them their identity and writes them.
+``measure`` returns rows; :mod:`waker.training.row_writer` gives them their identity and writes them.
 """
 
 from __future__ import annotations

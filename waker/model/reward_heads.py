@@ -1,7 +1,7 @@
 """Reward heads: one a task, as a stack, on the state arrived in or on the whole step that led there.
 
 Trained beside the model (:meth:`waker.model.world_model.WorldModel.reward_loss`) and on the frozen one
-(:class:`waker.agent.task_adapter.TaskAdapter`); asked by imagination (:mod:`waker.behaviour.rewards`) and by plans
+(:class:`waker.agent.task_adapter.TaskAdapter`); asked by imagination (:mod:`waker.behaviour.task_rewards`) and by plans
 (:mod:`waker.evaluation.learned_table`).
 
 Shapes: K tasks, n steps, F feature, A action.

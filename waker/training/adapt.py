@@ -39,7 +39,7 @@ from waker.terminal.signals import StopSignals
 from waker.training.compile_choice import Compiling, adapt_calls, decide
 from waker.training.loading import LoadedRun, recorded_arithmetic, with_free_products
 from waker.training.loop import Outcome, adapt, to_its_end
-from waker.training.recorder import Metrics
+from waker.training.row_writer import Metrics
 from waker.training.schedule import Every
 
 SAVE_EVERY = 500

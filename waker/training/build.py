@@ -37,12 +37,12 @@ from waker.storage.run_folder import RunFolder, canonical, read_config, run_fold
 from waker.terminal.progress import Progress
 from waker.training import memory_needs
 from waker.training.compile_choice import decide, run_calls
-from waker.training.evidence import check_needs
 from waker.training.loading import recorded_arithmetic, task_player
 from waker.training.loop import Outcome, train
 from waker.training.measuring import check_wanted, measure_of
 from waker.training.parts import Evaluate, Parts
-from waker.training.recorder import write_space
+from waker.training.recording import check_needs
+from waker.training.row_writer import write_space
 from waker_envs.api import ThetaSpace
 
 

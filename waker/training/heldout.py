@@ -1,4 +1,4 @@
-"""Episodes kept out of training, to measure the model on again and again. Made by :mod:`waker.training.evidence`.
+"""Episodes kept out of training, to measure the model on again and again. Made by :mod:`waker.training.recording`.
 
 The newest :data:`EACH` of every θ are kept, and of all together as many as fit into :data:`MOST_BYTES`, as checkpoints
 hold them all. The oldest go first.
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from waker.collection.episode import Episode
-from waker.collection.intake import Finished
+from waker.collection.replay_gate import Finished
 
 EACH = 4
 """Episodes of a θ; in a continuous space the episodes of any θ without a number count as of one, :data:`UNNUMBERED`."""

@@ -31,11 +31,11 @@ from waker.storage.state_shapes import check_fit
 from waker.terminal.notices import tell_loss
 from waker.terminal.progress import Progress
 from waker.terminal.signals import Paused
-from waker.training.evidence import Recording
 from waker.training.extending import before_adapting, kept_before_adapting, past_schedules, standing, taken_back, told
 from waker.training.measuring import Measuring
 from waker.training.parts import Parts
-from waker.training.recorder import Metrics, Recorder, Times
+from waker.training.recording import Recording
+from waker.training.row_writer import Metrics, Recorder, Times
 from waker.training.schedule import Schedule
 
 

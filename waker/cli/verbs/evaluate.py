@@ -142,8 +142,8 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
     from waker.training.build import evaluation_pieces
     from waker.training.loading import load_run, task_player
     from waker.training.memory_needs import check_fits, evaluation
-    from waker.training.recorder import Recorder, write_space
     from waker.training.reference import held_out_sources
+    from waker.training.row_writer import Recorder, write_space
 
     functions = {task.name: task for task in map(load_task, args.task_module)}
     changes: dict[str, Any] = {

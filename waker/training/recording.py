@@ -1,6 +1,6 @@
 """Records of what the learner measured, for curricula that ask for them: when they are made, and what they cost.
 
-Made by :class:`waker.training.session.Session`. What is measured is in :mod:`waker.agent.evidence`, what a record holds
+Made by :class:`waker.training.session.Session`. What is measured is in :mod:`waker.agent.evidence_maker`, what a record holds
 in :mod:`waker.curriculum.evidence`. A curriculum that asks for nothing gets none, and its run is as it would be without
 this file.
 
@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from waker.agent.agent import MeasuredCredit
-from waker.agent.evidence import APART
+from waker.agent.evidence_maker import APART
 from waker.collection.episode import Episode
 from waker.collection.family import Family
-from waker.collection.intake import Finished, Intake
+from waker.collection.replay_gate import Finished, Intake
 from waker.collection.slot_group import slot_group
 from waker.config.schema import Config
 from waker.curriculum import Curriculum, Evident

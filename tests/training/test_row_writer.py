@@ -20,7 +20,7 @@ from waker.storage.files import SaveFailed
 from waker.storage.run_folder import RunFolder
 from waker.storage.tables import read_rows, write_rows
 from waker.training import recorder
-from waker.training.recorder import Metrics, Recorder, Times, write_space
+from waker.training.row_writer import Metrics, Recorder, Times, write_space
 
 
 def row(task: str, value: float, policy: str = "learned") -> dict[str, Any]:

@@ -15,7 +15,7 @@ from tests.agent.test_agent import make, same
 from tests.helpers.tiny_learner import tiny_batch, tiny_config, tiny_spec
 from waker.agent import evidence
 from waker.agent.agent import Agent, MeasuredCredit
-from waker.agent.evidence import APART, EvidenceMaker, halves
+from waker.agent.evidence_maker import APART, EvidenceMaker, halves
 from waker.behaviour.imagination import Trajectory
 from waker.behaviour.policy_learner import Rollout
 from waker.behaviour.starts import start_states

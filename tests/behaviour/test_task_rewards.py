@@ -12,7 +12,7 @@ from tests.helpers.tiny_board import board_config
 from tests.helpers.tiny_learner import tiny_batch, tiny_config, tiny_spec
 from waker.agent.agent import Agent
 from waker.behaviour.imagination import Trajectory
-from waker.behaviour.rewards import task_rewards
+from waker.behaviour.task_rewards import task_rewards
 from waker.config.schema import AdaptConfig, Config
 from waker.model.reward_heads import RewardHeads
 

@@ -18,7 +18,7 @@ from tests.helpers import dummies
 from tests.helpers.families import family_of
 from tests.training.test_resume import assert_same, die, interrupted, outcome
 from waker.collection.family import Family
-from waker.collection.intake import Finished
+from waker.collection.replay_gate import Finished
 from waker.config.presets import preset
 from waker.config.schema import Config
 from waker.curriculum import CurriculumConfig, Evident, curriculum_names, make_curriculum
@@ -29,8 +29,8 @@ from waker.storage.checkpoint import Checkpoints
 from waker.storage.run_folder import canonical
 from waker.storage.tables import read_rows
 from waker.training.build import check_buildable, parts_of
-from waker.training.evidence import Recording
 from waker.training.heldout import EACH, Heldout
+from waker.training.recording import Recording
 from waker.training.schedule import Ratio
 from waker_envs.api import BoxThetaSpace, Parameter, ParametricEnv, Transition
 from waker_envs.testing import HardTheta

@@ -1,6 +1,6 @@
 """What curricula ask the learner to measure: numbers of an update's states, and of real episodes.
 
-Made by :class:`waker.agent.agent.Agent`; asked by :mod:`waker.training.evidence`, which makes records
+Made by :class:`waker.agent.agent.Agent`; asked by :mod:`waker.training.recording`, which makes records
 (:mod:`waker.curriculum.evidence`) of them. Some are by-products of an update and are computed in it, compiled or not
 (:meth:`EvidenceMaker.of_update`). The others are computed apart, operation by operation, and have chance of their own:
 training draws the same numbers whether they are made or not.

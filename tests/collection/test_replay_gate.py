@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from waker.collection.episode import Episode
-from waker.collection.intake import Intake
+from waker.collection.replay_gate import Intake
 from waker.curriculum.evidence import EpisodeKind
 from waker.replay.ring import Replay
 
