@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from waker.collection.episode import Episode
-from waker.collection.replay_gate import Intake
+from waker.collection.replay_gate import ReplayGate
 from waker.curriculum.evidence import EpisodeKind
 from waker.replay.ring import Replay
 
@@ -18,23 +18,23 @@ FIELDS: dict[str, Any] = {"episode": ((), np.int32), "t": ((), np.int32), "is_fi
 class Slots:
     """Environments whose episodes have random lengths; episode 100·slot + n of a slot."""
 
-    def __init__(self, intake: Intake, seed: int = 0) -> None:
-        self.intake, self.rng = intake, np.random.default_rng(seed)
-        n = intake.replay.slots
+    def __init__(self, gate: ReplayGate, seed: int = 0) -> None:
+        self.gate, self.rng = gate, np.random.default_rng(seed)
+        n = gate.replay.slots
         self.t, self.length, self.number = np.full(n, -1), np.zeros(n, int), 1000 * np.arange(n)
         self.played: dict[int, tuple[EpisodeKind, int]] = {}
 
     def tick(self, kinds: Any = None) -> None:
         begun = np.flatnonzero(self.t + 1 >= self.length).tolist()
-        chosen = self.intake.choose(len(begun), None) if kinds is None else [kinds(self.rng) for _ in begun]
+        chosen = self.gate.choose(len(begun), None) if kinds is None else [kinds(self.rng) for _ in begun]
         for i, kind in zip(begun, chosen, strict=True):
             self.t[i], self.length[i] = -1, self.rng.integers(3, 9)
             self.number[i] += 1
             self.played[int(self.number[i])] = kind, int(self.length[i])
         self.t += 1
-        self.intake.begin(dict(zip(begun, chosen, strict=True)))
+        self.gate.begin(dict(zip(begun, chosen, strict=True)))
         first = self.t == 0
-        self.intake.add({"episode": self.number.copy(), "t": self.t.copy(), "is_first": first})
+        self.gate.add({"episode": self.number.copy(), "t": self.t.copy(), "is_first": first})
 
 
 def some_aside(rng: np.random.Generator) -> EpisodeKind:
@@ -57,7 +57,7 @@ def held(replay: Replay) -> dict[int, list[int]]:
 @pytest.mark.parametrize("slots", [1, 2, 5])
 def test_the_replay_holds_every_trained_episode_whole_and_nothing_else(slots: int) -> None:
     replay = Replay(FIELDS, slots, slots * 5000)
-    world = Slots(Intake(replay, np.random.default_rng(1)))
+    world = Slots(ReplayGate(replay, np.random.default_rng(1)))
     for _ in range(600):
         world.tick(some_aside)
     found = held(replay)
@@ -67,16 +67,16 @@ def test_the_replay_holds_every_trained_episode_whole_and_nothing_else(slots: in
     trained = [n for n, (kind, _) in world.played.items() if kind == "trained"]
     whole = [n for n in trained if len(found.get(n, ())) == world.played[n][1]]
     assert len(whole) > 0.9 * len(trained)  # what is missing waits
-    waiting = sum(map(len, world.intake._waiting))
+    waiting = sum(map(len, world.gate._waiting))
     assert sum(map(len, found.values())) + waiting == sum(world.played[n][1] for n in trained) - sum(
-        world.length[i] - 1 - world.t[i] for i in range(slots) if world.intake.kinds[i] == "trained"
+        world.length[i] - 1 - world.t[i] for i in range(slots) if world.gate.kinds[i] == "trained"
     )
     assert waiting <= 3 * 9 * slots  # a lane is never ahead by much
 
 
 def test_without_episodes_aside_every_slot_has_its_own_lane_and_nothing_waits() -> None:
     one, two = (Replay(FIELDS, 3, 900) for _ in range(2))
-    world = Slots(Intake(one, np.random.default_rng(1), heldout=0.0))
+    world = Slots(ReplayGate(one, np.random.default_rng(1), heldout=0.0))
     for _ in range(100):
         world.tick()
         two.add({"episode": world.number, "t": world.t, "is_first": world.t == 0})
@@ -86,54 +86,54 @@ def test_without_episodes_aside_every_slot_has_its_own_lane_and_nothing_waits() 
 
 
 def test_steps_are_counted_by_kind_and_resets_are_none() -> None:
-    intake = Intake(Replay(FIELDS, 2, 100), np.random.default_rng(0))
+    gate = ReplayGate(Replay(FIELDS, 2, 100), np.random.default_rng(0))
     flag = np.array([True, True])
-    intake.begin({0: "staged", 1: "trained"})
+    gate.begin({0: "staged", 1: "trained"})
     for first in (flag, ~flag, ~flag):
-        intake.add({"episode": np.array([1, 2]), "t": np.array([0, 0]), "is_first": first})
-    assert intake.steps == {"trained": 2, "staged": 2, "heldout": 0}
-    assert intake.aside == 2
-    assert intake.replay.ticks == 0  # lane 0 has nothing yet
+        gate.add({"episode": np.array([1, 2]), "t": np.array([0, 0]), "is_first": first})
+    assert gate.steps == {"trained": 2, "staged": 2, "heldout": 0}
+    assert gate.aside == 2
+    assert gate.replay.ticks == 0  # lane 0 has nothing yet
 
 
 def test_held_out_episodes_are_that_share_and_none_before_it_is_ready() -> None:
     ready = False
-    intake = Intake(Replay(FIELDS, 2, 100), np.random.default_rng(0), heldout=0.25, ready=lambda: ready)
+    gate = ReplayGate(Replay(FIELDS, 2, 100), np.random.default_rng(0), heldout=0.25, ready=lambda: ready)
     staged = np.zeros(4000, bool)
     staged[:1000] = True
-    assert set(intake.choose(4000, staged)) == {"trained"}
+    assert set(gate.choose(4000, staged)) == {"trained"}
     ready = True
-    kinds = intake.choose(4000, staged)
+    kinds = gate.choose(4000, staged)
     assert kinds[:1000] == ["staged"] * 1000
     share = kinds[1000:].count("heldout") / 3000
     assert abs(share - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 3000)
     assert kinds.count("staged") == 1000
 
 
-def test_a_saved_intake_goes_on_in_the_middle_of_episodes() -> None:
+def test_a_saved_gate_goes_on_in_the_middle_of_episodes() -> None:
     def fresh() -> Slots:
-        return Slots(Intake(Replay(FIELDS, 3, 3000), np.random.default_rng(1), heldout=0.3))
+        return Slots(ReplayGate(Replay(FIELDS, 3, 3000), np.random.default_rng(1), heldout=0.3))
 
     whole, cut = fresh(), fresh()
     for _ in range(57):
         whole.tick()
         cut.tick()
-    state = cut.intake.state_dict()
-    assert any(len(lane) for lane in cut.intake._waiting)
-    trails = [list(trail) for trail in cut.intake._trails]
-    again = Intake(cut.intake.replay, np.random.default_rng(9), heldout=0.3)
+    state = cut.gate.state_dict()
+    assert any(len(lane) for lane in cut.gate._waiting)
+    trails = [list(trail) for trail in cut.gate._trails]
+    again = ReplayGate(cut.gate.replay, np.random.default_rng(9), heldout=0.3)
     again.load_state_dict(state)
     for slot, trail in enumerate(trails):
         for record in trail:
             again.again(slot, record)
-    cut.intake = again
+    cut.gate = again
     for _ in range(200):
         whole.tick()
         cut.tick()
-    assert whole.intake.replay.ticks == again.replay.ticks
+    assert whole.gate.replay.ticks == again.replay.ticks
     for name in FIELDS:
-        np.testing.assert_array_equal(whole.intake.replay.arrays[name], again.replay.arrays[name])
-    one, two = (i.finished(1, Episode(np.zeros(1), 0, 0), np.zeros(1)) for i in (whole.intake, again))
+        np.testing.assert_array_equal(whole.gate.replay.arrays[name], again.replay.arrays[name])
+    one, two = (i.finished(1, Episode(np.zeros(1), 0, 0), np.zeros(1)) for i in (whole.gate, again))
     assert one.kind == two.kind
     np.testing.assert_array_equal(one.records["t"], two.records["t"])
     np.testing.assert_array_equal(one.records["t"], np.arange(len(one.records["t"])))

@@ -217,11 +217,11 @@ def test_no_step_of_an_episode_aside_is_ever_trained_on(
                ("trained", kind)}  # fmt: skip
     assert not of_kind[kind] & replay
     state = state_of(path)
-    waiting = [lane for lane in state["collector"]["intake"]["waiting"] if lane]
+    waiting = [lane for lane in state["collector"]["gate"]["waiting"] if lane]
     waits = {tuple(o) for lane in waiting for o in lane["observation"].tolist()}
     assert of_kind["trained"] <= replay | waits
     # The replay has as many records as trained steps and resets, but for those that wait; steps aside count as steps.
-    steps = state["collector"]["intake"]["steps"]
+    steps = state["collector"]["gate"]["steps"]
     assert sum(steps.values()) == state["collector"]["step"]
     aside = steps["staged"] + steps["heldout"]
     assert steps[kind] == aside >= rows.loc[rows["kind"] == kind, "length"].sum() > 0
@@ -312,7 +312,7 @@ def test_who_asks_for_nothing_has_a_run_without_records(tmp_path: Path) -> None:
     path = run(tmp_path, of("dr"))
     state, row = state_of(path), metrics_of(path)[-1]
     assert "recording" not in state
-    assert "intake" not in state["collector"]
+    assert "gate" not in state["collector"]
     assert not [name for name in row if "evidence" in name or "staged" in name or "heldout" in name]
     assert "kind" not in read_rows(path / "episodes.parquet")
 
@@ -433,6 +433,6 @@ def test_a_third_partys_episodes_are_staged_too(tmp_path: Path, monkeypatch: pyt
     ours = run(tmp_path / "ours", of("robust-plr"))
     monkeypatch.setitem(registry.CURRICULA.registered, "theirs", make_theirs)
     theirs = run(tmp_path / "theirs", of("theirs"))
-    steps = [state_of(path)["collector"]["intake"]["steps"] for path in (ours, theirs)]
+    steps = [state_of(path)["collector"]["gate"]["steps"] for path in (ours, theirs)]
     assert steps[0] == steps[1]
     assert steps[1]["staged"] > 0

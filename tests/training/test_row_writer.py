@@ -20,7 +20,7 @@ from waker.storage.files import SaveFailed
 from waker.storage.run_folder import RunFolder
 from waker.storage.tables import read_rows, write_rows
 from waker.training import recorder
-from waker.training.row_writer import Metrics, Recorder, Times, write_space
+from waker.training.row_writer import Metrics, RowWriter, Times, write_space
 
 
 def row(task: str, value: float, policy: str = "learned") -> dict[str, Any]:
@@ -36,9 +36,9 @@ def run(tmp_path: Path) -> RunFolder:
     return RunFolder(tmp_path, dummies.config())
 
 
-def opened(run: RunFolder) -> Recorder:
+def opened(run: RunFolder) -> RowWriter:
     """As `waker evaluate` takes up a folder."""
-    rows = Recorder(run)
+    rows = RowWriter(run)
     rows.mend(pytest.fail)
     return rows
 

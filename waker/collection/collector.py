@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from waker.collection.episode import EnvironmentFailed, Episode, Play
 from waker.collection.family import Family
-from waker.collection.replay_gate import Finished, Intake
+from waker.collection.replay_gate import Finished, ReplayGate
 from waker.collection.slot import Step, warn_cut
 from waker.collection.slot_group import slot_group
 from waker.curriculum import Curriculum
@@ -41,8 +41,8 @@ class Collector:
             length, return_<task>… of the tasks that exist there, and completion_<task>… where the environment
             reports it.
         processes: worker processes for the slots; 0 = none.
-        intake: decides which episodes enter the replay, and rows then have their ``kind``; None = all do.
-        on_finished: receives every finished episode before the curriculum is told of its end; only with an intake.
+        gate: decides which episodes enter the replay, and rows then have their ``kind``; None = all do.
+        on_finished: receives every finished episode before the curriculum is told of its end; only with a gate.
         on_chosen: receives every new episode.
 
     Attributes:
@@ -59,13 +59,13 @@ class Collector:
         streams: Streams,
         on_episode: Callable[[Row], None],
         processes: int = 0,
-        intake: Intake | None = None,
+        gate: ReplayGate | None = None,
         on_finished: Callable[[Finished], None] = lambda finished: None,
         on_chosen: Callable[[Episode], None] = lambda episode: None,
     ) -> None:
         self.family, self.spec, self.curriculum, self.replay = family, family.spec, curriculum, replay
         self._streams, self._on_episode = streams, on_episode
-        self.intake, self._on_finished, self._on_chosen = intake, on_finished, on_chosen
+        self.gate, self._on_finished, self._on_chosen = gate, on_finished, on_chosen
         self.slots = slot_group(family, envs, processes)
         self.step = 0
         # The newest record of every slot, name → (slots, …); also what the player sees next.
@@ -97,11 +97,11 @@ class Collector:
         steps = self.slots.advance(starts, dict(enumerate(actions)))
         for i, step in steps.items():
             self._write(self._record, i, step, first=i in starts)
-        if self.intake is None:
+        if self.gate is None:
             self.replay.add(self._record)
         else:
-            self.intake.begin(dict(zip(begun, kinds, strict=True)))
-            self.intake.add(self._record)
+            self.gate.begin(dict(zip(begun, kinds, strict=True)))
+            self.gate.add(self._record)
         self.step += len(steps) - len(starts)
         for i, step in steps.items():
             if step.cut and not self._warned_cut:
@@ -132,7 +132,7 @@ class Collector:
             "record": {name: array.copy() for name, array in self._record.items()},
             "player": None if self._player_state is None else {k: v.cpu() for k, v in self._player_state.items()},
         }
-        return state if self.intake is None else state | {"intake": self.intake.state_dict()}
+        return state if self.gate is None else state | {"gate": self.gate.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any], player: Player, note: Callable[[str], None]) -> None:
         """Rebuild every slot's episode by playing its actions again.
@@ -145,8 +145,8 @@ class Collector:
         self.step = int(state["step"])
         self._record = {name: np.array(array) for name, array in state["record"].items()}
         self._player_state = None
-        if self.intake is not None and "intake" in state:
-            self.intake.load_state_dict(state["intake"])
+        if self.gate is not None and "gate" in state:
+            self.gate.load_state_dict(state["gate"])
         if state["player"] is not None:
             now = player.initial(len(self.slots.plays))
             self._player_state = {k: v.to(now[k].device) for k, v in state["player"].items()}
@@ -199,16 +199,16 @@ class Collector:
 
     def _kinds(self, n: int) -> list[EpisodeKind]:
         """Of the n episodes that have just been chosen."""
-        if self.intake is None or n == 0:
+        if self.gate is None or n == 0:
             return ["trained"] * n
-        return self.intake.choose(n, self.curriculum.staged if isinstance(self.curriculum, Staging) else None)
+        return self.gate.choose(n, self.curriculum.staged if isinstance(self.curriculum, Staging) else None)
 
     def _made_again(self, i: int, step: Step) -> None:
         """A step of an episode that is played again after a resume."""
-        if self.intake is not None:
+        if self.gate is not None:
             scratch = {name: np.zeros_like(array) for name, array in self._record.items()}
             self._write(scratch, i, step, first=not self.slots.plays[i].actions)
-            self.intake.again(i, {name: array[i] for name, array in scratch.items()})
+            self.gate.again(i, {name: array[i] for name, array in scratch.items()})
 
     def _write(self, record: dict[str, NDArray[Any]], i: int, step: Step, first: bool) -> None:
         play = self.slots.plays[i]
@@ -233,10 +233,10 @@ class Collector:
         completion = {f"completion_{t}": float(c) for t, c in zip(spec.tasks, done, strict=True) if np.isfinite(c)}
         length, numbers = len(play.actions), returns | completion
         kind: dict[str, Any] = {}
-        if self.intake is not None:
-            kind = {"kind": self.intake.kinds[i]}
-            if self.intake.whole:
-                self._on_finished(self.intake.finished(i, play.episode, done))
+        if self.gate is not None:
+            kind = {"kind": self.gate.kinds[i]}
+            if self.gate.whole:
+                self._on_finished(self.gate.finished(i, play.episode, done))
         if kind.get("kind") != "heldout":
             self.curriculum.episode_done(
                 play.episode.theta,

@@ -3,12 +3,12 @@
 Used by :class:`waker.collection.collector.Collector` where the curriculum reads records of episodes or keeps some out
 of training (:class:`waker.curriculum.api.Staging`, ``Needs.heldout``); all other runs do without.
 
-The replay adds one record to each of its slots at a time. Where an environment's episode is kept aside, that
-environment has nothing to add: trained episodes are therefore dealt to *lanes*, one for each slot of the replay. An
-episode takes the free lane that has got the fewest records, its environment's own among equals, and keeps it to its
-end. The replay takes a record of every lane as soon as all have one; what is ahead waits, so that data may reach the
-replay up to about an episode late, and what waits when a run ends is not in it. Without episodes aside every
-environment has its own lane and nothing waits.
+The replay adds one record to each of its slots at a time. An environment whose episode is kept aside has nothing to
+add. So trained episodes are dealt to *lanes*, queues of records, one for each slot of the replay. An episode takes the
+free lane with the fewest records waiting, its environment's own among equals, and keeps it to its end. As soon as every
+lane has a record the replay takes one of each. Lanes that are ahead wait: data may reach the replay up to about an
+episode late. What still waits when a run ends never reaches it. Where no episode is kept aside every environment has
+its own lane, and nothing waits.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Finished:
     completion: NDArray[np.float64]
 
 
-class Intake:
+class ReplayGate:
     """Takes one record of every slot at each tick.
 
     Args:

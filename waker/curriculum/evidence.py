@@ -2,7 +2,8 @@
 
 A curriculum names the fields it reads (:class:`Needs`); the learner computes those, once, and leaves the others None.
 Shapes: N start states of an update, in batch order; H imagined steps; T steps of an episode; D θ dimensions. All
-records are made by :mod:`waker.agent.evidence_maker`, when :mod:`waker.training.recording` says: from the first update on.
+records are made by :mod:`waker.agent.evidence_maker`, when :mod:`waker.training.recording` says so: from the first
+update on.
 
 Conventions (:mod:`waker.curriculum.advantages`): the reward r_t belongs to state t, v_t is the slow critic's value, and
 V_t = r_t + γ((1−λ)·v_{t+1} + λ·V_{t+1}) with V_H = v_H. Imagined ones are weighted by the probability w_t that the

@@ -1,8 +1,8 @@
 """Records of what the learner measured, for curricula that ask for them: when they are made, and what they cost.
 
-Made by :class:`waker.training.session.Session`. What is measured is in :mod:`waker.agent.evidence_maker`, what a record holds
-in :mod:`waker.curriculum.evidence`. A curriculum that asks for nothing gets none, and its run is as it would be without
-this file.
+Made by :class:`waker.training.session.Session`. What is measured is in :mod:`waker.agent.evidence_maker`, what a record
+holds in :mod:`waker.curriculum.evidence`. A curriculum that asks for nothing gets none, and its run is as it would be
+without this file.
 
 Nothing is recorded before the first update: a model that has learned nothing measures nothing. Chance comes from the
 run's seed and a count of records, so that training's own stays as it is and a resumed run makes the same records.
@@ -22,7 +22,7 @@ from waker.agent.agent import MeasuredCredit
 from waker.agent.evidence_maker import APART
 from waker.collection.episode import Episode
 from waker.collection.family import Family
-from waker.collection.replay_gate import Finished, Intake
+from waker.collection.replay_gate import Finished, ReplayGate
 from waker.collection.slot_group import slot_group
 from waker.config.schema import Config
 from waker.curriculum import Curriculum, Evident
@@ -82,12 +82,12 @@ class Recording:
         """Whether anything is recorded."""
         return bool(self.needs)
 
-    def intake(self, replay: Replay) -> Intake | None:
-        """The collector's intake, where episodes are read or kept aside."""
+    def gate(self, replay: Replay) -> ReplayGate | None:
+        """The collector's gate, where episodes are read or kept aside."""
         if not (self.needs.episode or stages(self._curriculum)):
             return None
         rng = generator_for(self._config.seed, "heldout")
-        return Intake(replay, rng, self.needs.heldout, lambda: self.updates > 0, bool(self.needs.episode))
+        return ReplayGate(replay, rng, self.needs.heldout, lambda: self.updates > 0, bool(self.needs.episode))
 
     # Updates ------------------------------------------------------------------------------------------------------
 
@@ -196,11 +196,11 @@ class Recording:
         finally:
             self.seconds += processor_seconds() - began
 
-    def metrics(self, intake: Intake | None) -> dict[str, float]:
+    def metrics(self, gate: ReplayGate | None) -> dict[str, float]:
         """For a row of metrics; none of a run without records."""
         found = {"time/evidence_cpu_seconds": self.seconds} if self.active else {}
-        if intake is not None:
-            found |= {f"replay/{kind}_steps": float(intake.steps[kind]) for kind in ("staged", "heldout")}
+        if gate is not None:
+            found |= {f"replay/{kind}_steps": float(gate.steps[kind]) for kind in ("staged", "heldout")}
         return found
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The one road of a run's rows: who measured hands them over, here they get their identity and are written.
 
-``waker train`` and ``waker evaluate`` write what they measured by the same :meth:`Recorder.measured`; ``waker adapt``
+``waker train`` and ``waker evaluate`` write what they measured by the same :meth:`RowWriter.measured`; ``waker adapt``
 its rows of metrics by the same :class:`Metrics`.
 """
 
@@ -39,7 +39,7 @@ from waker_envs.foreign import leniently
 _UNCHECKED = "saved by an earlier version, without checksums: damage in its rows, metrics and settings is not found"
 
 
-class Recorder:
+class RowWriter:
     """A run's tables, each of whose rows begins with the run's columns, agent steps and updates; and its metrics.
 
     Args:

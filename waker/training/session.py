@@ -35,7 +35,7 @@ from waker.training.extending import before_adapting, kept_before_adapting, past
 from waker.training.measuring import Measuring
 from waker.training.parts import Parts
 from waker.training.recording import Recording
-from waker.training.row_writer import Metrics, Recorder, Times
+from waker.training.row_writer import Metrics, RowWriter, Times
 from waker.training.schedule import Schedule
 
 
@@ -63,7 +63,7 @@ class Session(Schedule):
         with saving(f"metrics in {run.path}"):
             sink = make_sink(self.config.sinks, run.path, run.name, plain(self.config))
         self.metrics = Metrics(sink, self._entries, progress, run.path)
-        self.recorder = Recorder(run, self.metrics, thinning_of(parts.family.space, parts.measured))
+        self.rows = RowWriter(run, self.metrics, thinning_of(parts.family.space, parts.measured))
         self.recording = Recording(self.curriculum, self.agent, parts.family, self.config)
         space = parts.family.space
         self._hard = [i for i in map(space.index, space.hard) if i >= 0]
@@ -74,9 +74,9 @@ class Session(Schedule):
             self.replay,
             train.envs,
             self.streams,
-            lambda row: self.recorder.episode(row, self.updates),
+            lambda row: self.rows.episode(row, self.updates),
             train.env_processes,
-            self.recording.intake(self.replay),
+            self.recording.gate(self.replay),
             lambda finished: self.recording.episode(finished, self.step),
             self.recording.chosen,
         )
@@ -99,7 +99,7 @@ class Session(Schedule):
 
     @property
     def trained(self) -> int:
-        return self.step - (self.collector.intake.aside if self.collector.intake else 0)
+        return self.step - (self.collector.gate.aside if self.collector.gate else 0)
 
     @property
     def place(self) -> str:
@@ -135,7 +135,7 @@ class Session(Schedule):
             self.measuring.skip(self.step)
         if self.updates % self.config.train.log_every == 0:
             self._log()
-            self.recorder.snapshot(self.curriculum.table(), self.step, self.updates)
+            self.rows.snapshot(self.curriculum.table(), self.step, self.updates)
         self._show("explore")
 
     def measure(self) -> None:
@@ -179,9 +179,9 @@ class Session(Schedule):
                 found = self.parts.evaluate(self.agent)
         except Paused:
             return False
-        self.recorder.measured(found, self.step, self.updates)
+        self.rows.measured(found, self.step, self.updates)
         self.metrics.evaluated(found, self.run.columns, self.step, self.updates + self.adapted)
-        self.recorder.snapshot(self.curriculum.table(), self.step, self.updates)
+        self.rows.snapshot(self.curriculum.table(), self.step, self.updates)
         self.evaluate_clock.mark(self.step)
         return True
 
@@ -192,12 +192,12 @@ class Session(Schedule):
             SaveFailed: the disk is full, say; the checkpoint before is intact. Or the folder was removed, or files of
                 it were, since they were written.
         """
-        self.run.check_there(*self.recorder.gone(), self.store.gone())
+        self.run.check_there(*self.rows.gone(), self.store.gone())
         self.mark_saved()
         with saving(f"the run at step {self.step:,}", hint=self._intact):
             replay = self.store.save()
-            logs = self.recorder.save() | {"before_adapting": (self._before_adapting or {}).get("sinks")}
-            state, beside = self.state() | {"replay": replay, "logs": logs}, self.recorder.manifest(logs)
+            logs = self.rows.save() | {"before_adapting": (self._before_adapting or {}).get("sinks")}
+            state, beside = self.state() | {"replay": replay, "logs": logs}, self.rows.manifest(logs)
             path = self.checkpoints.save(state, self.step, self.updates + self.adapted, replay, beside)
             self._prune()
         return path
@@ -240,7 +240,7 @@ class Session(Schedule):
         anyhow = functools.partial(self._restore, without_damaged=True)
         found = self.checkpoints.newest(self._restore, self.progress.note, anyhow)
         if found is None:
-            self.recorder.begin()
+            self.rows.begin()
             self.store.clear()
         elif self.run.growth:
             self.progress.note(told(self.run.growth, self.step, self._again, self._exact))
@@ -297,7 +297,7 @@ class Session(Schedule):
         self.mark_saved()
         self.streams.load_state_dict(state["streams"])
         self.metrics.means.load_state_dict(state["means"])
-        self.recorder.restore(state["logs"], self.step, self.finished, self.progress.note)
+        self.rows.restore(state["logs"], self.step, self.finished, self.progress.note)
         load_torch_state(state["torch"])
         for what in lost:
             tell_loss(self.progress.note, what)
@@ -327,7 +327,7 @@ class Session(Schedule):
             "replay/steps": float(len(self.replay)),
             **chosen,
             **{f"time/{name}": value for name, value in times.items()},
-            **self.recording.metrics(self.collector.intake),
+            **self.recording.metrics(self.collector.gate),
         }
         self.metrics.write(self.step, done, more)
 

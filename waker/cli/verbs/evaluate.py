@@ -143,7 +143,7 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
     from waker.training.loading import load_run, task_player
     from waker.training.memory_needs import check_fits, evaluation
     from waker.training.reference import held_out_sources
-    from waker.training.row_writer import Recorder, write_space
+    from waker.training.row_writer import RowWriter, write_space
 
     functions = {task.name: task for task in map(load_task, args.task_module)}
     changes: dict[str, Any] = {
@@ -158,8 +158,8 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
     run = RunFolder(folder, read_config(folder))
     with run.locked():
         loaded = load_run(folder, note, args.device)
-        recorder = Recorder(run)
-        recorder.mend(note)
+        rows = RowWriter(run)
+        rows.mend(note)
         family, asked = loaded.family, dataclasses.replace(loaded.config.evaluation, **changes)
         config = dataclasses.replace(loaded.config, evaluation=asked)
         check_fits(evaluation(config, family))
@@ -170,9 +170,9 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
         def record(found: Measurement) -> None:
             run.check_there()
             write_space(folder, family)
-            recorder.measured(found, loaded.step, loaded.updates)
+            rows.measured(found, loaded.step, loaded.updates)
             with saving(f"the evaluation of {folder}"):
-                recorder.save()
+                rows.save()
 
         with StopSignals() as stop:
             pieces = evaluation_pieces(setup, loaded.agent, folder, note)
