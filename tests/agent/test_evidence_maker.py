@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tests.agent.test_agent import make, same
 from tests.helpers.tiny_learner import tiny_batch, tiny_config, tiny_spec
-from waker.agent import evidence
+from waker.agent import evidence_maker
 from waker.agent.agent import Agent, MeasuredCredit
 from waker.agent.evidence_maker import APART, EvidenceMaker, halves
 from waker.behaviour.imagination import Trajectory
@@ -294,7 +294,7 @@ def test_a_gradient_is_the_slope_of_the_loss() -> None:
 def test_of_many_theta_some_are_drawn() -> None:
     agent, batch = make(tiny_spec(), of()), tiny_batch(tiny_spec(), b=11, t=4)
     ids = {tuple(agent.evidence.apart({"gradients"}, batch, seed)["gradients_id"].tolist()) for seed in range(3)}
-    assert all(len(chosen) == evidence.MOST_THETA for chosen in ids)
+    assert all(len(chosen) == evidence_maker.MOST_THETA for chosen in ids)
     assert len(ids) > 1
 
 
@@ -303,8 +303,8 @@ def test_sampled_returns_are_discounted_and_bootstrapped(monkeypatch: pytest.Mon
     agent.measure(())
     agent.update(batch)
     kept: list[Trajectory] = []
-    imagine = evidence.imagine
-    monkeypatch.setattr(evidence, "imagine", lambda *args: kept.append(imagine(*args)) or kept[-1])
+    imagine = evidence_maker.imagine
+    monkeypatch.setattr(evidence_maker, "imagine", lambda *args: kept.append(imagine(*args)) or kept[-1])
     found = agent.evidence.apart({"sampled_returns"}, batch, seed=3)
     returns, (trajectory,) = found["sampled_returns"], kept
     assert returns.shape == (16, 8)
@@ -395,7 +395,7 @@ def test_an_episode_is_filtered_once_and_read_along_its_steps(terminal: bool) ->
 def test_a_long_episode_is_encoded_and_decoded_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     agent, records = make(tiny_spec(), of()), episode(10)
     at_once = agent.evidence.of_episode(FIELDS, records, 2, 0)
-    monkeypatch.setattr(evidence, "_BLOCK", 4)
+    monkeypatch.setattr(evidence_maker, "_BLOCK", 4)
     in_blocks = agent.evidence.of_episode(FIELDS, records, 2, 0)
     for name, x in at_once.items():
         np.testing.assert_allclose(in_blocks[name], x, rtol=1e-5, atol=1e-6, err_msg=name)

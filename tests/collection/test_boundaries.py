@@ -108,7 +108,7 @@ def test_a_slot_keeps_its_own_theta() -> None:
 
 def test_evaluations_measure_what_was_there() -> None:
     tasks, config, found = (*SPEC.tasks, "stay"), EvalConfig(episodes=5, suite_episodes=2), []
-    stay = {"stay": lambda seen: -np.abs(seen["place"][..., 0])}
+    stay = {"stay": lambda seen, done: -np.abs(seen["place"][..., 0])}
     for family in (Nested, Shared):
         player = RandomPlayer(SPEC.action, np.random.default_rng(0), names=tasks)
         rows = evaluate(Setup(family_of(family), config), player, tasks, slots=3, rewards=stay)

@@ -19,7 +19,7 @@ from waker.loggers import make_sink
 from waker.storage.files import SaveFailed
 from waker.storage.run_folder import RunFolder
 from waker.storage.tables import read_rows, write_rows
-from waker.training import recorder
+from waker.training import row_writer
 from waker.training.row_writer import Metrics, RowWriter, Times, write_space
 
 
@@ -130,7 +130,7 @@ def test_metrics_are_means_since_the_last_row(tmp_path: Path) -> None:
 def test_times_are_those_of_all_legs_without_what_is_excluded(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = {"wall": 100.0, "cpu": 50.0}
     monkeypatch.setattr(time, "monotonic", lambda: clock["wall"])
-    monkeypatch.setattr(recorder, "processor_seconds", lambda: clock["cpu"])
+    monkeypatch.setattr(row_writer, "processor_seconds", lambda: clock["cpu"])
     others = {"cpu": 3.0}
     times = Times(lambda: others["cpu"])
     times.start({"seconds": 10.0, "cpu_seconds": 4.0}, 5)
