@@ -83,7 +83,7 @@ def from_ipl(labels: ArrayLike, kept: Bools) -> Floats:
 def trl_rows(
     label: ArrayLike, first: Sequence[str], second: Sequence[str], prompt: Sequence[str] | str = ""
 ) -> tuple[list[dict[str, str]], Bools]:
-    """Rows ``prompt``, ``chosen``, ``rejected`` as *trl*'s preference trainers read them, and which answers they are of.
+    """Rows ``prompt``, ``chosen``, ``rejected`` as *trl*'s trainers read them, and which of the n answers they are of.
 
     A tie has no such row and is left out.
 
@@ -100,7 +100,7 @@ def trl_rows(
     kept = ~np.isnan(given) & (given != _TIE)
     prompts = [prompt] * len(given) if isinstance(prompt, str) else prompt
     rows = []
-    for number in np.flatnonzero(kept):
+    for number in np.flatnonzero(kept).tolist():
         ordered = (first[number], second[number]) if given[number] == 1.0 else (second[number], first[number])
         rows.append({"prompt": prompts[number], "chosen": ordered[0], "rejected": ordered[1]})
     return rows, kept
@@ -113,7 +113,7 @@ def from_trl(rows: Sequence[Mapping[str, str]], kept: Bools, first: Sequence[str
         UserError: a row names other segments.
     """
     labels = []
-    for row, number in zip(rows, np.flatnonzero(kept), strict=True):
+    for row, number in zip(rows, np.flatnonzero(kept).tolist(), strict=True):
         pair = (row["chosen"], row["rejected"])
         if pair not in ((first[number], second[number]), (second[number], first[number])):
             raise UserError(f"a row of trl's is of other segments than those of query {number}")

@@ -37,12 +37,12 @@ def uniform_pairs(segments: Segments, n: int, rng: np.random.Generator) -> Pairs
     Raises:
         UserError: there are not two segments.
     """
-    if segments.count < 2:
+    if segments.n < 2:
         raise UserError(
-            f"the replay holds {segments.count} segments of this length, and a pair needs two; choose a smaller --length"
+            f"the replay holds {segments.n} segments of this length and a pair needs two; choose a smaller --length"
         )
-    first = rng.integers(segments.count, size=n)
-    second = (first + rng.integers(1, segments.count, size=n)) % segments.count
+    first = rng.integers(segments.n, size=n)
+    second = (first + rng.integers(1, segments.n, size=n)) % segments.n
     return Pairs(segments.at(first), segments.at(second))
 
 

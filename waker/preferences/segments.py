@@ -33,8 +33,8 @@ class Segments(NamedTuple):
         return Segments(*(part[which] for part in self))
 
     @property
-    def count(self) -> int:
-        """n."""
+    def n(self) -> int:
+        """How many there are."""
         return len(self.slot)
 
 
@@ -120,7 +120,7 @@ def held(replay: Replay, segments: Segments) -> Bools:
 
 def begins(replay: Replay, segments: Segments) -> Ints:
     """The tick at which each segment's episode began, or −1 where that is no longer held, (n,)."""
-    found = np.full(segments.count, -1, np.int64)
+    found = np.full(segments.n, -1, np.int64)
     for start, stop in replay.spans:
         first = _field(replay, "is_first", start, stop)
         marked = np.maximum.accumulate(np.where(first, np.arange(start, stop), -1), 1)
@@ -161,7 +161,7 @@ def digests(replay: Replay, first: Segments, second: Segments) -> list[str]:
         For each pair the first 64 bits of a SHA-256, of observations, actions, ends and θ, in hexadecimal.
     """
     names = [name for name in sorted(replay.arrays) if name not in _UNSEEN]
-    return [_digest(replay, names, first, second, number) for number in range(first.count)]
+    return [_digest(replay, names, first, second, number) for number in range(first.n)]
 
 
 def _digest(replay: Replay, names: list[str], first: Segments, second: Segments, number: int) -> str:

@@ -79,24 +79,31 @@ def questions(pairs: Pairs, replay: Replay, run: str, rule: str, round_: int = 0
     """
     one, two = pairs
     columns: dict[str, Any] = {
-        "query": np.arange(first, first + one.count),
+        "query": np.arange(first, first + one.n),
         "run": run,
         "replay_sha": digests(replay, one, two),
         **{f"{name}_1": part for name, part in zip(Segments._fields, one, strict=True)},
         **{f"{name}_2": part for name, part in zip(Segments._fields, two, strict=True)},
-        "label": np.full(one.count, np.nan),
+        "label": np.full(one.n, np.nan),
         "rule": rule,
     }
-    frame = pd.DataFrame({**_DEFAULTS, **columns, "round": round_}, index=range(one.count))
+    frame = pd.DataFrame({**_DEFAULTS, **columns, "round": round_}, index=range(one.n))
     return _typed(frame[list(COLUMNS)])
 
 
 def pairs_of(frame: pd.DataFrame) -> Pairs:
     """The segments of all queries."""
-    one, two = (
-        Segments(*(frame[f"{name}_{side}"].to_numpy(np.int64) for name in Segments._fields)) for side in (1, 2)
-    )
+    one, two = (Segments(*(frame[f"{name}_{side}"].to_numpy(np.int64) for name in Segments._fields)) for side in (1, 2))
     return Pairs(one, two)
+
+
+def check_name(path: Path) -> None:
+    """Refuse a file's name that does not say its form.
+
+    Raises:
+        UserError: it ends otherwise than :func:`write` knows.
+    """
+    _kind(path)
 
 
 def write(path: Path, frame: pd.DataFrame) -> None:
@@ -221,8 +228,8 @@ def _label(path: Path, query: str, value: Any) -> tuple[float, bool]:
         number = math.nan
     if not 0.0 <= number <= 1.0:
         raise UserError(
-            f"{path}, query {query}: label {_text(value)!r} is none; it is the probability that the first is preferred, "
-            "in [0, 1], or one of first, second, tie, skip"
+            f"{path}, query {query}: label {_text(value)!r} is none; it is the probability that the first is "
+            "preferred, in [0, 1], or one of first, second, tie, skip"
         )
     return number, True
 
@@ -359,8 +366,8 @@ def counts(frame: pd.DataFrame) -> dict[str, int]:
 def told(found: Mapping[str, int]) -> str:
     """:func:`counts` in words."""
     return (
-        f"{found['asked']} queries, {found['answered']} answered: {found['untied']} with a choice, {found['tied']} ties, "
-        f"{found['skipped']} skipped"
+        f"{found['asked']} queries, {found['answered']} answered: {found['untied']} with a choice, {found['tied']} "
+        f"ties, {found['skipped']} skipped"
     )
 
 

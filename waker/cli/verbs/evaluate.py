@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from waker.cli.arguments import parse
-from waker.errors import UserError
+from waker.errors import UserError, unknown
 from waker.names import printable
 from waker.settings import Count, NotNegativeInt
 from waker.storage.run_search import run_folders
 
 if TYPE_CHECKING:
+    from waker.agent.task_adapter import TaskAdapter
     from waker.evaluation.pieces import Pieces
     from waker.evaluation.records import Measurement
     from waker.evaluation.setup import Setup
@@ -52,14 +53,37 @@ class EvaluateArgs:
     """Who acts in them; none = the run's setting."""
     task_module: tuple[str, ...] = ()
     """Tasks from outside the environment, each file.py:function, as they were given to `waker adapt`."""
+    as_: Annotated[tuple[str, ...], tyro.conf.arg(name="as")] = ()
+    """Tasks that were given by preferences, each with the environment's task that judges it: mytask=green. Rows are
+    called by the former; returns and optima are of the latter."""
     device: str | None = None
     """Torch device; None = the run's."""
+
+
+def judges(given: tuple[str, ...], tasks: tuple[str, ...]) -> dict[str, str]:
+    """What ``--as`` says: name → the environment's task.
+
+    Raises:
+        UserError: another form, a name that is a task of the environment, or a task that it does not have.
+    """
+    found: dict[str, str] = {}
+    for text in given:
+        name, separator, task = text.partition("=")
+        if not separator or not name:
+            raise UserError(f"--as {text!r} must have the form NAME=TASK, as mytask={tasks[0]}")
+        if name in tasks:
+            raise UserError(f"--as {text!r}: {name!r} is a task of the environment, and judged by itself")
+        if task not in tasks:
+            raise unknown("task", task, tasks)
+        found[name] = task
+    return found
 
 
 def adapted_rows(
     loaded: LoadedRun,
     setup: Setup,
     functions: Mapping[str, TaskFunction],
+    judged: Mapping[str, str],
     owned: bool,
     note: Callable[[str], None],
     pieces: Pieces,
@@ -72,6 +96,7 @@ def adapted_rows(
     from waker.evaluation.rollouts import evaluate
     from waker.terminal.notices import tell_loss
     from waker.training.adapt import adapted_sets, load_adapted
+    from waker.training.adapt_preferences import load_taught
 
     rows: list[Row] = []
     measured: set[str] = set(loaded.family.spec.tasks) if owned else set()
@@ -86,12 +111,20 @@ def adapted_rows(
             source = record["functions"][name]["source"]
             _left_out(loaded, f"task {name!r} needs --task-module {source}; left out")
         tasks = [name for name in record["tasks"] if name not in missing]
-        adapter = load_adapted(loaded, folder, record["tasks"], note)
+        by_preferences = "preferences" in record
+        if by_preferences and tasks[0] not in judged:
+            _left_out(loaded, f"task {tasks[0]!r} was given by preferences: --as {tasks[0]}=TASK judges it; left out")
+            continue
+        if by_preferences:
+            adapter: TaskAdapter | None = load_taught(loaded, folder, record, note)
+        else:
+            adapter = load_adapted(loaded, folder, record["tasks"], note)
         if adapter is None or not tasks:
             continue
         rewards = {name: functions[name] for name in record["functions"] if name in functions}
-        play = functools.partial(evaluate, setup, adapter.player(), tasks, rewards=rewards)
-        sources = [(name, functions[name].source) for name in rewards]
+        judge = {name: judged[name] for name in tasks if by_preferences}
+        play = functools.partial(evaluate, setup, adapter.player(), tasks, rewards=rewards, judged=judge)
+        sources = [(name, functions[name].source) for name in rewards] + list(judge.items())
         digest = subject_of(adapter.state_dict(), tasks, sources, [file_digest(functions[name]) for name in rewards])
         played = pieces.measured(f"{folder.name} ({digest[:12]})", play)
         for row in played:
@@ -148,6 +181,7 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
         loaded = load_run(folder, note, args.device)
         recorder = Recorder(run)
         recorder.mend(note)
+        judged = judges(args.as_, loaded.family.spec.tasks)
         family, asked = loaded.family, dataclasses.replace(loaded.config.evaluation, **changes)
         config = dataclasses.replace(loaded.config, evaluation=asked)
         check_fits(evaluation(config, family))
@@ -167,7 +201,7 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
             try:
                 found = records.measure(setup, loaded.agent.model, player, pieces=pieces)
                 try:
-                    extra = adapted_rows(loaded, setup, functions, player is not None, note, pieces)
+                    extra = adapted_rows(loaded, setup, functions, judged, player is not None, note, pieces)
                 except UserError:  # a task's function, say: what the run itself is worth has been measured
                     record(found)
                     raise
