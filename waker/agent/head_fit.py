@@ -31,7 +31,7 @@ from waker.seeding import torch_seed
 CHECK = 50
 """Updates between two looks at the criterion."""
 _REPLAY_STATES = 4_096
-_FOLDS = 5
+_FOLDS = 10
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class HeadSettings:
     decay: float = 3e-5
     batch: int = 64
     draws: int = 4
-    patience: int = 10
+    patience: int = 20
     accuracy: float = 0.97
     most: int = 20_000
 
@@ -139,7 +139,7 @@ class HeadFit:
         given = torch.stack([features.given(heads) for features in drawn])  # (S, 2n, L, inputs)
         self._given = given[:, :n], given[:, n:]
         self._inside = drawn[0].inside[:n], drawn[0].inside[n:]  # (n, L)
-        self._label = torch.from_numpy(answers.label).float().to(device)
+        self._label = torch.tensor(answers.label, dtype=torch.float32).to(device)
         self._untied = self._label != 0.5
         self.rng = np.random.default_rng(seed)
         fold = np.argsort(self.rng.permutation(n), kind="stable") % _FOLDS  # (n,), of equal size

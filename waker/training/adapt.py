@@ -268,7 +268,7 @@ class Adaptation:
         self.updates += 1
         if self.updates % self.loaded.config.train.log_every == 0 or not self.adapting:
             self.metrics.write(self.loaded.step, self.updates)
-        self.progress.update(self.updates, self.updates, lambda: "", "adapt")
+        self.progress.update(self.updates, self._before + self.updates, lambda: "", "adapt")
 
     def save(self) -> Path:
         """Save everything: metrics first, then the checkpoint.
