@@ -372,7 +372,7 @@ def told(found: Mapping[str, int]) -> str:
 
 
 def labelled(
-    frame: pd.DataFrame, label: Sequence[float] | NDArray[np.float64], labeller: str, **columns: Any
+    frame: pd.DataFrame, label: Sequence[float] | NDArray[np.float64], labeller: str | Sequence[str], **columns: Any
 ) -> pd.DataFrame:
-    """The rows with these labels (n,), NaN = skipped, by one labeller; ``columns`` beside them."""
+    """The rows with these labels (n,), NaN = skipped, by one labeller or one each; ``columns`` beside them."""
     return _typed(frame.assign(label=label, labeller=labeller, **columns))
