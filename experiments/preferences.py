@@ -34,7 +34,6 @@ from waker.preferences.queries import Pairs, uniform_pairs
 from waker.preferences.segments import Segments, arrived, candidates
 from waker.preferences.table import Answers
 from waker.preferences.teachers import Scale, parse_teacher, preferred
-from waker.replay.ring import Replay
 from waker.run import observed
 from waker.seeding import preserved_torch
 from waker.training.loading import LoadedRun, load_run

@@ -105,13 +105,16 @@ const press = key => document.dispatchEvent(new KeyboardEvent("keydown", {key, c
 @pytest.mark.skipif(BROWSER is None, reason="no chromium")
 def test_a_person_answers_by_keys_and_clicks(tmp_path: Path) -> None:
     frame = asked(7)
-    script = LEAVE + """
+    script = (
+        LEAVE
+        + """
         press("ArrowLeft"); press("ArrowRight"); press("t"); press(" ");
         document.querySelector('button[data-answer="0.5"]').click();
         document.getElementById("second").click();
         press("Backspace"); press("ArrowLeft");
         found.textContent = answersCsv();
     """
+    )
     (tmp_path / "a.csv").write_text(in_browser(page_of(tmp_path, frame), script, tmp_path))
     answers = table.read(tmp_path / "a.csv")
     np.testing.assert_array_equal(answers["label"], [1.0, 0.0, 0.5, np.nan, 0.5, 1.0, np.nan])
@@ -128,13 +131,16 @@ def test_what_was_answered_before_is_shown_and_the_first_open_query_comes_first(
     frame = answered(3).head(2)
     frame = pd.concat([frame, asked(3).tail(1)], ignore_index=True)
     frame = table.labelled(frame, frame["label"], frame["labeller"], task='a "name", with marks')
-    script = LEAVE + """
+    script = (
+        LEAVE
+        + """
         const state = document.getElementById("state").textContent;
         press("Backspace");
         const chosen = [...document.querySelectorAll("button.chosen")].map(e => e.dataset.answer);
         const pictures = [...document.querySelectorAll("figure img")].every(e => e.src.startsWith("data:image/png"));
         found.textContent = JSON.stringify({state, chosen, pictures, csv: answersCsv()});
     """
+    )
     told = json.loads(in_browser(page_of(tmp_path, frame), script, tmp_path))
     assert told["state"] == "query 3 of 3 · 1 open"
     assert [float(value) for value in told["chosen"]] == [frame["label"][1]] and told["pictures"]

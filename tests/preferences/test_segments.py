@@ -27,7 +27,7 @@ FIELDS = {
     "action": ((1,), np.float32),
     "task_rewards": ((1,), np.float32),
     "theta_id": ((), np.int32),
-    **{flag: ((), np.bool_) for flag in ("is_first", "is_last", "is_terminal")},
+    **dict.fromkeys(("is_first", "is_last", "is_terminal"), ((), np.bool_)),
 }
 DIES, CUT, BREAKS = "dies", "cut", "breaks"
 """How an episode is over: by itself, by a time limit, or given up without an end."""

@@ -59,7 +59,8 @@ def test_what_a_learner_is_given_has_no_truth_in_it(tmp_path: Path) -> None:
     frame = answered()
     lied = frame.assign(score_1=-frame["score_2"], score_2=7.0)
     one, two = (table.answers_of(Path("q"), f) for f in (frame, lied))
-    for a, b in zip([*one.pairs.first, *one.pairs.second, one.label], [*two.pairs.first, *two.pairs.second, two.label]):
+    columns = ([*of.pairs.first, *of.pairs.second, of.label] for of in (one, two))
+    for a, b in zip(*columns, strict=True):
         np.testing.assert_array_equal(a, b)
     assert one._fields == ("pairs", "label")
 

@@ -21,11 +21,11 @@ from waker.preferences.teachers import (
 )
 
 Floats = NDArray[np.float64]
-ORACLE = Teacher()
+ORACLE, NO_SCALE = Teacher(), Scale()
 
 
 def answers(
-    teacher: Teacher, first: list[list[float]], second: list[list[float]], scale: Scale = Scale(), seed: int = 0
+    teacher: Teacher, first: list[list[float]], second: list[list[float]], scale: Scale = NO_SCALE, seed: int = 0
 ) -> Floats:
     one, two = np.array(first), np.array(second)
     whole = np.ones(one.shape, bool), np.ones(two.shape, bool)

@@ -218,11 +218,11 @@ class HeadFit:
         c = self.check
         if not c:
             return f"head: {self.updates:,} updates"
-        return (
-            f"head: {self.updates:,} updates, {100 * c['training_accuracy']:.0f} % of the pairs with a choice right, "
-            f"{100 * c['validation_accuracy']:.0f} % of those held out (loss {c['training_loss']:.3f} and "
-            f"{c['validation_loss']:.3f})"
-        )
+        told = f"head: {self.updates:,} updates, {_share(c['training_accuracy'])} of the pairs with a choice right"
+        if np.isnan(c["validation_loss"]):
+            return f"{told} (loss {c['training_loss']:.3f}); too few to hold some out"
+        held_out = f"{_share(c['validation_accuracy'])} of those held out"
+        return f"{told}, {held_out} (loss {c['training_loss']:.3f} and {c['validation_loss']:.3f})"
 
     def record(self) -> dict[str, Any]:
         """What came of it, as JSON."""
@@ -257,7 +257,11 @@ class HeadFit:
         self.check = dict(state["check"])
 
 
+def _share(accuracy: float) -> str:
+    return "none" if np.isnan(accuracy) else f"{100 * accuracy:.0f} %"
+
+
 def _mean(values: Tensor, which: Tensor) -> float:
-    """Mean of the chosen ones; 1 for no accuracy and 0 for no loss would mislead: NaN where there are none."""
+    """Mean of the chosen ones; NaN where there are none."""
     count = which.sum()
     return float((values * which).sum() / count) if count else float("nan")
