@@ -30,10 +30,11 @@ from numpy.typing import NDArray
 from experiments.exact_model import Rooms, rooms_of
 from waker.agent.head_fit import HeadFit, HeadSettings
 from waker.model.preference_heads import PreferenceHeads
+from waker.preferences.linear import fit_linear
 from waker.preferences.queries import Pairs, uniform_pairs
 from waker.preferences.segments import Segments, arrived, candidates
 from waker.preferences.table import Answers
-from waker.preferences.teachers import Scale, parse_teacher, preferred
+from waker.preferences.teachers import Scale, parse_teacher
 from waker.run import observed
 from waker.seeding import preserved_torch
 from waker.training.loading import LoadedRun, load_run
@@ -131,24 +132,6 @@ def worth(rooms: Rooms, rewards: Floats, true: Floats) -> Floats:
     return found
 
 
-def linear(features: Sequence[Floats], label: Floats, ridge: float = 1e-3) -> Floats:
-    """Weights of summed features by Bradley–Terry, by Newton's method.
-
-    Args:
-        features: of both segments of each pair, (n, V) each.
-        label: (n,), P(first preferred).
-    """
-    gap = features[0] - features[1]
-    weight = np.zeros(gap.shape[1])
-    for _ in range(100):
-        p = preferred(gap @ weight)
-        gradient = gap.T @ (p - label) + ridge * weight
-        curvature = (gap * (p * (1 - p))[:, None]).T @ gap + ridge * np.eye(len(weight))
-        step = np.linalg.solve(curvature, gradient)
-        weight -= step / max(1.0, np.abs(step).max())
-    return weight
-
-
 def summed_classes(lab: Laboratory, segments: Segments) -> Floats:
     """How often the agent stood on each class, (n, V)."""
     cells, inside = arrived(lab.replay, "cells", segments)
@@ -181,7 +164,7 @@ def by_features(lab: Laboratory, seed: int) -> Iterator[dict[str, Any]]:
     for n, teacher in ((25, "oracle"), (100, "flip:0.3")):
         pairs = uniform_pairs(lab.segments, n, np.random.default_rng([seed, n, 1]))
         label = lab.labels(pairs, teacher, seed)
-        weight = linear([summed_classes(lab, segments) for segments in pairs], label)
+        weight = fit_linear(summed_classes(lab, pairs.first), summed_classes(lab, pairs.second), label)
         yield {"what": "linear", "how": teacher, "queries": n, "seed": seed, "share": lab.share(weight[under])}
         shifted = (weight - 2.0)[under]
         yield {"what": "linear", "how": f"{teacher}, −2", "queries": n, "seed": seed, "share": lab.share(shifted)}

@@ -185,7 +185,7 @@ def _adapter(
 
 def load_taught(
     loaded: LoadedRun, folder: Path, record: Mapping[str, Any], note: Callable[[str], None]
-) -> PreferenceAdapter | None:
+) -> TaskAdapter | None:
     """The head and policy of one folder that was adapted to preferences; None where no policy has been saved yet.
 
     Args:
@@ -195,6 +195,8 @@ def load_taught(
         UserError: the record lacks something.
     """
     (name,), of_head = record["tasks"], record["preferences"].get("head")
+    if record["preferences"].get("method") == "features":  # an ordinary head was fitted to a linear reward
+        return load_adapted(loaded, folder, [name], note)
     if not isinstance(of_head, dict) or not isinstance(of_head.get("members"), int):
         raise UserError(f"{folder / 'tasks.yaml'} cannot be read: it lacks the head's members")
     adapter = _adapter(loaded, name, of_head["members"])
@@ -202,7 +204,7 @@ def load_taught(
     return adapter if found and adapter.updates else None  # stopped while the head was fitted
 
 
-def taught(loaded: LoadedRun, name: str, note: Callable[[str], None]) -> PreferenceAdapter:
+def taught(loaded: LoadedRun, name: str, note: Callable[[str], None]) -> TaskAdapter:
     """The newest head and policy of preferences on the run's present model.
 
     Args:

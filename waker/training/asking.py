@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from waker.agent.preference_adapter import PreferenceAdapter
 from waker.agent.segment_features import segment_features
+from waker.agent.task_adapter import TaskAdapter
 from waker.errors import UserError, unknown
 from waker.evaluation.advantages import advantages, places_of
 from waker.evaluation.filmstrip import picture
@@ -73,15 +74,15 @@ def ask(
 
 def _by_disagreement(
     loaded: LoadedRun,
-    adapter: PreferenceAdapter,
+    adapter: TaskAdapter,
     replay: Replay,
     segments: Segments,
     queries: int,
     rng: np.random.Generator,
 ) -> Pairs:
     """Of :data:`FACTOR` times as many pairs those about whose answer the head's members differ most."""
-    if adapter.heads.size < 2:
-        raise UserError("one member alone never disagrees; `waker adapt` with --members 3, say")
+    if not isinstance(adapter, PreferenceAdapter) or adapter.heads.size < 2:
+        raise UserError("one member alone never disagrees; `waker adapt` without --features and with --members 3, say")
     pairs = uniform_pairs(segments, FACTOR * queries, rng)
     features = segment_features(loaded.agent.model, replay, joined(list(pairs)), loaded.config.train.length)
     sums = adapter.heads.sums(features.given(adapter.heads).unsqueeze(0), features.inside.unsqueeze(0))  # (E, 2c)
@@ -92,7 +93,7 @@ def _by_disagreement(
 
 def _by_policy(
     loaded: LoadedRun,
-    adapter: PreferenceAdapter,
+    adapter: TaskAdapter,
     replay: Replay,
     segments: Segments,
     queries: int,

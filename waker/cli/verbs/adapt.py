@@ -43,6 +43,9 @@ class AdaptArgs:
     """How a policy is made of them. head: a reward head by Bradley and Terry's model, then imagination."""
     name: str = "preferred"
     """What that task is called."""
+    features: str = ""
+    """Named features of the observation that the reward is a sum of, as file.py:function: 25 answers can be enough
+    then. The function takes arrays by key with leading batch and time, and returns a dict of arrays (batch, time)."""
     members: Count = 3
     """Members of that head; their mean is the reward."""
     error: Share = 0.0
@@ -98,6 +101,8 @@ def command(argv: list[str]) -> int:
     for folder in folders:
         read_config(folder)
     known = [tuple(map(task_name, read_record(folder).get("tasks", ()))) for folder in folders]
+    if args.features and args.preferences is None:
+        raise UserError("--features say what answers are about: add --preferences FILE")
     if args.preferences is not None:
         if args.tasks or args.task_module:
             raise UserError("a task is given by --preferences, or by --tasks and --task-module")
@@ -116,15 +121,18 @@ def _taught(folder: Path, args: AdaptArgs) -> str:
     from waker.agent.head_fit import HeadSettings
     from waker.names import printable
     from waker.preferences.table import told
+    from waker.replay.relabel import load_task
     from waker.storage.run_folder import RunFolder, read_config
     from waker.terminal.progress import Progress
-    from waker.training.adapt import DEFAULT_UPDATES, arithmetic_of, compiling_of
+    from waker.training.adapt import DEFAULT_UPDATES, Adaptation, arithmetic_of, compiling_of
+    from waker.training.adapt_features import FeatureAdaptation
     from waker.training.adapt_preferences import PreferenceAdaptation, lesson
     from waker.training.loading import load_run
     from waker.training.loop import Outcome
 
     assert args.preferences is not None
     config, file = read_config(folder), args.preferences.absolute()
+    features = load_task(args.features) if args.features else None
     updates = args.updates or config.train.adapt_updates or DEFAULT_UPDATES
     progress = Progress(f"{RunFolder(folder, config).name}, {printable(args.name)}", updates)
     with RunFolder(folder, config).locked():
@@ -134,7 +142,11 @@ def _taught(folder: Path, args: AdaptArgs) -> str:
         progress.note(told(taught.counts))
         used = arithmetic_of(loaded, [args.name], progress.note)
         compiling = compiling_of(loaded, [args.name], updates, args.compile, progress.note)
-        adaptation = PreferenceAdaptation(loaded, taught, progress, compiling, used)
+        adaptation: Adaptation = (
+            PreferenceAdaptation(loaded, taught, progress, compiling, used)
+            if features is None
+            else FeatureAdaptation(loaded, taught, features, progress, compiling, used)
+        )
         outcome = adaptation.run(updates)
     done = "Trained before" if outcome is Outcome.SKIPPED else "Trained"
     return (
