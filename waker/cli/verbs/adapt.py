@@ -139,7 +139,6 @@ def _taught(folder: Path, args: AdaptArgs) -> str:
         loaded = load_run(folder, progress.note, args.device, settle=False)
         settings = HeadSettings(members=args.members, error=args.error)
         taught = lesson(loaded, args.name, file, settings, lambda text: None, args.method)
-        progress.note(told(taught.counts))
         used = arithmetic_of(loaded, [args.name], progress.note)
         compiling = compiling_of(loaded, [args.name], updates, args.compile, progress.note)
         adaptation: Adaptation = (
@@ -147,6 +146,7 @@ def _taught(folder: Path, args: AdaptArgs) -> str:
             if features is None
             else FeatureAdaptation(loaded, taught, features, progress, compiling, used)
         )
+        progress.note(told(taught.counts))
         outcome = adaptation.run(updates)
     done = "Trained before" if outcome is Outcome.SKIPPED else "Trained"
     return (

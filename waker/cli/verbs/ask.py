@@ -68,7 +68,7 @@ def command(argv: list[str]) -> int:
         if args.page:
             films = strips(replay, loaded.family.spec, table.pairs_of(frame))
             write_page(page, frame, films, f"{len(frame)} queries about {loaded.run.name}", f"{out.stem}-answers.csv")
-    on_page = f" Answer them on {printable(page)}," if args.page else " Answer them"
+    on_page = f" Answer them on {printable(page)}," if args.page else " Answer them by editing its labels,"
     note(
         f"Asked: {len(frame)} queries in {printable(args.out)}.{on_page} or by `waker answer {printable(args.out)} "
         "--teacher oracle --task TASK`"
