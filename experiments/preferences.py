@@ -6,8 +6,8 @@ RUN is a finished run of GridHazards (preset laptop). Each head is fitted to sim
 replay. A cell's reward is the head's mean over the replay's visits to it, 0 where there was none, and an optimal policy
 for these rewards is computed in the *true* dynamics: what it really earns, as a share of the optimum, mean over rooms.
 
-``head``: N uniform pairs, an oracle; the same with a tenth of the answers turned round, without and with the 10 % error
-term. ``rewards``: the run's own reward head, fitted to all rewards. ``linear``: weights of six named features (the
+``head``: N uniform pairs, an oracle; the same with a tenth of the answers turned round, without and with the error
+term that fits them (a fifth are a coin's). ``rewards``: the run's own reward head, fitted to all rewards. ``linear``: weights of six named features (the
 class of the cell under the agent) in place of a head, N 25 with an oracle and 100 with flips of 0.3. ``constant``: the
 head of the most pairs as it is; with its median set to 0; with a constant of −2; and fitted to pairs of equal length
 alone. Writes ``results/preferences/rows.csv`` and ``figure.png``. About ten minutes on one core.

@@ -120,6 +120,7 @@ def test_other_forms_that_are_none(tmp_path: Path, name: str, text: str) -> None
         ("label", "nan", "query 5: label 'nan' is none"),
         ("tick_1", "", "query 5: tick_1 is '' where a whole number must be"),
         ("length_2", "2.5", "query 5: length_2 is '2.5' where a whole number must be"),
+        ("tick_2", "1e30", "query 5: tick_2 is '1e30' where a whole number must be"),
         ("slot_1", "-1", "query 5: slot_1 is '-1' where a whole number must be"),
         ("query", "4", "has query 4 twice"),
     ],

@@ -31,6 +31,7 @@ from waker.seeding import torch_seed
 CHECK = 50
 """Updates between two looks at the criterion."""
 _REPLAY_STATES = 4_096
+_MOST_NUMBERS = 2**28
 _FOLDS = 10
 
 
@@ -43,7 +44,7 @@ class HeadSettings:
         error: share of answers taken to be a coin's; 0 = none.
         lr, decay: Adam's rate, and the share of all weights that each update takes off.
         batch: pairs of an update; all where there are fewer.
-        draws: S, latents drawn for each segment.
+        draws: S, latents drawn for each segment; fewer where they would take more than a gigabyte.
         patience: checks without any progress after which the head has learned what there is.
         accuracy: share of the untied training pairs that must be right by then.
         most: updates at which it is given up waiting.
@@ -135,7 +136,9 @@ class HeadFit:
         n = len(answers.label)
         both = joined(list(answers.pairs))
         with torch_seed(seed):
-            drawn = [segment_features(model, replay, both, context) for _ in range(settings.draws)]
+            drawn = [segment_features(model, replay, both, context)]
+            fit = max(1, _MOST_NUMBERS // drawn[0].feature.numel())
+            drawn += [segment_features(model, replay, both, context) for _ in range(min(settings.draws, fit) - 1)]
         given = torch.stack([features.given(heads) for features in drawn])  # (S, 2n, L, inputs)
         self._given = given[:, :n], given[:, n:]
         self._inside = drawn[0].inside[:n], drawn[0].inside[n:]  # (n, L)
@@ -169,7 +172,7 @@ class HeadFit:
     def _update(self) -> None:
         size = min(self.settings.batch, *map(len, self._train))
         index = np.stack([self.rng.choice(own, size, replace=False) for own in self._train])
-        draw = int(self.rng.integers(self.settings.draws))
+        draw = int(self.rng.integers(len(self._given[0])))
         at = torch.from_numpy(index).to(self._label.device)  # (E, b)
         sums = [self.heads.sums(g[draw][at], i[at]) for g, i in zip(self._given, self._inside, strict=True)]
         loss = preference_loss(sums[0] - sums[1], self._label[at], self.settings.error)

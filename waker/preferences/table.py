@@ -59,6 +59,8 @@ ASKED = COLUMNS[:10]
 WORDS = {"first": 1.0, "second": 0.0, "tie": 0.5}
 SKIP = "skip"
 _CHECKSUM = b"waker.checksum"
+_LARGEST = 2**53
+"""Whole numbers below it are exact as floats."""
 
 
 class Answers(NamedTuple):
@@ -210,7 +212,7 @@ def _is_nothing(value: Any) -> bool:
 def _whole(path: Path, name: str, query: str, value: Any) -> int:
     try:
         number = float(value)
-        if number == int(number) and number >= 0:
+        if number == int(number) and 0 <= number < _LARGEST:
             return int(number)
     except (TypeError, ValueError, OverflowError):
         pass
