@@ -7,16 +7,18 @@ replay. A cell's reward is the head's mean over the replay's visits to it, 0 whe
 for these rewards is computed in the *true* dynamics: what it really earns, as a share of the optimum, mean over rooms.
 
 ``head``: N uniform pairs, an oracle; the same with a tenth of the answers turned round, without and with the error
-term that fits them (a fifth are a coin's). ``rewards``: the run's own reward head, fitted to all rewards. ``linear``: weights of six named features (the
-class of the cell under the agent) in place of a head, N 25 with an oracle and 100 with flips of 0.3. ``constant``: the
-head of the most pairs as it is; with its median set to 0; with a constant of −2; and fitted to pairs of equal length
-alone. Writes ``results/preferences/rows.csv`` and ``figure.png``. About ten minutes on one core.
+term that fits them (a fifth are a coin's). ``rewards``: the run's own reward head, fitted to all rewards. ``linear``:
+weights of six named features (the class of the cell under the agent) in place of a head, N 25 with an oracle and 100
+with flips of 0.3. ``constant``: the head of the most pairs as it is; with its median set to 0; with a constant of −2;
+and fitted to pairs of equal length alone. Writes ``results/preferences/rows.csv`` and ``figure.png``. About ten minutes
+on one core.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -214,10 +216,10 @@ def main() -> None:
     own = lab.predicted(lab.loaded.agent.model.rewards, lab.task)
     rows: list[dict[str, Any]] = [{"what": "rewards", "how": "all", "share": lab.share(own)}]
     for seed in range(args.seeds):
-        for row in (
-            *by_number(lab, args.queries, seed, settings),
-            *by_features(lab, seed),
-            *by_constant(lab, max(args.queries), seed, settings),
+        for row in itertools.chain(
+            by_features(lab, seed),
+            by_number(lab, args.queries, seed, settings),
+            by_constant(lab, max(args.queries), seed, settings),
         ):
             rows.append(row)
             print({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}, flush=True)

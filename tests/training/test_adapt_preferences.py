@@ -17,14 +17,16 @@ from waker.agent.head_fit import CHECK, HeadFit, HeadSettings
 from waker.cli import main
 from waker.errors import BLEMISHED
 from waker.preferences import table
+from waker.preferences.queries import uniform_pairs
 from waker.preferences.segments import arrived, candidates
+from waker.seeding import stream
 from waker.storage.files import sha256
 from waker.storage.sealed import read_json, read_yaml
 from waker.storage.tables import read_rows
 from waker.terminal.progress import Progress
 from waker.terminal.signals import Interrupted
-from waker.training.adapt import adapted_sets
-from waker.training.adapt_preferences import PreferenceAdaptation, lesson, load_taught
+from waker.training import asking
+from waker.training.adapt_preferences import PreferenceAdaptation, lesson
 from waker.training.asking import answer, ask
 from waker.training.loading import load_run
 from waker.training.loop import Outcome
@@ -119,26 +121,24 @@ def test_rules_that_need_a_head_say_so_and_choose_by_it(place: Path, capsys: pyt
     assert "has no head of 'other' that" in refused([*asked, "--rule", "policy", "--name", "other"], capsys)
 
 
-def test_disagreement_asks_what_members_differ_about(place: Path) -> None:
+def test_disagreement_takes_the_best_of_ten_times_as_many(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the measure is of: every member's P(first preferred); its own numbers are tested beside it."""
     adaptation(place).run(2)
     loaded = load_run(place / "run", note)
-    replay = loaded.replay(note)
-    ((folder, record),) = [s for s in adapted_sets(place / "run") if "preferences" in s[1]]
-    adapter = load_taught(loaded, folder, record, note)
-    assert adapter is not None
+    replay, seen = loaded.replay(note), list[np.ndarray]()
 
-    def spread(rule: str) -> float:
-        from waker.agent.segment_features import segment_features
-        from waker.preferences.segments import joined
+    def by_number(probability: np.ndarray) -> np.ndarray:
+        seen.append(probability)
+        return np.arange(probability.shape[1])
 
-        frame = ask(loaded, replay, 10, 3, rule, 0, "", note)
-        torch.manual_seed(0)
-        found = segment_features(loaded.agent.model, replay, joined(list(table.pairs_of(frame))), 8)
-        sums = adapter.heads.sums(found.given(adapter.heads).unsqueeze(0), found.inside.unsqueeze(0))
-        one, two = sums.split(10, 1)
-        return float(torch.sigmoid(one - two).detach().std(0, correction=0).mean())
-
-    assert spread("disagreement") > 1.5 * spread("uniform")
+    monkeypatch.setattr(asking, "disagreement", by_number)
+    found = table.pairs_of(ask(loaded, replay, 10, 3, "disagreement", 5, "", note))
+    rng = stream(5, "queries by disagreement")
+    rng.integers(2**31)  # the seed of latents
+    drawn = uniform_pairs(candidates(replay, 3), 100, rng).at(np.arange(99, 89, -1))
+    for a, b in zip([*found.first, *found.second], [*drawn.first, *drawn.second], strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert seen[0].shape == (3, 100) and ((seen[0] > 0) & (seen[0] < 1)).all() and seen[0].std(0).max() > 0
 
 
 @pytest.mark.parametrize("checks", [1, 2])
