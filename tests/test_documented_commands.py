@@ -32,10 +32,12 @@ from waker.cli import VERBS, main
 from waker.cli.arguments import parse
 from waker.cli.settings import parse_settings
 from waker.cli.verbs.adapt import AdaptArgs
+from waker.cli.verbs.ask import AskArgs
 from waker.cli.verbs.bench import BenchArgs
 from waker.cli.verbs.quickstart import plan
 from waker.curriculum import registry as registry_of_samplers
 from waker.errors import BLEMISHED
+from waker.preferences import table
 from waker.report.blocks import Section
 from waker.report.sections import domain_sections
 from waker.storage.sealed import read_yaml, write_yaml
@@ -109,15 +111,26 @@ def place(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     config = folder / "runs" / RUN.with_name("seed-1") / "config.yaml"
     record = read_yaml(config)
     write_yaml(config, {**record, "config": {**record["config"], "seed": 1}})
-    for name in ("tasks.py", "corridor.py", "restless.py", "rank_first.py"):
+    for name in ("tasks.py", "corridor.py", "restless.py", "rank_first.py", "features.py"):
         (folder / name).write_text(scripts(name)[0].text, encoding="utf-8")
     shutil.copy(ROOT / "tests/plugin_example/corridor_example.py", folder)
+    ask_queries(folder)
     write_table(folder / "study-numbers.csv", numbers_of_a_study())
     corridor = runpy.run_path(str(ROOT / "tests" / "plugin_example" / "corridor_example.py"))["Corridor"]
     with registered_families():
         if "example/Corridor-v0" not in gym.registry:
             registry.register_family("example/Corridor-v0", corridor)
         yield folder
+
+
+def ask_queries(folder: Path) -> None:
+    """What a reader has asked and answered: files that commands of the page on preferences go on with."""
+    out = folder / "queries.parquet"
+    assert main(["ask", str(folder / "runs" / RUN.with_name("seed-1")), "--queries", "25", "--out", str(out)]) == 0
+    frame = table.read(out)
+    answered = table.labelled(frame, [float(query % 2) for query in frame["query"]], table.HUMAN)
+    for name in ("queries-answers.csv", "answered.parquet"):
+        table.write(folder / name, answered)
 
 
 def numbers_of_a_study() -> pd.DataFrame:
@@ -149,7 +162,7 @@ def run_waker(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         assert main([verb]) == 0
     elif "--help" in rest:
         assert main([verb, *rest]) == 0
-    elif not rest and verb in ("adapt", "evaluate", "sweep"):  # its name alone, in a sentence
+    elif not rest and verb in ("adapt", "ask", "answer", "evaluate", "sweep"):  # its name alone, in a sentence
         assert main([verb, "--help"]) == 0
     elif verb == "quickstart":
         assert plan(rest).trainings
@@ -167,6 +180,8 @@ def run_waker(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     elif verb == "envs" and rest[:1] == ["show"] and rest[1] in DEAR:
         monkeypatch.setattr("waker.cli.verbs.envs.show", lambda args, given: f"{args} {given}")
         assert main(["envs", *rest]) == 0
+    elif verb == "ask" and "--rule" in rest:  # it takes a head that was learned before
+        assert parse(AskArgs, rest, verb="ask").rule != "uniform"
     elif verb == "adapt" and "--compile" in rest:  # a compiler would take minutes
         assert parse(AdaptArgs, rest, verb="adapt").compile == "compile"
     else:
@@ -297,7 +312,7 @@ def test_a_documented_command(command: str, place: Path, monkeypatch: pytest.Mon
 def test_commands_are_found() -> None:
     """Of every kind and in the pages that are for commands: a pattern that finds nothing would pass everything."""
     found = {str(page.relative_to(ROOT)): commands_of(page) for page in PAGES}
-    pages = ("quickstart", "running", "studies", "tasks", "compare", "results", "cpu", "gpu", "clusters")
+    pages = ("quickstart", "running", "studies", "tasks", "preferences", "compare", "results", "cpu", "gpu", "clusters")
     assert all(found[f"docs/{page}.md"] for page in pages)
     assert found["CONTRIBUTING.md"] and found["results/README.md"] and found["docs/environments/index.md"]
     readme = found["README.md"]

@@ -44,6 +44,7 @@ class TaskAdapter:
 
     Args:
         tasks: the K tasks; the batch's ``task_rewards`` columns must be in this order.
+        heads: fitted elsewhere, and left as they are here; None = fitted here, to ``task_rewards``.
         recorder: records updates with ``train.compile = "graphs"``; None = the device's own.
         costs: notes what updates cost; None = nobody does.
     """
@@ -56,13 +57,17 @@ class TaskAdapter:
         tasks: tuple[str, ...],
         recorder: Recorder | None = None,
         costs: Costs | None = None,
+        heads: RewardHeads | None = None,
     ) -> None:
         self.model, self.config, self.tasks = model, config, tasks
         features = model.rssm.features
         device = next(model.parameters()).device
         self.precision = Precision(config.train.precision, device)
-        self.heads = RewardHeads(len(tasks), features, spec.action.dim, config.model).to(device)
-        _copy_members(model.rewards, spec.tasks, self.heads, tasks)
+        self.fits_heads = heads is None
+        if heads is None:
+            heads = RewardHeads(len(tasks), features, spec.action.dim, config.model).to(device)
+            _copy_members(model.rewards, spec.tasks, heads, tasks)
+        self.heads = heads
         ahead = looks_ahead(config, spec.action)
         # A board is seen from where the agent stands, which its decoded keys laid side by side do not let one do.
         decodes = ahead and config.adapt.sees == "decoded" and model.decoder.seen_dim > 0 and model.where is None
@@ -74,7 +79,7 @@ class TaskAdapter:
         # Two functions, optimisers included, whatever `adapt_repeats` is. Neither sees the number of updates: a number
         # that changes would be compiled in, and a new graph be made at each update.
         how = config.train.compile, device, self._tensors, recorder
-        self._learn_heads = prepared(self._heads_update, *how)
+        self._learn_heads = prepared(self._heads_update if self.fits_heads else self._observed, *how)
         self._learn_policies = prepared(self._policies_update, *how)
         if costs is not None:
             self._learn_heads = costs.watched(HEADS, self._learn_heads)
@@ -83,22 +88,29 @@ class TaskAdapter:
     def update(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """One step of the reward heads, and ``train.adapt_repeats`` of actors and critics; metrics are (K,) tensors.
 
-        The first ``train.adapt_heads`` updates are the heads' alone.
+        The first ``train.adapt_heads`` updates are the heads' alone, where they are fitted here.
         """
         state, reward_loss = self._learn_heads(batch)
         self.updates += 1
-        if self.updates <= self.config.train.adapt_heads:
-            return {"reward_loss": reward_loss}
-        metrics: dict[str, Tensor] = {}
+        metrics = {"reward_loss": reward_loss} if self.fits_heads else {}
+        if self.fits_heads and self.updates <= self.config.train.adapt_heads:
+            return metrics
+        learned: dict[str, Tensor] = {}
         for _ in range(self.config.train.adapt_repeats):
-            metrics = self._learn_policies(state, batch)
-        return {"reward_loss": reward_loss, **metrics}
+            learned = self._learn_policies(state, batch)
+        return {**metrics, **learned}
 
     def _heads_update(self, batch: Mapping[str, Tensor]) -> tuple[State, Tensor]:
         """One step of the reward heads; the batch's posterior states (B, T, ...) and the heads' losses (K,)."""
         state, grads, reward_loss = self._head_gradients(batch)
         self.heads_optimizer.apply(grads)
         return state, reward_loss
+
+    def _observed(self, batch: Mapping[str, Tensor]) -> tuple[State, Tensor]:
+        """The batch's posterior states (B, T, ...), for heads that are left as they are, and no loss (K,)."""
+        with self.precision(), torch.no_grad():
+            state = self.model.observe(batch).state
+        return state, state.deter.new_zeros(len(self.tasks))
 
     def _policies_update(self, state: State, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """One step of actors and critics; metrics, each (K,)."""

@@ -38,6 +38,8 @@ VERBS: dict[str, Verb] = {
         "all runs of a study file: made, gone on with, and their rows kept", "waker sweep study.yaml --jobs 2"
     ),
     "adapt": Verb("train policies for (new) tasks from a run's model and replay alone", "waker adapt RUN"),
+    "ask": Verb("pairs of a run's segments to compare, as a file and as a page", "waker ask RUN --queries 25"),
+    "answer": Verb("put a person's or a simulated teacher's answers into it", "waker answer queries.parquet"),
     "evaluate": Verb("measure task policies and the world model of finished runs", "waker evaluate RUN"),
     "compare": Verb("one table of several runs, by sampler and task", "waker compare runs/gridhazards"),
     "report": Verb("one self-contained HTML page of one or more runs", "waker report runs/gridhazards"),

@@ -58,6 +58,7 @@ class Game:
         slots: they are made with what the jobs' episodes ask for.
         jobs: to play.
         rewards: reward functions of tasks that the environment does not have.
+        judged: the environment's task that another one is judged by.
         policy: the rows' ``policy`` column.
         exact: gives each episode's optimum.
         sampled: act by actions drawn from the policies, not by their modes.
@@ -73,9 +74,10 @@ class Game:
         policy: str,
         exact: Exact,
         sampled: bool = False,
+        judged: Mapping[str, str] | None = None,
     ) -> None:
         self._player, self._family, self._spec, self._slots, self._jobs = player, family, family.spec, slots, jobs
-        self._rewards, self._policy, self._exact = rewards, policy, exact
+        self._rewards, self._policy, self._exact, self._judged = rewards, policy, exact, judged or {}
         self._seats = [_Seat() for _ in slots.plays]
         self._rows: dict[int, Row] = {}  # by job
         self._next = 0  # job
@@ -200,8 +202,9 @@ class Game:
         seat, play, spec = self._seats[i], self._slots.plays[i], self._spec
         episode, task = self._jobs[seat.job]
         total, completion = 0.0, np.nan
-        if task in spec.tasks and last.completion is not None:
-            k = spec.tasks.index(task)
+        truth = self._judged.get(task, task)
+        if truth in spec.tasks and last.completion is not None:
+            k = spec.tasks.index(truth)
             total, completion = float(play.returns[k]), float(last.completion[k])
         if task in self._rewards:
             seen = {k.name: np.stack([o[k.name] for o in seat.seen])[None] for k in spec.observation}
@@ -215,11 +218,12 @@ class Game:
             "return": total,
             EXACT: total if self._certain and self._exact.deterministic(episode) else np.nan,
             "completion": completion,
-            "optimal_return": self._optimum(task, episode),
+            "optimal_return": self._optimum(task, truth, episode),
             "length": len(play.actions),
         }
 
-    def _optimum(self, task: str, episode: Episode) -> float:
+    def _optimum(self, task: str, truth: str, episode: Episode) -> float:
+        """Of the task that judges ``task``, itself in most cases; a new task's function may know its own."""
         if task in self._rewards:
             return self._exact.optimum_of(task, getattr(self._rewards[task], "optimal_return", None), episode)
-        return self._exact.optimal_return(task, episode)
+        return self._exact.optimal_return(truth, episode)

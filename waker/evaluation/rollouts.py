@@ -33,6 +33,7 @@ def evaluate(
     slots: int = 32,
     policy: str = "learned",
     rewards: Mapping[str, RewardFunction] | None = None,
+    judged: Mapping[str, str] | None = None,
     piece: Piece | None = None,
 ) -> list[Row]:
     """Play the DR suite and every other suite with every task's policy, by its modes or as the configuration says.
@@ -42,10 +43,11 @@ def evaluate(
     Args:
         setup: its seed fixes every (θ, episode seed), the same for all tasks and players, and the policies' chance.
         player: its ``names`` must hold every task.
-        tasks: to evaluate; names of the environment's tasks or of ``rewards``.
+        tasks: to evaluate; names of the environment's tasks, of ``rewards`` or of ``judged``.
         slots: environments stepped together.
         policy: the rows' ``policy`` column, e.g. ``random`` for a reference.
         rewards: reward functions of tasks that the environment does not have.
+        judged: tasks that are judged by one of the environment's: return, completion and optimum are of that one.
         piece: what to continue from, and where to keep it when a signal comes; None = from the beginning.
 
     Returns:
@@ -58,14 +60,15 @@ def evaluate(
         UserError: a task that the player or the environment does not have; an environment that fails.
         Paused: a signal has come.
     """
-    family, rewards, piece = setup.family, rewards or {}, piece or Pieces().piece("episodes")
+    family, rewards, judged = setup.family, rewards or {}, judged or {}
+    piece = piece or Pieces().piece("episodes")
     sampled = setup.config.actions == "sampled"
     for task in tasks:
         if task not in player.names:
             raise unknown("task", task, player.names)
-        if task not in family.spec.tasks and task not in rewards:
-            raise unknown("task", task, [*family.spec.tasks, *rewards])
-    jobs, beginning = _jobs(setup, tasks), chance_of(player)
+        if judged.get(task, task) not in family.spec.tasks and task not in rewards:
+            raise unknown("task", judged.get(task, task), [*family.spec.tasks, *rewards])
+    jobs, beginning = _jobs(setup, tasks, judged), chance_of(player)
 
     def play(state: Mapping[str, Any] | None) -> list[Row]:
         """All jobs, those of one kind of environment after those of the other, from where they were stopped."""
@@ -83,7 +86,7 @@ def evaluate(
                 if group is None:
                     continue
                 with group:
-                    game = Game(player, family, group, jobs[kind], rewards, policy, exact, sampled)
+                    game = Game(player, family, group, jobs[kind], rewards, policy, exact, sampled, judged)
                     if kind == at["kind"] and at["playing"] is not None:
                         game.restore(at["playing"])
 
@@ -112,12 +115,13 @@ def evaluate(
         return play(None)
 
 
-def _jobs(setup: Setup, tasks: Sequence[str]) -> list[list[Job]]:
+def _jobs(setup: Setup, tasks: Sequence[str], judged: Mapping[str, str]) -> list[list[Job]]:
     """What is to be played, by kind of environment."""
     spec = setup.family.spec
     jobs: dict[str, list[Job]] = {}
-    for domain in dict.fromkeys(map(spec.domain_of, tasks)):
-        of_domain = [task for task in tasks if spec.domain_of(task) == domain]
+    domains = {task: spec.domain_of(judged.get(task, task)) for task in tasks}
+    for domain in dict.fromkeys(domains.values()):
+        of_domain = [task for task in tasks if domains[task] == domain]
         for episode in plan_episodes(setup.family, setup.config, setup.seed, domain):
             jobs.setdefault(episode.kind, []).extend((episode, task) for task in of_domain)
     return list(jobs.values())

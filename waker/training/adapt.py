@@ -27,6 +27,7 @@ from waker.machine.compile_costs import Costs
 from waker.names import ALL, EXPLORER, joined_part, task_name
 from waker.replay.feed import Feed
 from waker.replay.relabel import TaskFunction, load_task, relabelled
+from waker.replay.ring import Replay
 from waker.seeding import load_torch_state, seed_for, torch_state
 from waker.storage.checkpoint import Checkpoints
 from waker.storage.files import saving, sha256
@@ -166,6 +167,9 @@ def _begun(folder: Path, subject: Mapping[str, Any] | None = None) -> dict[str, 
 class Adaptation:
     """Policies for some tasks, being trained.
 
+    What they learn from is settled by :meth:`_taught`, :meth:`_fresh` and :meth:`_record`;
+    :mod:`waker.training.adapt_preferences` has them learn from answers.
+
     Args:
         loaded: the run, its folder locked by the caller.
         tasks: K names or functions.
@@ -173,6 +177,8 @@ class Adaptation:
         compiling: how updates are made (:func:`compiling_of`); None = as the loaded run's settings say.
         used: what is computed with (:func:`arithmetic_of`); None = it is not recorded.
     """
+
+    _changed = "the model, its replay or a task has changed since these were trained: starting anew"
 
     def __init__(
         self,
@@ -189,14 +195,22 @@ class Adaptation:
         config = self.compiling.config
         held = loaded.replay(progress.note)
         self._lost = [list(span) for span in held.lost]
-        replay = relabelled(held, loaded.family.spec, self.tasks)
+        replay = self._taught(held)
         self.rng = np.random.default_rng(seed_for(config.seed, "replay", _STREAM))
         torch.manual_seed(seed_for(config.seed, "torch", _STREAM))
-        self.adapter = adapter_for(loaded, self.names, config, self.compiling.costs)
+        self.adapter = self._fresh(config)
         self.feed = Feed(replay, self.rng, config.train.adapt_batch, config.train.length, config.device)
         self.checkpoints = Checkpoints(self.folder / "checkpoints", config.train.keep)
         self.save_clock = Every(SAVE_EVERY)
         self.updates, self.wanted, self.finished = 0, 0, False
+
+    def _taught(self, held: Replay) -> Replay:
+        """The run's replay with the rewards that heads are fitted to."""
+        return relabelled(held, self.loaded.family.spec, self.tasks)
+
+    def _fresh(self, config: Config) -> TaskAdapter:
+        """What is trained; its weights are drawn from torch's generator."""
+        return adapter_for(self.loaded, self.names, config, self.compiling.costs)
 
     def run(self, updates: int) -> Outcome:
         """Train up to ``updates`` updates in all.
@@ -254,7 +268,7 @@ class Adaptation:
         self.updates += 1
         if self.updates % self.loaded.config.train.log_every == 0 or not self.adapting:
             self.metrics.write(self.loaded.step, self.updates)
-        self.progress.update(self.updates, self.updates, lambda: "", "adapt")
+        self.progress.update(self.updates, self._before + self.updates, lambda: "", "adapt")
 
     def save(self) -> Path:
         """Save everything: metrics first, then the checkpoint.
@@ -272,8 +286,18 @@ class Adaptation:
                 "replay": self.rng.bit_generator.state,
                 "torch": torch_state(),
                 "sink": sink.sync()["jsonl"],
+                **self._more_state(),
             }
-            return self.checkpoints.save(state, self.updates, 0, {})
+            return self.checkpoints.save(state, self.updates, self._before, {})
+
+    @property
+    def _before(self) -> int:
+        """Updates of another kind that went before those of policies."""
+        return 0
+
+    def _more_state(self) -> dict[str, Any]:
+        """What else a checkpoint holds."""
+        return {}
 
     def close(self) -> None:
         """Close the metrics and the display."""
@@ -304,7 +328,7 @@ class Adaptation:
             now = self._record()
             if all(begun.get(key) == now.get(key) for key in {*begun, *now} - {"arithmetic"}):
                 return
-            self.progress.note("the model, its replay or a task has changed since these were trained: starting anew")
+            self.progress.note(self._changed)
             shutil.rmtree(self.checkpoints.folder, ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
         write_yaml(self.folder / "tasks.yaml", self._record())
@@ -358,10 +382,18 @@ def remembered(record: Mapping[str, Any], name: str) -> TaskFunction:
 
 
 def load_adapted(
-    loaded: LoadedRun, folder: Path, names: Sequence[str], note: Callable[[str], None]
+    loaded: LoadedRun,
+    folder: Path,
+    names: Sequence[str],
+    note: Callable[[str], None],
+    adapter: TaskAdapter | None = None,
 ) -> TaskAdapter | None:
-    """The policies of one adapted folder; None where no checkpoint has been saved yet."""
-    adapter = adapter_for(loaded, names)
+    """The policies of one adapted folder; None where no checkpoint has been saved yet.
+
+    Args:
+        adapter: what its state is loaded into; None = that of reward tasks.
+    """
+    adapter = adapter or adapter_for(loaded, names)
 
     def use(state: dict[str, Any]) -> bool:
         check_fit(state["adapter"], adapter.state_dict(), "policies")

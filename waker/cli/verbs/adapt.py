@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from waker.cli.arguments import parse
 from waker.config.schema import CompileSetting
 from waker.errors import UserError, unknown
-from waker.settings import Count
+from waker.settings import Count, Share
 from waker.storage.run_search import run_folders
 
 if TYPE_CHECKING:
@@ -23,8 +23,9 @@ class AdaptArgs:
     """Train policies for tasks from a run's world model and replay, with no environment.
 
     A task may be new: a Python function of the observation (a dict of arrays with leading batch and time), or of the
-    observation and the action, that returns the reward of each step, laid over the replay. The same command goes on
-    where it was stopped. `waker evaluate` measures the policies, and remembers the function.
+    observation and the action, that returns the reward of each step, laid over the replay. Or it is given by answers to
+    queries (`waker ask`): then a reward head is fitted to them first, until it has learned what they tell. The same
+    command goes on where it was stopped. `waker evaluate` measures the policies, and remembers a function.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -36,6 +37,19 @@ class AdaptArgs:
     updates: Count | None = None
     """Batches in all, each for train.adapt_repeats policy updates; None = the run's train.adapt_updates, or 1000 where
     that is 0."""
+    preferences: Path | None = None
+    """File of answers that say what the task is, in place of --tasks."""
+    method: Literal["head"] = "head"
+    """How a policy is made of them. head: a reward head by Bradley and Terry's model, then imagination."""
+    name: str = "preferred"
+    """What that task is called."""
+    features: str = ""
+    """Named features of the observation that the reward is a sum of, as file.py:function: 25 answers can be enough
+    then. The function takes arrays by key with leading batch and time, and returns a dict of arrays (batch, time)."""
+    members: Count = 3
+    """Members of that head; their mean is the reward."""
+    error: Share = 0.0
+    """Share of the answers that are taken to be a coin's; 0.1 for people, say."""
     compile: CompileSetting | None = None
     """Whether updates are compiled (train.compile); None = as the run's were."""
     device: str | None = None
@@ -87,12 +101,58 @@ def command(argv: list[str]) -> int:
     for folder in folders:
         read_config(folder)
     known = [tuple(map(task_name, read_record(folder).get("tasks", ()))) for folder in folders]
+    if args.features and args.preferences is None:
+        raise UserError("--features say what answers are about: add --preferences FILE")
+    if args.preferences is not None:
+        if args.tasks or args.task_module:
+            raise UserError("a task is given by --preferences, or by --tasks and --task-module")
+        if len(folders) > 1:
+            raise UserError(f"answers are about one run, and there are {len(folders)} in {args.run}")
     tasks = [chosen_tasks(args.tasks, args.task_module, of_run) for of_run in known]
     keep_freed_memory()
     tell_unless_done()
     for folder, wanted in zip(folders, tasks, strict=True):
-        print(_adapted(folder, wanted, args))
+        print(_adapted(folder, wanted, args) if args.preferences is None else _taught(folder, args))
     return 0
+
+
+def _taught(folder: Path, args: AdaptArgs) -> str:
+    """Train the policy of a task that is given by preferences; one line that says where it is."""
+    from waker.agent.head_fit import HeadSettings
+    from waker.names import printable
+    from waker.preferences.table import told
+    from waker.replay.relabel import load_task
+    from waker.storage.run_folder import RunFolder, read_config
+    from waker.terminal.progress import Progress
+    from waker.training.adapt import DEFAULT_UPDATES, Adaptation, arithmetic_of, compiling_of
+    from waker.training.adapt_features import FeatureAdaptation
+    from waker.training.adapt_preferences import PreferenceAdaptation, lesson
+    from waker.training.loading import load_run
+    from waker.training.loop import Outcome
+
+    assert args.preferences is not None
+    config, file = read_config(folder), args.preferences.absolute()
+    features = load_task(args.features) if args.features else None
+    updates = args.updates or config.train.adapt_updates or DEFAULT_UPDATES
+    progress = Progress(f"{RunFolder(folder, config).name}, {printable(args.name)}", updates)
+    with RunFolder(folder, config).locked():
+        loaded = load_run(folder, progress.note, args.device, settle=False)
+        settings = HeadSettings(members=args.members, error=args.error)
+        taught = lesson(loaded, args.name, file, settings, lambda text: None, args.method)
+        used = arithmetic_of(loaded, [args.name], progress.note)
+        compiling = compiling_of(loaded, [args.name], updates, args.compile, progress.note)
+        adaptation: Adaptation = (
+            PreferenceAdaptation(loaded, taught, progress, compiling, used)
+            if features is None
+            else FeatureAdaptation(loaded, taught, features, progress, compiling, used)
+        )
+        progress.note(told(taught.counts))
+        outcome = adaptation.run(updates)
+    done = "Trained before" if outcome is Outcome.SKIPPED else "Trained"
+    return (
+        f"{done}: a head and a policy for {printable(args.name)} in {printable(adaptation.folder)}; measure them with "
+        f"`waker evaluate {printable(args.run)} --as {printable(args.name)}=TASK`"
+    )
 
 
 def _adapted(folder: Path, tasks: list[Task], args: AdaptArgs) -> str:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from waker.cli.arguments import parse
-from waker.errors import UserError
+from waker.errors import UserError, unknown
 from waker.names import printable
 from waker.settings import Count, NotNegativeInt
 from waker.storage.run_search import run_folders
 
 if TYPE_CHECKING:
+    from waker.agent.task_adapter import TaskAdapter
     from waker.evaluation.pieces import Pieces
     from waker.evaluation.records import Measurement
     from waker.evaluation.setup import Setup
@@ -53,14 +54,37 @@ class EvaluateArgs:
     task_module: tuple[str, ...] = ()
     """Tasks from outside the environment whose file has moved or changed since `waker adapt`, each file.py:function;
     others are remembered."""
+    as_: Annotated[tuple[str, ...], tyro.conf.arg(name="as")] = ()
+    """Tasks that were given by preferences, each with the environment's task that judges it: mytask=green. Rows are
+    called by the former; returns and optima are of the latter."""
     device: str | None = None
     """Torch device; None = the run's."""
+
+
+def judges(given: tuple[str, ...], tasks: tuple[str, ...]) -> dict[str, str]:
+    """What ``--as`` says: name → the environment's task.
+
+    Raises:
+        UserError: another form, a name that is a task of the environment, or a task that it does not have.
+    """
+    found: dict[str, str] = {}
+    for text in given:
+        name, separator, task = text.partition("=")
+        if not separator or not name:
+            raise UserError(f"--as {text!r} must have the form NAME=TASK, as mytask={tasks[0]}")
+        if name in tasks:
+            raise UserError(f"--as {text!r}: {name!r} is a task of the environment, and judged by itself")
+        if task not in tasks:
+            raise unknown("task", task, tasks)
+        found[name] = task
+    return found
 
 
 def adapted_rows(
     loaded: LoadedRun,
     setup: Setup,
     functions: Mapping[str, TaskFunction],
+    judged: Mapping[str, str],
     owned: bool,
     note: Callable[[str], None],
     pieces: Pieces,
@@ -78,6 +102,7 @@ def adapted_rows(
     from waker.seeding import stream
     from waker.terminal.notices import tell_loss
     from waker.training.adapt import adapted_sets, load_adapted, remembered
+    from waker.training.adapt_preferences import load_taught
 
     rows: list[Row] = []
     measured: set[str] = set(loaded.family.spec.tasks) if owned else set()
@@ -87,6 +112,10 @@ def adapted_rows(
             continue
         if record.get("replay_lost"):
             tell_loss(note, f"{folder.name} was trained without some ticks of the replay, which were damaged")
+        by_preferences = "preferences" in record
+        if by_preferences and (name := record["tasks"][0]) not in judged:
+            _left_out(loaded, f"task {name!r} was given by preferences: --as {name}=TASK judges it; left out")
+            continue
         rewards = {name: functions[name] for name in record["functions"] if name in functions}
         for name in set(record["functions"]) - set(rewards):
             try:
@@ -95,18 +124,23 @@ def adapted_rows(
                 _left_out(loaded, f"task {name!r} is left out: {error}")
         rewards = {name: rewards[name] for name in record["functions"] if name in rewards}  # in the record's order
         tasks = [name for name in record["tasks"] if name in rewards or name not in record["functions"]]
-        adapter = load_adapted(loaded, folder, record["tasks"], note)
+        adapter: TaskAdapter | None
+        if by_preferences:
+            adapter = load_taught(loaded, folder, record, note)
+        else:
+            adapter = load_adapted(loaded, folder, record["tasks"], note)
         if adapter is None or not tasks:
             continue
-        play = functools.partial(evaluate, setup, adapter.player(), tasks, rewards=rewards)
-        sources = [(name, task.source) for name, task in rewards.items()]
+        judge = {name: judged[name] for name in tasks if by_preferences}
+        play = functools.partial(evaluate, setup, adapter.player(), tasks, rewards=rewards, judged=judge)
+        sources = [*((name, task.source) for name, task in rewards.items()), *judge.items()]
         digest = subject_of(adapter.state_dict(), tasks, sources, [file_digest(task) for task in rewards.values()])
         played = pieces.measured(f"{folder.name} ({digest[:12]})", play)
         for row in played:
             rows.append({**row, "policy": "adapted" if row["task"] in measured else "learned"})
         if new := tuple(name for name in tasks if name not in measured):
             random = RandomPlayer(loaded.family.spec.action, stream(setup.seed, "random policy"), new)
-            play = functools.partial(evaluate, setup, random, new, rewards=rewards, policy="random")
+            play = functools.partial(evaluate, setup, random, new, rewards=rewards, judged=judge, policy="random")
             rows += pieces.measured(f"random policies, {folder.name} ({digest[:12]})", play)
         measured |= set(tasks)
     return rows
@@ -158,6 +192,7 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
     run = RunFolder(folder, read_config(folder))
     with run.locked():
         loaded = load_run(folder, note, args.device)
+        judged = judges(args.as_, loaded.family.spec.tasks)
         rows = RowWriter(run)
         rows.mend(note)
         family, asked = loaded.family, dataclasses.replace(loaded.config.evaluation, **changes)
@@ -179,7 +214,7 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
             try:
                 found = records.measure(setup, loaded.agent.model, player, pieces=pieces)
                 try:
-                    extra = adapted_rows(loaded, setup, functions, player is not None, note, pieces)
+                    extra = adapted_rows(loaded, setup, functions, judged, player is not None, note, pieces)
                 except UserError:  # a task's function, say: what the run itself is worth has been measured
                     record(found)
                     raise
