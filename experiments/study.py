@@ -67,7 +67,8 @@ def collect(part: str, runs: Path, out: Path, at: Sequence[int] = AT) -> None:
     """Write one part's numbers, and of the main one its checkpoints at these agent steps."""
     out.mkdir(parents=True, exist_ok=True)
     write_study(read_study([runs]), out / f"{part}-numbers.csv")
-    write_table(out / f"{part}-plans.csv", plans(runs).round(6))
+    if len(found := plans(runs)):  # none where run folders are gone, or the family does not list its rooms
+        write_table(out / f"{part}-plans.csv", found.round(6))
     if part == "main":
         write_table(out / "checkpoints.csv", pd.concat([_checkpoint(runs, step) for step in at]))
 

@@ -18,6 +18,7 @@ from waker.analysis.numbers_file import read_numbers, read_shares
 from waker.cli import main
 from waker.collection.spec_of import spec_of
 from waker.curriculum import registry as curricula
+from waker.curriculum.labels import adapted_label
 from waker.names import path_part, suite_name, task_name, theta_column
 from waker.report import sections
 from waker.storage.run_folder import FILM_FILE
@@ -165,6 +166,6 @@ def test_the_page_of_a_study_draws_every_name(runs: Path, tmp_path: Path, capsys
     assert lines_are_printable(capsys.readouterr().out)
     numbers = read_numbers(pages[0].with_name("page-numbers.csv"))
     assert set(numbers["task"]) == {"all", *map(task_name, TASKS)}
-    assert set(numbers["sampler"]) == {SAMPLER}
+    assert set(numbers["sampler"]) == {SAMPLER, adapted_label(SAMPLER)}
     shares = read_shares(pages[0].with_name("page-shares.csv"))
     assert {theta_column(name) for name in THETAS[:2]} <= set(shares["parameter"])  # the others do not vary

@@ -33,7 +33,7 @@ CONFIG = EvalConfig(episodes=10, suite_episodes=4)
 
 @pytest.fixture(scope="module")
 def rows() -> pd.DataFrame:
-    def nothing(observation: object) -> np.ndarray:
+    def nothing(observation: object, action: object) -> np.ndarray:
         return np.zeros(np.shape(observation["observation"])[:2], np.float32)  # type: ignore[index]
 
     tasks = (*SPEC.tasks, "outside")

@@ -22,6 +22,7 @@ from waker.evaluation.pieces import Pieces
 from waker.evaluation.plan import plan_episodes, planned_episodes
 from waker.evaluation.records import Measurement, describe_space, measure
 from waker.evaluation.setup import Setup
+from waker.names import EXPECTED
 from waker.terminal.signals import Paused
 from waker_envs.api import BoxThetaSpace, Parameter
 from waker_envs.foreign import Failed
@@ -79,7 +80,7 @@ SOME = dataclasses.replace(tiny().evaluation, episodes=36, suite_episodes=3, pla
 
 def test_plans_stand_beside_learned_and_random_policies_on_the_same_episodes() -> None:
     rows = pd.DataFrame(measured_rooms(SOME).evaluation)
-    assert set(rows["policy"]) == {"learned", "random", "planned"}
+    assert set(rows["policy"]) == {"learned", "random", "planned", EXPECTED}
     planned, learned = (rows[(rows["policy"] == policy) & (rows["task"] == "red")] for policy in ("planned", "learned"))
     suites = GridHazards().theta_space.suites
     assert set(planned["suite"]) == {"dr", *suites}
@@ -107,7 +108,9 @@ def test_a_value_is_exact_where_neither_policy_nor_episode_has_any_chance() -> N
 
 def test_plans_are_measured_without_policies_for_the_tasks_asked_for_or_not_at_all() -> None:
     found = measured_rooms(SOME, player=False, tasks=["green"])
-    assert {(row["policy"], row["task"]) for row in found.evaluation} == {("planned", "green")}
+    assert {(row["policy"], row["task"]) for row in found.evaluation} == {
+        (policy, "green") for policy in ("planned", EXPECTED)
+    }
     assert measured_rooms(dataclasses.replace(SOME, planned_episodes=0), player=False).evaluation == []
 
 

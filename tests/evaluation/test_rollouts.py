@@ -155,7 +155,7 @@ def test_a_task_from_outside_is_scored_by_its_function() -> None:
     class Outside(Scripted):
         names = ("left", "middle")
 
-    def middle(observation: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+    def middle(observation: Mapping[str, NDArray[Any]], action: NDArray[Any]) -> NDArray[np.float32]:
         x = observation["observation"][..., 0]
         assert x.shape == (1, 20)
         return (1 - abs(x)).astype(np.float32)

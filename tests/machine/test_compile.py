@@ -83,7 +83,7 @@ def test_gradients_of_a_compiled_update_are_the_eager_ones(recipe: str, discrete
         return agent.model_optimizer.gradients(output.loss), output.posterior.detach()
 
     def policy_part(posterior: Posterior) -> PolicyGradients:
-        starts, rewards = start_states(posterior.state, batch, 0), functools.partial(agent._rewards, [])
+        starts, rewards = start_states(posterior.state, batch, 0), functools.partial(agent._rewards, [], [])
         return agent.policy_learner.gradients(agent.model, starts, rewards, True).without_trajectory()
 
     def ensemble_part(posterior: Posterior) -> list[Tensor]:

@@ -150,7 +150,7 @@ def test_what_it_costs_is_told_apart_from_training(tmp_path: Path, monkeypatch: 
         spent += 10.0
         return dummies.measure(agent, wanted, step)
 
-    for module in ("measuring", "recorder"):  # a clock that runs while it is measured, and at no other time
+    for module in ("measuring", "row_writer"):  # a clock that runs while it is measured, and at no other time
         monkeypatch.setattr(f"waker.training.{module}.processor_seconds", lambda: spent)
     progress = dummies.Quiet()
     path, _ = dummies.run(tmp_path, config(), progress, measure=slow)

@@ -145,7 +145,7 @@ def shown_value(rows: pd.DataFrame, quantity: str) -> Shown | None:
     def of(column: str, name: str = quantity) -> Any:
         return rows[column].iat[names.index(name)] if name in names else np.nan
 
-    mean, over = of("mean"), of("interval")
+    mean, over = of("mean"), of("interval") if "interval" in rows else np.nan
     value, _, interval = cell(quantity, mean, of("low"), of("high")).partition(" [")
     interval = f"[{interval}" if interval else ""
     if f"{quantity}_plug_in" not in names:

@@ -95,7 +95,8 @@ def planned_rows(
     with Exact(family) as exact:
         places, rooms = _rooms(spec, episodes, exact)
         met = len(rooms)
-        shares = _shares(spec, episodes, exact, rooms)
+        with_tables = [episode for episode, place in zip(episodes, places, strict=True) if place is not None]
+        shares = _shares(spec, with_tables, exact, rooms)
     piece = piece or Pieces().piece(PLANNED)
     worth = [Worth(*map(np.asarray, of_room)) for of_room in (piece.state or {"worth": []})["worth"]]
 
