@@ -56,7 +56,8 @@ class Evidence:
         gradients_id: the θ of each, (G,): those with two steps in the batch, at most eight, then drawn.
         sampled_returns: intrinsic returns Σ_t γ^t·w_t·r_t + γ^H·w_H·v_H of S independent imagined rollouts from one
             start state, (R, S).
-        sampled_returns_id: the θ of each start state, (R,); the states are spread evenly over the batch.
+        sampled_returns_id: the θ of each start state, (R,); the states are drawn evenly over the batch's sequences
+            and steps.
     """
 
     step: int
