@@ -5,6 +5,8 @@ A docstring names the fault of a public implementation that the test finds.
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -198,20 +200,20 @@ def test_the_same_theta_twice_in_a_batch_keeps_the_larger_return() -> None:
     close(found, [4.0, 3.0])
 
 
-def piece(theta_id: int, steps: int, loss: float, whole: bool) -> EpisodeEvidence:
-    losses = np.full(steps, loss)
-    return EpisodeEvidence(step=0, theta=np.zeros(1), theta_id=theta_id, steps=steps, loss=losses, whole=whole)
+def played(theta_id: int, losses: list[float]) -> EpisodeEvidence:
+    return EpisodeEvidence(
+        step=0, theta=np.zeros(1), theta_id=theta_id, steps=len(losses), loss=np.array(losses)
+    )  # fmt: skip
 
 
-def test_pieces_of_an_episode_merge_to_the_mean_over_steps() -> None:
-    """TRACED and Syllabus merge finished episodes without dividing by steps; their running mean gives 1.1."""
+def test_an_episode_s_score_is_the_mean_over_all_its_steps() -> None:
+    """TRACED and Syllabus merge an episode's pieces without dividing by steps; their running mean gives 1.1 here."""
     score = Credited(2, PerStep("loss"), "episode")
-    score.learn_episode(piece(0, 10, 2.0, whole=False))
-    assert np.isnan(score.values()[0])
-    score.learn_episode(piece(0, 10, 4.0, whole=True))
+    score.learn_episode(played(0, [2.0] * 10 + [4.0] * 10))
     close(score.values()[0], 3.0)
-    score.learn_episode(piece(0, 5, 7.0, whole=True))
+    score.learn_episode(played(0, [7.0] * 5))
     close(score.values()[0], 7.0)
+    assert "whole" not in {field.name for field in dataclasses.fields(EpisodeEvidence)}  # there are no pieces
 
 
 def test_the_timeline_of_a_level_buffer() -> None:
@@ -248,11 +250,11 @@ def test_a_score_that_is_no_number_is_never_inserted() -> None:
     buffer, score = LevelBuffer(1, 2, Rank(1.0), 0.3), Credited(2, PerStep("loss"), "episode")
     for bad in (NAN, -np.inf, np.inf):
         assert buffer.insert(np.zeros(1), bad) == -1
-        score.learn_episode(piece(0, 3, bad, whole=True))
+        score.learn_episode(played(0, [bad] * 3))
     assert buffer.size == 0
     assert np.isnan(score.values()).all()
-    score.learn_episode(piece(0, 3, 2.0, whole=True))
-    score.learn_episode(piece(0, 3, NAN, whole=True))
+    score.learn_episode(played(0, [2.0] * 3))
+    score.learn_episode(played(0, [NAN] * 3))
     close(score.values()[0], 2.0)
 
 

@@ -66,7 +66,6 @@ class Credited(Score):
         self.quantity, self.mode, self.decay, self.alpha = quantity, mode, decay, alpha
         self.score: Floats = np.full(n_theta, np.nan)
         self._imagines = mode in ("imagined", "imagined-last")
-        self._unfinished: Floats = np.zeros((n_theta, 2))  # of pieces: Σ steps·s, Σ steps
         self._ring: Floats = np.full((n_theta if mode == "heldout" else 0, ring), np.nan)
         self._put: Ints = np.zeros(len(self._ring), np.int64)  # measurements of each θ so far
         if self._imagines:
@@ -93,21 +92,16 @@ class Credited(Score):
         return self.take(changed, means)
 
     def learn_episode(self, evidence: EpisodeEvidence) -> Ints:
-        """Credit an episode when its last piece is there."""
+        """Credit an episode."""
         if self._imagines or (evidence.kind == "heldout") != (self.mode == "heldout"):
             return UNCHANGED
-        found, theta_id = self.quantity.of_episode(evidence), evidence.theta_id
-        if np.isfinite(found):
-            self._unfinished[theta_id] += (evidence.steps * found, evidence.steps)
-        total, steps = self._unfinished[theta_id]
-        if not evidence.whole or steps == 0:
+        value, theta_id = self.quantity.of_episode(evidence), evidence.theta_id
+        if not np.isfinite(value):
             return UNCHANGED
-        self._unfinished[theta_id] = 0.0
-        value = total / steps
         if self.mode == "heldout":
             self._ring[theta_id, self._put[theta_id] % self._ring.shape[1]] = value
             self._put[theta_id] += 1
-            value = np.nanmean(self._ring[theta_id])
+            value = float(np.nanmean(self._ring[theta_id]))
         return self.take(np.array([theta_id]), np.array([value]))
 
     def take(self, ids: Ints, values: Floats) -> Ints:
@@ -125,8 +119,8 @@ class Credited(Score):
         return self.score.copy()
 
     def state_dict(self) -> State:
-        """Scores, pieces of unfinished episodes, the ring, and the quantity's own memory."""
-        own: State = {"score": self.score.copy(), "unfinished": self._unfinished.copy()}
+        """Scores, the ring, and the quantity's own memory."""
+        own: State = {"score": self.score.copy()}
         if self.mode == "heldout":
             own |= {"ring": self._ring.copy(), "put": self._put.copy()}
         return own | with_prefix("quantity", self.quantity.state_dict())
@@ -134,7 +128,6 @@ class Credited(Score):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore them."""
         self.score = np.array(state["score"], np.float64)
-        self._unfinished = np.array(state["unfinished"], np.float64)
         if self.mode == "heldout":
             self._ring, self._put = np.array(state["ring"], np.float64), np.array(state["put"], np.int64)
         self.quantity.load_state_dict(part("quantity", state))

@@ -83,7 +83,9 @@ EpisodeKind = Literal["trained", "staged", "heldout"]
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeEvidence:
-    """One real episode, filtered once through the model as it is now.
+    """One real episode from its reset to its end, filtered once through the model as it is now.
+
+    An episode is always told whole: a mean over its steps is that of all of it, however long it took to collect.
 
     Attributes:
         step: agent steps made so far.
@@ -91,8 +93,6 @@ class EpisodeEvidence:
         theta_id: its id, below 0 outside the space and in continuous spaces.
         kind: ``trained``: it joins the replay; ``staged``: it was collected for its score alone; ``heldout``: it is
             kept out of training, and is measured again and again.
-        whole: False for a piece of an episode after which more follows; scores of pieces are merged to their mean,
-            weighted by steps.
         steps: T, the agent's; between them lie states 0 … T.
         disagreement, loss, transition_loss, excess: of each step, (T,): the losses of the observation that it led to.
         rewards: of states 0 … T−1, (T,).
@@ -112,7 +112,6 @@ class EpisodeEvidence:
     theta_id: int
     steps: int
     kind: EpisodeKind = "trained"
-    whole: bool = True
     disagreement: Numbers | None = None
     loss: Numbers | None = None
     transition_loss: Numbers | None = None

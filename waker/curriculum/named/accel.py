@@ -69,7 +69,7 @@ class Accel(LevelReplay):
     def learn_episode(self, evidence: EpisodeEvidence) -> None:
         """Take the score; a replayed θ may become a parent."""
         super().learn_episode(evidence)
-        if evidence.kind != "trained" or not evidence.whole or evidence.theta_id < 0:
+        if evidence.kind != "trained" or evidence.theta_id < 0:
             return
         if np.isnan(self.score.at(np.array([evidence.theta_id]))[0]):
             return  # a θ without a score is nobody's parent
