@@ -29,7 +29,7 @@ from waker.storage.checkpoint import Checkpoints
 from waker.storage.run_folder import canonical
 from waker.storage.tables import read_rows
 from waker.training.build import check_buildable, parts_of
-from waker.training.heldout import EACH, Heldout
+from waker.training.heldout import Heldout
 from waker.training.recording import Recording
 from waker.training.schedule import Ratio
 from waker_envs.api import BoxThetaSpace, Parameter, ParametricEnv, Transition
@@ -289,20 +289,36 @@ def test_the_store_keeps_the_newest_of_each_theta_and_no_more_than_fits() -> Non
     def one(theta_id: int, seed: int, size: int = 10) -> Finished:
         return Finished(Episode(np.zeros(1), theta_id, seed), "heldout", {"x": np.zeros(size)}, np.zeros(1))
 
-    store = Heldout(most_bytes=80 * 6)
+    store = Heldout(each=4, most_bytes=80 * 6)
     for seed in range(6):
         store.add(one(0, seed))
     assert [held.episode.seed for held in store] == [2, 3, 4, 5]
-    assert EACH == 4
     for seed in range(10, 13):
         store.add(one(1, seed))
     assert [held.episode.seed for held in store] == [3, 4, 5, 10, 11, 12]  # the oldest had to go
     store.add(one(2, 99, size=1000))
-    assert len(store) == 0
-    store.add(one(1, 7))
+    assert [held.episode.seed for held in store] == [3, 4, 5, 10, 11, 12]  # too large by itself: it costs nobody
     again = Heldout()
     again.load_state_dict(store.state_dict())
-    assert [held.episode.seed for held in again] == [7]
+    assert [held.episode.seed for held in again] == [3, 4, 5, 10, 11, 12]
+
+
+def test_the_store_keeps_rare_theta_when_it_is_full() -> None:
+    from waker.collection.episode import Episode
+
+    def one(theta_id: int, seed: int) -> Finished:
+        return Finished(Episode(np.zeros(1), theta_id, seed), "heldout", {"x": np.zeros(10)}, np.zeros(1))
+
+    store = Heldout(each=4, most_bytes=80 * 5)
+    store.add(one(7, 0))  # the oldest of all, and the only one of its θ
+    for seed in range(1, 5):
+        store.add(one(1, seed))
+    for seed in (5, 6):
+        store.add(one(2, seed))
+    assert [held.episode.seed for held in store] == [0, 3, 4, 5, 6]
+    store.add(one(2, 7))
+    assert [held.episode.seed for held in store] == [0, 3, 4, 6, 7]  # it had most itself
+    assert [store.count(i) for i in (7, 1, 2, 3)] == [1, 2, 2, 0]
 
 
 # Nothing asked, nothing changed -----------------------------------------------------------------------------------
