@@ -395,13 +395,36 @@ def test_prowl() -> None:
     score = ErrorAndChange(3, ProwlSettings(raw_change=True))
     for step, losses in ((0, [2.0, 3.5, 6.5]), (10, [2.0, 4, 6])):
         for i, x in enumerate(losses):
-            for part in (x - 0.5, x + 0.5):  # two episodes of a round
-                score.learn_episode(
-                    EpisodeEvidence(
-                        step=step, theta=np.zeros(1), theta_id=i, steps=2, kind="heldout", loss=np.full(2, part)
-                    )
-                )
+            heldout_round(score, step, i, [x - 0.5, x + 0.5])
     close(score.values(), adversarial_score(loss, change))
+
+
+def heldout_round(score: Credited, step: int, theta_id: int, losses: list[float]) -> None:
+    """A round of measuring all held-out episodes of a θ."""
+    for k, loss in enumerate(losses):
+        of = {"step": step, "theta": np.zeros(1), "theta_id": theta_id, "steps": 2, "kind": "heldout"}
+        score.learn_episode(EpisodeEvidence(**of, left=len(losses) - 1 - k, loss=np.full(2, loss)))
+
+
+def test_a_held_out_score_is_of_the_present_model_alone() -> None:
+    """The mean over a θ's episodes in the newest round: earlier rounds' numbers are of models that are gone."""
+    score = Credited(2, PerStep("loss"), "heldout", ring=3)
+    assert (score.needs.heldout_each, score.needs.kinds) == (3, {"heldout"})
+    heldout_round(score, 0, 0, [8.0])
+    close(score.values(), [8, NAN])
+    heldout_round(score, 10, 0, [4.0, 2.0])
+    close(score.values(), [3, NAN])
+    heldout_round(score, 20, 0, [1.0, NAN, 0.0])
+    close(score.values(), [0.5, NAN])
+    heldout_round(score, 30, 0, [NAN])
+    close(score.values(), [0.5, NAN])
+
+
+def test_a_round_is_one_visit() -> None:
+    score = Progress(1, PerStep("loss"), LearningProgressSettings(credit="heldout"))
+    heldout_round(score, 0, 0, [1.0, 3.0])
+    heldout_round(score, 10, 0, [0.0, 2.0])
+    close(score.fast, [1.9])
 
 
 def test_sfl() -> None:

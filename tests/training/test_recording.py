@@ -256,28 +256,34 @@ def test_staged_episodes_are_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert one.step >= 48  # an untrained model measures nothing
 
 
-def test_held_out_episodes_are_measured_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_held_out_episodes_are_measured_in_rounds_and_never_when_they_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     measured: list[tuple[int, float]] = []
+    lefts: list[tuple[int, int, int]] = []
     record = Recording._record
 
-    def keep(self: Recording, finished: Finished, kind: Any, step: int) -> EpisodeEvidence:
-        found = record(self, finished, kind, step)
+    def keep(self: Recording, finished: Finished, kind: Any, step: int, left: int) -> EpisodeEvidence:
+        found = record(self, finished, kind, step, left)
         if kind == "heldout":
             assert found.loss is not None
             measured.append((step, float(found.loss.mean())))
+            lefts.append((step, found.theta_id, left))
         return found
 
     monkeypatch.setattr(Recording, "_record", keep)
-    path = run(tmp_path, of("heldout-loss"))
+    config = of("heldout-loss")
+    config = replace(config, curriculum=replace(config.curriculum, settings={"share": 0.4, "every": 10}))
+    path = run(tmp_path, config)
     rows = read_rows(path / "episodes.parquet")
     first = rows.loc[rows["kind"] == "heldout", "step"].tolist()
-    assert len(measured) > len(first) > 0  # at once, and later again
+    assert len(measured) > len(first) > 0
     again = [step for step, _ in measured]
-    for step in first:
-        again.remove(step)
-    # At the first tick after each multiple of 30 at which no update is outstanding, all that are held.
+    assert len(lefts) == len(set(lefts))  # each of a θ's in a round has its own number, down to 0
+    assert {(step, i) for step, i, _ in lefts} == {(step, i) for step, i, left in lefts if left == 0}
+    # At the first tick after each multiple of 10 at which no update is outstanding, all that are held.
     assert again == [step for mark in sorted(set(again)) for step in [mark] * sum(s <= mark for s in first)]
-    assert {step // 30 for step in again} <= {2, 3, 4}
+    assert len(set(again)) == len({step // 10 for step in again}) > 1
     assert len({loss for _, loss in measured}) > len(first)  # the model has changed in between
     held = state_of(path)["recording"]["store"]["episodes"]
     assert len(held) == len(first)

@@ -1,7 +1,7 @@
 """``model-loss``, ``excess-loss`` and ``heldout-loss``: ``waker-m`` by the world model's own loss, not by disagreement.
 
 ``model-loss`` credits the loss of every replayed step to its θ (held-in). ``heldout-loss`` keeps a share of episodes
-out of training and measures the model on them again and again: the honest oracle of what WAKER's disagreement
+out of training and measures the model on them in rounds: the honest oracle of what WAKER's disagreement
 estimates, at the price of those episodes. Both chase aleatoric noise: the loss of a θ whose dynamics are dice stays
 high. ``excess-loss`` credits what the prior did not expect of itself, CE(posterior, prior) − H(prior) of every replayed
 step: an error against reality, as the loss is, that a θ of known dice does not keep. All are ours; priority,
@@ -45,9 +45,9 @@ class HeldoutLossSettings(Settings, section="curriculum.heldout-loss"):
     share: Annotated[float, Interval(gt=0, lt=1)] = 0.05
     """Of episodes, kept out of training."""
     every: Count = 10_000
-    """Agent steps between two measurements of them."""
+    """Agent steps between two rounds, in which all that are stored are measured."""
     ring: Count = 4
-    """Measurements of each θ that are averaged, the newest ones."""
+    """Episodes of each θ that are stored, the newest ones; a θ's score is their mean in the newest round."""
 
 
 @register_curriculum("model-loss", ModelLossSettings)
