@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +33,7 @@ from waker.training.build import check_buildable, parts_of
 from waker.training.heldout import Heldout
 from waker.training.recording import Recording
 from waker.training.schedule import Ratio
-from waker_envs.api import BoxThetaSpace, Parameter, ParametricEnv, Transition
+from waker_envs.api import BoxThetaSpace, FiniteThetaSpace, Parameter, ParametricEnv, Transition
 from waker_envs.testing import HardTheta
 
 HASTE = {"fill": 0.05, "replay": 0.6}
@@ -48,7 +49,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "prowl": {**HASTE, "share": 0.4, "every": 30},
     "model-loss": {},
     "excess-loss": {},
-    "heldout-loss": {"share": 0.4, "every": 30},
+    "heldout-loss": {"share": 0.4, "every": 30, "fill": 0.05},
     "learning-progress": {},
     "ncc": {"every": 2},
     "sfl": {"every": 30},
@@ -273,7 +274,7 @@ def test_held_out_episodes_are_measured_in_rounds_and_never_when_they_end(
 
     monkeypatch.setattr(Recording, "_record", keep)
     config = of("heldout-loss")
-    config = replace(config, curriculum=replace(config.curriculum, settings={"share": 0.4, "every": 10}))
+    config = replace(config, curriculum=replace(config.curriculum, settings={"share": 0.4, "every": 10, "fill": 0.05}))
     path = run(tmp_path, config)
     rows = read_rows(path / "episodes.parquet")
     first = rows.loc[rows["kind"] == "heldout", "step"].tolist()
@@ -307,6 +308,42 @@ def test_the_store_keeps_the_newest_of_each_theta_and_no_more_than_fits() -> Non
     again = Heldout()
     again.load_state_dict(store.state_dict())
     assert [held.episode.seed for held in again] == [3, 4, 5, 10, 11, 12]
+
+
+@pytest.mark.parametrize("every", [10, 50, 100])
+def test_no_theta_gets_all_episodes_for_having_been_held_out_first(every: int) -> None:
+    """500 episodes of 18 θ that are all alike; the model is measured after each ``every`` of them."""
+    from waker.collection.episode import Episode
+    from waker.collection.replay_gate import ReplayGate
+    from waker.replay.ring import Replay
+
+    points = np.arange(18.0)[:, None]
+    for seed in range(4):
+        made: Any = make_curriculum(
+            "heldout-loss",
+            FiniteThetaSpace([Parameter("x", "")], points),
+            CurriculumConfig(),
+            np.random.default_rng(seed),
+        )
+        rng, store, counts = np.random.default_rng((7, seed)), Heldout(made.needs.heldout_each), np.zeros(18)
+        replay = Replay({"is_first": ((), np.bool_)}, 1, 10)
+        gate = ReplayGate(replay, np.random.default_rng((8, seed)), made.needs.heldout, stored=store.count)
+        for n in range(1, 501):
+            theta_id = int(made.sample(1).ids[0])
+            counts[theta_id] += 1
+            if gate.choose([theta_id], None) == ["heldout"]:
+                loss = rng.normal(10.0, 1.0, 5)
+                store.add(Finished(Episode(points[theta_id], theta_id, n), "heldout", {"loss": loss}, np.zeros(1)))
+            if n % every == 0:
+                left = Counter(held.episode.theta_id for held in store)
+                for held in store:
+                    i = held.episode.theta_id
+                    left[i] -= 1
+                    made.learn_episode(
+                        EpisodeEvidence(step=n, theta=points[i], theta_id=i, steps=5, kind="heldout", left=left[i],
+                                        loss=held.records["loss"] / np.sqrt(n))
+                    )  # fmt: skip
+        assert counts.max() / 500 <= 0.15, counts
 
 
 def test_the_store_keeps_rare_theta_when_it_is_full() -> None:

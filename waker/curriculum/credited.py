@@ -11,8 +11,8 @@ Every rule that scores θ by what the learner measured is a :class:`~waker.curri
     the episode just collected in θ, whether it is trained on or staged: the timing of level replay. A score changes
     only when θ is visited.
 ``heldout``
-    episodes kept out of training, the last ``ring`` of each θ: the mean over them in a round, in which the present model
-    measures all of them.
+    episodes kept out of training, the last ``ring`` of each θ: the mean over them in a round, in which the present
+    model measures all of them.
 
 The modes are ours; the published rules have ``episode`` alone.
 """
@@ -72,7 +72,7 @@ class Credited(Score):
             self.needs = needs(update=quantity.update)
         elif mode == "heldout":
             kinds: frozenset[EpisodeKind] = frozenset({"heldout"})
-            numbers = {"heldout": heldout, "heldout_every": heldout_every, "heldout_each": ring}
+            numbers: dict[str, Any] = {"heldout": heldout, "heldout_every": heldout_every, "heldout_each": ring}
             self.needs = needs(episode=quantity.episode, kinds=kinds, **numbers)
         else:
             self.needs = needs(episode=quantity.episode)

@@ -1,7 +1,8 @@
 """Priorities: pure maps from scores (M,) to a distribution over θ (M,).
 
 Used by :class:`waker.curriculum.composed.ComposedCurriculum`. All give probability 0 to a θ without a score
-(NaN, or anything else that is not finite), and None where no θ has one: the curriculum then falls back to domain randomisation.
+(NaN, or anything else that is not finite), and None where no θ has one: the curriculum then falls back to domain
+randomisation.
 
 ``groups``, (M,) integers, are the domains of a θ space that has several (``ThetaSpace.groups``); None = one domain. A
 priority then works inside each domain as if there were no other, and each domain in which some θ may be chosen gets the

@@ -88,7 +88,8 @@ class Recording:
         if not (self.needs.episode or stages(self._curriculum)):
             return None
         rng = generator_for(self._config.seed, "heldout")
-        return ReplayGate(replay, rng, self.needs.heldout, lambda: self.updates > 0, bool(self.needs.episode))
+        share, whole = self.needs.heldout, bool(self.needs.episode)
+        return ReplayGate(replay, rng, share, lambda: self.updates > 0, whole, self.store.count)
 
     # Updates ------------------------------------------------------------------------------------------------------
 
