@@ -92,7 +92,7 @@ class Credited(Score):
         changed, means = means_of(ids, x)
         return self.take(changed, means)
 
-    def learn_episode(self, evidence: EpisodeEvidence) -> Ints:
+    def learn_episode(self, evidence: EpisodeEvidence) -> Ints | None:
         """Credit an episode; a held-out one when the last of its θ in a round is there."""
         if self._imagines or (evidence.kind == "heldout") != (self.mode == "heldout"):
             return UNCHANGED
