@@ -147,7 +147,11 @@ def test_staged_and_held_out_episodes_have_no_children() -> None:
 def test_only_replayed_theta_have_children_and_nothing_is_staged_before(name: str) -> None:
     """Before enough θ have a score all are of DR and trained on: these are nobody's parents."""
     made: Any = make_curriculum(
-        name, finite_space(), CurriculumConfig(), np.random.default_rng(0), settings=SETTINGS[name](fill=0.5, replay=0.8)
+        name,
+        finite_space(),
+        CurriculumConfig(),
+        np.random.default_rng(0),
+        settings=SETTINGS[name](fill=0.5, replay=0.8),
     )
     drawn: list[int] = []
     while (made.probabilities() == made.space.weights).all():

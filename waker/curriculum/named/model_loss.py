@@ -1,12 +1,12 @@
 """``model-loss``, ``excess-loss`` and ``heldout-loss``: ``waker-m`` by the world model's own loss, not by disagreement.
 
 ``model-loss`` credits the loss of every replayed step to its θ (held-in). ``heldout-loss`` keeps a share of episodes
-out of training and measures the model on them in rounds: the honest oracle of what WAKER's disagreement
-estimates, at the price of those episodes. It is DR until half of the θ have a score (``fill``, as in level replay).
-Both chase aleatoric noise: the loss of a θ whose dynamics are dice stays
-high. ``excess-loss`` credits what the prior did not expect of itself, CE(posterior, prior) − H(prior) of every replayed
-step: an error against reality, as the loss is, that a θ of known dice does not keep. All are ours; priority,
-temperature and DR share are waker-m's.
+out of training and measures the model on them in rounds: the honest oracle of what WAKER's disagreement estimates, at
+the price of those episodes. It is DR until half of the θ have a score (``fill``, as in level replay), and gives the
+others the mean from then on. Both chase aleatoric noise: the loss of a θ whose dynamics are dice stays high. Where all
+θ are alike the z-score makes large differences of small ones, as waker-m's does. ``excess-loss`` credits what the prior
+did not expect of itself, CE(posterior, prior) − H(prior) of every replayed step: an error against reality, as the loss
+is, that a θ of known dice does not keep. All are ours; priority, temperature and DR share are waker-m's.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ class HeldoutLossSettings(Settings, section="curriculum.heldout-loss"):
 class HeldoutLoss(Credited):
     """The model's loss on held-out episodes of each θ; no scores at all before enough θ have one.
 
-    The first θ with a score would else get all but DR's share of the episodes, its own held-out ones included.
+    The first θ with a score would else get all but DR's share of the episodes, its own held-out ones included. Then θ
+    of DR that are still without one take the mean of the others (ours; elsewhere only DR draws such θ, but here they
+    wait for a rare kind of episode).
 
     Args:
         space: whose θ are scored.
@@ -77,18 +79,20 @@ class HeldoutLoss(Credited):
         return bool((~np.isnan(self.score))[self._common].mean() >= self._fill)
 
     def learn_episode(self, evidence: EpisodeEvidence) -> Ints | None:
-        """A measurement; with the last that was missing all scores are there."""
-        before = self.filled
+        """A measurement; while some θ take the mean, all of those change with it."""
+        alone = self.filled and not np.isnan(self.score).any()
         changed = super().learn_episode(evidence)
-        return changed if self.filled == before else None
+        return changed if alone or changed is None or not len(changed) else None
 
     def at(self, theta_id: Ints) -> Floats:
         """Of these θ."""
-        return super().at(theta_id) if self.filled else np.full(len(theta_id), np.nan)
+        return self.values()[theta_id]
 
     def values(self) -> Floats:
         """Shape (M,)."""
-        return super().values() if self.filled else np.full(len(self.score), np.nan)
+        if not self.filled:
+            return np.full(len(self.score), np.nan)
+        return np.where(self._common & np.isnan(self.score), np.nanmean(self.score), self.score)
 
 
 @register_curriculum("model-loss", ModelLossSettings)

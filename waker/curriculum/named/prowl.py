@@ -73,7 +73,8 @@ class ErrorAndChange(Credited):
 
     def learn_episode(self, evidence: EpisodeEvidence) -> Any:
         """A measurement; all z-scores change with a new loss."""
-        return None if len(super().learn_episode(evidence)) else np.zeros(0, np.int64)
+        changed = super().learn_episode(evidence)
+        return None if changed is None or len(changed) else changed
 
     def take(self, ids: Ints, values: Floats) -> Ints:
         """Losses (n,) of different θ (n,) in a round."""
