@@ -24,7 +24,7 @@ from waker.curriculum.named.diplr import DiplrSettings, Diversity, distance, qua
 from waker.curriculum.named.learning_progress import LearningProgressSettings, Progress
 from waker.curriculum.named.pace import squared_norms
 from waker.curriculum.named.prowl import ErrorAndChange, ProwlSettings, adversarial_score
-from waker.curriculum.named.sfl import learnability
+from waker.curriculum.named.sfl import Learnability, SflSettings, learnability
 from waker.curriculum.named.traced import TracedScore, TracedSettings
 from waker.curriculum.priorities import Boltzmann, Rank, TopK
 from waker.curriculum.quantities import MaxMC, OfAdvantages, OneStepTD, PerStep
@@ -439,6 +439,24 @@ def test_sfl() -> None:
     scores = learnability(np.array([1.0, 0, 0]), np.array([2.0, 0, 1]))
     assert np.isnan(scores[1])
     close(TopK(1).distribution(scores), [1, 0, 0])
+
+
+@pytest.mark.parametrize("solved", [1.0, 0.5])
+def test_a_success_is_a_task_that_is_done_and_no_fraction_of_it(solved: float) -> None:
+    """Half-done tasks alone would have p(1−p) = .25, the highest there is; here they are failures, or successes."""
+    sfl = Learnability(2, SflSettings(every=10, solved=solved))
+    lp = BidirectionalProgress(2, BidirectionalSettings(every=10, solved=solved))
+    for step in (1, 2, 3, 4, 10):
+        for theta_id, success in ((0, 0.5), (1, float(step > 2))):
+            record = EpisodeEvidence(step=step, theta=np.zeros(1), theta_id=theta_id, steps=1, success=success)
+            for score in (sfl, lp):
+                if step < 10:
+                    score.learn_episode(record)
+    last = EpisodeEvidence(step=10, theta=np.zeros(1), theta_id=0, steps=1, success=NAN)
+    for score in (sfl, lp):
+        score.learn_episode(last)
+    close(sfl.values(), [0, 1 / 3])
+    close(lp._numbers[0], [0.0 if solved == 1.0 else 0.75, 0.5])  # the baseline, at most .75
 
 
 def test_generalised_learnability() -> None:
