@@ -22,6 +22,7 @@ from waker.curriculum.named.bidirectional_lp import BidirectionalProgress, Bidir
 from waker.curriculum.named.cenie import mixed
 from waker.curriculum.named.diplr import DiplrSettings, Diversity, distance, quantiles
 from waker.curriculum.named.learning_progress import LearningProgressSettings, Progress
+from waker.curriculum.named.ncc import NccSettings, Weights
 from waker.curriculum.named.pace import squared_norms
 from waker.curriculum.named.prowl import ErrorAndChange, ProwlSettings, adversarial_score
 from waker.curriculum.named.sfl import Learnability, SflSettings, learnability
@@ -462,7 +463,58 @@ def test_a_success_is_a_task_that_is_done_and_no_fraction_of_it(solved: float) -
 def test_generalised_learnability() -> None:
     """The public code uses the variance as the deviation: [0 .088093 0 .225207]."""
     returns = np.array([[0.0, 0, 0, 0, 0], [1, 0, 1, 0, 1], [2, 2, 2, 2, 2], [4, 0, 4, 0, 2]])
-    close(generalised_learnability(returns), [0, 0.081923, 0, 0.227534])
+    close(generalised_learnability(returns.mean(1), returns.std(1), 5), [0, 0.081923, 0, 0.227534])
+
+
+def ncc_update(weights: Weights, returns: list[list[float]], ids: list[int]) -> None:
+    weights.learn(
+        Evidence(
+            step=0, theta_id=np.array(ids), sampled_returns=np.array(returns), sampled_returns_id=np.array(ids)
+        )
+    )  # fmt: skip
+
+
+def test_learnability_of_ncc_is_over_all_returns_of_theta_between_two_steps() -> None:
+    """Of each start state alone, μ and v would be over the states of one update, and a lone one would have v = 0."""
+    score = Weights(5, NccSettings(every=10))
+    ncc_update(score, [[0.0, 0], [4, 0], [7, 7]], [0, 3, -1])
+    ncc_update(score, [[1.0, 0], [2, 2], [4, 0], [0, 0]], [1, 2, 3, 0])
+    ncc_update(score, [[1.0, 0], [2, 2], [2, 2]], [1, 2, 3])
+    all_returns = [[0.0] * 4, [1, 0, 1, 0], [2.0] * 4, [4, 0, 4, 0, 2, 2]]
+    m, sigma = (np.array([f(np.array(x)) for x in all_returns]) for f in (np.mean, np.std))
+    expected = [*generalised_learnability(m, sigma, 2), NAN]
+    close(score._learnability(), expected)
+    close(score._learnability(), expected)  # θ without new returns keep theirs
+    ncc_update(score, [[5.0, 5]], [0])
+    assert score._learnability()[0] == 0
+    close(score._moments[0, 0], 5)  # and newer ones are not mixed with those of an earlier model
+
+
+def test_a_lone_theta_has_no_learnability() -> None:
+    """With v floored at 1e-12 its density was 4·10⁵: one usable start state took all weight."""
+    close(generalised_learnability(np.array([3.0]), np.array([0.7]), 8), [0])
+    close(generalised_learnability(np.array([3.0, 3.0]), np.array([0.7, 0.1]), 8), [0, 0])
+    score = Weights(2, NccSettings(every=1))
+    ncc_update(score, [[3.0, 4.0]], [0])
+    close(score._squares, 0.1 + 0.032**2)  # the entropy's gradient alone
+
+
+def test_weights_of_ncc_move_within_a_thousand_updates() -> None:
+    rng, score = np.random.default_rng(0), Weights(18, NccSettings())
+    mean, spread = rng.normal(size=18), np.linspace(0.2, 2.0, 18)
+    for _ in range(1_000):
+        ids = rng.integers(18, size=16)
+        score.learn(
+            Evidence(
+                step=0, theta_id=ids, sampled_returns_id=ids,
+                sampled_returns=mean[ids, None] + spread[ids, None] * rng.normal(size=(16, 8)),
+            )
+        )  # fmt: skip
+    y = score.values()
+    assert y.sum() == pytest.approx(1.0)
+    assert y.max() > 1.5 / 18 and y.min() < 0.7 / 18
+    best = generalised_learnability(mean, spread, 8)
+    assert np.corrcoef(y, best)[0, 1] > 0.8
 
 
 def test_ascent_of_ncc() -> None:

@@ -4,8 +4,9 @@ At each refresh the K levels of highest learnability p(1−p), p the success rat
 episodes is drawn uniformly from them, the rest from DR; no staleness. Published: MiniGrid N 25,000, K 1,000, every 100
 updates, ρ_s .5; JaxNav K 100, every 50. (The paper's table is said to differ: ρ_s 1.)
 
-``sfl`` is *not reward-free*: it reads whether an episode solved its task (``solved``, ours). ``sfl-int`` is ours: the standard deviation
-of intrinsic returns over independent imagined rollouts from one start state, averaged over a θ's start states.
+``sfl`` is *not reward-free*: it reads whether an episode solved its task (``solved``, ours). ``sfl-int`` is ours: the
+standard deviation of intrinsic returns over independent imagined rollouts from one start state, averaged over a θ's
+start states.
 
 Ours: rates are of the episodes collected since the last refresh; of those the unbiased n/(n−1)·p(1−p) by default. A θ
 without a finished episode has no score (in the published code its NaN is sorted among the best). Where fewer than K θ
