@@ -15,7 +15,7 @@ from tests.agent.test_agent import make, same
 from tests.helpers.tiny_learner import tiny_batch, tiny_config, tiny_spec
 from waker.agent import evidence_maker
 from waker.agent.agent import Agent, MeasuredCredit
-from waker.agent.evidence_maker import APART, EvidenceMaker, halves
+from waker.agent.evidence_maker import APART, EvidenceMaker, halves, spread_starts
 from waker.behaviour.imagination import Trajectory
 from waker.behaviour.policy_learner import Rollout
 from waker.behaviour.starts import start_states
@@ -298,6 +298,33 @@ def test_of_many_theta_some_are_drawn() -> None:
     assert len(ids) > 1
 
 
+@pytest.mark.parametrize(("b", "t"), [(32, 8), (16, 16), (16, 50), (4, 4), (3, 6), (2, 3)])
+def test_start_states_of_sampled_returns_are_spread_over_sequences_and_steps(b: int, t: int) -> None:
+    """Evenly spaced in a flattened batch they would all be first steps, where 16 divides B·T as T divides B·T / 16."""
+    n, hits = min(16, b * t), np.zeros((b, t))
+    for seed in range(200):
+        found = spread_starts(b, t, 16, np.random.default_rng(seed))
+        assert len(set(found.tolist())) == n
+        for index, size in ((found // t, b), (found % t, t)):
+            counts = np.bincount(index, minlength=size)
+            assert counts.max() - counts.min() <= 1
+        hits.reshape(-1)[found] += 1
+    assert hits.any(0).all() and hits.any(1).all()
+    mean = 200 * n / (b * t)
+    assert abs(hits.mean(0) - mean).max() <= 4 * np.sqrt(mean)
+
+
+def test_sampled_returns_start_from_every_step_of_a_batch() -> None:
+    agent, seen = make(tiny_spec(), of()), set()
+    batch = tiny_batch(tiny_spec(), 32, 8)
+    batch["is_terminal"][:] = False
+    batch["theta_id"] = torch.arange(32 * 8).view(32, 8)  # so that a state's id tells where it was
+    for seed in range(6):
+        found = agent.evidence.apart({"sampled_returns"}, batch, seed)["sampled_returns_id"]
+        seen |= set((found % 8).tolist())
+    assert seen == set(range(8))
+
+
 def test_sampled_returns_are_discounted_and_bootstrapped(monkeypatch: pytest.MonkeyPatch) -> None:
     agent, batch = make(tiny_spec(), of()), tiny_batch(tiny_spec())
     agent.measure(())
@@ -309,7 +336,7 @@ def test_sampled_returns_are_discounted_and_bootstrapped(monkeypatch: pytest.Mon
     returns, (trajectory,) = found["sampled_returns"], kept
     assert returns.shape == (16, 8)
     expected_ids = start_states(agent.model.observe(batch).state, batch, 0).theta_id.tolist()
-    chosen = [i * 18 // 16 for i in range(16)]
+    chosen = spread_starts(*batch["theta_id"].shape, 16, np.random.default_rng(3)).tolist()
     ended = batch["is_terminal"].flatten()
     assert found["sampled_returns_id"].tolist() == [-1 if ended[i] else expected_ids[i] for i in chosen]
     with torch.no_grad():

@@ -26,7 +26,7 @@ class Slots:
 
     def tick(self, kinds: Any = None) -> None:
         begun = np.flatnonzero(self.t + 1 >= self.length).tolist()
-        chosen = self.gate.choose(len(begun), None) if kinds is None else [kinds(self.rng) for _ in begun]
+        chosen = self.gate.choose(begun, None) if kinds is None else [kinds(self.rng) for _ in begun]
         for i, kind in zip(begun, chosen, strict=True):
             self.t[i], self.length[i] = -1, self.rng.integers(3, 9)
             self.number[i] += 1
@@ -101,13 +101,31 @@ def test_held_out_episodes_are_that_share_and_none_before_it_is_ready() -> None:
     gate = ReplayGate(Replay(FIELDS, 2, 100), np.random.default_rng(0), heldout=0.25, ready=lambda: ready)
     staged = np.zeros(4000, bool)
     staged[:1000] = True
-    assert set(gate.choose(4000, staged)) == {"trained"}
+    assert set(gate.choose([0] * 4000, staged)) == {"trained"}
     ready = True
-    kinds = gate.choose(4000, staged)
+    kinds = gate.choose([0] * 4000, staged)
     assert kinds[:1000] == ["staged"] * 1000
     share = kinds[1000:].count("heldout") / 3000
     assert abs(share - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 3000)
     assert kinds.count("staged") == 1000
+
+
+def test_held_out_episodes_cover_rare_theta_at_the_same_share() -> None:
+    """One θ has nine tenths of the episodes: an even chance would give it nine tenths of those held out, too."""
+    stored = np.zeros(10, int)
+    gate = ReplayGate(
+        Replay(FIELDS, 2, 100), np.random.default_rng(0), heldout=0.05, stored=lambda i: min(4, int(stored[i]))
+    )
+    rng, held = np.random.default_rng(1), 0
+    for n in range(1, 4001):
+        theta_id = 0 if rng.random() < 0.9 else int(rng.integers(1, 10))
+        (kind,) = gate.choose([theta_id], None)
+        stored[theta_id] += kind == "heldout"
+        held += kind == "heldout"
+        assert abs(held - 0.05 * n) < 3
+        if n == 500:
+            assert (stored[1:] > 0).sum() >= 7 and stored[0] <= 0.6 * held
+    assert stored[0] > held / 2  # when each has as many as are kept, all episodes are alike again
 
 
 def test_a_saved_gate_goes_on_in_the_middle_of_episodes() -> None:

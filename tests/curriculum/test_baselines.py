@@ -5,6 +5,8 @@ A docstring names the fault of a public implementation that the test finds.
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -20,9 +22,10 @@ from waker.curriculum.named.bidirectional_lp import BidirectionalProgress, Bidir
 from waker.curriculum.named.cenie import mixed
 from waker.curriculum.named.diplr import DiplrSettings, Diversity, distance, quantiles
 from waker.curriculum.named.learning_progress import LearningProgressSettings, Progress
+from waker.curriculum.named.ncc import NccSettings, Weights
 from waker.curriculum.named.pace import squared_norms
 from waker.curriculum.named.prowl import ErrorAndChange, ProwlSettings, adversarial_score
-from waker.curriculum.named.sfl import learnability
+from waker.curriculum.named.sfl import Learnability, SflSettings, learnability
 from waker.curriculum.named.traced import TracedScore, TracedSettings
 from waker.curriculum.priorities import Boltzmann, Rank, TopK
 from waker.curriculum.quantities import MaxMC, OfAdvantages, OneStepTD, PerStep
@@ -198,20 +201,20 @@ def test_the_same_theta_twice_in_a_batch_keeps_the_larger_return() -> None:
     close(found, [4.0, 3.0])
 
 
-def piece(theta_id: int, steps: int, loss: float, whole: bool) -> EpisodeEvidence:
-    losses = np.full(steps, loss)
-    return EpisodeEvidence(step=0, theta=np.zeros(1), theta_id=theta_id, steps=steps, loss=losses, whole=whole)
+def played(theta_id: int, losses: list[float]) -> EpisodeEvidence:
+    return EpisodeEvidence(
+        step=0, theta=np.zeros(1), theta_id=theta_id, steps=len(losses), loss=np.array(losses)
+    )  # fmt: skip
 
 
-def test_pieces_of_an_episode_merge_to_the_mean_over_steps() -> None:
-    """TRACED and Syllabus merge finished episodes without dividing by steps; their running mean gives 1.1."""
+def test_an_episode_s_score_is_the_mean_over_all_its_steps() -> None:
+    """TRACED and Syllabus merge an episode's pieces without dividing by steps; their running mean gives 1.1 here."""
     score = Credited(2, PerStep("loss"), "episode")
-    score.learn_episode(piece(0, 10, 2.0, whole=False))
-    assert np.isnan(score.values()[0])
-    score.learn_episode(piece(0, 10, 4.0, whole=True))
+    score.learn_episode(played(0, [2.0] * 10 + [4.0] * 10))
     close(score.values()[0], 3.0)
-    score.learn_episode(piece(0, 5, 7.0, whole=True))
+    score.learn_episode(played(0, [7.0] * 5))
     close(score.values()[0], 7.0)
+    assert "whole" not in {field.name for field in dataclasses.fields(EpisodeEvidence)}  # there are no pieces
 
 
 def test_the_timeline_of_a_level_buffer() -> None:
@@ -248,11 +251,11 @@ def test_a_score_that_is_no_number_is_never_inserted() -> None:
     buffer, score = LevelBuffer(1, 2, Rank(1.0), 0.3), Credited(2, PerStep("loss"), "episode")
     for bad in (NAN, -np.inf, np.inf):
         assert buffer.insert(np.zeros(1), bad) == -1
-        score.learn_episode(piece(0, 3, bad, whole=True))
+        score.learn_episode(played(0, [bad] * 3))
     assert buffer.size == 0
     assert np.isnan(score.values()).all()
-    score.learn_episode(piece(0, 3, 2.0, whole=True))
-    score.learn_episode(piece(0, 3, NAN, whole=True))
+    score.learn_episode(played(0, [2.0] * 3))
+    score.learn_episode(played(0, [NAN] * 3))
     close(score.values()[0], 2.0)
 
 
@@ -393,13 +396,36 @@ def test_prowl() -> None:
     score = ErrorAndChange(3, ProwlSettings(raw_change=True))
     for step, losses in ((0, [2.0, 3.5, 6.5]), (10, [2.0, 4, 6])):
         for i, x in enumerate(losses):
-            for part in (x - 0.5, x + 0.5):  # two episodes of a round
-                score.learn_episode(
-                    EpisodeEvidence(
-                        step=step, theta=np.zeros(1), theta_id=i, steps=2, kind="heldout", loss=np.full(2, part)
-                    )
-                )
+            heldout_round(score, step, i, [x - 0.5, x + 0.5])
     close(score.values(), adversarial_score(loss, change))
+
+
+def heldout_round(score: Credited, step: int, theta_id: int, losses: list[float]) -> None:
+    """A round of measuring all held-out episodes of a θ."""
+    for k, loss in enumerate(losses):
+        of = {"step": step, "theta": np.zeros(1), "theta_id": theta_id, "steps": 2, "kind": "heldout"}
+        score.learn_episode(EpisodeEvidence(**of, left=len(losses) - 1 - k, loss=np.full(2, loss)))
+
+
+def test_a_held_out_score_is_of_the_present_model_alone() -> None:
+    """The mean over a θ's episodes in the newest round: earlier rounds' numbers are of models that are gone."""
+    score = Credited(2, PerStep("loss"), "heldout", ring=3)
+    assert (score.needs.heldout_each, score.needs.kinds) == (3, {"heldout"})
+    heldout_round(score, 0, 0, [8.0])
+    close(score.values(), [8, NAN])
+    heldout_round(score, 10, 0, [4.0, 2.0])
+    close(score.values(), [3, NAN])
+    heldout_round(score, 20, 0, [1.0, NAN, 0.0])
+    close(score.values(), [0.5, NAN])
+    heldout_round(score, 30, 0, [NAN])
+    close(score.values(), [0.5, NAN])
+
+
+def test_a_round_is_one_visit() -> None:
+    score = Progress(1, PerStep("loss"), LearningProgressSettings(credit="heldout"))
+    heldout_round(score, 0, 0, [1.0, 3.0])
+    heldout_round(score, 10, 0, [0.0, 2.0])
+    close(score.fast, [1.9])
 
 
 def test_sfl() -> None:
@@ -416,10 +442,79 @@ def test_sfl() -> None:
     close(TopK(1).distribution(scores), [1, 0, 0])
 
 
+@pytest.mark.parametrize("solved", [1.0, 0.5])
+def test_a_success_is_a_task_that_is_done_and_no_fraction_of_it(solved: float) -> None:
+    """Half-done tasks alone would have p(1−p) = .25, the highest there is; here they are failures, or successes."""
+    sfl = Learnability(2, SflSettings(every=10, solved=solved))
+    lp = BidirectionalProgress(2, BidirectionalSettings(every=10, solved=solved))
+    for step in (1, 2, 3, 4, 10):
+        for theta_id, success in ((0, 0.5), (1, float(step > 2))):
+            record = EpisodeEvidence(step=step, theta=np.zeros(1), theta_id=theta_id, steps=1, success=success)
+            for score in (sfl, lp):
+                if step < 10:
+                    score.learn_episode(record)
+    last = EpisodeEvidence(step=10, theta=np.zeros(1), theta_id=0, steps=1, success=NAN)
+    for score in (sfl, lp):
+        score.learn_episode(last)
+    close(sfl.values(), [0, 1 / 3])
+    close(lp._numbers[0], [0.0 if solved == 1.0 else 0.75, 0.5])  # the baseline, at most .75
+
+
 def test_generalised_learnability() -> None:
     """The public code uses the variance as the deviation: [0 .088093 0 .225207]."""
     returns = np.array([[0.0, 0, 0, 0, 0], [1, 0, 1, 0, 1], [2, 2, 2, 2, 2], [4, 0, 4, 0, 2]])
-    close(generalised_learnability(returns), [0, 0.081923, 0, 0.227534])
+    close(generalised_learnability(returns.mean(1), returns.std(1), 5), [0, 0.081923, 0, 0.227534])
+
+
+def ncc_update(weights: Weights, returns: list[list[float]], ids: list[int]) -> None:
+    weights.learn(
+        Evidence(
+            step=0, theta_id=np.array(ids), sampled_returns=np.array(returns), sampled_returns_id=np.array(ids)
+        )
+    )  # fmt: skip
+
+
+def test_learnability_of_ncc_is_over_all_returns_of_theta_between_two_steps() -> None:
+    """Of each start state alone, μ and v would be over the states of one update, and a lone one would have v = 0."""
+    score = Weights(5, NccSettings(every=10))
+    ncc_update(score, [[0.0, 0], [4, 0], [7, 7]], [0, 3, -1])
+    ncc_update(score, [[1.0, 0], [2, 2], [4, 0], [0, 0]], [1, 2, 3, 0])
+    ncc_update(score, [[1.0, 0], [2, 2], [2, 2]], [1, 2, 3])
+    all_returns = [[0.0] * 4, [1, 0, 1, 0], [2.0] * 4, [4, 0, 4, 0, 2, 2]]
+    m, sigma = (np.array([f(np.array(x)) for x in all_returns]) for f in (np.mean, np.std))
+    expected = [*generalised_learnability(m, sigma, 2), NAN]
+    close(score._learnability(), expected)
+    close(score._learnability(), expected)  # θ without new returns keep theirs
+    ncc_update(score, [[5.0, 5]], [0])
+    assert score._learnability()[0] == 0
+    close(score._moments[0, 0], 5)  # and newer ones are not mixed with those of an earlier model
+
+
+def test_a_lone_theta_has_no_learnability() -> None:
+    """With v floored at 1e-12 its density was 4·10⁵: one usable start state took all weight."""
+    close(generalised_learnability(np.array([3.0]), np.array([0.7]), 8), [0])
+    close(generalised_learnability(np.array([3.0, 3.0]), np.array([0.7, 0.1]), 8), [0, 0])
+    score = Weights(2, NccSettings(every=1))
+    ncc_update(score, [[3.0, 4.0]], [0])
+    close(score._squares, 0.1 + 0.032**2)  # the entropy's gradient alone
+
+
+def test_weights_of_ncc_move_within_a_thousand_updates() -> None:
+    rng, score = np.random.default_rng(0), Weights(18, NccSettings())
+    mean, spread = rng.normal(size=18), np.linspace(0.2, 2.0, 18)
+    for _ in range(1_000):
+        ids = rng.integers(18, size=16)
+        score.learn(
+            Evidence(
+                step=0, theta_id=ids, sampled_returns_id=ids,
+                sampled_returns=mean[ids, None] + spread[ids, None] * rng.normal(size=(16, 8)),
+            )
+        )  # fmt: skip
+    y = score.values()
+    assert y.sum() == pytest.approx(1.0)
+    assert y.max() > 1.5 / 18 and y.min() < 0.7 / 18
+    best = generalised_learnability(mean, spread, 8)
+    assert np.corrcoef(y, best)[0, 1] > 0.8
 
 
 def test_ascent_of_ncc() -> None:

@@ -166,6 +166,22 @@ def test_children_on_a_box_are_near_their_parents() -> None:
     assert (abs(child - theta) <= 0.05 * SCALE).all() and (child != theta).sum() == 1
 
 
+def test_a_staged_duplicate_is_young_again() -> None:
+    """A child, or a new θ, that equals a level of the buffer: its score and its age are those of the new visit."""
+    made: Any = make_curriculum("accel", box_space(), CurriculumConfig(), np.random.default_rng(0))
+    for theta in POINTS[:3]:
+        played(made, theta, 1.0)
+    buffer, before = made.buffer, made.buffer.clock
+    made.learn_episode(
+        EpisodeEvidence(
+            step=0, theta=POINTS[0], theta_id=-1, steps=1, kind="staged", rewards=np.array([7.0]), values=np.zeros(2)
+        )
+    )
+    assert (buffer.size, buffer.clock) == (3, before + 1)
+    assert (buffer.stamps[0], buffer.scores[0]) == (before + 1, 7.0)
+    assert made._children == []
+
+
 def test_what_needs_a_table_is_refused_on_a_box() -> None:
     settings = LevelReplaySettings(score="max-mc")
     with pytest.raises(UserError, match="max-mc needs a finite θ space"):

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from waker.curriculum.api import Priority
 from waker.curriculum.mixtures import Mixture
-from waker.curriculum.priorities import Boltzmann, Fixed, Rank, Restrict, TopK
+from waker.curriculum.priorities import Boltzmann, Drawable, Fixed, Rank, Restrict, TopK
+from waker.curriculum.weighted import Proportional
 
 NAN = np.nan
 
@@ -39,6 +40,26 @@ def test_boltzmann_of_equal_scores_is_uniform(normalise: str) -> None:
     for value in (0.0, 3.0):
         p = Boltzmann(1.0, normalise).distribution(np.array([value, value, NAN, value]))  # type: ignore[arg-type]
         np.testing.assert_allclose(p, [1 / 3, 1 / 3, 0, 1 / 3])
+
+
+@pytest.mark.parametrize("bad", [-np.inf, np.inf])
+@pytest.mark.parametrize(
+    "priority",
+    [Boltzmann(1.0), Boltzmann(1.0, "mean-abs"), Rank(0.3), TopK(2), Proportional(1.0), Restrict(np.ones(4) / 4)],
+)
+def test_a_score_that_is_not_finite_is_none_at_all(priority: Drawable, bad: float) -> None:
+    """dcd and jaxued give a level without a finished episode −∞; it must not take a rank, nor be drawn."""
+    expected = priority.distribution(np.array([1.0, NAN, 0.5, NAN]))
+    scores = np.array([1.0, bad, 0.5, bad])
+    np.testing.assert_array_equal(priority.distribution(scores), expected)
+    assert priority.distribution(np.full(4, bad)) is None
+    built, updated = priority.draws(4), priority.draws(4)
+    built.settle(lambda: scores)
+    updated.settle(lambda: np.array([1.0, 2.0, 0.5, 3.0]))
+    updated.update(np.array([1, 3]), scores[[1, 3]])
+    rng = np.random.default_rng(0)
+    for draws in (built, updated):
+        assert {draws.draw(rng) for _ in range(200)} == {0, 2}
 
 
 def test_a_tiny_temperature_picks_the_highest_without_overflow() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from waker.curriculum import CurriculumConfig, LevelReplay, Magnitude, Proportio
 from waker.curriculum.api import Floats, Ints, Score
 from waker.curriculum.evidence import EpisodeEvidence, Evidence
 from waker.curriculum.named.accel import AccelSettings
+from waker.curriculum.named.traced import TracedSettings
 from waker.curriculum.replay_settings import LevelReplaySettings
 from waker.curriculum.staleness import Staleness
 from waker_envs.api import FiniteThetaSpace
@@ -110,6 +112,7 @@ def test_robust_level_replay_stages_new_theta_alone() -> None:
 def test_children_of_accel_come_next_and_are_staged() -> None:
     made = scored("accel", fill=0.0, replay=1.0, edits=1)
     for parent in (0, 5):
+        made._awaited[parent] += 1  # drawn by _replayed
         made.learn_episode(episode(made.space, parent, 1.0))
         child = made._children[-1]
         assert child in made.space.neighbour_ids(parent)
@@ -123,6 +126,7 @@ def test_children_of_accel_come_next_and_are_staged() -> None:
 def test_parents_of_a_batch_differ() -> None:
     """A batch of replayed θ gives each a child: none of them is slot 0 again and again."""
     made = scored("accel", fill=0.0, replay=1.0, batch=3)
+    made._awaited[[0, 2, 5]] = 1  # drawn by _replayed
     for parent in (0, 2):
         made.learn_episode(episode(made.space, parent, 1.0))
         assert made._children == []
@@ -133,9 +137,50 @@ def test_parents_of_a_batch_differ() -> None:
 
 def test_staged_and_held_out_episodes_have_no_children() -> None:
     made = scored("accel", fill=0.0)
+    made._awaited[0] = 2
     for kind in ("staged", "heldout"):
         made.learn_episode(episode(made.space, 0, 1.0, kind))
     assert made._children == []
+
+
+@pytest.mark.parametrize("name", ["accel", "traced"])
+def test_only_replayed_theta_have_children_and_nothing_is_staged_before(name: str) -> None:
+    """Before enough θ have a score all are of DR and trained on: these are nobody's parents."""
+    made: Any = make_curriculum(
+        name,
+        finite_space(),
+        CurriculumConfig(),
+        np.random.default_rng(0),
+        settings=SETTINGS[name](fill=0.5, replay=0.8),
+    )
+    drawn: list[int] = []
+    while (made.probabilities() == made.space.weights).all():
+        (theta_id,) = made.sample(1).ids.tolist()
+        assert not made.staged.any()
+        made.learn_episode(scored_episode(made.space, theta_id))
+        assert made._children == []
+        drawn.append(theta_id)
+    seen = {"child": 0, "replayed": 0, "new": 0}
+    for _ in range(200):
+        waiting, awaited = list(made._children), made._awaited.sum()
+        (theta_id,) = made.sample(1).ids.tolist()
+        (staged,) = made.staged.tolist()
+        what = "child" if waiting else "replayed" if made._awaited.sum() > awaited else "new"
+        assert staged == (what != "replayed")
+        seen[what] += 1
+        made.learn_episode(scored_episode(made.space, theta_id, "staged" if staged else "trained"))
+        assert len(made._children) == (1 if what == "replayed" else max(0, len(waiting) - 1))
+    assert seen["child"] == pytest.approx(seen["replayed"], abs=1) and seen["new"] > 0
+    made._awaited[:] = 0
+    made.learn_episode(scored_episode(made.space, drawn[0]))  # of DR, drawn before there was a replay
+    assert len(made._children) <= 1
+
+
+def scored_episode(space: FiniteThetaSpace, theta_id: int, kind: Any = "trained") -> EpisodeEvidence:
+    return replace(episode(space, theta_id, 1.0 + theta_id, kind), transition_loss=np.ones(1))
+
+
+SETTINGS = {"accel": AccelSettings, "traced": TracedSettings}
 
 
 def test_domains_share_replays_alike() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -29,10 +30,10 @@ from waker.storage.checkpoint import Checkpoints
 from waker.storage.run_folder import canonical
 from waker.storage.tables import read_rows
 from waker.training.build import check_buildable, parts_of
-from waker.training.heldout import EACH, Heldout
+from waker.training.heldout import Heldout
 from waker.training.recording import Recording
 from waker.training.schedule import Ratio
-from waker_envs.api import BoxThetaSpace, Parameter, ParametricEnv, Transition
+from waker_envs.api import BoxThetaSpace, FiniteThetaSpace, Parameter, ParametricEnv, Transition
 from waker_envs.testing import HardTheta
 
 HASTE = {"fill": 0.05, "replay": 0.6}
@@ -48,7 +49,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "prowl": {**HASTE, "share": 0.4, "every": 30},
     "model-loss": {},
     "excess-loss": {},
-    "heldout-loss": {"share": 0.4, "every": 30},
+    "heldout-loss": {"share": 0.4, "every": 30, "fill": 0.05},
     "learning-progress": {},
     "ncc": {"every": 2},
     "sfl": {"every": 30},
@@ -256,28 +257,34 @@ def test_staged_episodes_are_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert one.step >= 48  # an untrained model measures nothing
 
 
-def test_held_out_episodes_are_measured_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_held_out_episodes_are_measured_in_rounds_and_never_when_they_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     measured: list[tuple[int, float]] = []
+    lefts: list[tuple[int, int, int]] = []
     record = Recording._record
 
-    def keep(self: Recording, finished: Finished, kind: Any, step: int) -> EpisodeEvidence:
-        found = record(self, finished, kind, step)
+    def keep(self: Recording, finished: Finished, kind: Any, step: int, left: int) -> EpisodeEvidence:
+        found = record(self, finished, kind, step, left)
         if kind == "heldout":
             assert found.loss is not None
             measured.append((step, float(found.loss.mean())))
+            lefts.append((step, found.theta_id, left))
         return found
 
     monkeypatch.setattr(Recording, "_record", keep)
-    path = run(tmp_path, of("heldout-loss"))
+    config = of("heldout-loss")
+    config = replace(config, curriculum=replace(config.curriculum, settings={"share": 0.4, "every": 10, "fill": 0.05}))
+    path = run(tmp_path, config)
     rows = read_rows(path / "episodes.parquet")
     first = rows.loc[rows["kind"] == "heldout", "step"].tolist()
-    assert len(measured) > len(first) > 0  # at once, and later again
+    assert len(measured) > len(first) > 0
     again = [step for step, _ in measured]
-    for step in first:
-        again.remove(step)
-    # At the first tick after each multiple of 30 at which no update is outstanding, all that are held.
+    assert len(lefts) == len(set(lefts))  # each of a θ's in a round has its own number, down to 0
+    assert {(step, i) for step, i, _ in lefts} == {(step, i) for step, i, left in lefts if left == 0}
+    # At the first tick after each multiple of 10 at which no update is outstanding, all that are held.
     assert again == [step for mark in sorted(set(again)) for step in [mark] * sum(s <= mark for s in first)]
-    assert {step // 30 for step in again} <= {2, 3, 4}
+    assert len(set(again)) == len({step // 10 for step in again}) > 1
     assert len({loss for _, loss in measured}) > len(first)  # the model has changed in between
     held = state_of(path)["recording"]["store"]["episodes"]
     assert len(held) == len(first)
@@ -289,20 +296,74 @@ def test_the_store_keeps_the_newest_of_each_theta_and_no_more_than_fits() -> Non
     def one(theta_id: int, seed: int, size: int = 10) -> Finished:
         return Finished(Episode(np.zeros(1), theta_id, seed), "heldout", {"x": np.zeros(size)}, np.zeros(1))
 
-    store = Heldout(most_bytes=80 * 6)
+    store = Heldout(each=4, most_bytes=80 * 6)
     for seed in range(6):
         store.add(one(0, seed))
     assert [held.episode.seed for held in store] == [2, 3, 4, 5]
-    assert EACH == 4
     for seed in range(10, 13):
         store.add(one(1, seed))
     assert [held.episode.seed for held in store] == [3, 4, 5, 10, 11, 12]  # the oldest had to go
     store.add(one(2, 99, size=1000))
-    assert len(store) == 0
-    store.add(one(1, 7))
+    assert [held.episode.seed for held in store] == [3, 4, 5, 10, 11, 12]  # too large by itself: it costs nobody
     again = Heldout()
     again.load_state_dict(store.state_dict())
-    assert [held.episode.seed for held in again] == [7]
+    assert [held.episode.seed for held in again] == [3, 4, 5, 10, 11, 12]
+
+
+@pytest.mark.parametrize("every", [10, 50, 100])
+def test_no_theta_gets_all_episodes_for_having_been_held_out_first(every: int) -> None:
+    """500 episodes of 18 θ that are all alike; the model is measured after each ``every`` of them."""
+    from waker.collection.episode import Episode
+    from waker.collection.replay_gate import ReplayGate
+    from waker.replay.ring import Replay
+
+    points, largest = np.arange(18.0)[:, None], []
+    for seed in range(12):
+        made: Any = make_curriculum(
+            "heldout-loss",
+            FiniteThetaSpace([Parameter("x", "")], points),
+            CurriculumConfig(),
+            np.random.default_rng(seed),
+        )
+        rng, store, counts = np.random.default_rng((7, seed)), Heldout(made.needs.heldout_each), np.zeros(18)
+        replay = Replay({"is_first": ((), np.bool_)}, 1, 10)
+        gate = ReplayGate(replay, np.random.default_rng((8, seed)), made.needs.heldout, stored=store.count)
+        for n in range(1, 501):
+            theta_id = int(made.sample(1).ids[0])
+            counts[theta_id] += 1
+            if gate.choose([theta_id], None) == ["heldout"]:
+                loss = rng.normal(10.0, 1.0, 5)
+                store.add(Finished(Episode(points[theta_id], theta_id, n), "heldout", {"loss": loss}, np.zeros(1)))
+            if n % every == 0:
+                left = Counter(held.episode.theta_id for held in store)
+                for held in store:
+                    i = held.episode.theta_id
+                    left[i] -= 1
+                    made.learn_episode(
+                        EpisodeEvidence(step=n, theta=points[i], theta_id=i, steps=5, kind="heldout", left=left[i],
+                                        loss=held.records["loss"] / np.sqrt(n))
+                    )  # fmt: skip
+        largest.append(counts.max() / 500)
+    assert np.mean(largest) <= 0.15
+    assert max(largest) <= 0.25
+
+
+def test_the_store_keeps_rare_theta_when_it_is_full() -> None:
+    from waker.collection.episode import Episode
+
+    def one(theta_id: int, seed: int) -> Finished:
+        return Finished(Episode(np.zeros(1), theta_id, seed), "heldout", {"x": np.zeros(10)}, np.zeros(1))
+
+    store = Heldout(each=4, most_bytes=80 * 5)
+    store.add(one(7, 0))  # the oldest of all, and the only one of its θ
+    for seed in range(1, 5):
+        store.add(one(1, seed))
+    for seed in (5, 6):
+        store.add(one(2, seed))
+    assert [held.episode.seed for held in store] == [0, 3, 4, 5, 6]
+    store.add(one(2, 7))
+    assert [held.episode.seed for held in store] == [0, 3, 4, 6, 7]  # it had most itself
+    assert [store.count(i) for i in (7, 1, 2, 3)] == [1, 2, 2, 0]
 
 
 # Nothing asked, nothing changed -----------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ know γ alone, are then right: δ_t = w_t·(r_t + γ·P_t·v_{t+1} − v_t).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -41,7 +42,7 @@ IMAGINED = frozenset({"rewards", "values", "returns"})
 APART = frozenset({"gradients", "sampled_returns"})
 """Fields of an update's record that are computed apart from it."""
 STARTS, ROLLOUTS = 16, 8
-"""Of ``sampled_returns``: start states of a batch, evenly spaced in it, and rollouts S from each."""
+"""Of ``sampled_returns``: start states of a batch (:func:`spread_starts`), and rollouts S from each."""
 MOST_THETA = 8
 """θ of a batch whose gradients are measured, drawn where it has more: each costs two passes back through the model."""
 _BLOCK = 256
@@ -155,16 +156,16 @@ class EvidenceMaker:
         with torch_seed(seed):
             if "sampled_returns" in asked:
                 with self.precision():
-                    found |= _arrays(self._sampled_returns(batch))
+                    found |= _arrays(self._sampled_returns(batch, np.random.default_rng(seed)))
             if "gradients" in asked:
                 found |= self._gradients(batch, np.random.default_rng(seed))
         return found
 
-    def _sampled_returns(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _sampled_returns(self, batch: Mapping[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
         """Σ_t γ^t·w_t·r_t + γ^H·w_H·v_H of :data:`ROLLOUTS` rollouts from each of :data:`STARTS` states, (R, S)."""
         every = start_states(self.model.observe(batch).state, batch, 0)
-        n = len(every.cont)
-        chosen = torch.arange(min(STARTS, n), device=every.cont.device) * n // min(STARTS, n)
+        sequences, steps = batch["theta_id"].shape
+        chosen = torch.as_tensor(spread_starts(sequences, steps, STARTS, rng), device=every.cont.device)
         theta_id, cont = living(every)[chosen], every.cont[chosen]
         state = State(*(x[chosen].repeat_interleave(ROLLOUTS, 0) for x in every.state))
         trajectory = imagine(self.model.rssm, self.policies, state, self.config.behaviour.horizon)
@@ -279,6 +280,17 @@ class EvidenceMaker:
 def living(starts: Starts) -> Tensor:
     """The θ of start states, −1 where the state ended its episode and has no future."""
     return torch.where(starts.cont > 0, starts.theta_id, -1)
+
+
+def spread_starts(sequences: int, steps: int, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """At most n different steps b·T + t of a batch of B sequences × T steps, drawn evenly over sequences and steps.
+
+    No sequence and no t is drawn twice before every one has been drawn once, and each step of the batch is as likely.
+    """
+    r = np.arange(min(n, sequences * steps))
+    row, column = rng.permutation(sequences), rng.permutation(steps)
+    # r ↦ (r mod B, (r + ⌊r / lcm⌋) mod T) visits every pair once.
+    return np.asarray(row[r % sequences] * steps + column[(r + r // math.lcm(sequences, steps)) % steps], np.int64)
 
 
 def halves(steps: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

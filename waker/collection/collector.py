@@ -93,7 +93,7 @@ class Collector:
         actions = self._act(player, ended)
         begun = np.flatnonzero(ended).tolist()
         starts = dict(zip(begun, self._starts(len(begun)), strict=True))
-        kinds = self._kinds(len(begun))
+        kinds = self._kinds([episode.theta_id for episode in starts.values()])
         steps = self.slots.advance(starts, dict(enumerate(actions)))
         for i, step in steps.items():
             self._write(self._record, i, step, first=i in starts)
@@ -197,11 +197,11 @@ class Collector:
             self._on_chosen(episode)
         return episodes
 
-    def _kinds(self, n: int) -> list[EpisodeKind]:
-        """Of the n episodes that have just been chosen."""
-        if self.gate is None or n == 0:
-            return ["trained"] * n
-        return self.gate.choose(n, self.curriculum.staged if isinstance(self.curriculum, Staging) else None)
+    def _kinds(self, theta_ids: list[int]) -> list[EpisodeKind]:
+        """Of the episodes that have just been chosen, by their θ."""
+        if self.gate is None or not theta_ids:
+            return ["trained"] * len(theta_ids)
+        return self.gate.choose(theta_ids, self.curriculum.staged if isinstance(self.curriculum, Staging) else None)
 
     def _made_again(self, i: int, step: Step) -> None:
         """A step of an episode that is played again after a resume."""

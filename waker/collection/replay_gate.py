@@ -9,6 +9,9 @@ free lane with the fewest records waiting, its environment's own among equals, a
 lane has a record the replay takes one of each. Lanes that are ahead wait: data may reach the replay up to about an
 episode late. What still waits when a run ends never reaches it. Where no episode is kept aside every environment has
 its own lane, and nothing waits.
+
+Which episodes are held out is chance, but not blind: θ with fewer stored ones come first (:meth:`ReplayGate.choose`).
+A curriculum that draws some θ more often would else be told of those alone, and draw them more often still.
 """
 
 from __future__ import annotations
@@ -27,6 +30,8 @@ from waker.replay.ring import Replay
 
 Record = Mapping[str, NDArray[Any]]
 """One record: name → value; or many, with a leading dimension."""
+_NEWEST = 0.02
+"""Weight of the newest episode in the usual wish for a held-out one."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ class ReplayGate:
         heldout: share of the episodes that are not staged which is kept out of training.
         ready: whether anything may be kept aside yet: not before the first update, which needs all data there is.
         whole: keep the records of episodes under way, for :meth:`finished`.
+        stored: how many held-out episodes of a θ there are, by its id.
 
     Attributes:
         kinds: of each slot's episode.
@@ -68,8 +74,11 @@ class ReplayGate:
         heldout: float = 0.0,
         ready: Callable[[], bool] = lambda: True,
         whole: bool = True,
+        stored: Callable[[int], int] = lambda theta_id: 0,
     ) -> None:
         self.replay, self._rng, self._heldout, self._ready, self.whole = replay, rng, heldout, ready, whole
+        self._stored = stored
+        self._owed, self._usual = 0.0, 1.0  # held-out episodes that the share asks for; the usual wish for one
         slots = replay.slots
         self.kinds: list[EpisodeKind] = ["trained"] * slots
         self.steps: dict[EpisodeKind, int] = {"trained": 0, "staged": 0, "heldout": 0}
@@ -77,18 +86,34 @@ class ReplayGate:
         self._waiting: list[deque[Record]] = [deque() for _ in range(slots)]  # of each lane
         self._trails: list[list[Record]] = [[] for _ in range(slots)]  # of each slot's episode
 
-    def choose(self, n: int, staged: NDArray[np.bool_] | None) -> list[EpisodeKind]:
-        """The kinds of the next n episodes; ``staged`` (n,) is what the curriculum says, None = it stages none."""
+    def choose(self, theta_ids: Sequence[int], staged: NDArray[np.bool_] | None) -> list[EpisodeKind]:
+        """The kinds of the next n episodes.
+
+        The wish to hold out an episode of a θ of which k are stored is 1/(1 + k)². It is held out with probability
+        wish · owed / (the usual wish of episodes), where ``owed`` grows by the share with each episode and falls by 1
+        with each that is held out. So the share of all episodes is as asked for, and the rare ones are in it.
+
+        Args:
+            theta_ids: of the n episodes; of ids below 0 no episodes are counted.
+            staged: (n,), what the curriculum says; None = it stages none.
+        """
         if not self._ready():
-            return ["trained"] * n
-        kinds: list[EpisodeKind] = []
-        for i in range(n):
-            if staged is not None and staged[i]:
-                kinds.append("staged")
-            else:
-                held = self._heldout > 0 and self._rng.random() < self._heldout
-                kinds.append("heldout" if held else "trained")
-        return kinds
+            return ["trained"] * len(theta_ids)
+        if staged is None:
+            staged = np.zeros(len(theta_ids), np.bool_)
+        return ["staged" if aside else self._held(i) for i, aside in zip(theta_ids, staged, strict=True)]
+
+    def _held(self, theta_id: int) -> EpisodeKind:
+        """Whether an episode is held out."""
+        if self._heldout == 0:
+            return "trained"
+        wish = 1.0 / (1 + (self._stored(theta_id) if theta_id >= 0 else 0)) ** 2
+        self._usual += _NEWEST * (wish - self._usual)
+        self._owed += self._heldout
+        if self._rng.random() >= wish * self._owed / self._usual:
+            return "trained"
+        self._owed -= 1.0
+        return "heldout"
 
     def begin(self, kinds: Mapping[int, EpisodeKind]) -> None:
         """Episodes of these kinds begin, by slot; whatever was under way there is over."""
@@ -138,6 +163,8 @@ class ReplayGate:
             "steps": dict(self.steps),
             "lane_of": self._lane_of.copy(),
             "waiting": [_stacked(lane) if lane else {} for lane in self._waiting],
+            "owed": self._owed,
+            "usual": self._usual,
             "rng": self._rng.bit_generator.state,
         }
 
@@ -147,6 +174,7 @@ class ReplayGate:
         self._lane_of = np.array(state["lane_of"])
         self._waiting = [deque(_rows(lane)) for lane in state["waiting"]]
         self._trails = [[] for _ in self.kinds]
+        self._owed, self._usual = float(state.get("owed", 0.0)), float(state.get("usual", 1.0))
         self._rng.bit_generator.state = state["rng"]
 
 

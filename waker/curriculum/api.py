@@ -130,7 +130,7 @@ class Evident(Curriculum, Protocol):
     """A curriculum that reads more of what the learner measures than the credited disagreement.
 
     Optional. For those that have these, ``learn`` is called before ``observe`` of the same update, and
-    ``learn_episode`` before ``episode_done`` (of a held-out episode, which is measured again later, alone).
+    ``learn_episode`` before ``episode_done``. Held-out episodes are told in rounds, by ``learn_episode`` alone.
     """
 
     @property

@@ -101,7 +101,7 @@ class KernelCurriculum(ContinuousCurriculum):
         return Thetas(np.arange(self.drawn - n, self.drawn), thetas)
 
     def _one(self) -> Floats:
-        if self._rng.random() >= self.dr_share and not np.isnan(self.score.values()).all():
+        if self._rng.random() >= self.dr_share and np.isfinite(self.score.values()).any():
             candidates = self.space.sample(self._rng, self.candidates)
             target = self.priority.distribution(self.estimate(candidates).mean)
             if target is not None:

@@ -85,17 +85,11 @@ class BoxReplay(ContinuousCurriculum):
         return min(filled, self.law.share) if self.law.schedule == "proportionate" else self.law.share
 
     def learn_episode(self, evidence: EpisodeEvidence) -> None:
-        """Insert a new level, or overwrite a known one's score; a replayed one has a child.
-
-        Raises:
-            ValueError: an episode in pieces.
-        """
-        if not evidence.whole:
-            raise ValueError("level replay over a continuous space takes whole episodes only")
+        """Insert a level that was staged or is new, or overwrite a replayed one's score; such a one has a child."""
         if evidence.kind == "heldout":
             return
         score, at = self.score.of_episode(evidence), self.buffer.slot(evidence.theta)
-        if at < 0:
+        if at < 0 or evidence.kind == "staged":  # a known one that is drawn anew is young again (the duplicate rule)
             self.buffer.insert(evidence.theta, score)
             return
         if np.isfinite(score):

@@ -11,7 +11,8 @@ Every rule that scores θ by what the learner measured is a :class:`~waker.curri
     the episode just collected in θ, whether it is trained on or staged: the timing of level replay. A score changes
     only when θ is visited.
 ``heldout``
-    episodes kept out of training: the mean over the last ``ring`` measurements of each θ.
+    episodes kept out of training, the last ``ring`` of each θ: the mean over them in a round, in which the present
+    model measures all of them.
 
 The modes are ours; the published rules have ``episode`` alone.
 """
@@ -46,9 +47,9 @@ class Credited(Score):
         mode: see the module.
         decay: γ of ``imagined``, per start state; one for all or each θ's own, (M,).
         alpha: in the other modes S ← (1 − α)·S + α·s; 1 overwrites, as published.
-        ring: measurements of a θ that ``heldout`` averages.
+        ring: episodes of a θ that are stored and averaged, in mode ``heldout``.
         heldout: share of episodes kept out of training, in mode ``heldout``.
-        heldout_every: agent steps between two measurements of them.
+        heldout_every: agent steps between two rounds.
     """
 
     def __init__(
@@ -66,14 +67,13 @@ class Credited(Score):
         self.quantity, self.mode, self.decay, self.alpha = quantity, mode, decay, alpha
         self.score: Floats = np.full(n_theta, np.nan)
         self._imagines = mode in ("imagined", "imagined-last")
-        self._unfinished: Floats = np.zeros((n_theta, 2))  # of pieces: Σ steps·s, Σ steps
-        self._ring: Floats = np.full((n_theta if mode == "heldout" else 0, ring), np.nan)
-        self._put: Ints = np.zeros(len(self._ring), np.int64)  # measurements of each θ so far
+        self._round: Floats = np.zeros((2, n_theta if mode == "heldout" else 0))  # Σ and number in this round
         if self._imagines:
             self.needs = needs(update=quantity.update)
         elif mode == "heldout":
             kinds: frozenset[EpisodeKind] = frozenset({"heldout"})
-            self.needs = needs(episode=quantity.episode, kinds=kinds, heldout=heldout, heldout_every=heldout_every)
+            numbers: dict[str, Any] = {"heldout": heldout, "heldout_every": heldout_every, "heldout_each": ring}
+            self.needs = needs(episode=quantity.episode, kinds=kinds, **numbers)
         else:
             self.needs = needs(episode=quantity.episode)
 
@@ -92,22 +92,21 @@ class Credited(Score):
         changed, means = means_of(ids, x)
         return self.take(changed, means)
 
-    def learn_episode(self, evidence: EpisodeEvidence) -> Ints:
-        """Credit an episode when its last piece is there."""
+    def learn_episode(self, evidence: EpisodeEvidence) -> Ints | None:
+        """Credit an episode; a held-out one when the last of its θ in a round is there."""
         if self._imagines or (evidence.kind == "heldout") != (self.mode == "heldout"):
             return UNCHANGED
-        found, theta_id = self.quantity.of_episode(evidence), evidence.theta_id
-        if np.isfinite(found):
-            self._unfinished[theta_id] += (evidence.steps * found, evidence.steps)
-        total, steps = self._unfinished[theta_id]
-        if not evidence.whole or steps == 0:
-            return UNCHANGED
-        self._unfinished[theta_id] = 0.0
-        value = total / steps
+        value, theta_id = self.quantity.of_episode(evidence), evidence.theta_id
         if self.mode == "heldout":
-            self._ring[theta_id, self._put[theta_id] % self._ring.shape[1]] = value
-            self._put[theta_id] += 1
-            value = np.nanmean(self._ring[theta_id])
+            if np.isfinite(value):
+                self._round[:, theta_id] += (value, 1.0)
+            if evidence.left > 0:
+                return UNCHANGED
+            total, count = self._round[:, theta_id]
+            self._round[:, theta_id] = 0.0
+            value = total / count if count else np.nan
+        if not np.isfinite(value):
+            return UNCHANGED
         return self.take(np.array([theta_id]), np.array([value]))
 
     def take(self, ids: Ints, values: Floats) -> Ints:
@@ -125,18 +124,17 @@ class Credited(Score):
         return self.score.copy()
 
     def state_dict(self) -> State:
-        """Scores, pieces of unfinished episodes, the ring, and the quantity's own memory."""
-        own: State = {"score": self.score.copy(), "unfinished": self._unfinished.copy()}
+        """Scores, sums of a round under way, and the quantity's own memory."""
+        own: State = {"score": self.score.copy()}
         if self.mode == "heldout":
-            own |= {"ring": self._ring.copy(), "put": self._put.copy()}
+            own["round"] = self._round.copy()
         return own | with_prefix("quantity", self.quantity.state_dict())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore them."""
         self.score = np.array(state["score"], np.float64)
-        self._unfinished = np.array(state["unfinished"], np.float64)
         if self.mode == "heldout":
-            self._ring, self._put = np.array(state["ring"], np.float64), np.array(state["put"], np.int64)
+            self._round = np.array(state["round"], np.float64)
         self.quantity.load_state_dict(part("quantity", state))
 
 

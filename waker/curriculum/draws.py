@@ -164,14 +164,14 @@ class Restricted:
 
     def build(self, scores: Floats) -> None:
         """See :class:`DomainDraws`."""
-        self._mass.reshape(-1)[: len(scores)] = np.where(np.isnan(scores), 0.0, self._weights)
+        self._mass.reshape(-1)[: len(scores)] = np.where(np.isfinite(scores), self._weights, 0.0)
         self._sums = self._mass.sum(1)
         self.due = False
 
     def update(self, ids: Ints, scores: Floats) -> None:
         """See :class:`DomainDraws`."""
         if not self.due:
-            self._mass.reshape(-1)[ids] = np.where(np.isnan(scores), 0.0, self._weights[ids])
+            self._mass.reshape(-1)[ids] = np.where(np.isfinite(scores), self._weights[ids], 0.0)
             blocks = ids // self._width
             self._sums[blocks] = self._mass[blocks].sum(1)
 
@@ -213,7 +213,7 @@ class Ranked:
 
     def build(self, scores: Floats) -> None:
         """See :class:`DomainDraws`."""
-        self._scores = np.where(np.isnan(scores), -np.inf, scores)
+        self._scores = np.where(np.isfinite(scores), scores, -np.inf)
         self._known = int(np.count_nonzero(self._scores > -np.inf))
         n = min(POOL, self._known)
         self._floor = float(np.partition(self._scores, -n)[-n]) if n else 0.0
@@ -225,7 +225,7 @@ class Ranked:
         """See :class:`DomainDraws`."""
         if self.due:
             return
-        new = np.where(np.isnan(scores), -np.inf, scores)
+        new = np.where(np.isfinite(scores), scores, -np.inf)
         self._known += int(np.count_nonzero(new > -np.inf)) - int(np.count_nonzero(self._scores[ids] > -np.inf))
         self._scores[ids] = new
         high = new >= self._floor

@@ -56,7 +56,8 @@ class Evidence:
         gradients_id: the θ of each, (G,): those with two steps in the batch, at most eight, then drawn.
         sampled_returns: intrinsic returns Σ_t γ^t·w_t·r_t + γ^H·w_H·v_H of S independent imagined rollouts from one
             start state, (R, S).
-        sampled_returns_id: the θ of each start state, (R,); the states are spread evenly over the batch.
+        sampled_returns_id: the θ of each start state, (R,); the states are drawn evenly over the batch's sequences
+            and steps.
     """
 
     step: int
@@ -82,16 +83,18 @@ EpisodeKind = Literal["trained", "staged", "heldout"]
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeEvidence:
-    """One real episode, filtered once through the model as it is now.
+    """One real episode from its reset to its end, filtered once through the model as it is now.
+
+    An episode is always told whole: a mean over its steps is that of all of it, however long it took to collect.
 
     Attributes:
         step: agent steps made so far.
         theta: (D,).
         theta_id: its id, below 0 outside the space and in continuous spaces.
         kind: ``trained``: it joins the replay; ``staged``: it was collected for its score alone; ``heldout``: it is
-            kept out of training, and is measured again and again.
-        whole: False for a piece of an episode after which more follows; scores of pieces are merged to their mean,
-            weighted by steps.
+            kept out of training, stored, and measured in rounds, of all that are stored: never when it ends.
+        left: of a held-out episode: how many more of the same θ are measured in this round, by the same model; 0 for
+            the last, and for other kinds.
         steps: T, the agent's; between them lie states 0 … T.
         disagreement, loss, transition_loss, excess: of each step, (T,): the losses of the observation that it led to.
         rewards: of states 0 … T−1, (T,).
@@ -111,7 +114,7 @@ class EpisodeEvidence:
     theta_id: int
     steps: int
     kind: EpisodeKind = "trained"
-    whole: bool = True
+    left: int = 0
     disagreement: Numbers | None = None
     loss: Numbers | None = None
     transition_loss: Numbers | None = None
@@ -146,8 +149,10 @@ class Needs:
         episode: of :class:`EpisodeEvidence`.
         every: updates between two records of an update; 1 = of every one. Others are not told.
         kinds: of the episodes that it is told of; the others cost nothing.
-        heldout: share of episodes kept out of training and measured again at every ``heldout_every`` agent steps.
+        heldout: share of episodes kept out of training; all that are stored are measured in a round, by the model as
+            it is then, at every ``heldout_every`` agent steps.
         heldout_every: agent steps.
+        heldout_each: held-out episodes of each θ that are stored, the newest ones.
 
     Raises:
         ValueError: a name that is no field, or a number outside its range.
@@ -159,6 +164,7 @@ class Needs:
     kinds: frozenset[EpisodeKind] = frozenset({"trained", "staged", "heldout"})
     heldout: float = 0.0
     heldout_every: int = 10_000
+    heldout_each: int = 4
 
     def __post_init__(self) -> None:
         for names, fields, record in (
@@ -167,8 +173,8 @@ class Needs:
         ):
             if wrong := sorted(set(names) - fields):
                 raise ValueError(f"{record} has no field {wrong[0]!r} to ask for; it has {', '.join(sorted(fields))}")
-        if not 0 <= self.heldout < 1 or min(self.every, self.heldout_every) < 1:
-            raise ValueError(f"every must be at least 1, heldout from 0 to below 1, not {self}")
+        if not 0 <= self.heldout < 1 or min(self.every, self.heldout_every, self.heldout_each) < 1:
+            raise ValueError(f"every and heldout_each must be at least 1, heldout from 0 to below 1, not {self}")
 
     def __bool__(self) -> bool:
         return bool(self.update or self.episode)

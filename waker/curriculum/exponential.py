@@ -59,7 +59,7 @@ class Exponential:
 
     def build(self, scores: Floats) -> None:
         """See :class:`waker.curriculum.draws.DomainDraws`."""
-        known = scores[~np.isnan(scores)]
+        known = scores[np.isfinite(scores)]
         self.due = False
         # The centre is a score: equal ones then have deviations of exactly 0.
         self._centre = float(known[np.argmin(abs(known - known.mean()))]) if self.about_mean and len(known) else 0.0
@@ -80,8 +80,8 @@ class Exponential:
         old, new = self._x[ids], scores - self._centre
         was, now = self._bin[ids], self._bins(new)
         difference = new - old
-        if math.isnan(change := float(difference.sum())):  # some of them have no score any more
-            unknown = np.isnan(new)
+        if not math.isfinite(change := float(difference.sum())):  # some of them have no score any more
+            unknown = ~np.isfinite(new)
             new[unknown], now[unknown] = 0.0, BINS
             difference = new - old
             change = float(difference.sum())
@@ -146,7 +146,7 @@ class Exponential:
 
     def _fill(self, scores: Floats) -> None:
         """Deviations, bins and counts of all scores."""
-        unknown = np.isnan(scores)
+        unknown = ~np.isfinite(scores)
         self._x = np.where(unknown, 0.0, scores - self._centre)
         self._bin = self._bins(self._x)
         self._bin[unknown] = BINS

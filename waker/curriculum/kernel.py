@@ -39,7 +39,7 @@ def regress(points: Floats, known: Floats, values: Floats, bandwidth: float, sca
         bandwidth: h > 0, in units of ``scale``.
         scale: of each coordinate, (D,), above 0: its range.
     """
-    there = ~np.isnan(values)
+    there = np.isfinite(values)
     known, values = known[there], values[there]
     if not len(values):
         return Estimate(np.full(len(points), np.nan), np.full(len(points), np.nan))

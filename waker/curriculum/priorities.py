@@ -1,7 +1,8 @@
 """Priorities: pure maps from scores (M,) to a distribution over θ (M,).
 
 Used by :class:`waker.curriculum.composed.ComposedCurriculum`. All give probability 0 to a θ without a score
-(NaN), and None where no θ has one: the curriculum then falls back to domain randomisation.
+(NaN, or anything else that is not finite), and None where no θ has one: the curriculum then falls back to domain
+randomisation.
 
 ``groups``, (M,) integers, are the domains of a θ space that has several (``ThetaSpace.groups``); None = one domain. A
 priority then works inside each domain as if there were no other, and each domain in which some θ may be chosen gets the
@@ -59,7 +60,7 @@ def each_domain_alike(weights: Floats, groups: Groups) -> Floats | None:
 
 def _domains(scores: Floats, groups: Groups) -> Iterator[NDArray[np.int64]]:
     """The ids of the scored θ of each domain that has some."""
-    known = np.flatnonzero(~np.isnan(scores))
+    known = np.flatnonzero(np.isfinite(scores))
     ids = np.zeros(len(scores), np.int64) if groups is None else groups
     for group in np.unique(ids[known]):
         yield known[ids[known] == group]
@@ -159,7 +160,7 @@ class Restrict:
 
     def distribution(self, scores: Floats) -> Floats | None:
         """See :class:`waker.curriculum.api.Priority`; None also where the scored θ have no weight."""
-        return each_domain_alike(np.where(np.isnan(scores), 0.0, self.weights), self.groups)
+        return each_domain_alike(np.where(np.isfinite(scores), self.weights, 0.0), self.groups)
 
     def draws(self, size: int) -> Draws:
         """See :class:`Drawable`."""

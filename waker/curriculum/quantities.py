@@ -34,7 +34,7 @@ class Quantity(ABC):
 
     @abstractmethod
     def of_episode(self, evidence: EpisodeEvidence) -> float:
-        """One number; NaN or infinite where there is none. It is called once an episode, or piece of one."""
+        """One number; NaN or infinite where there is none. It is called once an episode."""
 
     def state_dict(self) -> State:
         """Its memory; see :meth:`waker.curriculum.api.Score.state_dict`."""

@@ -83,7 +83,7 @@ class LevelReplay(ComposedCurriculum):
         if ids is None:
             self._unmarked = True
         elif len(ids) and not self._unmarked:
-            self._mark(ids, ~np.isnan(self.score.at(ids)))
+            self._mark(ids, np.isfinite(self.score.at(ids)))
 
     def _mark(self, ids: Ints, seen: NDArray[np.bool_]) -> None:
         """Count who has a score."""
@@ -94,7 +94,7 @@ class LevelReplay(ComposedCurriculum):
         if self._draws is not None:
             self._draws.settle(self.score.values)
         if self._unmarked:
-            self._mark(np.arange(self.space.size), ~np.isnan(self.score.values()))
+            self._mark(np.arange(self.space.size), np.isfinite(self.score.values()))
             self._unmarked = False
 
     def _drawn(self, n: int) -> Ints:

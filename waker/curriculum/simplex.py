@@ -10,12 +10,20 @@ import numpy as np
 from waker.curriculum.api import Floats
 
 
-def generalised_learnability(returns: Floats) -> Floats:
-    """s = σ/√n · N(m; μ, v) of returns (J, n), with v the variance (the public code uses it as the deviation)."""
-    m, sigma = returns.mean(1), returns.std(1)
-    v = max(float(m.var()), 1e-12)
+def generalised_learnability(m: Floats, sigma: Floats, n: int) -> Floats:
+    """s = σ/√n · N(m; μ, v), with μ and v the mean and the variance of m (the public code has v as the deviation).
+
+    Where all means are alike, as that of a single θ is, no density tells them apart: all are 0.
+
+    Args:
+        m, sigma: mean and standard deviation of the returns of each of J θ, (J,).
+        n: returns of each.
+    """
+    v = float(m.var())
+    if v <= (1e-12 * abs(m).max()) ** 2:
+        return np.zeros_like(m)
     density = np.exp(-((m - m.mean()) ** 2) / (2 * v)) / np.sqrt(2 * np.pi * v)
-    return np.asarray(sigma / np.sqrt(returns.shape[1]) * density)
+    return np.asarray(sigma / np.sqrt(n) * density)
 
 
 def projected(y: Floats, least: float) -> Floats:

@@ -13,7 +13,8 @@ from waker.curriculum.priorities import Groups, each_domain_alike
 
 def _weights(scores: Floats, beta: float) -> Floats:
     """max(S, 0)^(1/β), 0 where unknown."""
-    return np.asarray(np.where(scores > 0, np.where(scores > 0, scores, 1.0) ** (1.0 / beta), 0.0))
+    above = np.isfinite(scores) & (scores > 0)
+    return np.asarray(np.where(above, np.where(above, scores, 1.0) ** (1.0 / beta), 0.0))
 
 
 class Proportional:
@@ -32,7 +33,7 @@ class Proportional:
 
     def distribution(self, scores: Floats) -> Floats | None:
         """See :class:`waker.curriculum.api.Priority`."""
-        known, weights = ~np.isnan(scores), _weights(scores, self.beta)
+        known, weights = np.isfinite(scores), _weights(scores, self.beta)
         domain = np.zeros(len(scores), np.int64) if self.groups is None else self.groups
         empty = np.bincount(domain, weights=weights) == 0
         return each_domain_alike(np.where(empty[domain], known, weights), self.groups)
@@ -67,7 +68,7 @@ class Weighted:
     def build(self, scores: Floats) -> None:
         """See :class:`waker.curriculum.draws.DomainDraws`."""
         self._mass.reshape(-1)[: len(scores)] = _weights(scores, self._beta)
-        self._known.reshape(-1)[: len(scores)] = ~np.isnan(scores)
+        self._known.reshape(-1)[: len(scores)] = np.isfinite(scores)
         self._sums, self._counts = self._mass.sum(1), self._known.sum(1)
         self.due = False
 
@@ -76,7 +77,7 @@ class Weighted:
         if self.due:
             return
         self._mass.reshape(-1)[ids] = _weights(scores, self._beta)
-        self._known.reshape(-1)[ids] = ~np.isnan(scores)
+        self._known.reshape(-1)[ids] = np.isfinite(scores)
         blocks = np.unique(ids // self._width)
         self._sums[blocks], self._counts[blocks] = self._mass[blocks].sum(1), self._known[blocks].sum(1)
 

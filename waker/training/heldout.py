@@ -1,11 +1,13 @@
 """Episodes kept out of training, to measure the model on again and again. Made by :mod:`waker.training.recording`.
 
-The newest :data:`EACH` of every θ are kept, and of all together as many as fit into :data:`MOST_BYTES`, as checkpoints
-hold them all. The oldest go first.
+The newest of every θ are kept, as many as the curriculum asks for (``Needs.heldout_each``), and of all together as many
+as fit into :data:`MOST_BYTES`, as checkpoints hold them all. Where they do not fit, the θ with the most episodes gives
+up its oldest one, of equals the θ whose oldest is older.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,18 +16,22 @@ import numpy as np
 from waker.collection.episode import Episode
 from waker.collection.replay_gate import Finished
 
-EACH = 4
-"""Episodes of a θ; in a continuous space the episodes of any θ without a number count as of one, :data:`UNNUMBERED`."""
 UNNUMBERED = 64
+"""Episodes kept in a continuous space, where θ without a number count as one."""
 MOST_BYTES = 64 << 20
 """64 MiB."""
 
 
 class Heldout:
-    """The store, in the order in which episodes ended."""
+    """The store, in the order in which episodes ended.
 
-    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
-        self._most = most_bytes
+    Args:
+        each: episodes of a θ.
+        most_bytes: of all.
+    """
+
+    def __init__(self, each: int = 4, most_bytes: int = MOST_BYTES) -> None:
+        self._each, self._most = each, most_bytes
         self._held: list[Finished] = []
 
     def __len__(self) -> int:
@@ -36,21 +42,29 @@ class Heldout:
 
     def add(self, finished: Finished) -> None:
         """Keep an episode, at the cost of older ones; one that is too large by itself is not kept."""
+        if _bytes(finished) > self._most:
+            return
         theta_id = finished.episode.theta_id
         self._held.append(finished)
-        of_theta = [held for held in self._held if held.episode.theta_id == theta_id]
-        for old in of_theta[: -(UNNUMBERED if theta_id < 0 else EACH)]:
-            self._drop(old)
-        while self._held and self.bytes > self._most:
-            self._drop(self._held[0])
+        if self.count(theta_id) > (UNNUMBERED if theta_id < 0 else self._each):
+            self._drop(theta_id)
+        while self.bytes > self._most:
+            counts = Counter(held.episode.theta_id for held in self._held)
+            self._drop(max(counts, key=lambda i: counts[i]))  # of equals the first in the store
 
-    def _drop(self, old: Finished) -> None:
-        self._held = [held for held in self._held if held is not old]
+    def count(self, theta_id: int) -> int:
+        """How many there are of a θ."""
+        return sum(held.episode.theta_id == theta_id for held in self._held)
+
+    def _drop(self, theta_id: int) -> None:
+        """Give up the oldest episode of a θ."""
+        at = next(i for i, held in enumerate(self._held) if held.episode.theta_id == theta_id)
+        del self._held[at]
 
     @property
     def bytes(self) -> int:
         """What the records take."""
-        return sum(array.nbytes for held in self._held for array in held.records.values())
+        return sum(_bytes(held) for held in self._held)
 
     def state_dict(self) -> dict[str, Any]:
         """All episodes."""
@@ -59,6 +73,10 @@ class Heldout:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore them."""
         self._held = [_finished(one) for one in state["episodes"]]
+
+
+def _bytes(held: Finished) -> int:
+    return sum(array.nbytes for array in held.records.values())
 
 
 def _plain(held: Finished) -> dict[str, Any]:

@@ -10,6 +10,7 @@ run's seed and a count of records, so that training's own stays as it is and a r
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
@@ -65,7 +66,7 @@ class Recording:
     def __init__(self, curriculum: Curriculum, learner: Learner, family: Family, config: Config) -> None:
         self._curriculum, self._learner, self._family, self._config = curriculum, learner, family, config
         self.needs = curriculum.needs if isinstance(curriculum, Evident) else NOTHING
-        self.store = Heldout()
+        self.store = Heldout(self.needs.heldout_each)
         self.updates, self.seconds, self.made = 0, 0.0, 0
         self._clock = Every(self.needs.heldout_every if self.needs.heldout > 0 else 0)
         self._apart: dict[str, NDArray[Any]] = {}
@@ -87,7 +88,8 @@ class Recording:
         if not (self.needs.episode or stages(self._curriculum)):
             return None
         rng = generator_for(self._config.seed, "heldout")
-        return ReplayGate(replay, rng, self.needs.heldout, lambda: self.updates > 0, bool(self.needs.episode))
+        share, whole = self.needs.heldout, bool(self.needs.episode)
+        return ReplayGate(replay, rng, share, lambda: self.updates > 0, whole, self.store.count)
 
     # Updates ------------------------------------------------------------------------------------------------------
 
@@ -133,12 +135,12 @@ class Recording:
     # Episodes -----------------------------------------------------------------------------------------------------
 
     def episode(self, finished: Finished, step: int) -> None:
-        """Tell the curriculum of an episode that has just ended; keep it, where it is held out."""
+        """Tell the curriculum of an episode that has just ended; a held-out one is stored, and told in rounds."""
         if not self.needs.episode or self.updates == 0:
             return
         if finished.kind == "heldout":
             self.store.add(finished)
-        if finished.kind in self.needs.kinds:
+        elif finished.kind in self.needs.kinds:
             self._tell(finished, finished.kind, step)
 
     def due(self, step: int) -> bool:
@@ -146,18 +148,21 @@ class Recording:
         return self._clock.due(step)
 
     def measure_heldout(self, step: int) -> None:
-        """Measure all of them by the present model."""
+        """A round: measure all of them by the present model."""
+        left = Counter(finished.episode.theta_id for finished in self.store)
         for finished in self.store:
-            self._tell(finished, "heldout", step)
+            theta_id = finished.episode.theta_id
+            left[theta_id] -= 1
+            self._tell(finished, "heldout", step, left[theta_id] if theta_id >= 0 else 0)
         self._clock.mark(step)
 
-    def _tell(self, finished: Finished, kind: EpisodeKind, step: int) -> None:
+    def _tell(self, finished: Finished, kind: EpisodeKind, step: int, left: int = 0) -> None:
         with self._counted():
-            record = self._record(finished, kind, step)
+            record = self._record(finished, kind, step, left)
         assert isinstance(self._curriculum, Evident)
         self._curriculum.learn_episode(record)
 
-    def _record(self, finished: Finished, kind: EpisodeKind, step: int) -> EpisodeEvidence:
+    def _record(self, finished: Finished, kind: EpisodeKind, step: int, left: int) -> EpisodeEvidence:
         episode, behaviour = finished.episode, self._config.behaviour
         task = self._task(episode.theta_id)
         fields: dict[str, Any] = dict(
@@ -171,6 +176,7 @@ class Recording:
             theta_id=episode.theta_id,
             steps=len(finished.records["is_first"]) - 1,
             kind=kind,
+            left=left,
             discount=behaviour.discount,
             trace=behaviour.lambda_,
             **fields,

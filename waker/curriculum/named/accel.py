@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from waker.curriculum.api import Curriculum, State
+from waker.curriculum.api import Curriculum, Ints, State
 from waker.curriculum.box_replay import box_replay
 from waker.curriculum.config import CurriculumConfig
 from waker.curriculum.credited import check_mode
@@ -62,15 +62,27 @@ class Accel(LevelReplay):
         self.settings = settings
         self._batch: list[int] = []  # replayed θ since children were last made
         self._children: list[int] = []
+        self._awaited: Ints = np.zeros(self.space.size, np.int64)  # replayed episodes that have not ended
+
+    @property
+    def _comes_next(self) -> bool:
+        """Whether a child comes next: not while nothing is replayed, when all is trained on."""
+        return bool(self._children) and self.replay_share() > 0
 
     def _next(self) -> tuple[int, bool]:
-        return (self._children.pop(0), True) if self._children else super()._next()
+        return (self._children.pop(0), True) if self._comes_next else super()._next()
+
+    def _replayed(self) -> int:
+        theta_id = super()._replayed()
+        self._awaited[theta_id] += 1
+        return theta_id
 
     def learn_episode(self, evidence: EpisodeEvidence) -> None:
-        """Take the score; a replayed θ may become a parent."""
+        """Take the score; a replayed θ may become a parent, and no other: DR's are trained on, too, at first."""
         super().learn_episode(evidence)
-        if evidence.kind != "trained" or not evidence.whole or evidence.theta_id < 0:
+        if evidence.kind != "trained" or evidence.theta_id < 0 or not self._awaited[evidence.theta_id]:
             return
+        self._awaited[evidence.theta_id] -= 1
         if np.isnan(self.score.at(np.array([evidence.theta_id]))[0]):
             return  # a θ without a score is nobody's parent
         self._batch.append(evidence.theta_id)
@@ -83,18 +95,20 @@ class Accel(LevelReplay):
 
     def probabilities(self) -> Any:
         """Exact, shape (M,): the next child for certain, where there is one."""
-        if not self._children:
+        if not self._comes_next:
             return super().probabilities()
         return np.eye(1, self.space.size, self._children[0])[0]
 
     def state_dict(self) -> State:
         """See :class:`LevelReplay`; parents and children that wait, too."""
-        return super().state_dict() | {"waiting": json.dumps([self._batch, self._children])}
+        own = {"waiting": json.dumps([self._batch, self._children]), "awaited": self._awaited.copy()}
+        return super().state_dict() | own
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See :class:`LevelReplay`."""
         super().load_state_dict(state)
         self._batch, self._children = json.loads(state["waiting"])
+        self._awaited = np.array(state["awaited"], np.int64)
 
 
 @register_curriculum("accel", AccelSettings)

@@ -39,6 +39,8 @@ class BidirectionalSettings(Settings, section="curriculum.bidirectional-lp"):
 
     every: Count = 10_000
     """Agent steps between two evaluations."""
+    solved: Annotated[float, Interval(gt=0, le=1)] = 1.0
+    """An episode is a success where ``info["completion"]``, which may be a fraction, reaches this (ours)."""
     rate: Annotated[float, Interval(gt=0, lt=1)] = 0.1
     """α of both averages."""
     emphasis: Annotated[float, Interval(gt=0, lt=1)] = 0.1
@@ -64,7 +66,7 @@ class BidirectionalProgress(Score):
     def learn_episode(self, evidence: EpisodeEvidence) -> Ints | None:
         """Count it; evaluate where it is time. An episode without an end counts as none."""
         if evidence.success is not None and np.isfinite(evidence.success):
-            self._numbers[4:, evidence.theta_id] += (evidence.success, 1.0)
+            self._numbers[4:, evidence.theta_id] += (float(evidence.success >= self.settings.solved), 1.0)
         if evidence.step < self.next_mark:
             return UNCHANGED
         self.next_mark += self.settings.every * ((evidence.step - self.next_mark) // self.settings.every + 1)

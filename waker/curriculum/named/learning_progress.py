@@ -35,7 +35,7 @@ class LearningProgressSettings(Settings, section="curriculum.learning-progress")
     of: Literal["loss", "transition_loss", "disagreement"] = "loss"
     """What is followed: the world model's loss, its KL, or the ensemble's disagreement."""
     credit: Mode = "imagined-last"
-    """What a visit is: an update with steps of θ (imagined-last), an episode (episode), a held-out one (heldout)."""
+    """What a visit is: an update with steps of θ (imagined-last), an episode, or a round of held-out episodes."""
     direction: Literal["improving", "both"] = "improving"
     """max(slow − fast, 0), or |slow − fast|."""
     fast: Annotated[float, Interval(gt=0, le=1)] = 0.1

@@ -7,8 +7,14 @@ rollouts at each step; the public code divides by the variance where the formula
 descends in two of three domains (both are not done here).
 
 Score: generalised learnability, s = σ/√n · N(m; μ, v), m and σ of n returns of θ, μ and v the mean and variance of m
-over θ. Ours, reward-free: the returns are intrinsic ones of imagined rollouts (``sampled_returns``); or the PVL of
-imagined rollouts. Weights are over the θ that have a score; a θ that gets one enters with weight 1/(number of them).
+over θ; 0 where all m are alike.
+
+Ours, reward-free: the returns are intrinsic ones of imagined rollouts (``sampled_returns``); or the PVL of imagined
+rollouts. m and σ are of all returns of θ since the step before, of θ without any those of earlier; they are found, with
+μ, v and s, once a step. n is the number of rollouts from one start state, the same for all θ: the published n is, and a
+θ seen more often would else score less for it. A step is made every 5 updates (``every``; published: every one), which
+gives a few start states of each of some twenty θ, and lets weights move in a run of a thousand updates. Weights are
+over the θ that have a score; a θ that gets one enters with weight 1/(number of them).
 """
 
 from __future__ import annotations
@@ -23,7 +29,7 @@ from waker.curriculum import advantages as formulas
 from waker.curriculum.api import UNCHANGED, Curriculum, Floats, Ints, Score, State
 from waker.curriculum.composed import ComposedCurriculum
 from waker.curriculum.config import CurriculumConfig, resolve_decay
-from waker.curriculum.credited import Credited, means_of
+from waker.curriculum.credited import Credited
 from waker.curriculum.evidence import Evidence, needs
 from waker.curriculum.mixtures import Mixture
 from waker.curriculum.quantities import OfAdvantages, given
@@ -50,8 +56,8 @@ class NccSettings(Settings, section="curriculum.ncc"):
     """ε, the smallest weight before normalising by the number of θ."""
     adaptive: bool = True
     """Divide the step by (0.1 + Σ ‖gradient‖²)^0.4."""
-    every: Count = 100
-    """Updates between two steps."""
+    every: Count = 5
+    """Updates between two steps; ours."""
 
 
 class Weights(Score):
@@ -67,6 +73,10 @@ class Weights(Score):
         self._credited = Credited(n_theta, OfAdvantages(formulas.positive_value_loss), "imagined-last")
         pvl = self._credited.needs.update if settings.score == "pvl" else {"sampled_returns"}
         self.needs = needs(update=pvl)
+        self._sums: Floats = np.zeros((3, n_theta))  # n, Σ and Σ² of returns about their first, since the last step
+        self._first: Floats = np.full(n_theta, np.nan)
+        self._moments: Floats = np.full((2, n_theta), np.nan)  # m and σ, the newest
+        self._rollouts = 1  # from one start state
         self._y, self._drawn = np.full((2, n_theta), np.nan)  # present weights; those of the step before
         self._updates, self._squares = 0, 0.1
 
@@ -78,16 +88,39 @@ class Weights(Score):
             returns, ids = given(evidence, "sampled_returns"), evidence.sampled_returns_id
             assert ids is not None, "returns come with the θ they are of"
             keep = (ids >= 0) & np.isfinite(returns).all(1)
-            if keep.any():
-                self._credited.take(*means_of(ids[keep], generalised_learnability(returns[keep])))
+            self._add(ids[keep], returns[keep])
         self._updates += 1
         if self._updates % self.settings.every:
             return UNCHANGED
         self._step()
         return None
 
+    def _add(self, ids: Ints, returns: Floats) -> None:
+        """Returns (R, S) of start states of the θ ``ids`` (R,)."""
+        fresh = ids[np.isnan(self._first[ids])]
+        self._first[fresh] = returns[np.isnan(self._first[ids]), 0]
+        about = returns - self._first[ids, None]  # so that no difference of large numbers is squared
+        for sums, x in zip(self._sums, (np.ones_like(about), about, about**2), strict=True):
+            np.add.at(sums, ids, x.sum(1))
+        self._rollouts = returns.shape[1]
+
+    def _learnability(self) -> Floats:
+        """Of all returns since the last step, (M,), NaN for θ that never had any."""
+        count = self._sums[0]
+        seen, divisor = count > 0, np.maximum(count, 1.0)
+        about = self._sums[1] / divisor
+        spread = np.sqrt(np.maximum(self._sums[2] / divisor - about**2, 0.0))
+        self._moments[:, seen] = (self._first + about)[seen], spread[seen]
+        self._sums[:], self._first[:] = 0.0, np.nan
+        scores, known = np.full(len(count), np.nan), ~np.isnan(self._moments[0])
+        if known.any():
+            m, sigma = self._moments[:, known]
+            scores[known] = generalised_learnability(m, sigma, self._rollouts)
+        return scores
+
     def _step(self) -> None:
-        scores, s = self._credited.score, self.settings
+        s = self.settings
+        scores = self._credited.score if s.score == "pvl" else self._learnability()
         known = ~np.isnan(scores)
         if not known.any():
             return
@@ -106,15 +139,18 @@ class Weights(Score):
         return self._drawn.copy()
 
     def state_dict(self) -> State:
-        """Both weights, the scores, and the step."""
+        """Both weights, the returns, the scores, and the step."""
         own: State = {"y": self._y.copy(), "drawn": self._drawn.copy()}
-        own |= {"updates": self._updates, "squares": self._squares}
+        own |= {"updates": self._updates, "squares": self._squares, "rollouts": self._rollouts}
+        own |= {"sums": self._sums.copy(), "first": self._first.copy(), "moments": self._moments.copy()}
         return own | with_prefix("credited", self._credited.state_dict())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore them."""
         self._y, self._drawn = np.array(state["y"], np.float64), np.array(state["drawn"], np.float64)
         self._updates, self._squares = int(state["updates"]), float(state["squares"])
+        self._sums, self._first = np.array(state["sums"], np.float64), np.array(state["first"], np.float64)
+        self._moments, self._rollouts = np.array(state["moments"], np.float64), int(state["rollouts"])
         self._credited.load_state_dict(part("credited", state))
 
 

@@ -36,7 +36,9 @@ class ProwlSettings(LevelReplaySettings, section="curriculum.prowl"):
     share: Annotated[float, Interval(gt=0, lt=1)] = 0.05
     """Of episodes, kept out of training."""
     every: Count = 10_000
-    """Agent steps between two measurements of them."""
+    """Agent steps between two rounds, in which all that are stored are measured."""
+    ring: Count = 4
+    """Episodes of each θ that are stored, the newest ones; a θ's loss of a round is their mean."""
     raw_change: bool = False
     """The change in the loss's own units, not in spreads of it."""
 
@@ -56,7 +58,7 @@ def adversarial_score(error: Floats, change: Floats, flow: Floats | None = None,
 class ErrorAndChange(Credited):
     """Held-out loss of each θ with its change between the last two rounds of measuring.
 
-    A round is all measurements of one agent step; a θ's loss of a round is the mean over its episodes.
+    Rounds, and the loss of θ in one, are :class:`Credited`'s.
 
     Args:
         n_theta: M.
@@ -64,30 +66,24 @@ class ErrorAndChange(Credited):
     """
 
     def __init__(self, n_theta: int, settings: ProwlSettings) -> None:
-        share, every = settings.share, settings.every
-        super().__init__(n_theta, PerStep("loss"), "heldout", ring=1, heldout=share, heldout_every=every)
+        s = settings
+        super().__init__(n_theta, PerStep("loss"), "heldout", ring=s.ring, heldout=s.share, heldout_every=s.every)
         self._raw = settings.raw_change
-        self._round: Floats = np.full((3, n_theta), np.nan)  # loss before, step, Σ of this round
-        self._count: Ints = np.zeros(n_theta, np.int64)
+        self._before: Floats = np.full(n_theta, np.nan)  # loss of the round before
 
     def learn_episode(self, evidence: EpisodeEvidence) -> Any:
-        """A measurement; all z-scores change with it."""
-        self._step = evidence.step
-        return None if len(super().learn_episode(evidence)) else np.zeros(0, np.int64)
+        """A measurement; all z-scores change with a new loss."""
+        changed = super().learn_episode(evidence)
+        return None if changed is None or len(changed) else changed
 
     def take(self, ids: Ints, values: Floats) -> Ints:
-        """Losses (n,) of different θ (n,)."""
-        fresh = self._round[1, ids] != self._step
-        self._round[0, ids] = np.where(fresh, self.score[ids], self._round[0, ids])
-        self._round[1, ids] = self._step
-        self._round[2, ids] = np.where(fresh, 0.0, self._round[2, ids]) + values
-        self._count[ids] = np.where(fresh, 0, self._count[ids]) + 1
-        self.score[ids] = self._round[2, ids] / self._count[ids]
+        """Losses (n,) of different θ (n,) in a round."""
+        self._before[ids], self.score[ids] = self.score[ids], values
         return ids
 
     def values(self) -> Floats:
         """Shape (M,)."""
-        change = self.score - self._round[0]
+        change = self.score - self._before
         spread = float(np.nanstd(self.score)) if not np.isnan(self.score).all() else 0.0
         if not self._raw:
             change = change / spread if spread > 0 else np.zeros_like(change)
@@ -98,13 +94,13 @@ class ErrorAndChange(Credited):
         return self.values()[theta_id]
 
     def state_dict(self) -> State:
-        """The rounds, too."""
-        return super().state_dict() | {"round": self._round.copy(), "count": self._count.copy()}
+        """The round before, too."""
+        return super().state_dict() | {"before": self._before.copy()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore them."""
         super().load_state_dict(state)
-        self._round, self._count = np.array(state["round"], np.float64), np.array(state["count"], np.int64)
+        self._before = np.array(state["before"], np.float64)
 
 
 @register_curriculum("prowl", ProwlSettings)

@@ -4,8 +4,9 @@ At each refresh the K levels of highest learnability p(1−p), p the success rat
 episodes is drawn uniformly from them, the rest from DR; no staleness. Published: MiniGrid N 25,000, K 1,000, every 100
 updates, ρ_s .5; JaxNav K 100, every 50. (The paper's table is said to differ: ρ_s 1.)
 
-``sfl`` is *not reward-free*: it reads whether an episode solved its task. ``sfl-int`` is ours: the standard deviation
-of intrinsic returns over independent imagined rollouts from one start state, averaged over a θ's start states.
+``sfl`` is *not reward-free*: it reads whether an episode solved its task (``solved``, ours). ``sfl-int`` is ours: the
+standard deviation of intrinsic returns over independent imagined rollouts from one start state, averaged over a θ's
+start states.
 
 Ours: rates are of the episodes collected since the last refresh; of those the unbiased n/(n−1)·p(1−p) by default. A θ
 without a finished episode has no score (in the published code its NaN is sorted among the best). Where fewer than K θ
@@ -16,9 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Interval
 
 from waker.curriculum.api import UNCHANGED, Curriculum, Floats, Ints, Score, State
 from waker.curriculum.composed import ComposedCurriculum
@@ -43,6 +45,8 @@ class SflSettings(Settings, section="curriculum.sfl"):
     """ρ_s, their share; the rest is DR."""
     every: Count = 10_000
     """Agent steps between two refreshes."""
+    solved: Annotated[float, Interval(gt=0, le=1)] = 1.0
+    """An episode is a success where ``info["completion"]``, which may be a fraction, reaches this; sfl alone."""
     unbiased: bool = True
     """n/(n−1)·p(1−p) of n episodes (0 of a single one); else p(1−p)."""
 
@@ -86,7 +90,7 @@ class Learnability(Score):
         if self.intrinsic:
             return UNCHANGED
         if evidence.success is not None and np.isfinite(evidence.success):
-            self._sums[:, evidence.theta_id] += (evidence.success, 1.0)
+            self._sums[:, evidence.theta_id] += (float(evidence.success >= self.settings.solved), 1.0)
         return self._refresh(evidence.step)
 
     def _refresh(self, step: int) -> Ints | None:
