@@ -14,10 +14,13 @@ from rich.text import Text
 from waker.analysis.paired import WANTED_POWER
 from waker.analysis.quantities import quantity_of
 from waker.analysis.summary import (
+    FEW_TOLD,
     PLUG_IN,
     Shown,
     best,
     difference,
+    few,
+    few_seeds,
     p_value,
     quantities,
     seeds_told,
@@ -38,6 +41,12 @@ _UNBOUNDED = Console(width=100_000)
 """Where tables are measured."""
 _NARROW = 20
 """Characters of the first column, and of headings over rows."""
+LEADS = "*"
+"""Behind the number of a sampler that is shown to be better than every other of its row."""
+_LEADS_TOLD = (
+    "better than every other at 95 % (intervals apart, or that of paired differences excludes 0; not corrected for the "
+    "number of rows)"
+)
 _NARROW_HEAD = 12
 """Characters of a sampler's name where lines are short."""
 
@@ -59,7 +68,11 @@ def comparison(summary: pd.DataFrame, width: int, only: Sequence[str] | None = N
         while fit > 1 and any(_width(table) > width for table in _shared_out(content, fit)):
             fit -= 1
         tables = _shared_out(content, fit)
-    tables[-1].caption = _caption(summary, [one for row in content.rows for one in row.told.values()])
+    tables[-1].caption = _caption(
+        summary,
+        [one for row in content.rows for one in row.told.values()],
+        [row.best is not None for row in content.rows],
+    )
     return [_unbroken(table, width) for table in tables]
 
 
@@ -149,11 +162,13 @@ def _heading(name: str) -> Text:
     return text
 
 
-def _caption(summary: pd.DataFrame, printed: Sequence[Shown]) -> str:
+def _caption(summary: pd.DataFrame, printed: Sequence[Shown], led: bool) -> str:
     """How many seeds, and what the intervals and brackets are, of which some are printed."""
     over = {str(kind) for kind in summary["interval"]}
     lines = ["one seed" if summary["seeds"].max() == 1 else f"mean over seeds ({seeds_told(summary)})"]
     lines += ["[Student's 95 % interval over seeds]"] if "seeds" in over else []
+    lines += [FEW_TOLD] if few_seeds(summary) else []
+    lines += [f"{LEADS}: {_LEADS_TOLD}"] if led else []
     brackets = [one.bracket for one in printed if one.bracket]
     if any("…" in bracket for bracket in brackets):
         told = "below a worst case: its optimistic … pessimistic estimate"
@@ -181,6 +196,7 @@ def differences(tests: pd.DataFrame, baseline: str, over: Over, width: int) -> T
         f"{tests['tests'].iloc[0]} tests; detectable: the true difference that the t test finds with probability "
         f"{WANTED_POWER:g} at this n and spread"
     )
+    told += f"; {FEW_TOLD}" if few(tests["pairs"].min()) else ""
     table.caption = Text(told, style="table.caption")
     return _unbroken(table, width)
 
@@ -198,6 +214,7 @@ def _differences(tests: pd.DataFrame, over: Over, tall: bool) -> Table:
             between = "\n" if tall else " "
             name = str(quantity)
             told = difference(name, row["difference"], row["low"], row["high"])
+            told = (told[0], f"{told[1]}{few(row['pairs'])}" if told[1] else "")
             both = ((p_value(row[p]), f"({p_value(row[f'{p}_holm'])})") for p in ("p_t", "p_permutation"))
             table.add_row(
                 _head(row[over], row[alike] if several else "", tall),
@@ -220,6 +237,7 @@ def improvement(better: pd.DataFrame, baseline: str, width: int) -> Table:
     """
     table = _fitting(lambda tall: _improvement(better, tall), width)
     told = f"probability that a run beats one of {printable(baseline)}, mean over tasks [95 % interval over whole runs]"
+    told += f"; {FEW_TOLD}" if few(better[["seeds", "baseline_seeds"]].min(axis=None)) else ""
     table.caption = Text(told, style="table.caption")
     return _unbroken(table, width)
 
@@ -232,14 +250,20 @@ def _improvement(better: pd.DataFrame, tall: bool) -> Table:
     for quantity in shown:
         table.add_column(_broken(quantity_of(quantity).title, tall), justify="right")
     for (sampler, explorer), rows in better.groupby(["sampler", "explorer"], sort=False):
-        by_quantity = rows.set_index("quantity")[["probability", "low", "high"]]
+        by_quantity = rows.set_index("quantity")
         cells = [
-            "{:.2f} [{:.2f}, {:.2f}]".format(*by_quantity.loc[quantity]) if quantity in by_quantity.index else "–"
-            for quantity in shown
+            _probability(by_quantity.loc[quantity]) if quantity in by_quantity.index else "–" for quantity in shown
         ]
         texts = [Text(cell.replace(" [", "\n[") if tall else cell) for cell in cells]
         table.add_row(_head(str(sampler), str(explorer) if explorers else "", tall), *texts)
     return table
+
+
+def _probability(row: pd.Series) -> str:
+    """``0.83 [0.51, 0.95]``, with the mark of few seeds."""
+    return "{:.2f} [{:.2f}, {:.2f}]".format(*row[["probability", "low", "high"]]) + few(
+        row[["seeds", "baseline_seeds"]].min()
+    )
 
 
 def _head(sampler: str, explorer: str, tall: bool) -> Text:
@@ -250,7 +274,7 @@ def _head(sampler: str, explorer: str, tall: bool) -> Text:
 def _cell(told: Shown | None, wins: bool, tall: bool) -> Text:
     if told is None:
         return Text("–")
-    text = f"{told.value} {told.interval}".strip()
+    text = f"{told.value}{LEADS if wins else ''} {told.interval}".strip()
     if tall:
         text = text.replace(" [", "\n[").replace(f" {PLUG_IN}", f"\n{PLUG_IN}")
     below = f"\n{told.bracket}".replace(" [", "\n[") if told.bracket else ""

@@ -16,7 +16,7 @@ from waker.analysis.quantities import worth
 from waker.analysis.ranking import primary_metric, rank_correlation
 from waker.analysis.sources import pooled, shared, sources_of
 from waker.analysis.steps import GROUP, Steps, choose_steps, deciding, of_policy
-from waker.analysis.summary import seeds_told, summarise, task_order
+from waker.analysis.summary import few_seeds, seeds_told, summarise, task_order
 from waker.names import ALL, DR_SUITE, PLANNED, printable
 from waker.report import captions
 from waker.report.blocks import Picture, Section, sections_of, summary_table
@@ -81,6 +81,7 @@ def _summary(runs: Sequence[RunData]) -> Section | None:
         return None
     over = set(summary["interval"])
     interval = captions.SEEDS if "seeds" in over else captions.ONE_SEED
+    interval += captions.FEW if few_seeds(summary) else ""
     interval += captions.EPISODES if "episodes" in over else ""
     interval += f" Seeds: {seeds_told(summary)}." if summary.groupby(GROUP)["seeds"].max().nunique() > 1 else ""
     by_task = [summary_table(summary, task, "") for task in task_order(summary) if task != ALL]

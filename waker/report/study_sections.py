@@ -13,6 +13,8 @@ from waker.analysis.quantities import quantity_of
 from waker.analysis.summary import (
     cell,
     difference,
+    few,
+    few_seeds,
     p_value,
     seeds_told,
     task_order,
@@ -74,7 +76,7 @@ def _summary(shown: Shown) -> Section | None:
     summary, source = shown.tables.comparison, shown.source("comparison")
     seeds = f" Seeds: {seeds_told(summary)}."
     interval = (captions.SEEDS if "seeds" in set(summary["interval"]) else captions.ONE_SEED) + seeds
-    caption = f"{interval} {captions.SUMMARY}"
+    caption = f"{interval}{captions.FEW if few_seeds(summary) else ''} {captions.SUMMARY}"
     tasks = task_order(summary)
     whole, single = tasks[:1], tasks[1:]
     lead = " ".join([study_captions.SUMMARY_LEAD, *(f"Note: {note}." for note in shown.notes)])
@@ -112,10 +114,10 @@ def _differences(shown: Shown) -> Section | None:
     )
 
 
-def _with_interval(text: str) -> Cell:
-    """``3.1 [2.9, 3.3]`` as a number and its interval."""
+def _with_interval(text: str, seeds: float) -> Cell:
+    """``3.1 [2.9, 3.3]`` as a number and its interval over so many seeds."""
     value, _, interval = text.partition(" [")
-    return Cell(value, f"[{interval}" if interval else "")
+    return Cell(value, f"[{interval}{few(seeds)}" if interval else "")
 
 
 def _table(
@@ -137,6 +139,11 @@ def _table(
     return HtmlTable([head, *map(printable, groups)], lines, 1, caption, palette, source)
 
 
+def _marked(interval: str, seeds: float) -> str:
+    """The interval, with the mark of few seeds where it is over so few."""
+    return f"{interval}{few(seeds)}" if interval else ""
+
+
 def _differences_table(tests: pd.DataFrame, task: str, caption: str, source: Source) -> HtmlTable:
     """One row a quantity, one column a group."""
 
@@ -144,7 +151,7 @@ def _differences_table(tests: pd.DataFrame, task: str, caption: str, source: Sou
         told, interval = difference(quantity, row["difference"], row["low"], row["high"])
         seen = difference(quantity, row["detectable"])[0].removeprefix("+")
         below = f"p {p_value(row['p_t_holm'])}\ndetectable {seen}"
-        return Cell(told, interval, bool(row["p_t_holm"] < ALPHA), bracket=below)
+        return Cell(told, _marked(interval, row["pairs"]), bool(row["p_t_holm"] < ALPHA), bracket=below)
 
     return _table(task_head(task), tests, "quantity", heading, cell_of, caption, source)
 
@@ -159,7 +166,7 @@ def _tests_table(tests: pd.DataFrame, task: str, caption: str, source: Source) -
             [
                 Cell("" if quantity == before else heading(quantity)),
                 Cell(printable(row["group"]), colour=palette[row["group"]]),
-                Cell(told, interval, best=bool(row["p_t_holm"] < ALPHA)),
+                Cell(told, _marked(interval, row["pairs"]), best=bool(row["p_t_holm"] < ALPHA)),
                 *(Cell(p_value(row[p]), f"({p_value(row[f'{p}_holm'])})") for p in ("p_t", "p_permutation")),
                 Cell(difference(quantity, row["detectable"])[0].removeprefix("+")),
                 Cell("–" if pd.isna(row["power"]) else f"{row['power']:.2f}"),
@@ -192,7 +199,7 @@ def _parts(shown: Shown) -> Section | None:
 
 def _parts_table(means: pd.DataFrame, task: str, caption: str, source: Source) -> HtmlTable:
     def cell_of(part: str, row: Any) -> Cell:
-        return _with_interval(cell("mean_regret", row["mean"], row["low"], row["high"]))
+        return _with_interval(cell("mean_regret", row["mean"], row["low"], row["high"]), row["seeds"])
 
     return _table(task_head(task), means, "part", str, cell_of, caption, source)
 
@@ -220,7 +227,7 @@ def _iqm_table(iqm: pd.DataFrame, source: Source) -> HtmlTable:
         return f"interquartile mean of {quantity_of(quantity).title}"
 
     def cell_of(quantity: str, row: Any) -> Cell:
-        return _with_interval(cell(quantity, row["iqm"], row["low"], row["high"]))
+        return _with_interval(cell(quantity, row["iqm"], row["low"], row["high"]), row["seeds"])
 
     return _table("all runs × tasks", iqm, "quantity", name, cell_of, study_captions.IQM, source)
 
@@ -236,7 +243,8 @@ def _improvement_table(better: pd.DataFrame, baseline: str, source: Source) -> H
                 cells.append(Cell("–"))
                 continue
             point, low, high = by_quantity.loc[quantity, ["probability", "low", "high"]]
-            cells.append(Cell(f"{point:.2f}", f"[{low:.2f}, {high:.2f}]"))
+            seeds = by_quantity.loc[quantity, ["seeds", "baseline_seeds"]].min()
+            cells.append(Cell(f"{point:.2f}", f"[{low:.2f}, {high:.2f}]{few(seeds)}"))
         rows.append(cells)
     head = f"a run beats one of {printable(baseline)} in"
     return HtmlTable(
