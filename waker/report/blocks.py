@@ -6,13 +6,14 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from waker.analysis.quantities import quantity_of
+from waker.analysis.reasons import NONE, why_none
 from waker.analysis.steps import GROUP
 from waker.analysis.summary import best, quantities, shown_value
 from waker.names import ALL, printable
@@ -56,7 +57,8 @@ class Picture:
 
 @dataclass(frozen=True)
 class Cell:
-    """One table cell; ``range`` is its interval, ``bracket`` its mildest and worst estimate, ``colour`` a dot."""
+    """One table cell; ``range`` is its interval, ``bracket`` its mildest and worst estimate, ``colour`` a dot, ``why``
+    the reason where there is no number."""
 
     text: str
     range: str = ""
@@ -64,6 +66,12 @@ class Cell:
     colour: str = ""
     path: bool = False
     bracket: str = ""
+    why: str = ""
+
+    @classmethod
+    def of(cls, text: str, why: str, **look: Any) -> Cell:
+        """``text``, and where that is a dash the reason."""
+        return cls(text, why=why if text == NONE else "", **look)
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,11 @@ class HtmlTable:
     caption: str = ""
     colours: Mapping[str, str] = field(default_factory=dict)
     source: Source | None = None
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why cells have no number, each reason once: their footnotes."""
+        return list(dict.fromkeys(cell.why for row in self.rows for cell in row if cell.why))
 
     def lines(self, head: str) -> str:
         """The head of a coloured column in lines: broken before parentheses and within long compounds alone."""
@@ -121,23 +134,27 @@ def summary_table(summary: pd.DataFrame, task: str, caption: str, source: Source
     sampler."""
     of_task = summary[summary["task"] == task]
     many = of_task["explorer"].nunique() > 1
-    groups = dict(iter(of_task.groupby(GROUP, sort=False)))
+    groups: dict[tuple[str, ...], pd.DataFrame] = dict(iter(of_task.groupby(GROUP, sort=False)))
     names = [printable(f"{sampler} ({explorer})" if many else sampler) for _, sampler, explorer in groups]
     rows = []
     for quantity in quantities(of_task):
         winner = best(of_task, quantity, task)
-        rows.append([Cell(heading(quantity)), *(_number(of, quantity, winner == key) for key, of in groups.items())])
+        cells = (_number(summary, of, key, task, quantity, winner == key) for key, of in groups.items())
+        rows.append([Cell(heading(quantity)), *cells])
     return HtmlTable([task_head(task), *names], rows, 1, caption, colours(names), source)
+
+
+def _number(
+    summary: pd.DataFrame, rows: pd.DataFrame, group: tuple[str, ...], task: str, quantity: str, leads: bool
+) -> Cell:
+    """One group's number of a task, of whose rows are ``rows``; else the reason."""
+    told = shown_value(rows, quantity)
+    if told is None or told.value == NONE:
+        return Cell(NONE, why=why_none(summary, group, task, quantity))
+    return Cell(told.value, told.interval, leads, bracket=told.bracket)
 
 
 def heading(quantity: str) -> str:
     """A quantity's title, with an arrow where less is better."""
     about = quantity_of(quantity)
     return f"{printable(about.title)} {'↓' if about.better == 'less' else ''}".strip()
-
-
-def _number(rows: pd.DataFrame, quantity: str, is_best: bool) -> Cell:
-    told = shown_value(rows, quantity)
-    if told is None:
-        return Cell("–")
-    return Cell(told.value, told.interval, is_best, bracket=told.bracket)

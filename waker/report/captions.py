@@ -17,8 +17,8 @@ SUMMARY_LEAD = (
     "deterministic policies, at the last step at which all runs were measured (else see the note)."
 )
 SUMMARY = (
-    "Bold: better than every other sampler of the row at 95 %: intervals lie apart, or that of the differences of paired "
-    "seeds excludes 0 (not corrected for the number of rows; never of one seed). CVaR 0.1 over "
+    "Bold: better than every other sampler of the row at 95 %: intervals lie apart, or that of the differences of "
+    "paired seeds excludes 0 (not corrected for the number of rows; never of one seed). CVaR 0.1 over "
     "episodes is the mean return of the worst 10 % of episodes, hard θ and bad luck together; over θ, the mean "
     "expected return of the worst 10 % of θ; a worst θ, the largest expected value of any. What is worst must be "
     "chosen among noisy means, so two estimates in italics bracket it: chosen on one half of the episodes and "

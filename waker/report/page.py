@@ -13,6 +13,7 @@ import jinja2
 import yaml
 
 from waker.analysis.data import RunData, by_domain, by_settings, last_step, load_runs, settings_of
+from waker.analysis.reasons import NONE, NOT_SAVED
 from waker.errors import UserError
 from waker.names import printable
 from waker.report.blocks import Cell, HtmlTable
@@ -144,11 +145,11 @@ def _runs_table(runs: Sequence[RunData]) -> HtmlTable:
         rows.append(
             [
                 Cell(printable(run.label), colour=palette[run.sampler]),
-                Cell("–" if steps is None else f"{steps:,}".replace(",", " ")),
-                Cell("–" if updates is None else f"{int(updates):,}".replace(",", " ")),
-                Cell(str(len(run.episodes)) if not run.episodes.empty else "–"),
-                Cell((run.config.get("git") or "–")[:10]),
-                Cell(printable(differing or "–"), path=True),
+                Cell.of(NONE if steps is None else f"{steps:,}".replace(",", " "), "no row tells a step"),
+                Cell.of(NONE if updates is None else f"{int(updates):,}".replace(",", " "), "no learning metrics"),
+                Cell.of(str(len(run.episodes)) if not run.episodes.empty else NONE, "no training episodes"),
+                Cell.of((run.config.get("git") or NONE)[:10], NOT_SAVED),
+                Cell(printable(differing or "none"), path=True),
             ]
         )
     return HtmlTable(["run", "steps", "updates", "episodes", "commit", "settings that differ"], rows)

@@ -14,6 +14,7 @@ import pandas as pd
 
 from waker.analysis.numbers_file import write_table
 from waker.analysis.paired import Over
+from waker.analysis.reasons import NONE, NOT_SAVED
 from waker.analysis.steps import RUN
 from waker.analysis.study import Study, notes_of, write_study
 from waker.errors import UserError
@@ -128,8 +129,8 @@ def _runs_table(runs: pd.DataFrame, file: str) -> HtmlTable:
             Cell(printable(run["sampler"]), colour=palette[run["sampler"]]),
             Cell(printable(run["run"]), path=True),
             Cell(str(run["seed"])),
-            Cell(f"{int(run['step']):,}".replace(",", " ") if str(run["step"]).isdecimal() else "–"),
-            Cell(printable(str(run["commit"])[:_COMMIT] or "–")),
+            Cell.of(f"{int(run['step']):,}".replace(",", " ") if str(run["step"]).isdecimal() else NONE, NOT_SAVED),
+            Cell.of(printable(str(run["commit"])[:_COMMIT] or NONE), NOT_SAVED),
         ]
         for run in runs.to_dict("records")
     ]

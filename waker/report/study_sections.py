@@ -10,6 +10,7 @@ import pandas as pd
 
 from waker.analysis.paired import ALPHA, DRAWS, EXACT_UP_TO, WANTED_POWER, Over
 from waker.analysis.quantities import quantity_of
+from waker.analysis.reasons import NO_COMMON_TASK, NONE, NOT_PLANNED, why_untested
 from waker.analysis.summary import (
     cell,
     difference,
@@ -128,12 +129,13 @@ def _table(
     cell_of: Callable[[str, Any], Cell],
     caption: str,
     source: Source,
+    why: str,
 ) -> HtmlTable:
-    """One row for each value of ``column``, one column a group; – where there is no such row."""
+    """One row for each value of ``column``, one column a group; – where there is no such row, for the reason given."""
     groups, lines = list(dict.fromkeys(rows["group"])), []
     for value, of_value in rows.groupby(column, sort=False):
         found = {row["group"]: row for row in of_value.to_dict("records")}
-        cells = (cell_of(str(value), found[group]) if group in found else Cell("–") for group in groups)
+        cells = (cell_of(str(value), found[group]) if group in found else Cell(NONE, why=why) for group in groups)
         lines.append([Cell(name(str(value))), *cells])
     palette = {printable(group): colour for group, colour in colours(groups).items()}
     return HtmlTable([head, *map(printable, groups)], lines, 1, caption, palette, source)
@@ -151,31 +153,40 @@ def _differences_table(tests: pd.DataFrame, task: str, caption: str, source: Sou
         told, interval = difference(quantity, row["difference"], row["low"], row["high"])
         seen = difference(quantity, row["detectable"])[0].removeprefix("+")
         below = f"p {p_value(row['p_t_holm'])}\ndetectable {seen}"
+        if pd.isna(row["p_t_holm"]):
+            below = f"no test: {why_untested(row['pairs'])}"
         return Cell(told, _marked(interval, row["pairs"]), bool(row["p_t_holm"] < ALPHA), bracket=below)
 
-    return _table(task_head(task), tests, "quantity", heading, cell_of, caption, source)
+    return _table(task_head(task), tests, "quantity", heading, cell_of, caption, source, "no pair has it")
 
 
 def _tests_table(tests: pd.DataFrame, task: str, caption: str, source: Source) -> HtmlTable:
     """One row a quantity and group."""
     palette, rows, before = colours(tests["group"]), [], ""
     for row in tests.to_dict("records"):
-        quantity = str(row["quantity"])
+        quantity, why = str(row["quantity"]), why_untested(row["pairs"])
         told, interval = difference(quantity, row["difference"], row["low"], row["high"])
         rows.append(
             [
                 Cell("" if quantity == before else heading(quantity)),
                 Cell(printable(row["group"]), colour=palette[row["group"]]),
                 Cell(told, _marked(interval, row["pairs"]), best=bool(row["p_t_holm"] < ALPHA)),
-                *(Cell(p_value(row[p]), f"({p_value(row[f'{p}_holm'])})") for p in ("p_t", "p_permutation")),
-                Cell(difference(quantity, row["detectable"])[0].removeprefix("+")),
-                Cell("–" if pd.isna(row["power"]) else f"{row['power']:.2f}"),
+                *(_tested(row, p, why) for p in ("p_t", "p_permutation")),
+                Cell.of(difference(quantity, row["detectable"])[0].removeprefix("+"), why),
+                Cell.of(NONE if pd.isna(row["power"]) else f"{row['power']:.2f}", why),
                 Cell(str(row["pairs"])),
             ]
         )
         before = quantity
     heads = ["", "difference", "p of t (Holm)", "p of sign flips (Holm)", "detectable", "power", "pairs"]
     return HtmlTable([task_head(task), *heads], rows, 2, caption, source=source)
+
+
+def _tested(row: Mapping[str, Any], p: str, why: str) -> Cell:
+    """A p value, with the corrected one below it."""
+    if pd.isna(row[p]):
+        return Cell(NONE, why=why)
+    return Cell(p_value(row[p]), f"({p_value(row[f'{p}_holm'])})")
 
 
 def _parts(shown: Shown) -> Section | None:
@@ -201,7 +212,7 @@ def _parts_table(means: pd.DataFrame, task: str, caption: str, source: Source) -
     def cell_of(part: str, row: Any) -> Cell:
         return _with_interval(cell("mean_regret", row["mean"], row["low"], row["high"]), row["seeds"])
 
-    return _table(task_head(task), means, "part", str, cell_of, caption, source)
+    return _table(task_head(task), means, "part", str, cell_of, caption, source, NOT_PLANNED)
 
 
 def _distributions(shown: Shown) -> Section | None:
@@ -229,7 +240,7 @@ def _iqm_table(iqm: pd.DataFrame, source: Source) -> HtmlTable:
     def cell_of(quantity: str, row: Any) -> Cell:
         return _with_interval(cell(quantity, row["iqm"], row["low"], row["high"]), row["seeds"])
 
-    return _table("all runs × tasks", iqm, "quantity", name, cell_of, study_captions.IQM, source)
+    return _table("all runs × tasks", iqm, "quantity", name, cell_of, study_captions.IQM, source, NO_COMMON_TASK)
 
 
 def _improvement_table(better: pd.DataFrame, baseline: str, source: Source) -> HtmlTable:
@@ -240,7 +251,7 @@ def _improvement_table(better: pd.DataFrame, baseline: str, source: Source) -> H
         cells = [Cell(printable(group), colour=palette[str(group)])]
         for quantity in shown:
             if quantity not in by_quantity.index:
-                cells.append(Cell("–"))
+                cells.append(Cell(NONE, why="fewer than two seeds with a common task"))
                 continue
             point, low, high = by_quantity.loc[quantity, ["probability", "low", "high"]]
             seeds = by_quantity.loc[quantity, ["seeds", "baseline_seeds"]].min()
