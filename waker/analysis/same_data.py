@@ -6,8 +6,6 @@ what differs between them then is not the curriculum's work, and a reader must b
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +14,7 @@ import pandas as pd
 from waker.curriculum.labels import sampler_name
 
 NONE_CHOSEN = "no episode was chosen by a curriculum yet"
+ALL_UNCHOSEN = f"all samplers have the same data so far: {NONE_CHOSEN}"
 _EPISODE = ("theta_id", "episode_seed", "length")
 """Columns that tell what was played, beside those of θ."""
 _UNCHOSEN = "dr"
@@ -64,24 +63,10 @@ def _same(ours: dict[tuple[str, int], np.ndarray], theirs: dict[tuple[str, int],
 
 
 def same_data_notes(episodes: pd.DataFrame, curriculum: pd.DataFrame) -> list[str]:
-    """:func:`alike` in lines: ``dr and waker-m have the same data so far: no episode was chosen by a curriculum yet``."""
+    """:func:`alike` in lines; of all samplers together :data:`ALL_UNCHOSEN` where no curriculum chose anything."""
     notes = []
     for group in alike(episodes, curriculum):
-        named = f"{', '.join(group.samplers[:-1])} and {group.samplers[-1]}"
+        every = set(group.samplers) == set(episodes["sampler"])
+        named = "all samplers" if every else f"{', '.join(group.samplers[:-1])} and {group.samplers[-1]}"
         notes.append(f"{named} have the same data so far{f': {NONE_CHOSEN}' if group.unchosen else ''}")
     return notes
-
-
-def unchosen(notes: Sequence[str], samplers: Sequence[str]) -> bool:
-    """Whether the notes say of any two of these samplers that no curriculum chose their episodes."""
-    return any(
-        note.endswith(NONE_CHOSEN) and all(sampler in _named(note) for sampler in pair)
-        for pair in itertools.combinations(samplers, 2)
-        for note in notes
-    )
-
-
-def _named(note: str) -> list[str]:
-    """The samplers that a note of :func:`same_data_notes` names."""
-    first, _, last = note.partition(" have the same data so far")[0].rpartition(" and ")
-    return [*first.split(", "), last]

@@ -9,11 +9,14 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from waker.analysis.conclusion import conclusion
 from waker.analysis.data import RunData, hard_ids, latest, stack, stands_for, theta_names, theta_sets
 from waker.analysis.errors_compared import compared_errors, error_numbers
-from waker.analysis.numbers import compare_runs
+from waker.analysis.numbers import Comparison, compare_runs
+from waker.analysis.paired import paired_differences, pairs
 from waker.analysis.quantities import worth
 from waker.analysis.ranking import primary_metric, rank_correlation
+from waker.analysis.same_data import same_data_notes
 from waker.analysis.sources import pooled, shared, sources_of
 from waker.analysis.steps import GROUP, Steps, choose_steps, deciding, of_policy
 from waker.analysis.summary import few_seeds, seeds_told, summarise, task_order
@@ -72,11 +75,24 @@ def _errors(runs: Sequence[RunData]) -> pd.DataFrame:
     return shared(stack(runs, "model_error"))[0]
 
 
-def _summary(runs: Sequence[RunData]) -> Section | None:
+def _compared(runs: Sequence[RunData]) -> Comparison:
+    """The runs' numbers, and what to tell of them."""
     evaluation, errors, episodes = stack(runs, "evaluation"), _errors(runs), stack(runs, "episodes")
     numbers, notes = compare_runs(evaluation, errors, episodes, theta_sets(runs))
     more = error_numbers(stack(runs, "curriculum"), compared_errors(evaluation, errors, episodes))
-    summary = summarise(pd.concat([numbers, more], ignore_index=True) if len(more) else numbers)
+    same = same_data_notes(_final(runs, "episodes"), _final(runs, "curriculum"))
+    return Comparison(pd.concat([numbers, more], ignore_index=True) if len(more) else numbers, (*same, *notes))
+
+
+def concluded_of(runs: Sequence[RunData], baseline: str = "dr") -> str:
+    """What the runs of one domain show against the baseline, in a sentence; empty where none is of the baseline."""
+    numbers, notes = _compared(runs)
+    return conclusion(paired_differences(pairs(numbers, baseline).rows), baseline, notes=notes)
+
+
+def _summary(runs: Sequence[RunData]) -> Section | None:
+    numbers, notes = _compared(runs)
+    summary = summarise(numbers)
     if summary.empty:
         return None
     over = set(summary["interval"])
