@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,10 @@ from waker.analysis.reasons import NONE, why_none
 from waker.analysis.steps import GROUP
 from waker.analysis.summary import best, quantities, shown_value
 from waker.names import ALL, printable
-from waker.report.style import colours, data_uri
+from waker.report.style import colours, data_uri, stacked, style
+
+MOST_BYTES = 200_000
+"""Of the rows of one figure inside a page."""
 
 
 @dataclass(frozen=True)
@@ -39,20 +43,61 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Download:
+    """The rows behind a figure as a CSV file inside the page.
+
+    Attributes:
+        uri: of the file; empty where it would be larger than :data:`MOST_BYTES`.
+        rows: how many there are.
+    """
+
+    uri: str
+    rows: int
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame) -> Download:
+        """All columns of ``rows``, numbers with six digits."""
+        text = rows.to_csv(index=False, float_format="%.6g").encode(errors="surrogateescape")
+        uri = f"data:text/csv;base64,{base64.b64encode(text).decode()}" if len(text) <= MOST_BYTES else ""
+        return cls(uri, len(rows))
+
+
+@dataclass(frozen=True)
 class Picture:
-    """A figure as a data URI, with what to see in it."""
+    """A figure as a data URI, with what to see in it.
+
+    Attributes:
+        narrow: the same with its panels below each other, for a phone; empty where it is narrow already.
+        rows: what it is drawn of.
+    """
 
     uri: str
     caption: str
     title: str = ""
     source: Source | None = None
+    narrow: str = ""
+    rows: Download | None = None
 
     @classmethod
     def of(
-        cls, figure: Figure, caption: str, title: str = "", kind: str = "svg", source: Source | None = None
+        cls,
+        figure: Figure,
+        caption: str,
+        title: str = "",
+        kind: str = "svg",
+        source: Source | None = None,
+        rows: pd.DataFrame | None = None,
     ) -> Picture:
-        """Draw ``figure`` (svg, or png for photographs)."""
-        return cls(data_uri(figure, kind), caption, title, source)
+        """Draw ``figure`` (svg, or png for photographs) of ``rows``."""
+        wide = data_uri(figure, kind)
+        with style():
+            narrow = data_uri(figure, kind) if kind == "svg" and stacked(figure) else ""
+        return cls(wide, caption, title, source, narrow, None if rows is None else Download.of(rows))
+
+    @property
+    def file(self) -> str:
+        """The name of the file of its rows."""
+        return f"{re.sub(r'[^a-z0-9]+', '-', (self.title or 'figure').lower()).strip('-') or 'figure'}.csv"
 
 
 @dataclass(frozen=True)

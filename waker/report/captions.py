@@ -98,5 +98,6 @@ FILM_LEAD = (
 FILM = "Above: what happened. Below: what the model expected to see."
 CURVES = (
     "Training metrics. Thin lines are seeds, thick ones their mean. credit: the mean disagreement that a "
-    "batch credits to its θ."
+    "batch credits to its θ. Behind the last agent step: updates of task policies alone, which take no step, drawn at "
+    "the training's own number of steps an update."
 )

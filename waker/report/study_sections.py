@@ -97,7 +97,8 @@ def _differences(shown: Shown) -> Section | None:
         return None
     tasks, source = task_order(tests), shown.source("paired")
     first = tests[tests["task"] == tasks[0]]
-    figure = differences_figure(values[values["task"] == tasks[0]], first, shown.baseline)
+    drawn = values[values["task"] == tasks[0]]
+    figure = differences_figure(drawn, first, shown.baseline)
     told = study_captions.DIFFERENCES.format(tests=first["tests"].iloc[0], alpha=ALPHA, power=WANTED_POWER)
     whole = study_captions.TESTS.format(exact=EXACT_UP_TO, draws=f"{DRAWS:,}".replace(",", " "))
     return Section(
@@ -105,7 +106,7 @@ def _differences(shown: Shown) -> Section | None:
         "Paired differences",
         study_captions.DIFFERENCES_LEAD.format(baseline=printable(shown.baseline)),
         [_differences_table(first, tasks[0], told, source)],
-        [Picture.of(figure, study_captions.PAIRS, "Every pair", source=shown.source("pairs"))],
+        [Picture.of(figure, study_captions.PAIRS, "Every pair", source=shown.source("pairs"), rows=drawn)],
         more="All tests, task by task",
         more_tables=[
             _tests_table(of_task, task, f"{whole} This family has {of_task['tests'].iloc[0]} tests.", source)
@@ -202,7 +203,7 @@ def _parts(shown: Shown) -> Section | None:
         "The model's and the actor's part",
         study_captions.PARTS_LEAD,
         [_parts_table(first, tasks[0], captions.SEEDS, source)],
-        [Picture.of(figure, study_captions.PARTS, source=shown.source("regret"))],
+        [Picture.of(figure, study_captions.PARTS, source=shown.source("regret"), rows=values)],
         more="Task by task",
         more_tables=[_parts_table(means[means["task"] == task], task, "", source) for task in tasks[1:]],
     )
@@ -224,10 +225,9 @@ def _distributions(shown: Shown) -> Section | None:
     if len(better):
         tables.append(_improvement_table(better, shown.baseline, shown.source("improvement")))
     if len(profiles):
-        source = shown.source("profiles")
-        figures.append(
-            Picture.of(profiles_figure(profiles), study_captions.PROFILES, "Performance profiles", source=source)
-        )
+        drawn, source = profiles_figure(profiles), shown.source("profiles")
+        told = study_captions.PROFILES
+        figures.append(Picture.of(drawn, told, "Performance profiles", source=source, rows=profiles))
     if not tables and not figures:
         return None
     return Section("distributions", "Over all runs and tasks", study_captions.DISTRIBUTIONS_LEAD, tables, figures)
@@ -274,5 +274,5 @@ def _sampling(shown: Shown) -> Section | None:
     shares = shown.grouped(shares.rename(columns={"group": "of"})).rename(
         columns={"group": "group_of_runs", "of": "group"}
     )
-    figure = Picture.of(shares_figure(shares), study_captions.SHARES, source=shown.source("sampling"))
+    figure = Picture.of(shares_figure(shares), study_captions.SHARES, source=shown.source("sampling"), rows=shares)
     return Section("sampling", "What was sampled", study_captions.SHARES_LEAD, figures=[figure])
