@@ -52,6 +52,8 @@ def why_none(summary: pd.DataFrame, group: tuple[str, ...], task: str, quantity:
 def _not_a_number(quantity: str) -> str:
     if quantity == "cvar_0.1_theta":
         return "θ is continuous: each was met once"
+    if quantity == "estimate_rank_ceiling":
+        return "the errors of single episodes were not kept"
     if quantity.startswith("estimate_rank"):
         return "the estimates, or the errors, do not vary over θ"
     return "not known of every run"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
+import textwrap
 import warnings
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -67,6 +68,8 @@ _RC: Any = {
 
 NARROW = 3.8
 """Inches of a figure that a phone shows without making it smaller."""
+_TITLE = 36
+"""Characters of a title in a figure of that width."""
 _LEGEND_HANDLE, _LEGEND_CHARACTER = 0.55, 0.066
 """Inches that an entry of a legend takes: its line with what is around it, and each character."""
 
@@ -141,6 +144,8 @@ def stacked(figure: Figure) -> bool:
     for at, panel in enumerate(panels):
         panel.set_subplotspec(below[at])
         panel.tick_params(labelleft=True, labelbottom=True)
+        lines = panel.get_title(loc="left").splitlines()
+        panel.set_title("\n".join(textwrap.fill(line, _TITLE) for line in lines), loc="left")
     for name in ("xlabel", "ylabel"):
         written = {label for panel in panels if (label := getattr(panel, f"get_{name}")())}
         for panel in panels if len(written) == 1 else ():
