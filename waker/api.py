@@ -5,16 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from waker.analysis.data import RunData, load_runs, settings_of, stack
+from waker.analysis.marks import marks
 from waker.config import presets
 from waker.config.schema import Config
 from waker.errors import UserError, unknown
@@ -118,31 +116,6 @@ def _marked(runs: Sequence[RunData], table: str) -> pd.DataFrame:
         return replace(run, **{table: rows.assign(mark=marks(rows, settings_of(run)))}) if "step" in rows else run
 
     return stack([marked(run) for run in runs], table)
-
-
-def marks(rows: pd.DataFrame, settings: Mapping[str, Any]) -> NDArray[np.int64]:
-    """The agent step that each row was due at, (n,), so that runs of one study share it.
-
-    Slots are stepped together, so a run measures up to some steps after a multiple of ``evaluation.every``, and ends
-    up to some after ``train.steps``; what is logged by updates is due when the schedule allows the update.
-
-    Args:
-        rows: ``step``; ``updates`` too where they are rows of the learner or the curriculum; ``episode_seed`` or
-            ``metric`` where they are rows of an evaluation.
-        settings: of the run, by dotted name; where they are missing, a row is due where it was made.
-    """
-    step = rows["step"].to_numpy(np.int64)
-    if not {"train.steps", "evaluation.every", "train.train_every", "train.prefill"} <= set(settings):
-        return step
-    evaluated = bool({"policy", "metric"} & set(rows))
-    if evaluated and settings["evaluation.every"]:
-        due = step // settings["evaluation.every"] * settings["evaluation.every"]
-    elif "updates" in rows and not evaluated:
-        first = max(settings["train.prefill"], settings["train.envs"] * settings["train.length"])
-        due = np.floor(first + (rows["updates"].to_numpy() - 1) * settings["train.train_every"]).astype(np.int64)
-    else:
-        due = step
-    return np.where(step >= settings["train.steps"], settings["train.steps"], due)
 
 
 __all__ = ["Config", "Rows", "Run", "UserError", "load", "load_config", "marks", "preset", "rows", "train"]

@@ -208,27 +208,9 @@ def test_the_caption_explains_what_is_printed_and_nothing_else(numbers: pd.DataF
     assert captioned(means) == "one seed"
 
 
-def test_no_run_is_best_beside_one_of_another_step() -> None:
-    def played(sampler: str, earned: float, step: int) -> dict[str, Any]:
-        return {**run(sampler, step=step), **episode("a", 0, earned, 0)}
-
-    apart = compared(pd.DataFrame([played("dr", 1.0, 320), played("waker-m", 2.0, 160)]), EMPTY, EMPTY)
-    assert set(apart["sampler"]) == {"dr @ 320", "waker-m @ 160"}
-    assert best(apart, "mean_return", "a") is None
-    alike = compared(pd.DataFrame([played("dr", 1.0, 320), played("waker-m", 2.0, 320)]), EMPTY, EMPTY)
-    assert best(alike, "mean_return", "a") == ("d", "waker-m", "p2e")
-
-
 def test_a_worst_case_of_which_the_plug_in_alone_is_known_says_so(numbers: pd.DataFrame) -> None:
     told = shown_value(summarise(numbers[numbers["task"] == ALL]), "worst_model_error")
     assert told == ("3.00 (plug-in)", "", "")
-
-
-def test_best_is_the_largest_return_and_the_smallest_regret() -> None:
-    summary = seeds()
-    assert best(summary, "mean_return", "a") == ("d", "waker-m", "p2e")
-    assert best(summary, "mean_regret", "a") == ("d", "waker-m", "p2e")
-    assert best(summary[summary["sampler"] == "dr"], "mean_return", "a") is None
 
 
 def test_columns_and_tasks_come_in_reading_order(numbers: pd.DataFrame) -> None:

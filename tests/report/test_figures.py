@@ -20,7 +20,9 @@ def metrics() -> pd.DataFrame:
     for seed in (0, 1):
         for updates in (10, 20, 30):
             loss = updates * (1.0 + seed)
-            rows.append({"step": 5, "updates": updates, "zeta": loss, "model_loss": loss, "time/seconds": updates})
+            rows.append(
+                {"step": updates, "updates": updates, "zeta": loss, "model_loss": loss, "time/seconds": updates}
+            )
     return pd.DataFrame(rows).assign(group="dr", seed=np.repeat([0, 1], 3), constant=1.0, word="x")
 
 
@@ -28,7 +30,7 @@ def test_known_metrics_come_first_and_clocks_and_constants_are_left_out() -> Non
     assert metric_columns(metrics()) == ["model_loss", "zeta"]
 
 
-def test_learning_curves_draw_each_seed_and_their_mean_over_updates() -> None:
+def test_learning_curves_draw_each_seed_and_their_mean_over_steps() -> None:
     axes = learning_curves(metrics(), ["model_loss"]).axes[0]
     assert [list(line.get_xdata()) for line in axes.lines] == [[10, 20, 30]] * 3
     assert [list(line.get_ydata()) for line in axes.lines] == [[10, 20, 30], [20, 40, 60], [15, 30, 45]]
@@ -36,7 +38,7 @@ def test_learning_curves_draw_each_seed_and_their_mean_over_updates() -> None:
 
 def test_seeds_logged_at_other_steps_are_interpolated_where_both_have_been() -> None:
     rows = metrics()
-    rows.loc[rows["seed"] == 1, "updates"] += 5
+    rows.loc[rows["seed"] == 1, "step"] += 5
     mean = learning_curves(rows, ["model_loss"]).axes[0].lines[-1]
     assert list(mean.get_xdata()) == [15, 20, 25, 30]
     assert list(mean.get_ydata()) == [17.5, 25, 32.5, 40]

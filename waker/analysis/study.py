@@ -17,6 +17,7 @@ from waker.analysis.errors_compared import compared_steps, error_numbers
 from waker.analysis.numbers import Comparison, compare_runs
 from waker.analysis.numbers_file import NUMBERS, beside, read_notes, read_numbers, read_shares, write_table
 from waker.analysis.paired import Pairs
+from waker.analysis.same_data import same_data_notes
 from waker.analysis.sampling import COLUMNS as SHARES
 from waker.analysis.sampling import sampling_shares
 from waker.analysis.sources import shared
@@ -184,7 +185,9 @@ def _compared(runs: Sequence[RunData], at: At) -> tuple[Comparison, Steps]:
     more = error_numbers(stack(runs, "curriculum"), steps.cut(errors, "model_error"))
     numbers = _joined([compared.numbers, more], compared.numbers.columns)
     measured = [run for run in runs if (run.domain, run.sampler, run.explorer, run.seed) in steps.at] or runs
-    return compared._replace(numbers=numbers, notes=(*compared.notes, *told, *differing(measured))), steps
+    curriculum = steps.cut(stack(runs, "curriculum"), "curriculum")
+    same = same_data_notes(steps.cut(episodes, "episodes"), curriculum)
+    return compared._replace(numbers=numbers, notes=(*same, *compared.notes, *told, *differing(measured))), steps
 
 
 def _traced(numbers: pd.DataFrame, runs: Sequence[RunData], steps: Steps) -> pd.DataFrame:

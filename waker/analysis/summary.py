@@ -11,13 +11,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from waker.analysis.leading import leaders
 from waker.analysis.metrics import student_interval
 from waker.analysis.quantities import LIMITS, quantity_of, shown_order
-from waker.analysis.steps import GROUP, step_told
+from waker.analysis.steps import GROUP
 from waker.names import ALL
 
 PLUG_IN = "(plug-in)"
 """Stands behind a worst case of which the pessimistic estimate alone is known."""
+FEW, FEW_MARK = 5, "†"
+"""Intervals of fewer seeds have the mark: so few cannot tell whether what Student's interval assumes holds."""
+FEW_TOLD = f"{FEW_MARK} fewer than {FEW} seeds"
 
 
 def summarise(numbers: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
@@ -31,7 +35,7 @@ def summarise(numbers: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFram
 
     Returns:
         Columns domain, sampler, explorer, task, quantity, mean, low, high (NaN where there is none), seeds, interval
-        (over ``seeds`` or ``episodes``, or empty).
+        (over ``seeds`` or ``episodes``, or empty), leads (:func:`waker.analysis.leading.leaders`).
     """
     rows = []
     for key, group in numbers.groupby([*GROUP, "task"], sort=False):
@@ -50,7 +54,9 @@ def summarise(numbers: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFram
             over = "" if np.isnan(low) else over
             about = {"quantity": quantity, "mean": point, "low": low, "high": high, "seeds": len(values)}
             rows.append({**dict(zip([*GROUP, "task"], key, strict=True)), **about, "interval": over})
-    return pd.DataFrame(rows, columns=[*GROUP, "task", "quantity", "mean", "low", "high", "seeds", "interval"])
+    columns = [*GROUP, "task", "quantity", "mean", "low", "high", "seeds", "interval"]
+    summary = pd.DataFrame(rows, columns=columns)
+    return summary.assign(leads=leaders(summary, numbers))
 
 
 def seeds_told(summary: pd.DataFrame) -> str:
@@ -147,7 +153,7 @@ def shown_value(rows: pd.DataFrame, quantity: str) -> Shown | None:
 
     mean, over = of("mean"), of("interval") if "interval" in rows else np.nan
     value, _, interval = cell(quantity, mean, of("low"), of("high")).partition(" [")
-    interval = f"[{interval}" if interval else ""
+    interval = f"[{interval}{few(of('seeds')) if over == 'seeds' else ''}" if interval else ""
     if f"{quantity}_plug_in" not in names:
         return Shown(value, interval, "")
     worst, mild = (float(of("mean", f"{quantity}_{end}")) for end in ("plug_in", "split"))
@@ -160,22 +166,25 @@ def shown_value(rows: pd.DataFrame, quantity: str) -> Shown | None:
     return Shown(value, interval, bracket)
 
 
+def few(seeds: float) -> str:
+    """The mark of intervals over fewer than :data:`FEW` seeds, else nothing."""
+    return FEW_MARK if seeds < FEW else ""
+
+
+def few_seeds(summary: pd.DataFrame) -> bool:
+    """Whether an interval of the summary is over so few seeds that it has the mark."""
+    return bool(((summary["interval"] == "seeds") & (summary["seeds"] < FEW)).any())
+
+
 def best(summary: pd.DataFrame, quantity: str, task: str) -> tuple[str, ...] | None:
-    """The (domain, sampler, explorer) whose mean is best, where there is a choice at one step and one is better."""
-    better = quantity_of(quantity).better
-    if better not in ("more", "less"):
+    """The (domain, sampler, explorer) that is shown to be better than every other, where there is one.
+
+    See :func:`waker.analysis.leading.leaders`; None of tables that older versions wrote, which do not tell.
+    """
+    if "leads" not in summary:
         return None
-    columns = [summary[name].tolist() for name in ("quantity", "task", "mean", *GROUP)]
-    rows = [
-        (mean, tuple(group))
-        for of, for_task, mean, *group in zip(*columns, strict=True)
-        if of == quantity and for_task == task and not np.isnan(mean)
-    ]
-    if len({mean for mean, _ in rows}) < 2:
-        return None
-    if len({step_told(sampler) for _, (_, sampler, _) in rows}) > 1:  # other steps: nothing to choose between
-        return None
-    return (min if better == "less" else max)(rows, key=lambda row: row[0])[1]
+    rows = summary[(summary["quantity"] == quantity) & (summary["task"] == task) & summary["leads"].astype(bool)]
+    return tuple(rows[GROUP].iloc[0]) if len(rows) else None
 
 
 def task_order(summary: pd.DataFrame) -> list[str]:

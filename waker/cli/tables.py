@@ -13,11 +13,15 @@ from rich.text import Text
 
 from waker.analysis.paired import WANTED_POWER
 from waker.analysis.quantities import quantity_of
+from waker.analysis.reasons import NONE, raised, why_none, why_untested
 from waker.analysis.summary import (
+    FEW_TOLD,
     PLUG_IN,
     Shown,
     best,
     difference,
+    few,
+    few_seeds,
     p_value,
     quantities,
     seeds_told,
@@ -38,6 +42,12 @@ _UNBOUNDED = Console(width=100_000)
 """Where tables are measured."""
 _NARROW = 20
 """Characters of the first column, and of headings over rows."""
+LEADS = "*"
+"""Behind the number of a sampler that is shown to be better than every other of its row."""
+_LEADS_TOLD = (
+    "better than every other at 95 % (intervals apart, or that of paired differences excludes 0; not corrected for the "
+    "number of rows)"
+)
 _NARROW_HEAD = 12
 """Characters of a sampler's name where lines are short."""
 
@@ -59,17 +69,21 @@ def comparison(summary: pd.DataFrame, width: int, only: Sequence[str] | None = N
         while fit > 1 and any(_width(table) > width for table in _shared_out(content, fit)):
             fit -= 1
         tables = _shared_out(content, fit)
-    tables[-1].caption = _caption(summary, [one for row in content.rows for one in row.told.values()])
+    printed = [one for row in content.rows for one in row.told.values()]
+    told = [_caption(summary, printed, any(row.best is not None for row in content.rows))]
+    told += [f"{NONE}{raised(at)} {why}" for at, why in enumerate(content.reasons, 1)]
+    tables[-1].caption = "; ".join(told)
     return [_unbroken(table, width) for table in tables]
 
 
 class _Row(NamedTuple):
-    """One quantity of one task: what is told of each column, and which is best."""
+    """One quantity of one task: what is told of each column, which is best, and why others have no number."""
 
     task: str
     quantity: str
     told: dict[Column, Shown]
     best: tuple[str, ...] | None
+    why: dict[Column, str]
 
 
 class _Content(NamedTuple):
@@ -79,6 +93,11 @@ class _Content(NamedTuple):
     rows: list[_Row]
     explorers: bool
     tasked: bool
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why cells have no number, each reason once: their footnotes."""
+        return list(dict.fromkeys(why for row in self.rows for why in row.why.values()))
 
     @classmethod
     def of(cls, summary: pd.DataFrame, only: Sequence[str] | None) -> _Content:
@@ -92,7 +111,9 @@ class _Content(NamedTuple):
                     told = {
                         c: found for c, part in by_column.items() if (found := shown_value(part, quantity)) is not None
                     }
-                    rows.append(_Row(task, quantity, told, best(of_task, quantity, task)))
+                    told = {c: found for c, found in told.items() if found.value != NONE}
+                    why = {c: why_none(summary, c, task, quantity) for c in columns if c not in told}
+                    rows.append(_Row(task, quantity, told, best(of_task, quantity, task), why))
         return cls(columns, rows, summary["explorer"].nunique() > 1, only is None)
 
 
@@ -131,7 +152,12 @@ def _comparison(content: _Content, columns: Sequence[Column], tall: bool) -> Tab
         if content.tasked:
             table.add_row(_heading("all tasks" if task == ALL else printable(task)))
         for row in rows:
-            cells = [_cell(row.told.get(column), column == row.best, tall) for column in columns]
+            cells = [
+                _cell(row.told[column], column == row.best, tall)
+                if column in row.told
+                else Text(f"{NONE}{raised(1 + content.reasons.index(row.why[column]))}")
+                for column in columns
+            ]
             table.add_row(_broken(quantity_of(row.quantity).title, tall), *cells)
         table.add_section()
     return table
@@ -149,11 +175,13 @@ def _heading(name: str) -> Text:
     return text
 
 
-def _caption(summary: pd.DataFrame, printed: Sequence[Shown]) -> str:
+def _caption(summary: pd.DataFrame, printed: Sequence[Shown], led: bool) -> str:
     """How many seeds, and what the intervals and brackets are, of which some are printed."""
     over = {str(kind) for kind in summary["interval"]}
     lines = ["one seed" if summary["seeds"].max() == 1 else f"mean over seeds ({seeds_told(summary)})"]
     lines += ["[Student's 95 % interval over seeds]"] if "seeds" in over else []
+    lines += [FEW_TOLD] if few_seeds(summary) else []
+    lines += [f"{LEADS}: {_LEADS_TOLD}"] if led else []
     brackets = [one.bracket for one in printed if one.bracket]
     if any("…" in bracket for bracket in brackets):
         told = "below a worst case: its optimistic … pessimistic estimate"
@@ -173,14 +201,17 @@ def differences(tests: pd.DataFrame, baseline: str, over: Over, width: int) -> T
         width: of the terminal; where lines are longer, intervals stand below their differences.
     """
     table = _fitting(lambda tall: _differences(tests, over, tall), width)
-    few = tests["pairs"].unique()
-    count = f"{few[0]} pairs" if len(few) == 1 else "pairs"
+    counts = tests["pairs"].unique()
+    count = f"{counts[0]} pairs" if len(counts) == 1 else "pairs"
     told = (
         f"difference from {printable(baseline)} in {count} of the same seed [Student's 95 % interval]; p of the paired "
         "t test and of the sign-flip permutation test, in parentheses corrected by Holm over this table's "
         f"{tests['tests'].iloc[0]} tests; detectable: the true difference that the t test finds with probability "
         f"{WANTED_POWER:g} at this n and spread"
     )
+    told += f"; {FEW_TOLD}" if few(tests["pairs"].min()) else ""
+    untested = tests[tests["p_t"].isna()]["pairs"]
+    told += "".join(f"; {NONE} {why}" for why in dict.fromkeys(map(why_untested, untested)))
     table.caption = Text(told, style="table.caption")
     return _unbroken(table, width)
 
@@ -198,6 +229,7 @@ def _differences(tests: pd.DataFrame, over: Over, tall: bool) -> Table:
             between = "\n" if tall else " "
             name = str(quantity)
             told = difference(name, row["difference"], row["low"], row["high"])
+            told = (told[0], f"{told[1]}{few(row['pairs'])}" if told[1] else "")
             both = ((p_value(row[p]), f"({p_value(row[f'{p}_holm'])})") for p in ("p_t", "p_permutation"))
             table.add_row(
                 _head(row[over], row[alike] if several else "", tall),
@@ -220,6 +252,9 @@ def improvement(better: pd.DataFrame, baseline: str, width: int) -> Table:
     """
     table = _fitting(lambda tall: _improvement(better, tall), width)
     told = f"probability that a run beats one of {printable(baseline)}, mean over tasks [95 % interval over whole runs]"
+    short = better.groupby(["sampler", "explorer"])["quantity"].nunique() < better["quantity"].nunique()
+    told += f"; {NONE} fewer than two seeds with a common task" if short.any() else ""
+    told += f"; {FEW_TOLD}" if few(better[["seeds", "baseline_seeds"]].min(axis=None)) else ""
     table.caption = Text(told, style="table.caption")
     return _unbroken(table, width)
 
@@ -232,14 +267,20 @@ def _improvement(better: pd.DataFrame, tall: bool) -> Table:
     for quantity in shown:
         table.add_column(_broken(quantity_of(quantity).title, tall), justify="right")
     for (sampler, explorer), rows in better.groupby(["sampler", "explorer"], sort=False):
-        by_quantity = rows.set_index("quantity")[["probability", "low", "high"]]
+        by_quantity = rows.set_index("quantity")
         cells = [
-            "{:.2f} [{:.2f}, {:.2f}]".format(*by_quantity.loc[quantity]) if quantity in by_quantity.index else "–"
-            for quantity in shown
+            _probability(by_quantity.loc[quantity]) if quantity in by_quantity.index else "–" for quantity in shown
         ]
         texts = [Text(cell.replace(" [", "\n[") if tall else cell) for cell in cells]
         table.add_row(_head(str(sampler), str(explorer) if explorers else "", tall), *texts)
     return table
+
+
+def _probability(row: pd.Series) -> str:
+    """``0.83 [0.51, 0.95]``, with the mark of few seeds."""
+    return "{:.2f} [{:.2f}, {:.2f}]".format(*row[["probability", "low", "high"]]) + few(
+        row[["seeds", "baseline_seeds"]].min()
+    )
 
 
 def _head(sampler: str, explorer: str, tall: bool) -> Text:
@@ -247,10 +288,8 @@ def _head(sampler: str, explorer: str, tall: bool) -> Text:
     return _broken(printable(f"{sampler} ({explorer})" if explorer else sampler), tall, _NARROW_HEAD)
 
 
-def _cell(told: Shown | None, wins: bool, tall: bool) -> Text:
-    if told is None:
-        return Text("–")
-    text = f"{told.value} {told.interval}".strip()
+def _cell(told: Shown, wins: bool, tall: bool) -> Text:
+    text = f"{told.value}{LEADS if wins else ''} {told.interval}".strip()
     if tall:
         text = text.replace(" [", "\n[").replace(f" {PLUG_IN}", f"\n{PLUG_IN}")
     below = f"\n{told.bracket}".replace(" [", "\n[") if told.bracket else ""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from waker.analysis.summary import FEW_TOLD
+
 INTERVAL = (
     "Bars are Student's 95 % intervals: over seeds where there are several (small dots), else over the episodes of the "
     "one run."
 )
 SEEDS = "In square brackets Student's 95 % interval over seeds: whole runs are the unit."
+FEW = f" {FEW_TOLD}: wide, and only as good as the normal distribution that it assumes, which so few cannot check."
 ONE_SEED = "One seed: no interval over seeds."
 EPISODES = " Behind a worst case's bracket the 95 % interval over the episodes of the one run, simultaneous over θ."
 SUMMARY_LEAD = (
@@ -14,7 +17,8 @@ SUMMARY_LEAD = (
     "deterministic policies, at the last step at which all runs were measured (else see the note)."
 )
 SUMMARY = (
-    "Bold: the best mean of a row (where intervals overlap, the runs do not show a difference). CVaR 0.1 over "
+    "Bold: better than every other sampler of the row at 95 %: intervals lie apart, or that of the differences of "
+    "paired seeds excludes 0 (not corrected for the number of rows; never of one seed). CVaR 0.1 over "
     "episodes is the mean return of the worst 10 % of episodes, hard θ and bad luck together; over θ, the mean "
     "expected return of the worst 10 % of θ; a worst θ, the largest expected value of any. What is worst must be "
     "chosen among noisy means, so two estimates in italics bracket it: chosen on one half of the episodes and "
@@ -94,5 +98,6 @@ FILM_LEAD = (
 FILM = "Above: what happened. Below: what the model expected to see."
 CURVES = (
     "Training metrics. Thin lines are seeds, thick ones their mean. credit: the mean disagreement that a "
-    "batch credits to its θ."
+    "batch credits to its θ. Behind the last agent step: updates of task policies alone, which take no step, drawn at "
+    "the training's own number of steps an update."
 )

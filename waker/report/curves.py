@@ -43,20 +43,19 @@ def metric_columns(metrics: pd.DataFrame) -> list[str]:
 
 
 def learning_curves(metrics: pd.DataFrame, columns: Sequence[str]) -> Figure:
-    """A panel for each metric, over updates (adaptation after exploration makes updates without steps).
+    """A panel for each metric, over nominal agent steps (:func:`waker.analysis.marks.learner_steps`).
 
     Args:
-        metrics: updates (or step), group, seed and the columns.
+        metrics: step, group, seed and the columns.
         columns: metrics to draw.
     """
     with style():
         figure, panels = grid(len(columns), 3, 3.5, 2.1)
         palette = colours(metrics["group"])
-        over = "updates" if "updates" in metrics else "step"
         for panel, column in zip(panels, columns, strict=True):
-            _draw(panel, metrics.dropna(subset=[column]), column, palette, over=over)
+            _draw(panel, metrics.dropna(subset=[column]), column, palette)
             panel.set_title(text(column.replace("_", " ")))
-            steps_axis(panel, over)
+            steps_axis(panel)
         legend(figure, palette)
         return figure
 
@@ -141,12 +140,11 @@ def _draw(
     palette: dict[str, str],
     look: str = "-",
     points: bool = False,
-    over: str = "step",
 ) -> None:
     """One line a seed and their mean, for each group. A line of one point becomes a dot."""
     for group, of_group in rows.groupby("group", sort=False):
         colour = palette[group]
-        seeds = [one.sort_values(over) for _, one in of_group.groupby("seed")]
+        seeds = [one.sort_values("step") for _, one in of_group.groupby("seed")]
         several = len(seeds) > 1
         for one in seeds:
             marker = "o" if points or len(one) == 1 else ""
@@ -154,20 +152,20 @@ def _draw(
                 {"lw": 0.8, "alpha": 0.4, "ms": 2.5} if several else {"lw": 1.6, "alpha": 1.0, "ms": 3.5}
             )
             # Dots may lie on the panel's edge, which would cut them in half.
-            panel.plot(one[over], one[column], look, marker=marker, color=colour, clip_on=not marker, **weight)
+            panel.plot(one["step"], one[column], look, marker=marker, color=colour, clip_on=not marker, **weight)
         if several:
-            steps, mean = _mean_line(seeds, column, over)
+            steps, mean = _mean_line(seeds, column)
             marker = "o" if len(steps) == 1 else ""
             panel.plot(steps, mean, look, marker=marker, color=colour, lw=2, ms=4, clip_on=not marker)
 
 
-def _mean_line(seeds: Sequence[pd.DataFrame], column: str, over: str) -> tuple[np.ndarray, np.ndarray]:
+def _mean_line(seeds: Sequence[pd.DataFrame], column: str) -> tuple[np.ndarray, np.ndarray]:
     """The seeds' mean wherever every seed has been, seeds interpolated between their own points."""
-    first = max(float(one[over].iloc[0]) for one in seeds)
-    last = min(float(one[over].iloc[-1]) for one in seeds)
-    steps = np.unique(np.concatenate([one[over].to_numpy(float) for one in seeds]))
+    first = max(float(one["step"].iloc[0]) for one in seeds)
+    last = min(float(one["step"].iloc[-1]) for one in seeds)
+    steps = np.unique(np.concatenate([one["step"].to_numpy(float) for one in seeds]))
     steps = steps[(steps >= first) & (steps <= last)]
-    values = [np.interp(steps, one[over].to_numpy(float), one[column].to_numpy(float)) for one in seeds]
+    values = [np.interp(steps, one["step"].to_numpy(float), one[column].to_numpy(float)) for one in seeds]
     return steps, np.mean(values, axis=0)
 
 

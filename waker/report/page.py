@@ -13,10 +13,11 @@ import jinja2
 import yaml
 
 from waker.analysis.data import RunData, by_domain, by_settings, last_step, load_runs, settings_of
+from waker.analysis.reasons import NONE, NOT_SAVED
 from waker.errors import UserError
 from waker.names import printable
 from waker.report.blocks import Cell, HtmlTable
-from waker.report.sections import domain_sections
+from waker.report.sections import concluded_of, domain_sections
 from waker.report.style import colours
 from waker.storage.files import atomic
 
@@ -61,10 +62,11 @@ def render(runs: Sequence[RunData]) -> str:
     domains = list(dict.fromkeys(r.domain for r in runs))
     parts = by_domain(runs)
     apart = list(dict.fromkeys(part.domain for part in parts))
-    content = []
+    content, concluded = [], []
     for domain in apart:
-        prefix = domain if len(apart) > 1 else ""
-        content.append({"sections": domain_sections([part for part in parts if part.domain == domain], prefix)})
+        prefix, here = domain if len(apart) > 1 else "", [part for part in parts if part.domain == domain]
+        content.append({"sections": domain_sections(here, prefix)})
+        concluded.append(told_of(concluded_of(here), domain, apart))
     samplers = list(dict.fromkeys(r.sampler for r in runs))
     seeds = sorted({r.seed for r in runs})
     steps = [step for step in map(last_step, runs) if step is not None]
@@ -83,6 +85,7 @@ def render(runs: Sequence[RunData]) -> str:
         "environment parameters θ.",
         facts=facts,
         domains=content,
+        conclusions=concluded,
         notes=_notes(runs),
         runs_table=_runs_table(runs),
         configs=_configs(runs),
@@ -102,8 +105,8 @@ def fill(
         notes_title: over the notes.
         runs_lead: under the heading of the runs.
         footer: what made the page, of what.
-        content: title, subtitle, facts (pairs of name and value), domains (mappings with ``sections``), notes,
-            runs_table, configs (pairs of title and text).
+        content: title, subtitle, facts (pairs of name and value), domains (mappings with ``sections``), conclusions
+            (sentences, some may be empty), notes, runs_table, configs (pairs of title and text).
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
@@ -112,6 +115,11 @@ def fill(
     drawing = {"draw_table": blocks.table, "draw_figure": blocks.figure}
     words = {"notes_title": notes_title, "runs_lead": runs_lead, "footer": footer}
     return environment.get_template("template.html").render(**content, **words, **drawing)
+
+
+def told_of(conclusion: str, domain: str, domains: Sequence[str]) -> str:
+    """A domain's conclusion, with its name where there are several; empty where it has none."""
+    return f"{printable(domain)}: {conclusion}" if conclusion and len(domains) > 1 else conclusion
 
 
 def span(steps: Sequence[int]) -> str:
@@ -144,11 +152,11 @@ def _runs_table(runs: Sequence[RunData]) -> HtmlTable:
         rows.append(
             [
                 Cell(printable(run.label), colour=palette[run.sampler]),
-                Cell("–" if steps is None else f"{steps:,}".replace(",", " ")),
-                Cell("–" if updates is None else f"{int(updates):,}".replace(",", " ")),
-                Cell(str(len(run.episodes)) if not run.episodes.empty else "–"),
-                Cell((run.config.get("git") or "–")[:10]),
-                Cell(printable(differing or "–"), path=True),
+                Cell.of(NONE if steps is None else f"{steps:,}".replace(",", " "), "no row tells a step"),
+                Cell.of(NONE if updates is None else f"{int(updates):,}".replace(",", " "), "no learning metrics"),
+                Cell.of(str(len(run.episodes)) if not run.episodes.empty else NONE, "no training episodes"),
+                Cell.of((run.config.get("git") or NONE)[:10], NOT_SAVED),
+                Cell(printable(differing or "none"), path=True),
             ]
         )
     return HtmlTable(["run", "steps", "updates", "episodes", "commit", "settings that differ"], rows)

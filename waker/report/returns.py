@@ -89,14 +89,10 @@ def too_many(rows: pd.DataFrame, names: list[str]) -> bool:
 
 
 def _name_thetas(panel: Axes, thetas: pd.DataFrame, names: list[str], first: bool) -> None:
-    panel.set_yticks(range(len(thetas)))
-    if first:
-        rows = (", ".join(f"{n} {v:g}" for n, v in zip(names, row, strict=True)) for row in thetas.to_numpy())
-        shown = [printable(row, _LONGEST_LABEL) for row in rows]
-        panel.set_yticklabels(shown, fontsize=7.2)
-    else:
-        panel.set_yticklabels([])
-    panel.tick_params(axis="y", length=0)
+    rows = (", ".join(f"{n} {v:g}" for n, v in zip(names, row, strict=True)) for row in thetas.to_numpy())
+    shown = [printable(row, _LONGEST_LABEL) for row in rows]
+    panel.set_yticks(range(len(thetas)), shown, fontsize=7.2)
+    panel.tick_params(axis="y", length=0, labelleft=first)  # shown of the others where panels are stacked
 
 
 def _sorted_curves(rows: pd.DataFrame, columns: list[str], value: str, label: str, tasks: list[str]) -> Figure:

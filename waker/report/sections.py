@@ -6,17 +6,22 @@ A section whose rows are missing is left out; the page says so once, at the top.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 
-from waker.analysis.data import RunData, hard_ids, latest, stack, stands_for, theta_names, theta_sets
+from waker.analysis.conclusion import conclusion
+from waker.analysis.data import RunData, hard_ids, latest, settings_of, stack, stands_for, theta_names, theta_sets
 from waker.analysis.errors_compared import compared_errors, error_numbers
-from waker.analysis.numbers import compare_runs
+from waker.analysis.marks import at_marks, learner_steps
+from waker.analysis.numbers import Comparison, compare_runs
+from waker.analysis.paired import paired_differences, pairs
 from waker.analysis.quantities import worth
 from waker.analysis.ranking import primary_metric, rank_correlation
+from waker.analysis.same_data import same_data_notes
 from waker.analysis.sources import pooled, shared, sources_of
 from waker.analysis.steps import GROUP, Steps, choose_steps, deciding, of_policy
-from waker.analysis.summary import seeds_told, summarise, task_order
+from waker.analysis.summary import few_seeds, seeds_told, summarise, task_order
 from waker.names import ALL, DR_SUITE, PLANNED, printable
 from waker.report import captions
 from waker.report.blocks import Picture, Section, sections_of, summary_table
@@ -72,15 +77,43 @@ def _errors(runs: Sequence[RunData]) -> pd.DataFrame:
     return shared(stack(runs, "model_error"))[0]
 
 
-def _summary(runs: Sequence[RunData]) -> Section | None:
+def _compared(runs: Sequence[RunData]) -> Comparison:
+    """The runs' numbers, and what to tell of them."""
     evaluation, errors, episodes = stack(runs, "evaluation"), _errors(runs), stack(runs, "episodes")
     numbers, notes = compare_runs(evaluation, errors, episodes, theta_sets(runs))
     more = error_numbers(stack(runs, "curriculum"), compared_errors(evaluation, errors, episodes))
-    summary = summarise(pd.concat([numbers, more], ignore_index=True) if len(more) else numbers)
+    same = same_data_notes(_final(runs, "episodes"), _final(runs, "curriculum"))
+    return Comparison(pd.concat([numbers, more], ignore_index=True) if len(more) else numbers, (*same, *notes))
+
+
+def concluded_of(runs: Sequence[RunData], baseline: str = "dr") -> str:
+    """What the runs of one domain show against the baseline, in a sentence; empty where none is of the baseline."""
+    numbers, notes = _compared(runs)
+    return conclusion(paired_differences(pairs(numbers, baseline).rows), baseline, notes=notes)
+
+
+def _nominal(runs: Sequence[RunData], table: str) -> pd.DataFrame:
+    """A table with the nominal steps of its rows, which the seeds of a study share: all x axes."""
+    return stack([replace(run, **{table: at_marks(getattr(run, table), settings_of(run))}) for run in runs], table)
+
+
+def _means(rows: pd.DataFrame, value: str, *keys: str) -> pd.DataFrame:
+    """What a figure shows of rows: the mean for each run and ``keys``, and how many rows it is of."""
+    by = ["group", "seed", *(key for key in keys if key in rows), *(c for c in rows if str(c).startswith("theta_"))]
+    by = list(dict.fromkeys(by))
+    if "suite" in keys:
+        by = [key for key in by if not key.startswith("theta_")]
+    return rows.groupby(by, sort=False, dropna=False)[value].agg(["mean", "size"]).reset_index()
+
+
+def _summary(runs: Sequence[RunData]) -> Section | None:
+    numbers, notes = _compared(runs)
+    summary = summarise(numbers)
     if summary.empty:
         return None
     over = set(summary["interval"])
     interval = captions.SEEDS if "seeds" in over else captions.ONE_SEED
+    interval += captions.FEW if few_seeds(summary) else ""
     interval += captions.EPISODES if "episodes" in over else ""
     interval += f" Seeds: {seeds_told(summary)}." if summary.groupby(GROUP)["seeds"].max().nunique() > 1 else ""
     by_task = [summary_table(summary, task, "") for task in task_order(summary) if task != ALL]
@@ -108,21 +141,25 @@ def _curriculum(runs: Sequence[RunData]) -> Section | None:
         if column in final and final[column].notna().any():
             rows, percent = final.assign(value=final[column].astype(float)), column == "probability"
             drawn = theta_map(rows, names, column, percent=percent, from_zero=column != "estimate")
-            figures.append(Picture.of(drawn, caption, title))
+            figures.append(Picture.of(drawn, caption, title, rows=_means(rows, "value")))
     metric = primary_metric(errors["metric"].unique().tolist()) if not errors.empty else None
     if metric is not None:
         shown = metric.replace("_", " ")
-        drawn = theta_map(pooled(errors[errors["metric"] == metric]), names, shown)
-        figures.append(Picture.of(drawn, captions.TRUE_ERROR.format(metric=shown), "True error"))
+        rows = pooled(errors[errors["metric"] == metric])
+        drawn, told = theta_map(rows, names, shown), captions.TRUE_ERROR.format(metric=shown)
+        figures.append(Picture.of(drawn, told, "True error", rows=_means(rows, "value")))
     if not episodes.empty and "length" in episodes:
-        drawn = theta_map(_data_share(episodes, names), names, "share of agent steps", percent=True)
-        figures.append(Picture.of(drawn, captions.DATA, "Data"))
+        rows = _data_share(episodes, names)
+        drawn = theta_map(rows, names, "share of agent steps", percent=True)
+        figures.append(Picture.of(drawn, captions.DATA, "Data", rows=rows))
     hard = hard_ids(runs)
     if hard and "probability" in snapshots and snapshots["probability"].notna().any():
-        on_hard = snapshots[snapshots["theta_id"].isin(hard)]
+        due = _snapshots([replace(r, curriculum=at_marks(r.curriculum, settings_of(r))) for r in runs])
+        on_hard = due[due["theta_id"].isin(hard)]
         share = on_hard.assign(share=on_hard["probability"] * stands_for(on_hard))
-        drawn = share_curves(share.groupby(["group", "seed", "step"])["share"].sum().reset_index())
-        figures.append(Picture.of(drawn, captions.HARD.format(count=len(hard)), "Hard θ through training"))
+        share = share.groupby(["group", "seed", "step"])["share"].sum().reset_index()
+        told = captions.HARD.format(count=len(hard))
+        figures.append(Picture.of(share_curves(share), told, "Hard θ through training", rows=share))
     if not figures:
         return None
     return Section("curriculum", "Curriculum", captions.CURRICULUM_LEAD, figures=figures, pairs=True)
@@ -165,16 +202,20 @@ def _returns(runs: Sequence[RunData]) -> Section | None:
         for of_suite in (of_policy(rows[rows["suite"] == DR_SUITE], policy) for policy in ("learned", PLANNED))
     )
     if not of_policy(rows, "learned").empty:
-        figures.append(Picture.of(by_suite(rows, "return", "return"), captions.SUITES, "Return by suite"))
+        suites = _means(rows, "return", "task", "suite", "policy")
+        figures.append(Picture.of(by_suite(rows, "return", "return"), captions.SUITES, "Return by suite", rows=suites))
     returns = None
     if not learned.empty:
         if learned["optimal_return"].notna().any():
-            figures.append(Picture.of(by_theta(learned, names, "regret", "regret"), captions.REGRET, "Regret by θ"))
+            regret, told = by_theta(learned, names, "regret", "regret"), captions.REGRET
+            figures.append(Picture.of(regret, told, "Regret by θ", rows=_means(learned, "regret", "task")))
         caption = captions.RETURNS_SORTED if too_many(learned, names) else captions.RETURNS
-        returns = Picture.of(by_theta(learned, names, "return", "return"), caption, "Return by θ")
+        drawn = by_theta(learned, names, "return", "return")
+        returns = Picture.of(drawn, caption, "Return by θ", rows=_means(learned, "return", "task"))
     if not planned.empty:
         of_model = by_theta(planned, names, "regret", "regret")
-        figures.append(Picture.of(of_model, captions.PLANNED, "Regret of the model alone, by θ"))
+        behind = _means(planned, "regret", "task")
+        figures.append(Picture.of(of_model, captions.PLANNED, "Regret of the model alone, by θ", rows=behind))
     if not figures and returns is None:
         return None
     folded = [returns] if returns is not None and len(figures) > 1 else []
@@ -184,20 +225,37 @@ def _returns(runs: Sequence[RunData]) -> Section | None:
 
 
 def _model(runs: Sequence[RunData]) -> Section | None:
-    errors, told = shared(stack(runs, "model_error"))
+    errors, told = shared(_nominal(runs, "model_error"))
     if errors.empty and not told:
         return None
-    figures = [Picture.of(error_curves(errors), captions.ERRORS, "World-model error")] if len(errors) else []
+    figures = []
+    if len(errors):
+        behind = _means(errors, "value", "step", "metric")
+        figures.append(Picture.of(error_curves(errors), captions.ERRORS, "World-model error", rows=behind))
     metric = primary_metric(errors["metric"].unique().tolist()) if len(errors) else None
     if metric is not None and len(sources_of(errors)) > 1:
         title = f"{metric.replace('_', ' ')}, by who acted"
-        figures.append(Picture.of(source_curves(errors[errors["metric"] == metric]), captions.SOURCES, title))
-    ranks = rank_correlation(stack(runs, "curriculum"), errors)
+        of_metric = errors[errors["metric"] == metric]
+        behind = _means(of_metric, "value", "step", "source")
+        figures.append(Picture.of(source_curves(of_metric), captions.SOURCES, title, rows=behind))
+    ranks = rank_correlation(stack(runs, "curriculum"), shared(stack(runs, "model_error"))[0])
     if not ranks.empty and ranks["spearman"].notna().any():
         several = len({r.explorer for r in runs}) > 1
         ranks["group"] = ranks["sampler"] + (" (" + ranks["explorer"] + ")" if several else "")
-        figures.append(Picture.of(rank_curves(ranks), captions.RANKS, "Does the estimate rank θ rightly?"))
+        ranks = _at_nominal(ranks, runs)
+        columns = ["group", "seed", "step", "metric", "spearman", "ceiling"]
+        title = "Does the estimate rank θ rightly?"
+        figures.append(Picture.of(rank_curves(ranks), captions.RANKS, title, rows=ranks[columns]))
     return Section("model", "World model", " ".join(f"Note: {line}." for line in told), figures=figures)
+
+
+def _at_nominal(ranks: pd.DataFrame, runs: Sequence[RunData]) -> pd.DataFrame:
+    """Rank correlations at the nominal steps of the model errors that they are of."""
+    made, due = stack(runs, "model_error"), _nominal(runs, "model_error")
+    keys = ["sampler", "explorer", "seed", "step"]
+    known = made[keys].assign(due=due["step"].to_numpy()).drop_duplicates()
+    found = ranks.merge(known, how="left", on=keys)
+    return found.assign(step=found["due"].fillna(found["step"])).drop(columns="due")
 
 
 def _film(runs: Sequence[RunData]) -> Section | None:
@@ -213,16 +271,27 @@ def _film(runs: Sequence[RunData]) -> Section | None:
     return Section("futures", "Imagined futures", captions.FILM_LEAD, figures=figures)
 
 
+def _learner(run: RunData) -> RunData:
+    """The run with the nominal steps of its metrics."""
+    known = {"step", "updates"} <= set(run.metrics) and len(run.metrics)
+    return replace(run, metrics=run.metrics.assign(step=learner_steps(run.metrics, settings_of(run)))) if known else run
+
+
 def _learning(runs: Sequence[RunData]) -> Section | None:
-    metrics = stack(runs, "metrics")
+    metrics = stack([_learner(run) for run in runs], "metrics")
     columns = metric_columns(metrics) if not metrics.empty else []
     if not columns:
         return None
+    about = [name for name in ("group", "seed", "step", "updates") if name in metrics]
     first, rest = columns[:_FIRST_CURVES], columns[_FIRST_CURVES:_MOST_CURVES]
     return Section(
         "learning",
         "Learning curves",
-        figures=[Picture.of(learning_curves(metrics, first), captions.CURVES)],
+        figures=[Picture.of(learning_curves(metrics, first), captions.CURVES, rows=metrics[[*about, *first]])],
         more=f"{len(rest)} more metrics",
-        more_figures=[Picture.of(learning_curves(metrics, rest), "All other logged metrics.")] if rest else [],
+        more_figures=[
+            Picture.of(learning_curves(metrics, rest), "All other logged metrics.", rows=metrics[[*about, *rest]])
+        ]
+        if rest
+        else [],
     )

@@ -61,9 +61,9 @@ def _points(panel: Axes, x: pd.Series, at: float, colour: str) -> None:
 
 
 def _lines(panel: Axes, groups: list[str], named: bool = True) -> None:
-    panel.set_yticks(range(len(groups)), [text(group) if named else "" for group in groups])
+    panel.set_yticks(range(len(groups)), [text(group) for group in groups])
     panel.set_ylim(len(groups) - 0.5, -0.6)
-    panel.tick_params(axis="y", length=0)
+    panel.tick_params(axis="y", length=0, labelleft=named)
 
 
 def parts_figure(values: pd.DataFrame, means: pd.DataFrame) -> Figure:

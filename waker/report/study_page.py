@@ -12,14 +12,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from waker.analysis.conclusion import conclusion
 from waker.analysis.numbers_file import write_table
 from waker.analysis.paired import Over
+from waker.analysis.reasons import NONE, NOT_SAVED
 from waker.analysis.steps import RUN
 from waker.analysis.study import Study, notes_of, write_study
 from waker.errors import UserError
 from waker.names import printable
 from waker.report.blocks import Cell, HtmlTable
-from waker.report.page import fill, span, write_page
+from waker.report.page import fill, span, told_of, write_page
 from waker.report.study_sections import Shown, study_sections
 from waker.report.study_tables import tables_of
 from waker.report.style import colours
@@ -57,12 +59,13 @@ def write_study_page(
             files[name] = out.with_name(f"{out.stem}-{name}.csv")
             write_table(files[name], rows)
     names = {name: path.name for name, path in files.items()}
-    content = []
+    content, concluded = [], []
     for domain in study.domains:
+        notes = notes_of(study, paired, domain)
+        told = conclusion(tables.of(domain).paired, baseline, over, notes)
+        concluded.append(told_of(told, domain, study.domains))
         of_domain = study.of(domain)
-        shown = Shown(
-            tables.of(domain), baseline, over, notes_of(study, paired, domain), rows_of(of_domain.numbers), names
-        )
+        shown = Shown(tables.of(domain), baseline, over, notes, rows_of(of_domain.numbers), names)
         content.append({"sections": study_sections(shown, domain if len(study.domains) > 1 else "")})
     runs = study.numbers.drop_duplicates(RUN)
     html = fill(
@@ -77,6 +80,7 @@ def write_study_page(
             ("agent steps", _steps(runs)),
         ],
         domains=content,
+        conclusions=concluded,
         notes=[printable(line) for line in study.lost],
         runs_table=_runs_table(runs, names["numbers"]),
         configs=[],
@@ -128,8 +132,8 @@ def _runs_table(runs: pd.DataFrame, file: str) -> HtmlTable:
             Cell(printable(run["sampler"]), colour=palette[run["sampler"]]),
             Cell(printable(run["run"]), path=True),
             Cell(str(run["seed"])),
-            Cell(f"{int(run['step']):,}".replace(",", " ") if str(run["step"]).isdecimal() else "–"),
-            Cell(printable(str(run["commit"])[:_COMMIT] or "–")),
+            Cell.of(f"{int(run['step']):,}".replace(",", " ") if str(run["step"]).isdecimal() else NONE, NOT_SAVED),
+            Cell.of(printable(str(run["commit"])[:_COMMIT] or NONE), NOT_SAVED),
         ]
         for run in runs.to_dict("records")
     ]

@@ -10,9 +10,12 @@ import pandas as pd
 
 from waker.analysis.paired import ALPHA, DRAWS, EXACT_UP_TO, WANTED_POWER, Over
 from waker.analysis.quantities import quantity_of
+from waker.analysis.reasons import NO_COMMON_TASK, NONE, NOT_PLANNED, why_untested
 from waker.analysis.summary import (
     cell,
     difference,
+    few,
+    few_seeds,
     p_value,
     seeds_told,
     task_order,
@@ -74,7 +77,7 @@ def _summary(shown: Shown) -> Section | None:
     summary, source = shown.tables.comparison, shown.source("comparison")
     seeds = f" Seeds: {seeds_told(summary)}."
     interval = (captions.SEEDS if "seeds" in set(summary["interval"]) else captions.ONE_SEED) + seeds
-    caption = f"{interval} {captions.SUMMARY}"
+    caption = f"{interval}{captions.FEW if few_seeds(summary) else ''} {captions.SUMMARY}"
     tasks = task_order(summary)
     whole, single = tasks[:1], tasks[1:]
     lead = " ".join([study_captions.SUMMARY_LEAD, *(f"Note: {note}." for note in shown.notes)])
@@ -94,7 +97,8 @@ def _differences(shown: Shown) -> Section | None:
         return None
     tasks, source = task_order(tests), shown.source("paired")
     first = tests[tests["task"] == tasks[0]]
-    figure = differences_figure(values[values["task"] == tasks[0]], first, shown.baseline)
+    drawn = values[values["task"] == tasks[0]]
+    figure = differences_figure(drawn, first, shown.baseline)
     told = study_captions.DIFFERENCES.format(tests=first["tests"].iloc[0], alpha=ALPHA, power=WANTED_POWER)
     whole = study_captions.TESTS.format(exact=EXACT_UP_TO, draws=f"{DRAWS:,}".replace(",", " "))
     return Section(
@@ -102,7 +106,7 @@ def _differences(shown: Shown) -> Section | None:
         "Paired differences",
         study_captions.DIFFERENCES_LEAD.format(baseline=printable(shown.baseline)),
         [_differences_table(first, tasks[0], told, source)],
-        [Picture.of(figure, study_captions.PAIRS, "Every pair", source=shown.source("pairs"))],
+        [Picture.of(figure, study_captions.PAIRS, "Every pair", source=shown.source("pairs"), rows=drawn)],
         more="All tests, task by task",
         more_tables=[
             _tests_table(of_task, task, f"{whole} This family has {of_task['tests'].iloc[0]} tests.", source)
@@ -112,10 +116,10 @@ def _differences(shown: Shown) -> Section | None:
     )
 
 
-def _with_interval(text: str) -> Cell:
-    """``3.1 [2.9, 3.3]`` as a number and its interval."""
+def _with_interval(text: str, seeds: float) -> Cell:
+    """``3.1 [2.9, 3.3]`` as a number and its interval over so many seeds."""
     value, _, interval = text.partition(" [")
-    return Cell(value, f"[{interval}" if interval else "")
+    return Cell(value, f"[{interval}{few(seeds)}" if interval else "")
 
 
 def _table(
@@ -126,15 +130,21 @@ def _table(
     cell_of: Callable[[str, Any], Cell],
     caption: str,
     source: Source,
+    why: str,
 ) -> HtmlTable:
-    """One row for each value of ``column``, one column a group; – where there is no such row."""
+    """One row for each value of ``column``, one column a group; – where there is no such row, for the reason given."""
     groups, lines = list(dict.fromkeys(rows["group"])), []
     for value, of_value in rows.groupby(column, sort=False):
         found = {row["group"]: row for row in of_value.to_dict("records")}
-        cells = (cell_of(str(value), found[group]) if group in found else Cell("–") for group in groups)
+        cells = (cell_of(str(value), found[group]) if group in found else Cell(NONE, why=why) for group in groups)
         lines.append([Cell(name(str(value))), *cells])
     palette = {printable(group): colour for group, colour in colours(groups).items()}
     return HtmlTable([head, *map(printable, groups)], lines, 1, caption, palette, source)
+
+
+def _marked(interval: str, seeds: float) -> str:
+    """The interval, with the mark of few seeds where it is over so few."""
+    return f"{interval}{few(seeds)}" if interval else ""
 
 
 def _differences_table(tests: pd.DataFrame, task: str, caption: str, source: Source) -> HtmlTable:
@@ -144,31 +154,40 @@ def _differences_table(tests: pd.DataFrame, task: str, caption: str, source: Sou
         told, interval = difference(quantity, row["difference"], row["low"], row["high"])
         seen = difference(quantity, row["detectable"])[0].removeprefix("+")
         below = f"p {p_value(row['p_t_holm'])}\ndetectable {seen}"
-        return Cell(told, interval, bool(row["p_t_holm"] < ALPHA), bracket=below)
+        if pd.isna(row["p_t_holm"]):
+            below = f"no test: {why_untested(row['pairs'])}"
+        return Cell(told, _marked(interval, row["pairs"]), bool(row["p_t_holm"] < ALPHA), bracket=below)
 
-    return _table(task_head(task), tests, "quantity", heading, cell_of, caption, source)
+    return _table(task_head(task), tests, "quantity", heading, cell_of, caption, source, "no pair has it")
 
 
 def _tests_table(tests: pd.DataFrame, task: str, caption: str, source: Source) -> HtmlTable:
     """One row a quantity and group."""
     palette, rows, before = colours(tests["group"]), [], ""
     for row in tests.to_dict("records"):
-        quantity = str(row["quantity"])
+        quantity, why = str(row["quantity"]), why_untested(row["pairs"])
         told, interval = difference(quantity, row["difference"], row["low"], row["high"])
         rows.append(
             [
                 Cell("" if quantity == before else heading(quantity)),
                 Cell(printable(row["group"]), colour=palette[row["group"]]),
-                Cell(told, interval, best=bool(row["p_t_holm"] < ALPHA)),
-                *(Cell(p_value(row[p]), f"({p_value(row[f'{p}_holm'])})") for p in ("p_t", "p_permutation")),
-                Cell(difference(quantity, row["detectable"])[0].removeprefix("+")),
-                Cell("–" if pd.isna(row["power"]) else f"{row['power']:.2f}"),
+                Cell(told, _marked(interval, row["pairs"]), best=bool(row["p_t_holm"] < ALPHA)),
+                *(_tested(row, p, why) for p in ("p_t", "p_permutation")),
+                Cell.of(difference(quantity, row["detectable"])[0].removeprefix("+"), why),
+                Cell.of(NONE if pd.isna(row["power"]) else f"{row['power']:.2f}", why),
                 Cell(str(row["pairs"])),
             ]
         )
         before = quantity
     heads = ["", "difference", "p of t (Holm)", "p of sign flips (Holm)", "detectable", "power", "pairs"]
     return HtmlTable([task_head(task), *heads], rows, 2, caption, source=source)
+
+
+def _tested(row: Mapping[str, Any], p: str, why: str) -> Cell:
+    """A p value, with the corrected one below it."""
+    if pd.isna(row[p]):
+        return Cell(NONE, why=why)
+    return Cell(p_value(row[p]), f"({p_value(row[f'{p}_holm'])})")
 
 
 def _parts(shown: Shown) -> Section | None:
@@ -184,7 +203,7 @@ def _parts(shown: Shown) -> Section | None:
         "The model's and the actor's part",
         study_captions.PARTS_LEAD,
         [_parts_table(first, tasks[0], captions.SEEDS, source)],
-        [Picture.of(figure, study_captions.PARTS, source=shown.source("regret"))],
+        [Picture.of(figure, study_captions.PARTS, source=shown.source("regret"), rows=values)],
         more="Task by task",
         more_tables=[_parts_table(means[means["task"] == task], task, "", source) for task in tasks[1:]],
     )
@@ -192,9 +211,9 @@ def _parts(shown: Shown) -> Section | None:
 
 def _parts_table(means: pd.DataFrame, task: str, caption: str, source: Source) -> HtmlTable:
     def cell_of(part: str, row: Any) -> Cell:
-        return _with_interval(cell("mean_regret", row["mean"], row["low"], row["high"]))
+        return _with_interval(cell("mean_regret", row["mean"], row["low"], row["high"]), row["seeds"])
 
-    return _table(task_head(task), means, "part", str, cell_of, caption, source)
+    return _table(task_head(task), means, "part", str, cell_of, caption, source, NOT_PLANNED)
 
 
 def _distributions(shown: Shown) -> Section | None:
@@ -206,10 +225,9 @@ def _distributions(shown: Shown) -> Section | None:
     if len(better):
         tables.append(_improvement_table(better, shown.baseline, shown.source("improvement")))
     if len(profiles):
-        source = shown.source("profiles")
-        figures.append(
-            Picture.of(profiles_figure(profiles), study_captions.PROFILES, "Performance profiles", source=source)
-        )
+        drawn, source = profiles_figure(profiles), shown.source("profiles")
+        told = study_captions.PROFILES
+        figures.append(Picture.of(drawn, told, "Performance profiles", source=source, rows=profiles))
     if not tables and not figures:
         return None
     return Section("distributions", "Over all runs and tasks", study_captions.DISTRIBUTIONS_LEAD, tables, figures)
@@ -220,9 +238,9 @@ def _iqm_table(iqm: pd.DataFrame, source: Source) -> HtmlTable:
         return f"interquartile mean of {quantity_of(quantity).title}"
 
     def cell_of(quantity: str, row: Any) -> Cell:
-        return _with_interval(cell(quantity, row["iqm"], row["low"], row["high"]))
+        return _with_interval(cell(quantity, row["iqm"], row["low"], row["high"]), row["seeds"])
 
-    return _table("all runs × tasks", iqm, "quantity", name, cell_of, study_captions.IQM, source)
+    return _table("all runs × tasks", iqm, "quantity", name, cell_of, study_captions.IQM, source, NO_COMMON_TASK)
 
 
 def _improvement_table(better: pd.DataFrame, baseline: str, source: Source) -> HtmlTable:
@@ -233,10 +251,11 @@ def _improvement_table(better: pd.DataFrame, baseline: str, source: Source) -> H
         cells = [Cell(printable(group), colour=palette[str(group)])]
         for quantity in shown:
             if quantity not in by_quantity.index:
-                cells.append(Cell("–"))
+                cells.append(Cell(NONE, why="fewer than two seeds with a common task"))
                 continue
             point, low, high = by_quantity.loc[quantity, ["probability", "low", "high"]]
-            cells.append(Cell(f"{point:.2f}", f"[{low:.2f}, {high:.2f}]"))
+            seeds = by_quantity.loc[quantity, ["seeds", "baseline_seeds"]].min()
+            cells.append(Cell(f"{point:.2f}", f"[{low:.2f}, {high:.2f}]{few(seeds)}"))
         rows.append(cells)
     head = f"a run beats one of {printable(baseline)} in"
     return HtmlTable(
@@ -255,5 +274,5 @@ def _sampling(shown: Shown) -> Section | None:
     shares = shown.grouped(shares.rename(columns={"group": "of"})).rename(
         columns={"group": "group_of_runs", "of": "group"}
     )
-    figure = Picture.of(shares_figure(shares), study_captions.SHARES, source=shown.source("sampling"))
+    figure = Picture.of(shares_figure(shares), study_captions.SHARES, source=shown.source("sampling"), rows=shares)
     return Section("sampling", "What was sampled", study_captions.SHARES_LEAD, figures=[figure])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
+import textwrap
 import warnings
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -65,6 +66,10 @@ _RC: Any = {
     "svg.hashsalt": "waker",
 }
 
+NARROW = 3.8
+"""Inches of a figure that a phone shows without making it smaller."""
+_TITLE = 36
+"""Characters of a title in a figure of that width."""
 _LEGEND_HANDLE, _LEGEND_CHARACTER = 0.55, 0.066
 """Inches that an entry of a legend takes: its line with what is around it, and each character."""
 
@@ -107,9 +112,49 @@ def legend(figure: Figure, entries: dict[str, str], **extra: Any) -> None:
     handles += [Line2D([], [], color=GREY, label=label, **look) for label, look in extra.items()]
     # Labels apart from the handles: a handle whose own label begins with "_" would be left out.
     labels = [label if not (label := str(handle.get_label())).startswith("_") else f" {label}" for handle in handles]
+    _legend_of(figure, handles, labels)
+
+
+def _legend_of(figure: Figure, handles: list[Any], labels: list[str]) -> None:
+    """The legend with as many entries a line as fit."""
     widest = _LEGEND_HANDLE + _LEGEND_CHARACTER * max(map(len, labels))
     fit = max(1, int(figure.get_figwidth() / widest))
     figure.legend(handles, labels, loc="outside upper left", ncols=min(len(handles), fit, 6), borderpad=0.2)
+
+
+def stacked(figure: Figure) -> bool:
+    """Put the panels of a figure that is wider than a phone below each other, each with its labels.
+
+    Returns:
+        Whether it was wider: a narrow one is left as it is.
+    """
+    if figure.get_figwidth() <= NARROW:
+        return False
+    placed = [axes for axes in figure.axes if axes.get_subplotspec() is not None]
+    panels = [axes for axes in placed if axes.get_visible() and axes.axison]
+    if not panels:
+        return False
+    place = panels[0].get_gridspec()
+    height = figure.get_figheight() / (place.nrows if place is not None else 1)
+    for axes in placed:
+        if axes not in panels:
+            figure.delaxes(axes)
+    figure.set_size_inches(NARROW, max(height, 1.6) * len(panels))
+    below = figure.add_gridspec(len(panels), 1)
+    for at, panel in enumerate(panels):
+        panel.set_subplotspec(below[at])
+        panel.tick_params(labelleft=True, labelbottom=True)
+        lines = panel.get_title(loc="left").splitlines()
+        panel.set_title("\n".join(textwrap.fill(line, _TITLE) for line in lines), loc="left")
+    for name in ("xlabel", "ylabel"):
+        written = {label for panel in panels if (label := getattr(panel, f"get_{name}")())}
+        for panel in panels if len(written) == 1 else ():
+            getattr(panel, f"set_{name}")(next(iter(written)))
+    for old in list(figure.legends):
+        handles, labels = old.legend_handles, [one.get_text() for one in old.get_texts()]
+        old.remove()
+        _legend_of(figure, handles, labels)
+    return True
 
 
 def steps_axis(axes: Axes, label: str = "agent steps") -> None:

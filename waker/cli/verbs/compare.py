@@ -179,6 +179,7 @@ def _print(
     quantities: Sequence[str],
 ) -> None:
     """The tables of each domain, and what to know of them."""
+    from waker.analysis.conclusion import conclusion
     from waker.analysis.improvement import improvements
     from waker.analysis.paired import paired_differences
     from waker.analysis.study import notes_of
@@ -188,13 +189,16 @@ def _print(
     tests = paired_differences(paired.rows[paired.rows["task"] == ALL], quantities)
     for domain, rows in summary.groupby("domain", sort=False):
         console.print(Text(printable(domain), style="bold"))
+        notes = notes_of(study, paired, str(domain))
+        if told := conclusion(tests[tests["domain"] == domain], baseline, over, notes):
+            console.print(told, soft_wrap=True, markup=False, highlight=False)
         for table in comparison(rows, console.width, only):
             console.print(table)
         if only is None and len(here := tests[tests["domain"] == domain]):
             console.print(differences(here, baseline, over, console.width))
         if len(here := better[better["domain"] == domain]):
             console.print(improvement(here, baseline, console.width))
-        for note in notes_of(study, paired, str(domain)):
+        for note in notes:
             console.print(f"Note: {note}.", soft_wrap=True, markup=False, highlight=False)
 
 

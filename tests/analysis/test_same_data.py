@@ -1,0 +1,55 @@
+"""The same episodes are seen to be the same, and whether a curriculum chose them is told by what there is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from waker.analysis.same_data import ALL_UNCHOSEN, same_data_notes
+
+
+def played(sampler: str, thetas: list[int], seed: int = 0) -> pd.DataFrame:
+    about = {"sampler": sampler, "explorer": "e", "seed": seed}
+    return pd.DataFrame(
+        [{**about, "theta_id": i, "theta_x": i / 2, "episode_seed": n, "length": 5} for n, i in enumerate(thetas)]
+    )
+
+
+def estimates(*samplers: str, value: float = 1.0) -> pd.DataFrame:
+    return pd.DataFrame([{"sampler": s, "estimate": value} for s in samplers], columns=["sampler", "estimate"])
+
+
+def notes(*parts: pd.DataFrame, curriculum: pd.DataFrame | None = None) -> list[str]:
+    return same_data_notes(pd.concat(parts), estimates() if curriculum is None else curriculum)
+
+
+def test_samplers_that_played_the_same_as_dr_have_chosen_nothing() -> None:
+    both = played("dr", [1, 2, 3]), played("waker-m", [1, 2, 3])
+    assert notes(*both) == [ALL_UNCHOSEN]
+    assert notes(*both, curriculum=estimates("waker-m")) == [ALL_UNCHOSEN]  # dr played them too
+
+
+def test_one_other_episode_in_one_seed_is_a_choice() -> None:
+    assert notes(played("dr", [1, 2, 3]), played("waker-m", [1, 2, 4])) == []
+    second = played("dr", [5, 5], 1), played("waker-m", [5, 6], 1)
+    assert notes(played("dr", [1, 2]), played("waker-m", [1, 2]), *second) == []
+
+
+def test_seeds_that_only_one_has_count_for_nothing() -> None:
+    assert notes(played("dr", [1, 2]), played("waker-m", [1, 2]), played("dr", [7], 1)) == [ALL_UNCHOSEN]
+    assert notes(played("dr", [1, 2]), played("waker-m", [1, 2], 1)) == []
+
+
+def test_some_of_the_samplers_are_named() -> None:
+    told = notes(played("dr", [1]), played("waker-m", [1]), played("waker-r", [2]))
+    assert told == ["dr and waker-m have the same data so far: no episode was chosen by a curriculum yet"]
+
+
+def test_two_curricula_that_agree_have_chosen_once_they_estimate() -> None:
+    both = played("waker-m [a]", [1, 2]), played("waker-m [b]", [1, 2])
+    assert notes(*both, curriculum=estimates("waker-m [a]", value=np.nan)) == [ALL_UNCHOSEN]
+    assert notes(*both, curriculum=estimates("waker-m [a]")) == ["all samplers have the same data so far"]
+
+
+def test_nothing_played_is_nothing_alike() -> None:
+    assert same_data_notes(pd.DataFrame(), pd.DataFrame()) == []
