@@ -15,6 +15,7 @@ from waker.analysis.paired import WANTED_POWER
 from waker.analysis.quantities import quantity_of
 from waker.analysis.reasons import NONE, raised, why_none, why_untested
 from waker.analysis.summary import (
+    FEW_MARK,
     FEW_TOLD,
     PLUG_IN,
     Shown,
@@ -289,7 +290,10 @@ def _head(sampler: str, explorer: str, tall: bool) -> Text:
 
 
 def _cell(told: Shown, wins: bool, tall: bool) -> Text:
-    text = f"{told.value}{LEADS if wins else ''} {told.interval}".strip()
+    interval, marked = told.interval, tall and told.interval.endswith(FEW_MARK)
+    if marked:  # beside the number, where there is room
+        interval = interval.removesuffix(FEW_MARK)
+    text = f"{told.value}{LEADS if wins else ''}{FEW_MARK if marked else ''} {interval}".strip()
     if tall:
         text = text.replace(" [", "\n[").replace(f" {PLUG_IN}", f"\n{PLUG_IN}")
     below = f"\n{told.bracket}".replace(" [", "\n[") if told.bracket else ""
