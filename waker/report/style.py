@@ -68,8 +68,8 @@ _RC: Any = {
 
 NARROW = 3.8
 """Inches of a figure that a phone shows without making it smaller."""
-_TITLE = 36
-"""Characters of a title in a figure of that width."""
+_TITLE, _LABEL = 36, 40
+"""Characters of a title's line, and of an entry of a legend, in a figure of that width."""
 _LEGEND_HANDLE, _LEGEND_CHARACTER = 0.55, 0.066
 """Inches that an entry of a legend takes: its line with what is around it, and each character."""
 
@@ -145,16 +145,21 @@ def stacked(figure: Figure) -> bool:
         panel.set_subplotspec(below[at])
         panel.tick_params(labelleft=True, labelbottom=True)
         lines = panel.get_title(loc="left").splitlines()
-        panel.set_title("\n".join(textwrap.fill(line, _TITLE) for line in lines), loc="left")
+        panel.set_title("\n".join(textwrap.fill(line, _TITLE, max_lines=2) for line in lines), loc="left")
     for name in ("xlabel", "ylabel"):
         written = {label for panel in panels if (label := getattr(panel, f"get_{name}")())}
         for panel in panels if len(written) == 1 else ():
             getattr(panel, f"set_{name}")(next(iter(written)))
     for old in list(figure.legends):
-        handles, labels = old.legend_handles, [one.get_text() for one in old.get_texts()]
+        handles, labels = old.legend_handles, [_cut(one.get_text()) for one in old.get_texts()]
         old.remove()
         _legend_of(figure, handles, labels)
     return True
+
+
+def _cut(label: str) -> str:
+    """A name that leaves room for panels on a phone."""
+    return label if len(label) <= _LABEL else f"{label[: _LABEL - 1]}…"
 
 
 def steps_axis(axes: Axes, label: str = "agent steps") -> None:
