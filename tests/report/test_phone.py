@@ -5,17 +5,19 @@ from __future__ import annotations
 import base64
 import io
 import re
+import warnings
 
 import jinja2
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from waker.report import blocks
 from waker.report.blocks import Download, Picture
 from waker.report.curves import error_curves
 from waker.report.returns import by_theta
-from waker.report.style import NARROW, stacked
+from waker.report.style import NARROW, stacked, style
 from waker.report.theta_maps import theta_map
 
 
@@ -118,3 +120,12 @@ def test_rows_that_are_too_many_are_told_and_not_put_into_the_page(monkeypatch: 
     monkeypatch.setattr(blocks, "MOST_BYTES", 100)
     html = drawn(Picture("data:,", "", rows=Download.of(errors(5))))
     assert "download" not in html and "Its 30 rows are too many for the page" in html
+
+
+def test_a_figure_whose_names_leave_no_room_has_no_version_for_a_phone() -> None:
+    with style():
+        figure = Figure(figsize=(8.0, 2.5), layout="constrained")
+        figure.subplots().set_ylabel("a name\n" * 30)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Picture.of(figure, "as it is").narrow == ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -67,7 +68,8 @@ class Picture:
     """A figure as a data URI, with what to see in it.
 
     Attributes:
-        narrow: the same with its panels below each other, for a phone; empty where it is narrow already.
+        narrow: the same with its panels below each other, for a phone; empty where it is narrow already, or where its
+            names leave no room for panels.
         rows: what it is drawn of.
     """
 
@@ -91,13 +93,23 @@ class Picture:
         """Draw ``figure`` (svg, or png for photographs) of ``rows``."""
         wide = data_uri(figure, kind)
         with style():
-            narrow = data_uri(figure, kind) if kind == "svg" and stacked(figure) else ""
+            narrow = _fitting_uri(figure) if kind == "svg" and stacked(figure) else ""
         return cls(wide, caption, title, source, narrow, None if rows is None else Download.of(rows))
 
     @property
     def file(self) -> str:
         """The name of the file of its rows."""
         return f"{re.sub(r'[^a-z0-9]+', '-', (self.title or 'figure').lower()).strip('-') or 'figure'}.csv"
+
+
+def _fitting_uri(figure: Figure) -> str:
+    """A drawing whose panels have room beside their names; empty where they have none."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="constrained_layout not applied")
+        try:
+            return data_uri(figure)
+        except UserWarning:
+            return ""
 
 
 @dataclass(frozen=True)
