@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Interval
@@ -95,38 +95,27 @@ class HeldoutLoss(Credited):
         return np.where(self._common & np.isnan(self.score), np.nanmean(self.score), self.score)
 
 
-@register_curriculum("model-loss", ModelLossSettings)
-def make_model_loss(
-    space: ThetaSpace,
-    config: CurriculumConfig,
-    rng: np.random.Generator,
-    samples_per_update: int,
-    settings: ModelLossSettings,
-) -> Curriculum:
-    """θ in proportion to exp(z-score of the model's training loss / 1.0), with a share of DR."""
-    check_mode("model-loss", settings.credit, "imagined", "imagined-last", "episode")
+def _held_in(name: str, field: Literal["loss", "excess"]) -> None:
+    """Register a sampler: θ in proportion to exp(z-score of a number of replayed steps / 1.0), with a share of DR."""
 
-    def score(points: FiniteThetaSpace, decay: float | Floats) -> Credited:
-        return Credited(points.size, PerStep("loss"), settings.credit, decay=decay)
+    @register_curriculum(name, ModelLossSettings)
+    def make(
+        space: ThetaSpace,
+        config: CurriculumConfig,
+        rng: np.random.Generator,
+        samples_per_update: int,
+        settings: ModelLossSettings,
+    ) -> Curriculum:
+        check_mode(name, settings.credit, "imagined", "imagined-last", "episode")
 
-    return _as_waker_m("model-loss", space, config, rng, samples_per_update, score)
+        def score(points: FiniteThetaSpace, decay: float | Floats) -> Credited:
+            return Credited(points.size, PerStep(field), settings.credit, decay=decay)
+
+        return _as_waker_m(name, space, config, rng, samples_per_update, score)
 
 
-@register_curriculum("excess-loss", ModelLossSettings)
-def make_excess_loss(
-    space: ThetaSpace,
-    config: CurriculumConfig,
-    rng: np.random.Generator,
-    samples_per_update: int,
-    settings: ModelLossSettings,
-) -> Curriculum:
-    """θ in proportion to exp(z-score of the model's loss beyond what it expects / 1.0), with a share of DR."""
-    check_mode("excess-loss", settings.credit, "imagined", "imagined-last", "episode")
-
-    def score(points: FiniteThetaSpace, decay: float | Floats) -> Credited:
-        return Credited(points.size, PerStep("excess"), settings.credit, decay=decay)
-
-    return _as_waker_m("excess-loss", space, config, rng, samples_per_update, score)
+_held_in("model-loss", "loss")
+_held_in("excess-loss", "excess")
 
 
 @register_curriculum("heldout-loss", HeldoutLossSettings)
