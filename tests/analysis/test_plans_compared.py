@@ -168,3 +168,15 @@ def test_on_a_suite_too() -> None:
     found = compare_runs(pd.DataFrame(suite + PLAYED + whole), EMPTY, EMPTY)
     assert value(found, "planned_regret_far") == pytest.approx((1.0 + 3.0) / 2)
     assert value(found, "planned_mean_regret") == pytest.approx(6 / 4)
+
+
+def test_a_worst_case_that_is_known_has_no_bracket_in_tables() -> None:
+    whole = rows(run(), EXPECTED, {0.0: [9.5], 1.0: [7.5]}, first=-1)
+    told = {}
+    for name, played in (("sampled", PLAYED), ("whole", PLAYED + whole)):
+        summary = summarise(compare_runs(pd.DataFrame(played), EMPTY, EMPTY).numbers)
+        told[name] = shown_value(summary[summary["task"] == "all"], "planned_worst_regret")
+    assert told["sampled"] is not None
+    assert told["sampled"].bracket
+    assert told["whole"] is not None
+    assert (told["whole"].value, told["whole"].interval, told["whole"].bracket) == ("2.50", "", "")

@@ -161,9 +161,11 @@ def shown_value(rows: pd.DataFrame, quantity: str) -> Shown | None:
         return Shown(f"{cell(quantity, worst)} {PLUG_IN}", interval, "")
     ends = sorted((mild, worst), reverse=quantity_of(quantity).better != "less")  # the better end first
     bracket = "" if np.isnan(mild) else " … ".join(_digits(quantity, end, mean) for end in ends)
+    if over == "episodes" and np.allclose((worst, mild, of("low"), of("high")), mean):
+        return Shown(value, "", "")  # known over all episodes: nothing is left to bracket
     if over == "episodes":
         return Shown(value, "", f"{bracket} {interval}")
-    return Shown(value, interval, bracket)
+    return Shown(value, interval, "" if np.allclose((worst, mild), mean) else bracket)
 
 
 def few(seeds: float) -> str:
