@@ -122,7 +122,8 @@ def _with_dr(question: str, numbers: pd.DataFrame, sampler: str, quantity: str) 
 
 
 def sampled(main: pd.DataFrame) -> Iterator[Row]:
-    """Q2 and Q3: what was sampled, and how well the estimate orders the θ; means over seeds."""
+    """Q2 and Q3: what was sampled, and how well the estimate orders the θ; means over seeds. Of Q3 also the paired
+    differences from domain randomisation."""
     for quantity in FINDS:
         for sampler in dict.fromkeys(main["sampler"]):
             found = values(main, sampler, quantity).dropna()
@@ -131,6 +132,9 @@ def sampled(main: pd.DataFrame) -> Iterator[Row]:
                 question = "Q3" if quantity == "noisy_share" else "Q2"
                 about = {"question": question, "compared": sampler, "quantity": quantity}
                 yield {**about, "n": len(found), "value": mean, "low": low, "high": high}
+    wasted = [s for s in dict.fromkeys(main["sampler"]) if s != BASELINE and len(values(main, s, "noisy_share"))]
+    for row in family([_with_dr("Q3", main, sampler, "noisy_share") for sampler in wasted]):
+        yield row | {"quantity": "noisy_share, paired"}
 
 
 def bound(checkpoints: pd.DataFrame) -> Iterator[Row]:

@@ -189,3 +189,14 @@ def test_the_geometric_mean_is_exact_for_gaussian_theta() -> None:
     centre = 0.5 * (a[0].mean() + b[0].mean())
     halves = 0.5 * (a[0].max() + b[0].max())
     assert found.corrected == pytest.approx(min(geometric(halves, found.split, centre), found.plug_in))
+
+
+def test_where_many_cells_are_nearly_the_worst_the_correction_stays_above_the_truth() -> None:
+    """18 θ, 3 tasks and 16 units, regret 0 or 18; three θ lose 8.1 in the mean of every task, the others nothing."""
+    rng, chance = np.random.default_rng(0), np.zeros((18, 1, 1))
+    chance[:3] = 0.45
+    found = [bracket(np.where(rng.random((18, 16, 3)) < chance, 18.0, 0.0), repetitions=0) for _ in range(200)]
+    errors = {name: np.mean([getattr(b, name) for b in found]) - 8.1 for name in ("plug_in", "corrected", "split")}
+    assert errors["plug_in"] == pytest.approx(3.4, abs=0.3)
+    assert errors["corrected"] == pytest.approx(2.4, abs=0.4)
+    assert errors["split"] == pytest.approx(0.0, abs=0.4)
