@@ -34,7 +34,7 @@ test-fast: $(STAMP)  ## the tests that take no second or so each, for while one 
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q -m "not slow" $(PYTEST_ARGS)
 
 bench: $(STAMP)  ## time updates and compare with this kind of machine's stored figures (3 minutes; SAVE=1 stores them)
-	$(BIN)/waker bench --config quick --against results/learner_speed/baseline.json $(if $(SAVE),--save)
+	$(BIN)/python -m experiments.bench --config quick --against results/learner_speed/baseline.json $(if $(SAVE),--save)
 
 # With PYTHON=… that interpreter is taken as it is, for machines where nothing can be installed.
 gpu: $(if $(PYTHON),,$(STAMP))  ## everything that only a GPU can tell, in 8 minutes (GPU_ARGS="--device cpu --quick" tries it out)

@@ -33,9 +33,9 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from waker.bench.configs import Workload, small_walker, workload
-from waker.bench.loop import measure_loop
-from waker.bench.measure import (
+from experiments.bench.configs import Workload, small_walker, workload
+from experiments.bench.loop import measure_loop
+from experiments.bench.measure import (
     Bench,
     build,
     machine_of,
@@ -44,8 +44,8 @@ from waker.bench.measure import (
     measure_drawing,
     measure_logging,
 )
-from waker.bench.memory import in_fresh_process
-from waker.bench.parts import CpuClock
+from experiments.bench.memory import in_fresh_process
+from experiments.bench.parts import CpuClock
 from waker.machine import mkl_dispatch
 from waker.machine.device import use_threads
 from waker.machine.host_memory import keep_freed_memory

@@ -23,6 +23,7 @@ import pandas as pd
 import pytest
 
 from experiments import dispatch_count, reference_step
+from experiments.bench.__main__ import BenchArgs
 from tests.helpers.pages import FENCE, PAGES, ROOT, Block, blocks
 from tests.helpers.rows import numbers
 from tests.helpers.tiny import RUN
@@ -33,7 +34,6 @@ from waker.cli.arguments import parse
 from waker.cli.settings import parse_settings
 from waker.cli.verbs.adapt import AdaptArgs
 from waker.cli.verbs.ask import AskArgs
-from waker.cli.verbs.bench import BenchArgs
 from waker.cli.verbs.quickstart import plan
 from waker.curriculum import registry as registry_of_samplers
 from waker.errors import BLEMISHED
@@ -175,8 +175,6 @@ def run_waker(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         assert settings.config.env
         if "--device" not in rest:  # the smallest form: later options count
             assert main(["train", *rest, "--preset", "tiny", "--runs", f"trained-{abs(hash(tuple(rest)))}"]) == 0
-    elif verb == "bench":
-        parse(BenchArgs, [*rest, "numbers.json"] if rest[-1:] == ["--json"] else rest, verb="bench")
     elif verb == "envs" and rest[:1] == ["show"] and rest[1] in DEAR:
         monkeypatch.setattr("waker.cli.verbs.envs.show", lambda args, given: f"{args} {given}")
         assert main(["envs", *rest]) == 0
@@ -230,7 +228,9 @@ def run_python(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         run_waker(["waker", *rest], monkeypatch)
         return
     monkeypatch.chdir(ROOT)
-    if module == "experiments.reference_step":
+    if module == "experiments.bench":
+        parse(BenchArgs, rest, verb=module)
+    elif module == "experiments.reference_step":
         if "--compile" in rest:  # minutes: the way there, but for the compiler
             compare = reference_step.compare
             monkeypatch.setattr(reference_step, "compare", lambda path, backend=None: compare(path))

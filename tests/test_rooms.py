@@ -27,7 +27,6 @@ ROOMS = (
     "analysis",
     "evaluation",
     "training",
-    "bench",
     "report",
     "sweep",
     "cli",
@@ -75,4 +74,4 @@ def test_there_are_few_rooms_and_few_single_files() -> None:
     assert files == {*GROUND, *ROOF, "__init__", "__main__"}
     rooms = [*(ROOT / "waker").glob("*/__init__.py"), *(ROOT / "envs" / "waker_envs").glob("*/__init__.py")]
     assert len(files) <= 12
-    assert len(rooms) + len(("waker", "waker_envs")) <= 26
+    assert len(rooms) + len(("waker", "waker_envs")) <= 25

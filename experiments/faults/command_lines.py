@@ -22,7 +22,7 @@ LIMIT = 25.0
 """Seconds after which a command is asked to stop: many a legal number of steps takes for ever."""
 MEMORY = 3 << 30
 COLD_EVERY = 25
-_SLOW = {"quickstart": 12, "bench": 14}
+_SLOW = {"quickstart": 12}
 """Verbs that start processes of their own, and how many of their options are tried."""
 _BASES: dict[str, tuple[str, ...]] = {
     "train": ("--preset", "tiny"),
@@ -31,7 +31,6 @@ _BASES: dict[str, tuple[str, ...]] = {
     "evaluate": ("--episodes", "2", "--suite-episodes", "1", "--model-episodes", "1"),
     "compare": (),
     "report": (),
-    "bench": ("--config", "tiny", "--updates", "1", "--loop-updates", "0"),
     "envs": (),
     "envs show": ("--steps", "3"),
 }

@@ -14,7 +14,6 @@ import tyro
 
 from waker.cli.settings import TrainArgs
 from waker.cli.verbs.adapt import AdaptArgs
-from waker.cli.verbs.bench import BenchArgs
 from waker.cli.verbs.compare import CompareArgs
 from waker.cli.verbs.envs import EnvsArgs, ShowArgs
 from waker.cli.verbs.evaluate import EvaluateArgs
@@ -27,7 +26,6 @@ VERBS: dict[str, tuple[tuple[str, ...], type[Any], tuple[str, ...]]] = {
     "evaluate": (("evaluate",), EvaluateArgs, ()),
     "compare": (("compare",), CompareArgs, ()),
     "report": (("report",), ReportArgs, ()),
-    "bench": (("bench",), BenchArgs, ()),
     "envs": (("envs",), EnvsArgs, ()),
     "envs show": (("envs", "show"), ShowArgs, ()),
 }

@@ -15,7 +15,6 @@ DONE = {
     "evaluate": r": \d+ episodes$",
     "compare": r"^Numbers: ",
     "report": r"^Report: ",
-    "bench": r"update .*ms",
     "envs": r"\S",
 }
 """Verb → what it says when it is done."""

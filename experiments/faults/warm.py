@@ -28,11 +28,7 @@ from waker.terminal.startup import guard
 NEEDED = (
     "waker.training.build",
     "waker.training.adapt",
-    "waker.bench.configs",
     "waker.cli.tables",
-    "waker.bench.loop",
-    "waker.bench.memory",
-    "waker.bench.store",
     "waker.analysis.summary",
     "waker.report.page",
     "waker_envs.films",

@@ -26,10 +26,10 @@ from typing import Any
 
 import torch
 
+from experiments.bench.measure import machine_of
 from experiments.gpu import table
 from experiments.gpu.pool import Pool
 from experiments.gpu.tasks import all_tasks
-from waker.bench.measure import machine_of
 from waker.storage.run_folder import git_commit
 
 PARTS = ("card", "checks", "work", "speed", "run", "loop", "render")

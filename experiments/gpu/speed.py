@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from experiments.bench.configs import Workload
+from experiments.bench.counting import update_work
+from experiments.bench.measure import Bench, build
+from experiments.bench.memory import peak_bytes
+from experiments.bench.parts import Clock, clock_for
 from experiments.gpu.tasks import PLAIN, sized
-from waker.bench.configs import Workload
-from waker.bench.counting import update_work
-from waker.bench.measure import Bench, build
-from waker.bench.memory import peak_bytes
-from waker.bench.parts import Clock, clock_for
 from waker.machine import arithmetic
 from waker.machine.device import use_threads
 from waker.machine.precision import use_tf32

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from waker.bench.configs import WORKLOADS, Workload, changed, workload
+from experiments.bench.configs import WORKLOADS, Workload, changed, workload
 
 SIZES = {"laptop": "laptop-grid", "small": "small-walker", "default": "default", "paper": "paper-walker"}
-"""Size → workload of :mod:`waker.bench.configs`, imagined in one piece (``behaviour.chunk = 0``)."""
+"""Size → workload of :mod:`experiments.bench.configs`, imagined in one piece (``behaviour.chunk = 0``)."""
 GIGABYTES = {"laptop": 1.5, "small": 5.0, "default": 6.0, "paper": 16.0}
 """Memory of the device that one process of a size is expected to hold while it waits."""
 PRECISIONS = ("fp32", "tf32", "bf16")

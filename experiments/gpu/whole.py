@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from experiments.bench.configs import Workload, changed
+from experiments.bench.loop import measure_loop
 from experiments.gpu.tasks import sized
-from waker.bench.configs import Workload, changed
-from waker.bench.loop import measure_loop
 from waker.config.presets import preset
 
 Row = dict[str, Any]

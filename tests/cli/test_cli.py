@@ -70,7 +70,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "argv", [["bench", "--json", "--help"], ["train", "--seed", "-h"], ["adapt", "a", "b", "--help"]]
+    "argv", [["compare", "--by", "--help"], ["train", "--seed", "-h"], ["adapt", "a", "b", "--help"]]
 )
 def test_help_is_help_wherever_it_stands(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(argv) == 0
@@ -140,7 +140,6 @@ def test_the_defaults_in_the_help_are_those_of_the_preset(capsys: pytest.Capture
         (["evaluate", "."], "holds no run"),
         (["evaluate", "x" * 5000], "File name too long: xxx"),
         (["compare", "x" * 5000], "File name too long: xxx"),
-        (["bench", "--config", "tiny", "--updates", "1", "--against", "x" * 5000], "File name too long: xxx"),
         (["evaluate", ".", "--episodes", "0"], "--episodes 0 must be at least 1"),
         (["adapt"], "missing argument"),
         (["adapt", "nowhere"], "no folder nowhere"),

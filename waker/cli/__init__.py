@@ -11,7 +11,7 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from waker.errors import BLEMISHED, Ended, UserError, too_large, unknown
@@ -19,6 +19,7 @@ from waker.names import printable
 from waker.terminal.output import degrade_output
 from waker.terminal.startup import follow, guard, leave, watch_exit
 
+Command = Callable[[list[str]], int]
 _UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 _UNUSABLE = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
 """What the system says of a path that was asked for and cannot be one."""
@@ -44,7 +45,6 @@ VERBS: dict[str, Verb] = {
     "compare": Verb("one table of several runs, by sampler and task", "waker compare runs/gridhazards"),
     "report": Verb("one self-contained HTML page of one or more runs", "waker report runs/gridhazards"),
     "metrics": Verb("what a metric, a column or a quantity means", "waker metrics credit"),
-    "bench": Verb("time updates and their parts beside what the machine can do", "waker bench --config laptop-grid"),
     "envs": Verb("list the environments, or describe one and its parameters θ", "waker envs waker/GridHazards-v0"),
 }
 
@@ -71,7 +71,7 @@ def _of_system(error: OSError) -> str:
     return f"{_line(error.strerror)}{where}"
 
 
-def _dispatch(argv: Sequence[str]) -> int:
+def _dispatch(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(usage())
         return 0 if argv else 2
@@ -83,14 +83,15 @@ def _dispatch(argv: Sequence[str]) -> int:
     if argv[0] not in VERBS:
         raise unknown("verb", argv[0], VERBS)
     module = importlib.import_module(f"waker.cli.verbs.{argv[0]}")
-    return int(module.command(list(argv[1:])))
+    return int(module.command(argv[1:]))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, command: Command | None = None) -> int:
     """Run the command.
 
     Args:
         argv: the arguments after ``waker``; None = the process's own.
+        command: what to do with them, for a script that has its own; None = the verb that they begin with.
 
     Returns:
         The exit code: 0 done; 3 done but for something that failed or is lost, which was told and left out (a picture,
@@ -103,18 +104,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     from waker.terminal.slow_calls import watched
 
     with watched(), told_warnings() as told:
-        code = _guarded(sys.argv[1:] if argv is None else argv)
+        code = _guarded(sys.argv[1:] if argv is None else argv, command or _dispatch)
     return BLEMISHED if code == 0 and told.blemishes else code
 
 
-def _guarded(argv: Sequence[str]) -> int:
+def _guarded(argv: Sequence[str], command: Command) -> int:
     """The exit code of a command; whatever it raises that its user can mend, or stopped it with, becomes one line."""
     from waker_envs.foreign import Stop, by_signal, foreign  # loads plug-ins
 
     before = Stop.raised
     try:
         with foreign("", _stray, (Exception, KeyboardInterrupt)):  # without a name, as nobody waits for all of it
-            return _told(argv)
+            return _told(argv, command)
     except KeyboardInterrupt as error:
         if not by_signal(error):
             return _say("some code raised KeyboardInterrupt, and nobody had pressed Ctrl-C")
@@ -155,7 +156,7 @@ def _in_foreign_code(error: BaseException) -> bool:
     return False
 
 
-def _told(argv: Sequence[str]) -> int:
+def _told(argv: Sequence[str], command: Command) -> int:
     """The exit code of a command, where it ends by itself or with one of our own errors."""
     from waker.storage.files import SaveFailed
 
@@ -163,7 +164,7 @@ def _told(argv: Sequence[str]) -> int:
     from waker_envs import ThetaError, UnknownEnvError, UnknownTaskError
 
     try:
-        return _dispatch(argv)
+        return command(list(argv))
     except (UserError, ThetaError, UnknownEnvError, UnknownTaskError) as error:
         return _say(error, 1 if isinstance(error, SaveFailed) else 2)
     except Ended as ended:  # --help, or a run that was asked to stop and has saved

@@ -80,7 +80,7 @@ def _first_lines(box: str) -> str:
         elif rows:
             break
     message = re.sub(r"^Error parsing config(\.\w+)*: ", "", " ".join(rows))
-    message = re.sub(r"^Missing from waker \w+: (.*) \(required\)$", r"missing argument: \1", message)
+    message = re.sub(r"^Missing from [\w .-]+: (.*) \(required\)$", r"missing argument: \1", message)
     return message or " ".join(box.split()) or "cannot read the arguments"
 
 
@@ -92,7 +92,15 @@ def options_of(cls: type[Any], details: bool = True) -> list[str]:
     return [name for head in heads for name in re.findall(r"--[\w.-]+", head)]
 
 
-def parse(cls: type[T], argv: Sequence[str], *, verb: str, default: T | None = None, also: Iterable[str] = ()) -> T:
+def parse(
+    cls: type[T],
+    argv: Sequence[str],
+    *,
+    verb: str,
+    default: T | None = None,
+    also: Iterable[str] = (),
+    program: str = "waker",
+) -> T:
     """Parse a verb's arguments.
 
     Args:
@@ -101,12 +109,13 @@ def parse(cls: type[T], argv: Sequence[str], *, verb: str, default: T | None = N
         verb: for the usage line and the messages.
         default: where the defaults come from (a preset); None = the dataclass's own.
         also: options that the verb takes beside the dataclass's, to be named where one is misspelt.
+        program: what is called, before the verb.
 
     Raises:
         UserError: an option that does not exist, or a value that does not fit or is out of range.
         Ended: after ``--help``.
     """
-    options: dict[str, Any] = {"prog": f"waker {verb}"} | ({} if default is None else {"default": default})
+    options: dict[str, Any] = {"prog": f"{program} {verb}"} | ({} if default is None else {"default": default})
     if asked := {*HELP, HELP_ALL} & {*argv}:  # wherever it stands, behind an option without its value too
         with contextlib.suppress(SystemExit):
             tyro.cli(cls, args=["--help"], registry=_registry(details=HELP_ALL in asked), **options)
@@ -117,13 +126,13 @@ def parse(cls: type[T], argv: Sequence[str], *, verb: str, default: T | None = N
         options["config"] = (tyro.conf.HelptextFromCommentsOff,)
         parsed = tyro.cli(cls, args=argv, registry=_registry(details=True), return_unknown_args=True, **options)
     if parsed is None:
-        raise UserError(f"{_first_lines(caught.getvalue())} (see waker {verb} --help)")
+        raise UserError(f"{_first_lines(caught.getvalue())} (see {program} {verb} --help)")
     value, left = parsed
     for word in left:
         if word.startswith("-"):
             raise unknown("option", word.split("=")[0], [*options_of(cls), *also, "--help"])
     if left:
-        raise UserError(f"unexpected argument {left[0]!r} (see waker {verb} --help)")
+        raise UserError(f"unexpected argument {left[0]!r} (see {program} {verb} --help)")
     for name, text, problem in invalid(value):
         raise UserError(f"--{name.replace('_', '-')} {text} {problem}")
     return value

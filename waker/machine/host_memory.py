@@ -2,7 +2,7 @@
 
 glibc maps every large block afresh and unmaps it when it is freed, so each activation of each update costs page faults
 again: a quarter of the time of an update at paper size. Told to keep its memory, the heap grows once and is reused.
-Called by the verbs that learn or imagine (``train``, ``adapt``, ``evaluate``, ``bench``), before torch allocates
+Called by the verbs that learn or imagine (``train``, ``adapt``, ``evaluate``), before torch allocates
 anything large.
 
 The environment variable ``WAKER_KEEP_MEMORY=0`` switches it off: a process then gives memory back as soon as it can,

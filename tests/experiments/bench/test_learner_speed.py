@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from experiments.bench.measure import build
 from experiments.learner_speed import AXES, Row, bounded, line, merged, processor_seconds, varied
-from waker.bench.measure import build
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from waker.bench.configs import changed, workload
-from waker.bench.loop import ENVIRONMENTS, LEARNER, measure_environment, measure_loop
+from experiments.bench.configs import changed, workload
+from experiments.bench.loop import ENVIRONMENTS, LEARNER, measure_environment, measure_loop
 from waker.collection.worker_pool import SlotProcesses
 from waker.errors import UserError
 

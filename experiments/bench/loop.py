@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from waker.bench.configs import Workload
-from waker.bench.parts import Span, Stopwatch, clock_for, replaced
+from experiments.bench.configs import Workload
+from experiments.bench.parts import Span, Stopwatch, clock_for, replaced
 from waker.collection.episode import Episode
 from waker.collection.family import Family
 from waker.collection.make_env import close, made

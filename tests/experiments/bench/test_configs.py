@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from experiments.bench.configs import WALKER_THETAS, WORKLOADS, changed, line_of_thetas, workload
 from tests.helpers.tiny_learner import ALL_KINDS, tiny_spec
 from waker.agent.agent import Agent
-from waker.bench.configs import WALKER_THETAS, WORKLOADS, changed, line_of_thetas, workload
 from waker.collection.synthetic import synthetic_records, synthetic_replay
 from waker.errors import UserError
 from waker.replay.ring import record_fields

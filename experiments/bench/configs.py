@@ -1,4 +1,4 @@
-"""Named configurations to measure, and the data they are measured on. For ``waker bench`` and experiment scripts.
+"""Named configurations to measure, and the data they are measured on. For :mod:`experiments.bench` and other scripts.
 
 Updates are timed on synthetic records: the numbers in a batch do not change what an update costs, and so no renderer
 and no physics is needed. Steps per second are measured on the real environment.

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from waker.bench.parts import PARTS, REST, Clock, Span, Stopwatch, clock_for
+from experiments.bench.parts import PARTS, REST, Clock, Span, Stopwatch, clock_for
 from waker.machine.products import has_onednn, times
 
 _SHAPES = ((1024, 1024, 1024), (4096, 256, 256), (2048, 512, 512))
@@ -168,7 +168,7 @@ class Timing:
         """Medians over updates: time by part, achieved rates, and their ratios to what the machine could do.
 
         Args:
-            flop, operations: of one update (:mod:`waker.bench.counting`).
+            flop, operations: of one update (:mod:`experiments.bench.counting`).
         """
         spans, gflop = self.seconds(), 1e-9 * flop
         wall, cpu = (float(np.median([s[i] for s in spans])) for i in (0, 1))
@@ -218,7 +218,7 @@ class Timing:
 def timed_updates(
     update: Callable[[], object], watch: Stopwatch, machine: Machine, updates: int, warm_up: int = 1
 ) -> Timing:
-    """Time ``updates`` calls, their parts labelled by ``watch`` (what is not is :data:`~waker.bench.parts.REST`).
+    """Time ``updates`` calls, their parts labelled by ``watch`` (what is not is :data:`~experiments.bench.parts.REST`).
 
     Args:
         warm_up: calls before, not timed: the first touches fresh memory everywhere.

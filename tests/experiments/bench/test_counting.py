@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from experiments.bench.configs import WALKER, Workload, workload
+from experiments.bench.counting import Work, update_work, work_of
 from tests.helpers.tiny_learner import tiny_config, tiny_spec
 from waker.agent.agent import Agent
-from waker.bench.configs import WALKER, Workload, workload
-from waker.bench.counting import Work, update_work, work_of
 from waker.collection.synthetic import synthetic_replay
 from waker.machine.operations import OperationCounter
 from waker.replay.feed import Feed

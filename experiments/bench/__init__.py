@@ -1,4 +1,4 @@
-"""What an update costs, and how near it comes to what the machine can do: the measuring side of ``waker bench``.
+"""What an update costs, and how near it comes to what the machine can do: ``python -m experiments.bench``.
 
 ``configs`` names what is measured; ``counting`` counts work without doing it; ``timing`` times updates with the
 machine's own speed measured in between; ``parts`` says where the time goes; ``memory`` runs a measurement in a fresh

@@ -1,4 +1,4 @@
-"""``waker bench``: what an update costs on this machine, what of it, and whether that has moved."""
+"""``python -m experiments.bench``: what an update costs on this machine, what of it, and whether that has moved."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from waker.cli import main
 from waker.cli.arguments import parse
 from waker.config.schema import CompileChoice, PrecisionChoice, ProductsChoice
 from waker.errors import UserError
@@ -62,9 +63,9 @@ def measured(name: str, args: BenchArgs) -> dict[str, Any]:
     Raises:
         UserError: the update could not be measured.
     """
-    from waker.bench.configs import changed, workload
-    from waker.bench.loop import measure_environment, measure_loop
-    from waker.bench.memory import in_fresh_process
+    from experiments.bench.configs import changed, workload
+    from experiments.bench.loop import measure_environment, measure_loop
+    from experiments.bench.memory import in_fresh_process
     from waker.collection.episode import EnvironmentFailed
     from waker_envs import UnknownEnvError
 
@@ -140,7 +141,7 @@ def _names(asked: Sequence[str]) -> list[str]:
     Raises:
         UserError: one that does not exist.
     """
-    from waker.bench.configs import workload
+    from experiments.bench.configs import workload
 
     names = list(dict.fromkeys(n for name in asked for n in (QUICK if name == "quick" else (name,))))
     if not names:
@@ -165,11 +166,11 @@ def _checked(args: BenchArgs) -> None:
 
 
 def command(argv: list[str]) -> int:
-    """Run ``waker bench``; 1 if a stored figure moved."""
-    args = parse(BenchArgs, argv, verb="bench")
+    """Run the benchmark; 1 if a stored figure moved."""
+    args = parse(BenchArgs, argv, verb="experiments.bench", program="python -m")
     _checked(args)
-    from waker.bench.measure import machine_of
-    from waker.bench.store import Baseline, machine_key, save_json
+    from experiments.bench.measure import machine_of
+    from experiments.bench.store import Baseline, machine_key, save_json
     from waker.machine.device import checked_device
     from waker.machine.host_memory import keep_freed_memory
     from waker.machine.mkl_dispatch import tell_unless_done
@@ -205,3 +206,7 @@ def command(argv: list[str]) -> int:
         console.print(f"Stored: {args.against}", soft_wrap=True)
         return 0
     return 1 if moves else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(command=command))

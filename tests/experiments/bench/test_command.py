@@ -1,4 +1,4 @@
-"""``waker bench``: its help, its complaints, and the smallest configuration from end to end."""
+"""``python -m experiments.bench``: its help, its complaints, and the smallest configuration from end to end."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from waker.bench.parts import PARTS
+from experiments.bench.__main__ import command
+from experiments.bench.parts import PARTS
 from waker.cli import main
 
 MEASURED = ("update", "arithmetic", "memory", "drawing", "crediting")
 """Sections of a record that a fresh process measures."""
 
 
-def complaint(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+def complaint(capsys: pytest.CaptureFixture[str], argv: list[str]) -> str:
     """The one line on standard error of a command that exits with 2."""
-    assert main(["bench", *argv]) == 2
+    assert main(argv, command) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     return lines[0]
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "--help"]) == 0
+    assert main(["--help"], command) == 0
     shown = capsys.readouterr().out
     for word in ("--config", "--device", "--updates", "--against", "--no-keep-memory", "paper-walker"):
         assert word in shown
@@ -43,11 +44,12 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["--against", "x.json", "--products", "blas"], "leave out --compile"),
         (["--save"], "--save stores into the file of --against"),
         (["--device", "nonsense"], "device 'nonsense' cannot be used"),
+        (["--config", "tiny", "--updates", "1", "--against", "x" * 5000], "File name too long: xxx"),
         (["--confg", "tiny"], "did you mean '--config'"),
     ],
 )
 def test_complaints(capsys: pytest.CaptureFixture[str], argv: list[str], words: str) -> None:
-    assert words in complaint(capsys, *argv)
+    assert words in complaint(capsys, argv)
 
 
 def test_the_smallest_configuration_from_end_to_end(
@@ -55,8 +57,8 @@ def test_the_smallest_configuration_from_end_to_end(
 ) -> None:
     """Measured and stored; then held against stored work that is a fifth more."""
     out, stored = tmp_path / "out.json", tmp_path / "stored.json"
-    small = ["bench", "--config", "tiny", "--updates", "3", "--loop-updates", "2"]
-    assert main([*small, "--json", str(out), "--against", str(stored), "--save"]) == 0
+    small = ["--config", "tiny", "--updates", "3", "--loop-updates", "2"]
+    assert main([*small, "--json", str(out), "--against", str(stored), "--save"], command) == 0
     shown = capsys.readouterr().out
     assert "tiny was never measured" in shown
     assert all(part in shown for part in PARTS)
@@ -77,9 +79,9 @@ def test_the_smallest_configuration_from_end_to_end(
     (records,) = json.loads(stored.read_text()).values()
     records["tiny"]["update"]["operations"] *= 1.2
     # The second measurement is the first: what is tested is what becomes of it.
-    monkeypatch.setattr("waker.bench.memory.in_fresh_process", lambda *_: {k: record[k] for k in MEASURED})
+    monkeypatch.setattr("experiments.bench.memory.in_fresh_process", lambda *_: {k: record[k] for k in MEASURED})
     stored.write_text(json.dumps({"Another machine, 1 thread": records}))
-    assert main([*small, "--loop-updates", "0", "--against", str(stored)]) == 1
+    assert main([*small, "--loop-updates", "0", "--against", str(stored)], command) == 1
     shown = capsys.readouterr().out
     assert "only its counted work is compared, with that of a Another machine" in shown
     assert "moved: tiny update.operations" in shown

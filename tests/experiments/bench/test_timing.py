@@ -7,9 +7,9 @@ import time
 import pytest
 import torch
 
-from waker.bench import timing
-from waker.bench.parts import MODEL, REST, CpuClock, Span, Stopwatch
-from waker.bench.timing import Machine, Product, Timing, best_of, products_of, stopwatch, timed_updates
+from experiments.bench import timing
+from experiments.bench.parts import MODEL, REST, CpuClock, Span, Stopwatch
+from experiments.bench.timing import Machine, Product, Timing, best_of, products_of, stopwatch, timed_updates
 from waker.machine.products import has_onednn
 
 

@@ -9,10 +9,7 @@ import pytest
 import torch
 
 import waker.agent.agent
-from tests.helpers.tiny_learner import tiny_batch, tiny_config, tiny_spec
-from waker.agent.agent import Agent
-from waker.behaviour import policy_learner
-from waker.bench.parts import (
+from experiments.bench.parts import (
     CREDITING,
     ENSEMBLE,
     IMAGINATION,
@@ -29,6 +26,9 @@ from waker.bench.parts import (
     replaced,
     watched,
 )
+from tests.helpers.tiny_learner import tiny_batch, tiny_config, tiny_spec
+from waker.agent.agent import Agent
+from waker.behaviour import policy_learner
 from waker.machine.operations import OperationCounter
 
 

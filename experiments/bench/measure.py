@@ -1,6 +1,6 @@
 """What one workload costs: the update with its parts and peak memory, its steps on the environment, and the machine.
 
-Called by ``waker bench`` (the update through :mod:`waker.bench.memory`, in a fresh process) and by experiments.
+Called by :mod:`experiments.bench` (the update through :mod:`experiments.bench.memory`, in a fresh process) and by experiments.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from experiments.bench.configs import Workload
+from experiments.bench.counting import update_work
+from experiments.bench.memory import device_peak_bytes, peak_bytes
+from experiments.bench.parts import CREDITING, SAMPLING, Stopwatch, watched
+from experiments.bench.timing import best_of, stopwatch, timed_updates
 from waker.agent.agent import Agent
-from waker.bench.configs import Workload
-from waker.bench.counting import update_work
-from waker.bench.memory import device_peak_bytes, peak_bytes
-from waker.bench.parts import CREDITING, SAMPLING, Stopwatch, watched
-from waker.bench.timing import best_of, stopwatch, timed_updates
 from waker.collection.synthetic import synthetic_replay
 from waker.curriculum import Curriculum
 from waker.curriculum.thinning import Thinning

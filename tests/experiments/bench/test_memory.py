@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from waker.bench.memory import device_peak_bytes, in_fresh_process, peak_bytes
+from experiments.bench.memory import device_peak_bytes, in_fresh_process, peak_bytes
 from waker.errors import UserError
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from waker.bench.store import COUNTED, MEASURED, Baseline, figures, machine_key, moved, save_json
+from experiments.bench.store import COUNTED, MEASURED, Baseline, figures, machine_key, moved, save_json
 from waker.errors import UserError
 from waker.storage.files import SaveFailed
 

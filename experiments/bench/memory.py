@@ -1,6 +1,6 @@
 """Peak memory, and measurements in a fresh process: a peak is honest only where nothing ran before.
 
-``python -m waker.bench.memory JSON`` is that process; :func:`in_fresh_process` starts it.
+``python -m experiments.bench.memory JSON`` is that process; :func:`in_fresh_process` starts it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from waker.config.schema import CompileChoice, PrecisionChoice, ProductsChoice
 from waker.errors import UserError
 from waker.machine.host_memory import SWITCH, keep_freed_memory
 from waker.machine.mkl_dispatch import treat_as_intel
+
+ROOT = Path(__file__).parents[2]
 
 
 def peak_bytes() -> int:
@@ -56,21 +58,21 @@ def in_fresh_process(
     chunk: int | None = None,
     products: ProductsChoice = "auto",
 ) -> dict[str, Any]:
-    """:func:`waker.bench.measure.measure_update` of a named workload in a process of its own.
+    """:func:`experiments.bench.measure.measure_update` of a named workload in a process of its own.
 
     Args:
         updates: None = the workload's own number.
         keep: with freed memory kept (:mod:`waker.machine.host_memory`), or given back.
-        compiled, precision, chunk, products: see :func:`waker.bench.configs.changed`.
+        compiled, precision, chunk, products: see :func:`experiments.bench.configs.changed`.
 
     Raises:
         UserError: it failed; the message has its last line (it may have been killed for memory).
     """
     change = {"compiled": compiled, "precision": precision, "chunk": chunk, "products": products}
     asked = {"name": name, "device": device, "updates": updates, "change": change}
-    command = [sys.executable, "-m", "waker.bench.memory", json.dumps(asked)]
+    command = [sys.executable, "-m", "experiments.bench.memory", json.dumps(asked)]
     environment = {**os.environ, SWITCH: "1" if keep else "0"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise UserError(f"measuring {name} failed: {last}")
@@ -83,8 +85,8 @@ def main(asked: str) -> int:
     options = json.loads(asked)
     kept = keep_freed_memory()
     treat_as_intel()
-    from waker.bench.configs import changed, workload
-    from waker.bench.measure import measure_update
+    from experiments.bench.configs import changed, workload
+    from experiments.bench.measure import measure_update
 
     chosen = changed(workload(options["name"]), **options["change"])
     found = measure_update(chosen, options["device"], options["updates"])
