@@ -1,6 +1,7 @@
 """What one workload costs: the update with its parts and peak memory, its steps on the environment, and the machine.
 
-Called by :mod:`experiments.bench` (the update through :mod:`experiments.bench.memory`, in a fresh process) and by experiments.
+Called by :mod:`experiments.bench` (the update through :mod:`experiments.bench.memory`, in a fresh process) and by
+others.
 """
 
 from __future__ import annotations
