@@ -23,7 +23,7 @@ from matplotlib.axes import Axes
 
 import waker_envs
 from waker.analysis.quantities import quantity_of
-from waker.analysis.sources import pooled
+from waker.analysis.source_means import pooled
 from waker.analysis.summary import shown_value
 from waker.curriculum.labels import sampler_label, sampler_name
 from waker.names import ALL

@@ -30,7 +30,7 @@ import pandas as pd
 from experiments.training import train_all
 from waker.analysis.metrics import spearman, student_interval
 from waker.analysis.ranking import rank_correlation
-from waker.analysis.sources import pooled
+from waker.analysis.source_means import pooled
 from waker.storage.tables import read_rows
 
 ROOT = Path(__file__).parents[1]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-GROUND = ("errors", "names", "settings", "seeding", "torch_globals", "specs", "protocols")
+GROUND = ("errors", "names", "settings", "plug_ins", "seeding", "torch_globals", "specs", "protocols")
 """Single files at the bottom, each above those before it."""
 ROOMS = (
     "terminal",
@@ -32,7 +32,7 @@ ROOMS = (
     "cli",
 )
 """Folders; each may import those before it and the ground."""
-ROOF = ("dream", "run", "api")
+ROOF = ("run", "api")
 """Single files above all rooms: what ``import waker`` offers."""
 FLOOR = {name: floor for floor, name in enumerate((*GROUND, *ROOMS, *ROOF, "__main__"))}
 MODULES = sorted(path for path in (ROOT / "waker").rglob("*.py") if path != ROOT / "waker" / "__init__.py")

@@ -24,7 +24,7 @@ from waker.storage.run_folder import read_config
 if TYPE_CHECKING:
     from waker.agent.agent import Agent
     from waker.behaviour.starts import Starts
-    from waker.dream import Dream
+    from waker.evaluation.dream import Dream
     from waker.model.rssm import State
     from waker.replay.ring import Replay
     from waker.training.loading import LoadedRun
@@ -139,7 +139,7 @@ class Run:
             UserError: there is no such task, no policy for it yet, or no such θ.
         """
         from waker.behaviour.starts import Starts
-        from waker.dream import imagine
+        from waker.evaluation.dream import imagine
         from waker.model.rssm import State
 
         if start is None:

@@ -1,4 +1,4 @@
-"""Records of :mod:`experiments.bench` on disk, and what has moved since: ratios, not seconds, where a machine has a say.
+"""Records of :mod:`experiments.bench` on disk, and what has moved since: ratios, not seconds, where machines differ.
 
 A baseline holds one record a workload for each kind of machine (processor or device, and threads). Work counted is the
 same on every machine, so it is compared even where the machine has never been measured.

@@ -20,8 +20,8 @@ from waker.behaviour.imagination import Trajectory
 from waker.behaviour.policy_learner import Rollout
 from waker.behaviour.starts import start_states
 from waker.config.schema import Config
-from waker.curriculum import advantages as formulas
 from waker.curriculum.evidence import UPDATE_FIELDS
+from waker.curriculum.scores import advantages as formulas
 from waker.machine.compile import whole
 from waker.model.rssm import Posterior
 from waker.seeding import torch_seed

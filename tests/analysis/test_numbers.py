@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from waker.analysis.numbers import Comparison, compare_runs, error_sample
-from waker.analysis.sources import pooled
+from waker.analysis.source_means import pooled
 from waker.analysis.steps import choose_steps
 from waker.analysis.summary import summarise
 from waker.analysis.worst import _jackknife_bias, largest

@@ -10,13 +10,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from waker.curriculum import advantages as formulas
 from waker.curriculum.api import Floats, Score
-from waker.curriculum.credited import Credited
-from waker.curriculum.edits import parents
+from waker.curriculum.boxes.level_buffer import LevelBuffer
 from waker.curriculum.evidence import EpisodeEvidence, Evidence
-from waker.curriculum.gmm import Gaussians
-from waker.curriculum.levels import LevelBuffer
+from waker.curriculum.level_replay.edits import parents
+from waker.curriculum.level_replay.table import LevelReplay, ReplayLaw
 from waker.curriculum.named.alp_gmm import AlpGmm, AlpGmmSettings
 from waker.curriculum.named.bidirectional_lp import BidirectionalProgress, BidirectionalSettings
 from waker.curriculum.named.cenie import mixed
@@ -27,12 +25,14 @@ from waker.curriculum.named.pace import squared_norms
 from waker.curriculum.named.prowl import ErrorAndChange, ProwlSettings, adversarial_score
 from waker.curriculum.named.sfl import Learnability, SflSettings, learnability
 from waker.curriculum.named.traced import TracedScore, TracedSettings
-from waker.curriculum.priorities import Boltzmann, Rank, TopK
-from waker.curriculum.quantities import MaxMC, OfAdvantages, OneStepTD, PerStep
-from waker.curriculum.replayed import LevelReplay, ReplayLaw
-from waker.curriculum.scores import Magnitude
-from waker.curriculum.simplex import ascended, generalised_learnability, projected
-from waker.curriculum.weighted import Proportional
+from waker.curriculum.priorities.proportional import Proportional
+from waker.curriculum.priorities.rules import Boltzmann, Rank, TopK
+from waker.curriculum.scores import advantages as formulas
+from waker.curriculum.scores.credited import Credited
+from waker.curriculum.scores.error_estimate import Magnitude
+from waker.curriculum.scores.gaussians import Gaussians
+from waker.curriculum.scores.quantities import MaxMC, OfAdvantages, OneStepTD, PerStep
+from waker.curriculum.scores.simplex import ascended, generalised_learnability, projected
 from waker_envs.api import BoxThetaSpace, FiniteThetaSpace, Parameter
 
 NAN = np.nan

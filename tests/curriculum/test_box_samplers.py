@@ -9,11 +9,11 @@ import pytest
 
 from tests.helpers.spaces import POINTS, box_space, finite_space
 from waker.curriculum import CurriculumConfig, Rank, make_curriculum
-from waker.curriculum.box_kernel import KernelSettings
+from waker.curriculum.boxes.kernel import regress
+from waker.curriculum.boxes.kernel_scores import KernelSettings
+from waker.curriculum.boxes.level_buffer import LevelBuffer
 from waker.curriculum.evidence import EpisodeEvidence
-from waker.curriculum.kernel import regress
-from waker.curriculum.levels import LevelBuffer
-from waker.curriculum.replay_settings import LevelReplaySettings
+from waker.curriculum.level_replay.replay_settings import LevelReplaySettings
 from waker.errors import UserError
 from waker_envs.api import BoxThetaSpace, Theta, ThetaSpace
 

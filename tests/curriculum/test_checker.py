@@ -24,8 +24,8 @@ from waker.curriculum import (
 )
 from waker.curriculum.checker import CurriculumCheckError, check_curriculum
 from waker.curriculum.evidence import needs
-from waker.curriculum.plug_ins import is_ours
 from waker.errors import UserError
+from waker.plug_ins import is_ours
 
 EXPERTS = {"hardest-oracle", "reweighting-oracle"}
 BOX = ("dr", "waker-m", "waker-r", "plr", "robust-plr", "accel", "alp-gmm")

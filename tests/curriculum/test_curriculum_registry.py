@@ -21,9 +21,9 @@ from waker.curriculum import (
 from waker.curriculum.api import Curriculum, Floats, Score
 from waker.curriculum.composed import ComposedCurriculum
 from waker.curriculum.evidence import check_given
-from waker.curriculum.mixtures import Mixture
-from waker.curriculum.priorities import TopK
-from waker.curriculum.scores import Magnitude
+from waker.curriculum.priorities.mixture import Mixture
+from waker.curriculum.priorities.rules import TopK
+from waker.curriculum.scores.error_estimate import Magnitude
 from waker.errors import UserError
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
 

@@ -8,7 +8,7 @@ from scipy import stats
 
 from tests.helpers.spaces import joint_space
 from waker.curriculum import ComposedCurriculum, CurriculumConfig, Mixture, make_curriculum
-from waker.curriculum.priorities import Boltzmann, Rank, Restrict, TopK, each_domain_alike
+from waker.curriculum.priorities.rules import Boltzmann, Rank, Restrict, TopK, each_domain_alike
 from waker.errors import UserError
 from waker_envs.api import FiniteThetaSpace, Parameter
 

@@ -12,11 +12,11 @@ from tests.helpers.spaces import finite_space, plane_space
 from waker.curriculum import CurriculumConfig, make_curriculum
 from waker.curriculum.api import Floats, Ints, Score
 from waker.curriculum.composed import ComposedCurriculum
-from waker.curriculum.draws import Ranked
-from waker.curriculum.exponential import BINS, Exponential
-from waker.curriculum.mixtures import Mixture
-from waker.curriculum.priorities import Boltzmann, Fixed, Rank, Restrict, TopK
-from waker.curriculum.scores import Magnitude
+from waker.curriculum.priorities.draws import Ranked
+from waker.curriculum.priorities.exponential import BINS, Exponential
+from waker.curriculum.priorities.mixture import Mixture
+from waker.curriculum.priorities.rules import Boltzmann, Fixed, Rank, Restrict, TopK
+from waker.curriculum.scores.error_estimate import Magnitude
 
 SIZES = [1, 6, 400, 5_000]
 NORMALISE = ["zscore", "mean-abs"]

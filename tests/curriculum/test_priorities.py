@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waker.curriculum.api import Priority
-from waker.curriculum.mixtures import Mixture
-from waker.curriculum.priorities import Boltzmann, Drawable, Fixed, Rank, Restrict, TopK
-from waker.curriculum.weighted import Proportional
+from waker.curriculum.priorities.mixture import Mixture
+from waker.curriculum.priorities.proportional import Proportional
+from waker.curriculum.priorities.rules import Boltzmann, Drawable, Fixed, Rank, Restrict, TopK
 
 NAN = np.nan
 

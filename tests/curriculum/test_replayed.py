@@ -12,10 +12,10 @@ from tests.helpers.spaces import finite_space, joint_space, plane_space
 from waker.curriculum import CurriculumConfig, LevelReplay, Magnitude, Proportional, Rank, ReplayLaw, make_curriculum
 from waker.curriculum.api import Floats, Ints, Score
 from waker.curriculum.evidence import EpisodeEvidence, Evidence
+from waker.curriculum.level_replay.replay_settings import LevelReplaySettings
+from waker.curriculum.level_replay.staleness import Staleness
 from waker.curriculum.named.accel import AccelSettings
 from waker.curriculum.named.traced import TracedSettings
-from waker.curriculum.replay_settings import LevelReplaySettings
-from waker.curriculum.staleness import Staleness
 from waker_envs.api import FiniteThetaSpace
 
 Z4 = 4.0

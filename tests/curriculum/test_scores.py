@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.helpers.spaces import finite_space, joint_space
 from waker.curriculum.config import CurriculumConfig, resolve_decay
-from waker.curriculum.scores import Magnitude, Reduction, Visits, credit
+from waker.curriculum.scores.error_estimate import Magnitude, Reduction, Visits, credit
 
 M = 5
 

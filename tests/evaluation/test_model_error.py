@@ -14,7 +14,7 @@ from gymnasium import spaces
 from tests.helpers.families import family_of, family_over
 from tests.helpers.known_dynamics import SLIPS, Ring, RingModel
 from tests.helpers.pushed_blocks import PushedBlocks, misplaced_by_standing_still
-from waker.analysis.sources import pooled
+from waker.analysis.source_means import pooled
 from waker.collection.spec_of import spec_of
 from waker.config.presets import tiny
 from waker.config.schema import EvalConfig

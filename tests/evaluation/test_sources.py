@@ -14,7 +14,7 @@ import torch
 from tests.helpers.families import family_of, family_over
 from tests.helpers.known_dynamics import Ring, RingModel
 from tests.helpers.spaces import joint_space
-from waker.analysis.sources import UNKNOWN, by_source, pooled, shared, sources_of
+from waker.analysis.source_means import UNKNOWN, by_source, pooled, shared, sources_of
 from waker.collection.episode import Episode
 from waker.config.schema import EvalConfig
 from waker.errors import UserError

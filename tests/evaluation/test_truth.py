@@ -13,7 +13,7 @@ from tests.helpers.families import family_of
 from tests.helpers.known_dynamics import SLIPS, Ring, RingModel
 from tests.helpers.line import CELLS, Line, LineModel, line_moves
 from tests.helpers.two_domains import Pair
-from waker.analysis.sources import pooled
+from waker.analysis.source_means import pooled
 from waker.config.schema import EvalConfig
 from waker.curriculum import Wanted
 from waker.errors import UserError

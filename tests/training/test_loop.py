@@ -24,8 +24,8 @@ from waker.storage.run_folder import RunFolder, run_folder
 from waker.storage.tables import read_rows, write_rows
 from waker.terminal.signals import Interrupted, StopSignals
 from waker.training.loop import Outcome
-from waker.training.schedule import Every, Ratio
 from waker.training.session import Session
+from waker.training.work_due import Every, Ratio
 from waker_envs.testing import FailingEnv
 
 

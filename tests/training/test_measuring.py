@@ -26,7 +26,7 @@ from waker.evaluation.records import Measurement
 from waker.protocols import Learner
 from waker.storage.checkpoint import Checkpoints
 from waker.training.build import parts_of, train_run
-from waker.training.schedule import Ratio
+from waker.training.work_due import Ratio
 
 
 @pytest.fixture(autouse=True)

@@ -32,7 +32,7 @@ from waker.storage.tables import read_rows
 from waker.training.build import check_buildable, parts_of
 from waker.training.heldout import Heldout
 from waker.training.recording import Recording
-from waker.training.schedule import Ratio
+from waker.training.work_due import Ratio
 from waker_envs.api import BoxThetaSpace, FiniteThetaSpace, Parameter, ParametricEnv, Transition
 from waker_envs.testing import HardTheta
 
@@ -383,7 +383,7 @@ def test_records_change_nothing_but_the_choice_of_theta(tmp_path: Path, monkeypa
     config = of("plr")
     family, silent = Family.of(config), {"learn_episode": lambda self, evidence: None}
     for name, method in silent.items():
-        monkeypatch.setattr("waker.curriculum.replayed.LevelReplay." + name, method)
+        monkeypatch.setattr("waker.curriculum.level_replay.table.LevelReplay." + name, method)
     one = run(tmp_path / "one", config, family)
     monkeypatch.setattr(Recording, "_tell", lambda self, finished, kind, step: None)
     two = run(tmp_path / "two", config, family)

@@ -6,8 +6,8 @@ Made by :class:`waker.agent.agent.Agent`; asked by :mod:`waker.training.recordin
 training draws the same numbers whether they are made or not.
 
 States that an episode does not live to see: imagined rewards, values and returns of state t are multiplied by
-w_t = Π_{i<t} P(the episode goes on after state i), w_0 = 1. The formulas of :mod:`waker.curriculum.advantages`, which
-know γ alone, are then right: δ_t = w_t·(r_t + γ·P_t·v_{t+1} − v_t).
+w_t = Π_{i<t} P(the episode goes on after state i), w_0 = 1. The formulas of :mod:`waker.curriculum.scores.advantages`,
+which know γ alone, are then right: δ_t = w_t·(r_t + γ·P_t·v_{t+1} − v_t).
 """
 
 from __future__ import annotations

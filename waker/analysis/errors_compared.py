@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from waker.analysis.ranking import primary_metric, rank_correlation
-from waker.analysis.sources import by_source, sources_of
+from waker.analysis.source_means import by_source, sources_of
 from waker.analysis.steps import RUN, At, Steps, choose_steps, deciding
 from waker.names import ALL
 

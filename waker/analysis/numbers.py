@@ -28,7 +28,7 @@ from waker.analysis.quantities import (
     worth,
 )
 from waker.analysis.ranking import primary_metric
-from waker.analysis.sources import known, source_weights
+from waker.analysis.source_means import known, source_weights
 from waker.analysis.steps import RUN, At, choose_steps, deciding, of_policy
 from waker.analysis.worst import Sample, arrange
 from waker.curriculum.labels import adapted_label
@@ -263,7 +263,7 @@ def _of_tasks(played: pd.DataFrame) -> list[Number]:
 def error_sample(rows: pd.DataFrame) -> Sample:
     """Model errors of one run, step and metric by θ; rows of single episodes are units, a row of a whole θ is one.
 
-    Each source counts alike in a θ's mean, as in :func:`waker.analysis.sources.pooled`.
+    Each source counts alike in a θ's mean, as in :func:`waker.analysis.source_means.pooled`.
     """
     coordinates = [c for c in rows if str(c).startswith("theta_")]
     # By source first: then either half of a θ's units has as many of each.

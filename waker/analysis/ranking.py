@@ -12,7 +12,7 @@ import pandas as pd
 
 from waker.analysis.metrics import spearman
 from waker.analysis.reliability import by_episode, ceiling
-from waker.analysis.sources import known, pooled
+from waker.analysis.source_means import known, pooled
 from waker.analysis.steps import RUN
 
 

@@ -20,7 +20,7 @@ from waker.analysis.paired import Pairs
 from waker.analysis.same_data import same_data_notes
 from waker.analysis.sampling import COLUMNS as SHARES
 from waker.analysis.sampling import sampling_shares
-from waker.analysis.sources import shared
+from waker.analysis.source_means import shared
 from waker.analysis.steps import RUN, At, Steps
 from waker.curriculum.labels import adapted_label, called
 from waker.errors import UserError, unknown

@@ -4,19 +4,19 @@
 """
 
 from waker.curriculum.api import Curriculum, Evident, Informed, Priority, Score, Staging, Thetas, Wanted
+from waker.curriculum.boxes.continuous import ContinuousCurriculum
 from waker.curriculum.checker import CurriculumCheckError, check_curriculum
 from waker.curriculum.composed import ComposedCurriculum
 from waker.curriculum.config import CurriculumConfig, resolve_decay
-from waker.curriculum.continuous import ContinuousCurriculum
-from waker.curriculum.credited import Credited
 from waker.curriculum.evidence import EpisodeEvidence, Evidence, Needs
-from waker.curriculum.mixtures import Mixture
-from waker.curriculum.priorities import Boltzmann, Fixed, Rank, Restrict, TopK
-from waker.curriculum.quantities import Quantity, quantity
+from waker.curriculum.level_replay.table import LevelReplay, ReplayLaw
+from waker.curriculum.priorities.mixture import Mixture
+from waker.curriculum.priorities.proportional import Proportional
+from waker.curriculum.priorities.rules import Boltzmann, Fixed, Rank, Restrict, TopK
 from waker.curriculum.registry import curriculum_names, curriculum_settings, make_curriculum, register_curriculum
-from waker.curriculum.replayed import LevelReplay, ReplayLaw
-from waker.curriculum.scores import Magnitude, Measured, Reduction, Visits
-from waker.curriculum.weighted import Proportional
+from waker.curriculum.scores.credited import Credited
+from waker.curriculum.scores.error_estimate import Magnitude, Measured, Reduction, Visits
+from waker.curriculum.scores.quantities import Quantity, quantity
 
 __all__ = [
     "Boltzmann",

@@ -228,7 +228,7 @@ class Priority(Protocol):
     """Turns scores into a distribution. Pure: no state.
 
     A priority whose distribution can be drawn from without reading all scores also has a method ``draws(size)``, see
-    :class:`waker.curriculum.priorities.Drawable`.
+    :class:`waker.curriculum.priorities.rules.Drawable`.
     """
 
     def distribution(self, scores: Floats) -> Floats | None:

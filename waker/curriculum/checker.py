@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from waker.curriculum.api import Curriculum, Evident, State
+from waker.curriculum.checker_world import World, small_box, small_space
 from waker.curriculum.config import CurriculumConfig
 from waker.curriculum.registry import make_curriculum
-from waker.curriculum.rehearsal import World, small_box, small_space
 from waker.errors import UserError
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
 

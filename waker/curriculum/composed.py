@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waker.curriculum.api import Columns, Floats, Ints, Priority, Score, State, Thetas, Wanted
-from waker.curriculum.draws import Constant, Draws
 from waker.curriculum.evidence import EpisodeEvidence, Evidence, Needs
-from waker.curriculum.mixtures import Mixture
-from waker.curriculum.priorities import Drawable
-from waker.curriculum.scores import Magnitude
+from waker.curriculum.priorities.draws import Constant, Draws
+from waker.curriculum.priorities.mixture import Mixture
+from waker.curriculum.priorities.rules import Drawable
+from waker.curriculum.scores.error_estimate import Magnitude
 from waker.curriculum.state import check_state, pack_rng, part, space_state, unpack_rng, with_prefix
 from waker.errors import UserError
 from waker.names import theta_column

@@ -2,7 +2,7 @@
 
 A sampler is a factory ``(space, config, rng, samples_per_update) -> Curriculum`` under a name: a file in
 ``waker/curriculum/named/``, :func:`register_curriculum`, an entry point in the group ``waker.curricula``, or
-``file.py:factory``; see :mod:`waker.curriculum.plug_ins`. One with settings of its own is registered with a dataclass
+``file.py:factory``; see :mod:`waker.plug_ins`. One with settings of its own is registered with a dataclass
 of them, and is called with ``settings=`` an instance of it.
 """
 
@@ -17,15 +17,15 @@ import numpy as np
 from waker.curriculum.api import Curriculum
 from waker.curriculum.config import CurriculumConfig
 from waker.curriculum.foreign import ForeignCurriculum
-from waker.curriculum.plug_ins import Registry, is_ours
 from waker.errors import UserError
+from waker.plug_ins import Registry, is_ours
 from waker.settings import from_plain
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
 from waker_envs.file_source import source_name
 
 CURRICULA: Registry[Callable[..., Curriculum]] = Registry("sampler", "waker.curriculum.named", "waker.curricula")
 register_curriculum = CURRICULA.register
-"""Decorator that puts a factory under a name; see :meth:`waker.curriculum.plug_ins.Registry.register`."""
+"""Decorator that puts a factory under a name; see :meth:`waker.plug_ins.Registry.register`."""
 curriculum_names = CURRICULA.names
 """Every known sampler, sorted: built in, registered, and of installed packages."""
 curriculum_settings = CURRICULA.settings

@@ -1,6 +1,6 @@
 """Parts of a curriculum's state: the random generator, the identity of its θ space, prefixes of nested parts.
 
-Used by :mod:`waker.curriculum.composed` and :mod:`waker.curriculum.continuous`.
+Used by :mod:`waker.curriculum.composed` and :mod:`waker.curriculum.boxes.continuous`.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ def measure(
         A row for each (episode, metric): theta_id, theta_<name>…, source, episode_seed, metric, value (mean over start
         states), starts (their number), episodes (of this θ and source), held_out (what the trajectories are of) and
         exact_keys (whose exact distribution total variation was measured from). Episodes shorter than k steps have no
-        k-step rows. :func:`waker.analysis.sources.pooled` makes one number a θ of them.
+        k-step rows. :func:`waker.analysis.source_means.pooled` makes one number a θ of them.
 
     Raises:
         UserError: an environment that fails.

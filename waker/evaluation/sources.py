@@ -4,7 +4,7 @@ Where a uniform random agent goes is not where policies go. So a measurement tak
 the explorer and the task policies of one *reference run*, never those of the run that is measured (each would choose
 its own examination). Episodes, actions and their chance depend on the family, the settings and the reference alone.
 Called by :mod:`waker.evaluation.model_error`; :mod:`waker.training.reference` makes the sources of a reference run,
-tables and reports read the rows with :mod:`waker.analysis.sources`.
+tables and reports read the rows with :mod:`waker.analysis.source_means`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from waker.analysis.sources import RANDOM
+from waker.analysis.source_means import RANDOM
 from waker.behaviour.player import RandomPlayer
 from waker.collection.episode import Episode
 from waker.collection.family import Family

@@ -21,7 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from waker.analysis.ranking import steps_ahead
-from waker.analysis.sources import pooled
+from waker.analysis.source_means import pooled
 from waker.curriculum.api import Floats, Wanted
 from waker.curriculum.registry import finite
 from waker.errors import UserError

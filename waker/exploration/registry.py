@@ -2,16 +2,16 @@
 
 An explorer is a subclass of :class:`waker.exploration.api.Explorer` under a name: a file in
 ``waker/exploration/named/``, :func:`register_explorer`, or an entry point in the group ``waker.explorers``; see
-:mod:`waker.curriculum.plug_ins`.
+:mod:`waker.plug_ins`.
 """
 
 from __future__ import annotations
 
 from waker.config.schema import ExplorerConfig
-from waker.curriculum.plug_ins import Registry, is_ours
 from waker.errors import UserError
 from waker.exploration.api import Explorer
 from waker.model.world_model import WorldModel
+from waker.plug_ins import Registry, is_ours
 from waker.settings import from_plain
 from waker_envs.foreign import foreign, reason_of
 

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from waker.analysis.numbers import error_sample
-from waker.analysis.sources import sources_of
+from waker.analysis.source_means import sources_of
 from waker.analysis.worst import worst_of
 from waker.report.style import colours, grid, legend, steps_axis, style, text
 

@@ -19,7 +19,7 @@ from waker.analysis.paired import paired_differences, pairs
 from waker.analysis.quantities import worth
 from waker.analysis.ranking import primary_metric, rank_correlation
 from waker.analysis.same_data import same_data_notes
-from waker.analysis.sources import pooled, shared, sources_of
+from waker.analysis.source_means import pooled, shared, sources_of
 from waker.analysis.steps import GROUP, Steps, choose_steps, deciding, of_policy
 from waker.analysis.summary import few_seeds, seeds_told, summarise, task_order
 from waker.names import ALL, DR_SUITE, PLANNED, printable

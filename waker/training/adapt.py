@@ -41,7 +41,7 @@ from waker.training.compile_choice import Compiling, adapt_calls, decide
 from waker.training.loading import LoadedRun, recorded_arithmetic, with_free_products
 from waker.training.loop import Outcome, adapt, to_its_end
 from waker.training.row_writer import Metrics
-from waker.training.schedule import Every
+from waker.training.work_due import Every
 
 SAVE_EVERY = 500
 """Updates between checkpoints."""

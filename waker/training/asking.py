@@ -18,7 +18,7 @@ from waker.agent.preference_adapter import PreferenceAdapter
 from waker.agent.segment_features import segment_features
 from waker.agent.task_adapter import TaskAdapter
 from waker.errors import UserError, unknown
-from waker.evaluation.advantages import advantages, places_of
+from waker.evaluation.exact_advantages import advantages, places_of
 from waker.evaluation.filmstrip import picture
 from waker.preferences import table
 from waker.preferences.page import Strip

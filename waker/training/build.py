@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from waker.agent.agent import Agent
-from waker.analysis.sources import RANDOM
+from waker.analysis.source_means import RANDOM
 from waker.collection.family import Family
 from waker.config.checks import check
 from waker.config.schema import Config

@@ -27,7 +27,7 @@ from waker.machine.compile_cache import CompileCache, compiler, graph_key, requi
 from waker.machine.compile_costs import Costs
 from waker.replay.feed import Feed
 from waker.specs import EnvSpec
-from waker.training.schedule import Ratio
+from waker.training.work_due import Ratio
 
 P = ParamSpec("P")
 R = TypeVar("R")

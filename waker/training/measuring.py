@@ -19,7 +19,7 @@ from waker.evaluation.truth import Truth
 from waker.machine.compile_costs import processor_seconds
 from waker.protocols import Learner
 from waker.seeding import preserved_torch
-from waker.training.schedule import Every
+from waker.training.work_due import Every
 
 if TYPE_CHECKING:
     from waker.agent.agent import Agent

@@ -42,7 +42,7 @@ from waker.protocols import Credit, Learner
 from waker.replay.ring import Replay
 from waker.seeding import generator_for, seed_for
 from waker.training.heldout import Heldout
-from waker.training.schedule import Every
+from waker.training.work_due import Every
 
 if TYPE_CHECKING:
     from waker.agent.agent import Agent

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from waker.analysis.sources import RANDOM
+from waker.analysis.source_means import RANDOM
 from waker.behaviour.player import ModelPlayer
 from waker.collection.family import Family
 from waker.config.schema import Config

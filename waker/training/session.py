@@ -1,6 +1,6 @@
 """Everything of a training run that has a state, in one place: made, saved and resumed together.
 
-:class:`waker.training.schedule.Schedule` decides what is due, :mod:`waker.training.loop` in which order, a
+:class:`waker.training.work_due.Schedule` decides what is due, :mod:`waker.training.loop` in which order, a
 :class:`Session` knows how. A resume has what :meth:`Session.state` has.
 """
 
@@ -36,7 +36,7 @@ from waker.training.measuring import Measuring
 from waker.training.parts import Parts
 from waker.training.recording import Recording
 from waker.training.row_writer import Metrics, RowWriter, Times
-from waker.training.schedule import Schedule
+from waker.training.work_due import Schedule
 
 
 class Session(Schedule):

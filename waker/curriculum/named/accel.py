@@ -4,8 +4,8 @@ After each batch of replayed episodes, with probability q, parents are chosen am
 after a few edits, is collected without training, scored, and joins what may be replayed.
 
 Published: 5 edits in mazes (dcd, jaxued), 3 for bipedal walkers, 20 in minimax; q 1, p .8 (mazes) or .9; parents are
-the whole batch (jaxued, minimax) or "easy" (see :func:`waker.curriculum.edits.parents` for what that was in fact).
-Starting from the simplest levels, as in the maze results, has no counterpart here.
+the whole batch (jaxued, minimax) or "easy" (see :func:`~waker.curriculum.level_replay.edits.parents` for what that
+was in fact). Starting from the simplest levels, as in the maze results, has no counterpart here.
 
 Ours: an edit is a step of a random walk on a finite space's neighbours (one step, for spaces of a few parameters), or
 U(−σ, σ) on one coordinate of a box; a child that has a score already is visited again (the duplicate rule); regret is
@@ -23,14 +23,14 @@ from typing import Any
 import numpy as np
 
 from waker.curriculum.api import Curriculum, Ints, State
-from waker.curriculum.box_replay import box_replay
+from waker.curriculum.boxes.level_replay import box_replay
 from waker.curriculum.config import CurriculumConfig
-from waker.curriculum.credited import check_mode
-from waker.curriculum.edits import Parents, parents, walked
 from waker.curriculum.evidence import EpisodeEvidence
+from waker.curriculum.level_replay.edits import Parents, parents, walked
+from waker.curriculum.level_replay.replay_settings import LevelReplaySettings, level_replay
+from waker.curriculum.level_replay.table import LevelReplay
 from waker.curriculum.registry import register_curriculum
-from waker.curriculum.replay_settings import LevelReplaySettings, level_replay
-from waker.curriculum.replayed import LevelReplay
+from waker.curriculum.scores.credited import check_mode
 from waker.settings import Count, Share
 from waker_envs.api import ThetaSpace
 

@@ -18,12 +18,12 @@ from typing import Any, Literal
 import numpy as np
 
 from waker.curriculum.api import Curriculum, Floats, State
+from waker.curriculum.boxes.continuous import ContinuousCurriculum
 from waker.curriculum.config import CurriculumConfig
-from waker.curriculum.continuous import ContinuousCurriculum
 from waker.curriculum.evidence import EpisodeEvidence, Evidence, Needs, needs
-from waker.curriculum.gmm import Gaussians, best_by_aic
-from waker.curriculum.quantities import PerStep
 from waker.curriculum.registry import register_curriculum
+from waker.curriculum.scores.gaussians import Gaussians, best_by_aic
+from waker.curriculum.scores.quantities import PerStep
 from waker.errors import UserError
 from waker.settings import Settings, Several, Share
 from waker_envs.api import BoxThetaSpace, ThetaSpace

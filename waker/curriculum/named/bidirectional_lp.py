@@ -23,10 +23,10 @@ from waker.curriculum.api import UNCHANGED, Curriculum, Floats, Ints, Score, Sta
 from waker.curriculum.composed import ComposedCurriculum
 from waker.curriculum.config import CurriculumConfig, resolve_decay
 from waker.curriculum.evidence import EpisodeEvidence, needs
-from waker.curriculum.mixtures import Mixture
+from waker.curriculum.priorities.mixture import Mixture
+from waker.curriculum.priorities.proportional import Proportional
 from waker.curriculum.registry import finite, register_curriculum
-from waker.curriculum.scores import Magnitude
-from waker.curriculum.weighted import Proportional
+from waker.curriculum.scores.error_estimate import Magnitude
 from waker.settings import Count, Settings
 from waker_envs.api import ThetaSpace
 

@@ -21,15 +21,15 @@ from typing import Any
 
 import numpy as np
 
-from waker.curriculum import advantages as formulas
 from waker.curriculum.api import UNCHANGED, Curriculum, Floats, Ints, Score, State
 from waker.curriculum.config import CurriculumConfig
 from waker.curriculum.evidence import EpisodeEvidence, needs
-from waker.curriculum.novelty import Novelty
-from waker.curriculum.priorities import Rank
-from waker.curriculum.quantities import OfAdvantages
+from waker.curriculum.level_replay.replay_settings import LevelReplaySettings, level_replay
+from waker.curriculum.priorities.rules import Rank
 from waker.curriculum.registry import register_curriculum
-from waker.curriculum.replay_settings import LevelReplaySettings, level_replay
+from waker.curriculum.scores import advantages as formulas
+from waker.curriculum.scores.novelty import Novelty
+from waker.curriculum.scores.quantities import OfAdvantages
 from waker.curriculum.state import pack_rng, part, unpack_rng, with_prefix
 from waker.settings import Count, Share
 from waker_envs.api import ThetaSpace

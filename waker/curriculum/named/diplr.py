@@ -20,9 +20,9 @@ import numpy as np
 from waker.curriculum.api import UNCHANGED, Curriculum, Floats, Ints, Score, State
 from waker.curriculum.config import CurriculumConfig
 from waker.curriculum.evidence import EpisodeEvidence, needs
-from waker.curriculum.novelty import FOLDED, folded, spaced
+from waker.curriculum.level_replay.replay_settings import LevelReplaySettings, level_replay
 from waker.curriculum.registry import register_curriculum
-from waker.curriculum.replay_settings import LevelReplaySettings, level_replay
+from waker.curriculum.scores.novelty import FOLDED, folded, spaced
 from waker.settings import Count, Several, Share
 from waker_envs.api import ThetaSpace
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from waker.curriculum.api import Curriculum
+from waker.curriculum.boxes.continuous import ContinuousCurriculum
 from waker.curriculum.composed import ComposedCurriculum
 from waker.curriculum.config import CurriculumConfig, resolve_decay
-from waker.curriculum.continuous import ContinuousCurriculum
-from waker.curriculum.mixtures import Mixture
-from waker.curriculum.priorities import Fixed
+from waker.curriculum.priorities.mixture import Mixture
+from waker.curriculum.priorities.rules import Fixed
 from waker.curriculum.registry import register_curriculum
-from waker.curriculum.scores import Magnitude
+from waker.curriculum.scores.error_estimate import Magnitude
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
 
 

@@ -7,10 +7,10 @@ import numpy as np
 from waker.curriculum.api import Curriculum
 from waker.curriculum.composed import ComposedCurriculum
 from waker.curriculum.config import CurriculumConfig, resolve_decay
-from waker.curriculum.mixtures import Mixture
-from waker.curriculum.priorities import Restrict
+from waker.curriculum.priorities.mixture import Mixture
+from waker.curriculum.priorities.rules import Restrict
 from waker.curriculum.registry import finite, register_curriculum
-from waker.curriculum.scores import Magnitude, Visits
+from waker.curriculum.scores.error_estimate import Magnitude, Visits
 from waker_envs.api import ThetaSpace
 
 

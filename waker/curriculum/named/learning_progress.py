@@ -18,12 +18,12 @@ from annotated_types import Interval
 from waker.curriculum.api import Curriculum, Floats, Ints, State
 from waker.curriculum.composed import ComposedCurriculum
 from waker.curriculum.config import CurriculumConfig, resolve_decay
-from waker.curriculum.credited import Credited, Mode, check_mode
-from waker.curriculum.mixtures import Mixture
-from waker.curriculum.quantities import PerStep, Quantity
+from waker.curriculum.priorities.mixture import Mixture
+from waker.curriculum.priorities.proportional import Proportional
 from waker.curriculum.registry import finite, register_curriculum
-from waker.curriculum.scores import Magnitude
-from waker.curriculum.weighted import Proportional
+from waker.curriculum.scores.credited import Credited, Mode, check_mode
+from waker.curriculum.scores.error_estimate import Magnitude
+from waker.curriculum.scores.quantities import PerStep, Quantity
 from waker.settings import Positive, Settings
 from waker_envs.api import ThetaSpace
 

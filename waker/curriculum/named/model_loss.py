@@ -21,13 +21,13 @@ from annotated_types import Interval
 from waker.curriculum.api import Curriculum, Floats, Ints
 from waker.curriculum.composed import ComposedCurriculum
 from waker.curriculum.config import CurriculumConfig, resolve_decay
-from waker.curriculum.credited import Credited, Mode, check_mode
 from waker.curriculum.evidence import EpisodeEvidence
-from waker.curriculum.mixtures import Mixture
 from waker.curriculum.named.waker import priority_of
-from waker.curriculum.quantities import PerStep
+from waker.curriculum.priorities.mixture import Mixture
 from waker.curriculum.registry import finite, register_curriculum
-from waker.curriculum.scores import Magnitude
+from waker.curriculum.scores.credited import Credited, Mode, check_mode
+from waker.curriculum.scores.error_estimate import Magnitude
+from waker.curriculum.scores.quantities import PerStep
 from waker.settings import Count, Settings, Share
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
 

@@ -25,19 +25,19 @@ from typing import Any, Literal
 
 import numpy as np
 
-from waker.curriculum import advantages as formulas
 from waker.curriculum.api import UNCHANGED, Curriculum, Floats, Ints, Score, State
 from waker.curriculum.composed import ComposedCurriculum
 from waker.curriculum.config import CurriculumConfig, resolve_decay
-from waker.curriculum.credited import Credited
 from waker.curriculum.evidence import Evidence, needs
-from waker.curriculum.mixtures import Mixture
-from waker.curriculum.quantities import OfAdvantages, given
+from waker.curriculum.priorities.mixture import Mixture
+from waker.curriculum.priorities.proportional import Proportional
 from waker.curriculum.registry import finite, register_curriculum
-from waker.curriculum.scores import Magnitude
-from waker.curriculum.simplex import ascended, generalised_learnability
+from waker.curriculum.scores import advantages as formulas
+from waker.curriculum.scores.credited import Credited
+from waker.curriculum.scores.error_estimate import Magnitude
+from waker.curriculum.scores.quantities import OfAdvantages, given
+from waker.curriculum.scores.simplex import ascended, generalised_learnability
 from waker.curriculum.state import part, with_prefix
-from waker.curriculum.weighted import Proportional
 from waker.settings import Count, Positive, Settings
 from waker_envs.api import ThetaSpace
 

@@ -17,11 +17,11 @@ import numpy as np
 
 from waker.curriculum.api import Curriculum, Floats, Ints
 from waker.curriculum.config import CurriculumConfig
-from waker.curriculum.credited import Credited
 from waker.curriculum.evidence import Evidence, needs
-from waker.curriculum.quantities import PerStep, given
+from waker.curriculum.level_replay.replay_settings import LevelReplaySettings, level_replay
 from waker.curriculum.registry import register_curriculum
-from waker.curriculum.replay_settings import LevelReplaySettings, level_replay
+from waker.curriculum.scores.credited import Credited
+from waker.curriculum.scores.quantities import PerStep, given
 from waker.settings import Count
 from waker_envs.api import ThetaSpace
 

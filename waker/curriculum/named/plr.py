@@ -8,24 +8,23 @@ bipedal ρ .5; car racing proportional with β 1, ρ .7; jaxued and minimax β .
 ρ .3, p .5, no replay before half of the θ have a score. MiniGrid's settings beyond an issue thread are not verified.
 
 Ours: scores are of the exploration policy's intrinsic rewards and critic, a regret that is not the task's; ``credit``
-(see :mod:`waker.curriculum.credited`) chooses whose trajectories are scored, ``episode`` being the published timing;
-"new" is DR over all θ (:class:`waker.curriculum.replayed.ReplayLaw`); equal scores are ranked by id, lower first (as
-jaxued; dcd and level-replay: higher first). A new θ of ``robust-plr`` is collected, filtered through the model and
-scored, but kept out of the replay; its steps count, no update is made for them.
+(see :mod:`waker.curriculum.scores.credited`) chooses whose trajectories are scored, ``episode`` being the published
+timing; "new" is DR over all θ (``ReplayLaw``); equal scores are ranked by id, lower first (as jaxued; dcd and
+level-replay: higher first). A new θ of ``robust-plr`` is collected, filtered through the model and scored, but kept out of the replay; its steps count, no update is made for them.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from waker.curriculum import advantages as formulas
 from waker.curriculum.api import Curriculum
-from waker.curriculum.box_replay import box_replay
+from waker.curriculum.boxes.level_replay import box_replay
 from waker.curriculum.config import CurriculumConfig
-from waker.curriculum.credited import Credited, check_mode
-from waker.curriculum.quantities import OfAdvantages
+from waker.curriculum.level_replay.replay_settings import LevelReplaySettings, level_replay
 from waker.curriculum.registry import register_curriculum
-from waker.curriculum.replay_settings import LevelReplaySettings, level_replay
+from waker.curriculum.scores import advantages as formulas
+from waker.curriculum.scores.credited import Credited, check_mode
+from waker.curriculum.scores.quantities import OfAdvantages
 from waker_envs.api import ThetaSpace
 
 

@@ -20,11 +20,11 @@ from annotated_types import Interval
 
 from waker.curriculum.api import Curriculum, Floats, Ints, State
 from waker.curriculum.config import CurriculumConfig
-from waker.curriculum.credited import Credited
 from waker.curriculum.evidence import EpisodeEvidence
-from waker.curriculum.quantities import PerStep
+from waker.curriculum.level_replay.replay_settings import LevelReplaySettings, level_replay
 from waker.curriculum.registry import register_curriculum
-from waker.curriculum.replay_settings import LevelReplaySettings, level_replay
+from waker.curriculum.scores.credited import Credited
+from waker.curriculum.scores.quantities import PerStep
 from waker.settings import Count
 from waker_envs.api import ThetaSpace
 

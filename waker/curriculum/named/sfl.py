@@ -26,11 +26,11 @@ from waker.curriculum.api import UNCHANGED, Curriculum, Floats, Ints, Score, Sta
 from waker.curriculum.composed import ComposedCurriculum
 from waker.curriculum.config import CurriculumConfig, resolve_decay
 from waker.curriculum.evidence import EpisodeEvidence, Evidence, needs
-from waker.curriculum.mixtures import Mixture
-from waker.curriculum.priorities import TopK
-from waker.curriculum.quantities import given
+from waker.curriculum.priorities.mixture import Mixture
+from waker.curriculum.priorities.rules import TopK
 from waker.curriculum.registry import finite, register_curriculum
-from waker.curriculum.scores import Magnitude
+from waker.curriculum.scores.error_estimate import Magnitude
+from waker.curriculum.scores.quantities import given
 from waker.settings import Count, Settings, Share
 from waker_envs.api import ThetaSpace
 

@@ -20,15 +20,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from waker.curriculum import advantages as formulas
 from waker.curriculum.api import UNCHANGED, Curriculum, Floats, Ints, Score, State
 from waker.curriculum.config import CurriculumConfig
-from waker.curriculum.credited import check_mode
 from waker.curriculum.evidence import EpisodeEvidence, needs
+from waker.curriculum.level_replay.replay_settings import level_replay
 from waker.curriculum.named.accel import Accel, AccelSettings
-from waker.curriculum.quantities import OfAdvantages, PerStep
 from waker.curriculum.registry import register_curriculum
-from waker.curriculum.replay_settings import level_replay
+from waker.curriculum.scores import advantages as formulas
+from waker.curriculum.scores.credited import check_mode
+from waker.curriculum.scores.quantities import OfAdvantages, PerStep
 from waker.settings import Count, NotNegative, Positive
 from waker_envs.api import ThetaSpace
 

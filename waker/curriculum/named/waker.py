@@ -10,13 +10,13 @@ from __future__ import annotations
 import numpy as np
 
 from waker.curriculum.api import Curriculum, Priority
-from waker.curriculum.box_kernel import KernelSettings, kernel_curriculum
+from waker.curriculum.boxes.kernel_scores import KernelSettings, kernel_curriculum
 from waker.curriculum.composed import ComposedCurriculum
 from waker.curriculum.config import CurriculumConfig, resolve_decay
-from waker.curriculum.mixtures import Mixture
-from waker.curriculum.priorities import Boltzmann, Groups, Normalise, Rank, TopK
+from waker.curriculum.priorities.mixture import Mixture
+from waker.curriculum.priorities.rules import Boltzmann, Groups, Normalise, Rank, TopK
 from waker.curriculum.registry import finite, register_curriculum
-from waker.curriculum.scores import Magnitude, Reduction
+from waker.curriculum.scores.error_estimate import Magnitude, Reduction
 from waker_envs.api import ThetaSpace
 
 

@@ -1,8 +1,8 @@
 """The curriculum over a continuous θ space: DR, or a mixture of DR and an expert's points.
 
 Made by the factories of ``dr``, ``hardest-oracle`` and ``reweighting-oracle``. Scores need a table over θ: samplers
-that have one keep it of the θ they have drawn (:mod:`waker.curriculum.box_kernel`,
-:mod:`waker.curriculum.box_replay`).
+that have one keep it of the θ they have drawn (:mod:`waker.curriculum.boxes.kernel_scores`,
+:mod:`waker.curriculum.boxes.level_replay`).
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ import numpy as np
 from waker.curriculum.api import Curriculum, Wanted
 from waker.curriculum.composed import ComposedCurriculum
 from waker.curriculum.config import CurriculumConfig, resolve_decay
-from waker.curriculum.mixtures import Mixture
 from waker.curriculum.named.waker import priority_of
+from waker.curriculum.priorities.mixture import Mixture
 from waker.curriculum.registry import finite, register_curriculum
-from waker.curriculum.scores import Magnitude, Measured
+from waker.curriculum.scores.error_estimate import Magnitude, Measured
 from waker_envs.api import ThetaSpace
 
 ERRORS = ("one_step_tv", "observation_nll_1")

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from waker.curriculum.advantages import lambda_returns
 from waker.curriculum.api import Curriculum, Evident, Floats, Informed, Ints, Thetas
 from waker.curriculum.evidence import NOTHING, EpisodeEvidence, EpisodeKind, Evidence, Needs
+from waker.curriculum.scores.advantages import lambda_returns
 from waker_envs.api import BoxThetaSpace, FiniteThetaSpace, Parameter, ThetaSpace
 
 N, H, T, F, S = 12, 4, 6, 5, 3

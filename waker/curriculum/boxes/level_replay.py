@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waker.curriculum.api import Floats, State
-from waker.curriculum.continuous import ContinuousCurriculum
-from waker.curriculum.credited import check_mode
-from waker.curriculum.edits import moved
+from waker.curriculum.boxes.continuous import ContinuousCurriculum
+from waker.curriculum.boxes.level_buffer import LevelBuffer
 from waker.curriculum.evidence import EpisodeEvidence, Needs, needs
-from waker.curriculum.levels import LevelBuffer
-from waker.curriculum.quantities import Quantity, quantity
-from waker.curriculum.replay_settings import LevelReplaySettings
-from waker.curriculum.replayed import ReplayLaw
+from waker.curriculum.level_replay.edits import moved
+from waker.curriculum.level_replay.replay_settings import LevelReplaySettings
+from waker.curriculum.level_replay.table import ReplayLaw
+from waker.curriculum.scores.credited import check_mode
+from waker.curriculum.scores.quantities import Quantity, quantity
 from waker.curriculum.state import part, with_prefix
 from waker.errors import UserError
 from waker_envs.api import BoxThetaSpace, ThetaSpace

@@ -1,7 +1,7 @@
 """Staleness of level replay: how many draws ago each θ was last drawn, and draws in proportion to it.
 
-Used by :class:`waker.curriculum.replayed.LevelReplay`. Every draw of any θ adds 1 to every age and zeroes the drawn
-one's, within a call of several draws, too; a θ that gets its first score enters with age 0. (minimax lets the slot of a
+Used by :class:`waker.curriculum.level_replay.table.LevelReplay`. Every draw of any θ adds 1 to every age and zeroes the
+drawn one's, within a call of several draws, too; a θ that gets its first score enters with age 0. (minimax lets the slot of a
 new level keep the age of the one it replaces.)
 """
 
@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from waker.curriculum.api import Floats, Ints, State
-from waker.curriculum.draws import find
-from waker.curriculum.priorities import Groups, each_domain_alike
+from waker.curriculum.priorities.draws import find
+from waker.curriculum.priorities.rules import Groups, each_domain_alike
 
 
 class Staleness:

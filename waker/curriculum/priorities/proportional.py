@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from waker.curriculum.api import Floats, Ints
-from waker.curriculum.draws import Draws, find
-from waker.curriculum.priorities import Groups, each_domain_alike
+from waker.curriculum.priorities.draws import Draws, find
+from waker.curriculum.priorities.rules import Groups, each_domain_alike
 
 
 def _weights(scores: Floats, beta: float) -> Floats:
@@ -39,7 +39,7 @@ class Proportional:
         return each_domain_alike(np.where(empty[domain], known, weights), self.groups)
 
     def draws(self, size: int) -> Draws:
-        """See :class:`waker.curriculum.priorities.Drawable`."""
+        """See :class:`waker.curriculum.priorities.rules.Drawable`."""
         return Draws(lambda members: Weighted(len(members), self.beta), size, self.groups)
 
 
@@ -66,14 +66,14 @@ class Weighted:
         return bool(self._counts.any())
 
     def build(self, scores: Floats) -> None:
-        """See :class:`waker.curriculum.draws.DomainDraws`."""
+        """See :class:`waker.curriculum.priorities.draws.DomainDraws`."""
         self._mass.reshape(-1)[: len(scores)] = _weights(scores, self._beta)
         self._known.reshape(-1)[: len(scores)] = np.isfinite(scores)
         self._sums, self._counts = self._mass.sum(1), self._known.sum(1)
         self.due = False
 
     def update(self, ids: Ints, scores: Floats) -> None:
-        """See :class:`waker.curriculum.draws.DomainDraws`."""
+        """See :class:`waker.curriculum.priorities.draws.DomainDraws`."""
         if self.due:
             return
         self._mass.reshape(-1)[ids] = _weights(scores, self._beta)
@@ -82,7 +82,7 @@ class Weighted:
         self._sums[blocks], self._counts[blocks] = self._mass[blocks].sum(1), self._known[blocks].sum(1)
 
     def draw(self, rng: np.random.Generator) -> int:
-        """See :class:`waker.curriculum.draws.DomainDraws`."""
+        """See :class:`waker.curriculum.priorities.draws.DomainDraws`."""
         sums, cells = (self._sums, self._mass) if self._sums.any() else (self._counts, self._known)
         block = find(sums.cumsum(), rng)
         return block * self._width + find(cells[block].cumsum(), rng)
@@ -92,5 +92,5 @@ class Weighted:
         return np.zeros(0)
 
     def restore(self, state: Floats, scores: Floats) -> None:
-        """See :class:`waker.curriculum.draws.DomainDraws`."""
+        """See :class:`waker.curriculum.priorities.draws.DomainDraws`."""
         self.build(scores)

@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waker.curriculum.api import Floats, Ints, Priority, Score, State, Thetas
+from waker.curriculum.boxes.continuous import ContinuousCurriculum
+from waker.curriculum.boxes.kernel import Estimate, regress
 from waker.curriculum.config import CurriculumConfig
-from waker.curriculum.continuous import ContinuousCurriculum
 from waker.curriculum.evidence import EpisodeEvidence, Evidence, Needs
-from waker.curriculum.kernel import Estimate, regress
-from waker.curriculum.scores import Magnitude
+from waker.curriculum.scores.error_estimate import Magnitude
 from waker.curriculum.state import part, with_prefix
 from waker.errors import UserError
 from waker.settings import Positive, Settings, Several

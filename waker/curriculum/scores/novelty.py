@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from waker.curriculum.api import Floats, State
-from waker.curriculum.gmm import Gaussians, begun, maximised
+from waker.curriculum.scores.gaussians import Gaussians, begun, maximised
 
 FOLDED = 64
 REGULARISATION = 1e-4

@@ -1,7 +1,7 @@
 """Kernel regression: what is known of some θ, generalised to their neighbours in a continuous space.
 
-Used by :mod:`waker.curriculum.box_kernel` (estimates of θ never visited) and :mod:`waker.curriculum.levels` (scores of
-a buffer's levels).
+Used by :mod:`waker.curriculum.boxes.kernel_scores` (estimates of θ never visited) and
+:mod:`waker.curriculum.boxes.level_buffer` (scores of a buffer's levels).
 """
 
 from __future__ import annotations

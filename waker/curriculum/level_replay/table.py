@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from waker.curriculum.api import Floats, Ints, Priority, Score, State
 from waker.curriculum.composed import ComposedCurriculum
-from waker.curriculum.mixtures import Mixture
-from waker.curriculum.scores import Magnitude
-from waker.curriculum.staleness import Staleness
+from waker.curriculum.level_replay.staleness import Staleness
+from waker.curriculum.priorities.mixture import Mixture
+from waker.curriculum.scores.error_estimate import Magnitude
 from waker.curriculum.state import part, with_prefix
 from waker_envs.api import FiniteThetaSpace
 

@@ -1,6 +1,7 @@
 """Draws from a Boltzmann distribution whose scale moves with every score.
 
-Made by :class:`waker.curriculum.priorities.Boltzmann` for each domain; see :mod:`waker.curriculum.draws`.
+Made by :class:`waker.curriculum.priorities.rules.Boltzmann` for each domain; see
+:mod:`waker.curriculum.priorities.draws`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waker.curriculum.api import Floats, Ints
-from waker.curriculum.draws import find
+from waker.curriculum.priorities.draws import find
 
 BINS = 256
 """Bins of scores K."""
@@ -58,7 +59,7 @@ class Exponential:
         return self._known > 0
 
     def build(self, scores: Floats) -> None:
-        """See :class:`waker.curriculum.draws.DomainDraws`."""
+        """See :class:`waker.curriculum.priorities.draws.DomainDraws`."""
         known = scores[np.isfinite(scores)]
         self.due = False
         # The centre is a score: equal ones then have deviations of exactly 0.
@@ -74,7 +75,7 @@ class Exponential:
         self._fill(scores)
 
     def update(self, ids: Ints, scores: Floats) -> None:
-        """See :class:`waker.curriculum.draws.DomainDraws`."""
+        """See :class:`waker.curriculum.priorities.draws.DomainDraws`."""
         if self.due:
             return
         old, new = self._x[ids], scores - self._centre
@@ -113,7 +114,7 @@ class Exponential:
         self._highest = int(occupied[-1]) if len(occupied) else -1
 
     def draw(self, rng: np.random.Generator) -> int:
-        """See :class:`waker.curriculum.draws.DomainDraws`."""
+        """See :class:`waker.curriculum.priorities.draws.DomainDraws`."""
         # Upper edges relative to the highest bin's, so that no bin with a share overflows.
         sums = np.exp(self._beta * self._width * _FROM_TOP)
         sums *= self._totals[:BINS]
@@ -138,7 +139,7 @@ class Exponential:
         return np.array([self._centre, *sums, self._replaced, self._width, self._low])
 
     def restore(self, state: Floats, scores: Floats) -> None:
-        """See :class:`waker.curriculum.draws.DomainDraws`."""
+        """See :class:`waker.curriculum.priorities.draws.DomainDraws`."""
         self._centre, self._sum, self._squares, self._absolute, replaced, self._width, self._low = state.tolist()
         self._replaced = int(replaced)
         self._fill(scores)

@@ -11,13 +11,13 @@ from annotated_types import Interval
 
 from waker.curriculum.api import Floats, Priority, Score
 from waker.curriculum.config import CurriculumConfig, resolve_decay
-from waker.curriculum.credited import Credited, Mode
-from waker.curriculum.priorities import Groups, Rank
-from waker.curriculum.quantities import QuantityName, quantity
+from waker.curriculum.level_replay.table import LevelReplay, ReplayLaw
+from waker.curriculum.priorities.proportional import Proportional
+from waker.curriculum.priorities.rules import Groups, Rank
 from waker.curriculum.registry import finite
-from waker.curriculum.replayed import LevelReplay, ReplayLaw
-from waker.curriculum.scores import Magnitude
-from waker.curriculum.weighted import Proportional
+from waker.curriculum.scores.credited import Credited, Mode
+from waker.curriculum.scores.error_estimate import Magnitude
+from waker.curriculum.scores.quantities import QuantityName, quantity
 from waker.settings import Count, NotNegative, Positive, Settings, Share
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
 

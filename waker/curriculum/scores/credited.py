@@ -1,6 +1,7 @@
 """Crediting: from one number per start state or per episode to one score per θ, in four modes.
 
-Every rule that scores θ by what the learner measured is a :class:`~waker.curriculum.quantities.Quantity` in a mode:
+Every rule that scores θ by what the learner measured is a ``Quantity``
+(:mod:`waker.curriculum.scores.quantities`) in a mode:
 
 ``imagined``
     the start states of every update, as the running average that WAKER keeps: e ← γ·e + (1−γ)·x per start state, in
@@ -26,8 +27,8 @@ import numpy as np
 
 from waker.curriculum.api import UNCHANGED, Floats, Ints, Score, State
 from waker.curriculum.evidence import EpisodeEvidence, EpisodeKind, Evidence, needs
-from waker.curriculum.quantities import Quantity
-from waker.curriculum.scores import credit
+from waker.curriculum.scores.error_estimate import credit
+from waker.curriculum.scores.quantities import Quantity
 from waker.curriculum.state import part, with_prefix
 from waker.errors import UserError
 

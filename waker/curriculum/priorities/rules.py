@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waker.curriculum.api import Floats, Priority
-from waker.curriculum.draws import Constant, Draws, Ranked, Restricted
-from waker.curriculum.exponential import Exponential
+from waker.curriculum.priorities.draws import Constant, Draws, Ranked, Restricted
+from waker.curriculum.priorities.exponential import Exponential
 
 Normalise = Literal["zscore", "mean-abs"]
 Groups = NDArray[np.integer[Any]] | None

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from waker.curriculum.api import Floats, Priority, State
-from waker.curriculum.draws import find
-from waker.curriculum.kernel import regress
+from waker.curriculum.boxes.kernel import regress
+from waker.curriculum.priorities.draws import find
 from waker_envs.api import Theta
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from waker.curriculum.api import Floats, Ints
-from waker.curriculum.priorities import Groups, each_domain_alike
+from waker.curriculum.priorities.rules import Groups, each_domain_alike
 
 
 @dataclass(frozen=True)
