@@ -10,7 +10,8 @@ bipedal ρ .5; car racing proportional with β 1, ρ .7; jaxued and minimax β .
 Ours: scores are of the exploration policy's intrinsic rewards and critic, a regret that is not the task's; ``credit``
 (see :mod:`waker.curriculum.scores.credited`) chooses whose trajectories are scored, ``episode`` being the published
 timing; "new" is DR over all θ (``ReplayLaw``); equal scores are ranked by id, lower first (as jaxued; dcd and
-level-replay: higher first). A new θ of ``robust-plr`` is collected, filtered through the model and scored, but kept out of the replay; its steps count, no update is made for them.
+level-replay: higher first). A new θ of ``robust-plr`` is collected, filtered through the model and
+scored, but kept out of the replay; its steps count, no update is made for them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Quantities: one number per start state of an update, or per real episode, from what the learner measured.
 
-:class:`waker.curriculum.scores.credited.Credited` makes a score per θ of any of them, in any crediting mode. A new one is
-a subclass of :class:`Quantity`; it may live in the one file of the sampler that uses it.
+:class:`waker.curriculum.scores.credited.Credited` makes a score per θ of any of them, in any crediting mode. A new one
+is a subclass of :class:`Quantity`; it may live in the one file of the sampler that uses it.
 """
 
 from __future__ import annotations
