@@ -6,10 +6,10 @@ records are made by :mod:`waker.agent.evidence_maker`, when :mod:`waker.training
 update on.
 
 Conventions (:mod:`waker.curriculum.scores.advantages`): the reward r_t belongs to state t, v_t is the slow critic's
-value, and V_t = r_t + γ((1−λ)·v_{t+1} + λ·V_{t+1}) with V_H = v_H. Imagined ones are weighted by the probability w_t that
-the episode lives to see state t: with w_t·r_t and w_t·v_t that formula is right where episodes may end. Unless a field says
-otherwise, rewards are the exploration policy's intrinsic ones and values its critic's: a regret in them is not the
-regret of a task.
+value, and V_t = r_t + γ((1−λ)·v_{t+1} + λ·V_{t+1}) with V_H = v_H. Imagined ones are weighted by the probability w_t
+that the episode lives to see state t: with w_t·r_t and w_t·v_t that formula is right where episodes may end. Unless a
+field says otherwise, rewards are the exploration policy's intrinsic ones and values its critic's: a regret in them is
+not the regret of a task.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Staleness of level replay: how many draws ago each θ was last drawn, and draws in proportion to it.
 
 Used by :class:`waker.curriculum.level_replay.table.LevelReplay`. Every draw of any θ adds 1 to every age and zeroes the
-drawn one's, within a call of several draws, too; a θ that gets its first score enters with age 0. (minimax lets the slot
-of a new level keep the age of the one it replaces.)
+drawn one's, within a call of several draws, too; a θ that gets its first score enters with age 0. (minimax lets the
+slot of a new level keep the age of the one it replaces.)
 """
 
 from __future__ import annotations
