@@ -90,11 +90,11 @@ def test_toml_parses(block: Block) -> None:
 
 @pytest.mark.parametrize("block", blocks("yaml"), ids=str)
 def test_yaml_is_a_study_or_settings(block: Block, tmp_path: Path) -> None:
-    from waker.sweep.study import read_study
+    from waker.sweep.study import read_cells
 
     path = tmp_path / "file.yaml"
     path.write_text(block.text)
-    assert read_study(path) if "samplers:" in block.text else waker.load_config(path)
+    assert read_cells(path) if "samplers:" in block.text else waker.load_config(path)
 
 
 @pytest.mark.parametrize("block", blocks("sbatch"), ids=str)

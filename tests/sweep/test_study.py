@@ -8,7 +8,7 @@ import pytest
 
 from waker.cli.settings import parse_settings
 from waker.errors import UserError
-from waker.sweep.study import read_study
+from waker.sweep.study import read_cells
 
 SMALL = """
 preset: tiny
@@ -26,7 +26,7 @@ def written(folder: Path, text: str) -> Path:
 
 
 def test_every_combination_is_one_run_and_seeds_come_one_after_another(tmp_path: Path) -> None:
-    cells = read_study(written(tmp_path, SMALL))
+    cells = read_cells(written(tmp_path, SMALL))
     assert [(c.seed, c.domain, c.sampler) for c in cells] == [
         (seed, domain, sampler)
         for seed in (0, 1, 5)
@@ -39,7 +39,7 @@ def test_every_combination_is_one_run_and_seeds_come_one_after_another(tmp_path:
 def test_a_sampler_may_have_settings_of_its_own(tmp_path: Path) -> None:
     text = SMALL.replace("[dr, waker-m]", "{dr: , plr: {curriculum.plr.beta: 0.1, train.steps: 800}}")
     found = {}
-    for cell in read_study(written(tmp_path, text)):
+    for cell in read_cells(written(tmp_path, text)):
         config = parse_settings(cell.arguments, "train").config
         found[cell.domain, cell.sampler] = (config.curriculum.settings, config.train.steps)
     assert found == {
@@ -52,7 +52,7 @@ def test_a_sampler_may_have_settings_of_its_own(tmp_path: Path) -> None:
 
 def test_a_domain_goes_before_the_study_and_a_variant_before_a_domain(tmp_path: Path) -> None:
     text = SMALL + "variants: {plain: , short: {train.steps: 500, model.symlog: false, explorer.units: [7, 9]}}\n"
-    cells = read_study(written(tmp_path, text))
+    cells = read_cells(written(tmp_path, text))
     steps = {(c.variant, c.domain): parse_settings(c.arguments, "train").config.train.steps for c in cells}
     assert steps == {
         ("plain", "GridHazards"): 900,
@@ -91,19 +91,19 @@ def test_a_domain_goes_before_the_study_and_a_variant_before_a_domain(tmp_path: 
 )
 def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(UserError, match="study.yaml") as error:
-        read_study(written(tmp_path, text))
+        read_cells(written(tmp_path, text))
     assert said in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_no_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no study file"):
-        read_study(tmp_path / "nothing.yaml")
+        read_cells(tmp_path / "nothing.yaml")
 
 
 def test_the_paper_s_own_study_is_well_formed() -> None:
     """Its runs have settings that can be had, those of their domain and sampler."""
-    cells = read_study(Path(__file__).parents[2] / "experiments" / "paper.yaml")
+    cells = read_cells(Path(__file__).parents[2] / "experiments" / "paper.yaml")
     assert len(cells) == 5 * 6 * 2 * 5
     some = [c for c in cells if (c.seed, c.explorer) == (0, "random") and c.sampler in ("waker-m", "hardest-oracle")]
     settings = [parse_settings(cell.arguments, "train").config for cell in some]

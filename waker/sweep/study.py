@@ -65,7 +65,7 @@ class Cell:
         return " · ".join([*parts, self.domain, self.sampler, self.explorer, f"seed {self.seed}"])
 
 
-def read_study(path: Path) -> list[Cell]:
+def read_cells(path: Path) -> list[Cell]:
     """The runs of a study, seed by seed: a study that is cut short has whole pairs.
 
     Raises:

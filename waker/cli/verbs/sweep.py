@@ -85,9 +85,9 @@ def command(argv: list[str]) -> int:
 
 def pages(study: Path, rows: Path) -> list[tuple[Path, str]]:
     """The folders of rows to compare, and a name of a page for each: one a variant, whose runs are apart."""
-    from waker.sweep.study import read_study
+    from waker.sweep.study import read_cells
 
-    variants = dict.fromkeys(cell.variant for cell in read_study(study))
+    variants = dict.fromkeys(cell.variant for cell in read_cells(study))
     return [(rows / variant, f"study-{variant}.html" if variant else "study.html") for variant in variants]
 
 
@@ -101,13 +101,13 @@ def plan(study: Path, runs: Path, rows: Path) -> tuple[list[Work], list[str]]:
     from waker.config.saved import plain
     from waker.storage.run_folder import run_folder
     from waker.sweep.rows import kept
-    from waker.sweep.study import read_study
+    from waker.sweep.study import read_cells
 
     parsed: dict[tuple[str, ...], Config] = {}  # but for seeds, which change nothing else
     todo: list[Work] = []
     there: list[str] = []
     seen: dict[Path, str] = {}
-    for cell in read_study(study):
+    for cell in read_cells(study):
         alike = (cell.variant, cell.domain, cell.sampler, cell.explorer)
         try:
             if alike not in parsed:
