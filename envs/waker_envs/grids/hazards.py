@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from waker_envs.api import Board, ParametricEnv, Theta, Transition, UnknownTaskError
 from waker_envs.checked import check_choice, checked_index
-from waker_envs.grids.hazards_exact import action_values, forward, room_table
+from waker_envs.grids.hazards_exact import cell_values, forward, room_table
 from waker_envs.grids.hazards_theta import Layouts, hazard_space, layout_counts, nearest, sides
 from waker_envs.grids.layouts import HAZARD, N_ACTIONS, TILES, WALL, Layout, check_room, hazard_count, make_layout
 from waker_envs.grids.pictures import PIXELS, Picture, TileSet, framed
@@ -263,10 +263,9 @@ class GridHazards(ParametricEnv):
             raise UnknownTaskError(f"unknown task {task!r}; this family has {', '.join(self.tasks)}")
         checked = self._checked(theta)
         _, _, index = self._episode(checked, seed)
-        tile, length = TILES[self.tasks.index(task)], self._episode_length(checked)
-        slip = self.slips[self._slip_level(checked)]
+        slip, length = self.slips[self._slip_level(checked)], self._episode_length(checked)
         key = (*sides(checked[0], self._oblong), self._hazards(checked), index)
-        return action_values(self.frame, *key, slip, tile, length)
+        return cell_values(self.frame, *key, slip, self.tasks.index(task), length)
 
     def optimal_policy(self, theta: ArrayLike, task: str, seed: int) -> NDArray[np.int64]:
         """An optimal action for each number of steps made and each cell, shape (4 · size, n²)."""

@@ -1,4 +1,4 @@
-"""Exact solutions of GridHazards: optimal values by dynamic programming, and forward predictions.
+"""Exact solutions of GridHazards: the table of a room, its optimal values, and forward predictions.
 
 Called by :class:`waker_envs.grids.hazards.GridHazards` alone; tested against brute-force enumeration.
 """
@@ -11,32 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waker_envs.grids.layouts import HAZARD, N_ACTIONS, TILES, WALL, Layout, make_layout
-
-
-@lru_cache(maxsize=1024)
-def action_values(
-    frame: int, rows: int, columns: int, hazards: int, index: int, slip: float, tile: int, length: int
-) -> NDArray[np.float64]:
-    """Q[t, a, s]: the best expected sum of rewards from step t on, after action a in cell s.
-
-    Backward induction over the remaining steps. Entering a hazard ends the episode and so is worth 0; a step
-    that ends on the tile earns 1.
-
-    Returns:
-        Shape (length, 5, frame²), read-only; meaningless for wall and hazard cells, where no step is taken.
-    """
-    layout = make_layout(frame, rows, columns, hazards, index)
-    alive = (layout.kinds != HAZARD).astype(np.float64)
-    earned = (layout.kinds == tile).astype(np.float64)
-    moves = np.asarray(layout.moves)  # (5, n²)
-    q = np.empty((length, N_ACTIONS, frame * frame))
-    value = np.zeros(frame * frame)
-    for t in reversed(range(length)):
-        after = (earned + alive * value)[moves]  # (5, n²): worth of arriving where each action leads
-        q[t] = (1 - slip) * after + slip * after.mean(0)
-        value = q[t].max(0)
-    q.setflags(write=False)
-    return q
+from waker_envs.tabular import action_values
 
 
 @lru_cache(maxsize=1024)
@@ -58,6 +33,22 @@ def room_table(
     for array in found:
         array.setflags(write=False)
     return found
+
+
+@lru_cache(maxsize=1024)
+def cell_values(
+    frame: int, rows: int, columns: int, hazards: int, index: int, slip: float, task: int, length: int
+) -> NDArray[np.float64]:
+    """Q[t, a, s] of one task as :func:`waker_envs.tabular.action_values` has it, over all cells of the frame.
+
+    Returns:
+        Shape (length, 5, frame²), read-only; 0 for wall and hazard cells, where no step is taken.
+    """
+    cells, move, reward = room_table(frame, rows, columns, hazards, index, slip)
+    q = np.zeros((length, N_ACTIONS, frame * frame))
+    q[:, :, cells] = action_values(move, reward[[task]], length)[:, 0]
+    q.setflags(write=False)
+    return q
 
 
 def forward(layout: Layout, slip: float, cell: int, actions: NDArray[np.int64]) -> NDArray[np.float64]:
