@@ -23,8 +23,8 @@ from waker.analysis.logged import curriculum_metrics, evaluation_metrics
 from waker.analysis.metrics import cvar
 from waker.cli import main
 from waker.loggers.film import gif, moving_picture
+from waker.loggers.named.wandb import WandbSettings
 from waker.loggers.registry import check_sinks, make_sink
-from waker.loggers.wandb import WandbSettings
 from waker.names import EXPECTED
 from waker.storage.metrics_file import read_metrics
 from waker_envs.foreign import Failed
@@ -210,7 +210,7 @@ def test_a_film_that_fails_costs_itself_alone(tmp_path: Path, monkeypatch: pytes
     def fails(*args: object) -> None:
         raise OSError("no room")
 
-    monkeypatch.setattr("waker.loggers.tensorboard.TensorBoardSink.film", fails)
+    monkeypatch.setattr("waker.loggers.named.tensorboard.TensorBoardSink.film", fails)
     sink = make_sink(("tensorboard",), tmp_path, "grid/dr/x/seed-0", {})
     with pytest.warns(Failed, match="the film in sink 'tensorboard' is left out: OSError: no room"):
         sink.evaluated({"step": 1, "updates": 1, "evaluation/x/all": 1.0}, np.zeros((1, 4, 4, 3), np.uint8), "film")

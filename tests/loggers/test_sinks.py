@@ -15,13 +15,13 @@ import torch
 import wandb
 
 from experiments.faults.damage import cut, flip
+from waker import plug_ins
 from waker.errors import UserError
-from waker.loggers import registry
 from waker.loggers.means import Means
+from waker.loggers.named.tensorboard import TensorBoardSink
+from waker.loggers.named.wandb import WandbSink, wandb_id, wandb_mode
 from waker.loggers.not_finite import NotFinite
-from waker.loggers.registry import MultiSink, check_sinks, make_sink
-from waker.loggers.tensorboard import TensorBoardSink
-from waker.loggers.wandb import WandbSink, wandb_id, wandb_mode
+from waker.loggers.registry import SINKS, MultiSink, check_sinks, make_sink
 from waker.storage.checkpoint import pack, unpack
 from waker.storage.files import Damaged
 from waker.storage.metrics_file import JsonlSink
@@ -308,8 +308,16 @@ def points(group: str) -> tuple[EntryPoint, ...]:
     return tuple(EntryPoint(name, value, group) for name, value in named.items())
 
 
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loggers of another package, for one test."""
+    SINKS.names()  # ours are registered before what is registered is copied
+    monkeypatch.setattr(SINKS, "registered", dict(SINKS.registered))
+    monkeypatch.setattr(plug_ins, "entry_points", points)
+
+
+@pytest.mark.usefixtures("installed")
 def test_a_logger_of_another_package_is_one_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "entry_points", points)
     monkeypatch.setitem(sys.modules, Mine.__module__, sys.modules[Mine.__module__])
     check_sinks(("mine", "jsonl"))
     sink = make_sink(("jsonl", "mine"), tmp_path, "run", {"seed": 3})
@@ -320,6 +328,7 @@ def test_a_logger_of_another_package_is_one_class(tmp_path: Path, monkeypatch: p
     assert (tmp_path / "run-3.closed").read_text() == "step 1"
 
 
+@pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize(
     ("name", "told"),
     [
@@ -328,8 +337,7 @@ def test_a_logger_of_another_package_is_one_class(tmp_path: Path, monkeypatch: p
         ("tensorbord", "unknown sink 'tensorbord'; did you mean 'tensorboard'?"),
     ],
 )
-def test_a_logger_that_is_not_there_is_refused(name: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "entry_points", points)
+def test_a_logger_that_is_not_there_is_refused(name: str, told: str) -> None:
     with pytest.raises(UserError) as refused:
         check_sinks((name,))
     assert told in str(refused.value)

@@ -1,9 +1,9 @@
 """Loggers by name: how a run gets those that ``--sinks`` asks for, and how a new one is added.
 
-A logger is a class in one file (:mod:`waker.loggers.api`): here, with a row in :data:`_OURS`; in an installed package
-that names it in the entry-point group ``waker.loggers`` (its name there = what ``--sinks`` calls it); or anywhere, by
-``--sinks file.py:Class``. ``metrics.jsonl`` is always written. Evaluations go to all others: what they are made of is
-in the run's tables.
+A logger is a class in one file (:mod:`waker.loggers.api`): a file in ``waker/loggers/named/`` with
+:func:`register_sink`, an entry point in the group ``waker.loggers``, or ``--sinks file.py:Class``; see
+:mod:`waker.plug_ins`. ``metrics.jsonl`` is always written. Evaluations go to all others: what they are made of is in
+the run's tables.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import dataclasses
 import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waker.errors import UserError, unknown
-from waker.loggers.api import METRICS_FILE, FilmSink, Sink, SinkFactory
+from waker.loggers.api import FilmSink, Sink, SinkFactory
+from waker.plug_ins import Registry
 from waker.settings import from_plain
 from waker.storage.metrics_file import JsonlSink, Metrics
-from waker_envs.file_source import is_source, load_source, source_name
+from waker_envs.file_source import source_name
 from waker_envs.foreign import foreign, leniently, reason_of
 
-ENTRY_POINT_GROUP = "waker.loggers"
-_OURS = (
-    EntryPoint("wandb", "waker.loggers.wandb:WandbSink", ENTRY_POINT_GROUP),
-    EntryPoint("tensorboard", "waker.loggers.tensorboard:TensorBoardSink", ENTRY_POINT_GROUP),
-)
+SINKS: Registry[SinkFactory] = Registry("sink", "waker.loggers.named", "waker.loggers")
+register_sink = SINKS.register
+"""Decorator that puts a logger's class under a name."""
 
 
 class MultiSink:
@@ -105,42 +103,13 @@ class MultiSink:
             del self.sinks[name]
 
 
-def _factory(name: str) -> SinkFactory:
-    """The class of a logger.
-
-    Raises:
-        UserError: there is none of that name, or it cannot be imported.
-    """
-    if is_source(name):
-        with foreign(
-            f"the import of {name}", lambda error: UserError(f"sink {name!r} cannot be loaded: {reason_of(error)}")
-        ):
-            of_file: SinkFactory = load_source(name)
-        return of_file
-    points = {point.name: point for point in (*entry_points(group=ENTRY_POINT_GROUP), *_OURS)}
-    if name not in points:
-        raise unknown("sink", name, ["jsonl", *points])
-
-    def failed(error: BaseException) -> UserError:
-        return UserError(f"sink {name!r} of {points[name].value} cannot be loaded: {reason_of(error)}")
-
-    with foreign(f"the import of {points[name].value}", failed):
-        factory: SinkFactory = points[name].load()
-    return factory
-
-
-def sink_names() -> list[str]:
-    """All loggers that have a name."""
-    return ["jsonl", *(point.name for point in (*entry_points(group=ENTRY_POINT_GROUP), *_OURS))]
-
-
 def sink_settings(name: str) -> type[Any] | None:
     """The dataclass of a logger's own settings; None = it has none.
 
     Raises:
         UserError: there is no such logger, or its ``Own`` is no dataclass.
     """
-    own: type[Any] | None = None if name == "jsonl" else getattr(_factory(name), "Own", None)
+    own: type[Any] | None = getattr(SINKS.find(name), "Own", None)
     if own is not None and not (isinstance(own, type) and dataclasses.is_dataclass(own)):
         raise UserError(f"sink {name!r} cannot be used: its Own is no dataclass")
     return own
@@ -162,13 +131,13 @@ def check_sinks(names: Sequence[str], given: Mapping[str, Any] | None = None) ->
     Raises:
         UserError: one does not exist; or a setting that it does not have, or of a logger that nobody knows.
     """
-    known = [source_name(name) for name in [*names, *sink_names()]]
+    known = [source_name(name) for name in [*names, *SINKS.names()]]
     for key in given or {}:
         if (name := key.partition(".")[0]) not in known:
             raise unknown("sink", name, known)
     for name in names:
         _settings_of(name, own_settings(name, given or {}))
-        for package in () if name == "jsonl" else getattr(_factory(name), "needs", ()):
+        for package in getattr(SINKS.find(name), "needs", ()):
             found = importlib.util.find_spec(package)
             if found is None or found.origin is None:  # nothing, or a mere folder of that name
                 raise UserError(
@@ -203,11 +172,11 @@ def make_sink(names: Sequence[str], folder: Path, run: str, config: Mapping[str,
         UserError: one cannot be started.
     """
     given = config.get("sink_settings", {})
-    sinks: dict[str, Sink] = {"jsonl": JsonlSink(folder / METRICS_FILE)}  # first: others read it
-    for name in names:
+    sinks: dict[str, Sink] = {}
+    for name in ("jsonl", *names):  # first: others read it
         if name not in sinks:
             with foreign(f"sink {name!r}", lambda error: _unstarted(name, error), (OSError, UserError)):  # noqa: B023
-                sinks[name] = _factory(name)(folder, run, config, **_settings_of(name, own_settings(name, given)))
+                sinks[name] = SINKS.find(name)(folder, run, config, **_settings_of(name, own_settings(name, given)))
     return MultiSink(sinks)
 
 

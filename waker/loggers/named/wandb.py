@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from waker.errors import UserError
 from waker.loggers.api import EVALUATION, METRICS_FILE
 from waker.loggers.film import gif
+from waker.loggers.registry import register_sink
 from waker.names import printable
 from waker.settings import Settings
 from waker.storage.files import Damaged, atomic, saving, write_text
@@ -83,6 +84,7 @@ class WandbSettings(Settings, section="sinks.wandb"):
     """The run's name; empty = its group and seed."""
 
 
+@register_sink("wandb")
 class WandbSink:
     """One W&B run a run folder: its id is kept in ``wandb/run-id``, so that a resumed run continues it.
 

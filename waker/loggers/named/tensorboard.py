@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waker.loggers.film import gif
+from waker.loggers.registry import register_sink
 from waker.storage.metrics_file import Metrics
 
 
+@register_sink("tensorboard")
 class TensorBoardSink:
     """Event files in ``tensorboard/`` of the run folder; a resume hides what came after its checkpoint."""
 

@@ -1,0 +1,1 @@
+"""Loggers by name, one file each; found by :mod:`waker.loggers.registry`."""
