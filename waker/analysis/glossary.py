@@ -1,7 +1,8 @@
 """What every logged metric, every column of the rows and every quantity of ``waker compare`` means.
 
-One source, ``glossary.yaml``, for the documentation's page of metrics and for whoever asks by name. Names of rows that
-depend on the environment have parts in angle brackets: ``return_<task>``, ``actor_loss/<policy>``.
+Metrics and columns stand in ``glossary.yaml``, quantities beside their table (:mod:`waker.analysis.quantities`): for
+the documentation's page of metrics and for whoever asks by name. Names of rows that depend on the environment have parts
+in angle brackets: ``return_<task>``, ``actor_loss/<policy>``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 import yaml
 
+from waker.analysis.quantities import MEANINGS
 from waker.errors import unknown
 
 SECTIONS = ("metrics", "run", "episodes", "curriculum", "evaluation", "model_error", "quantities", "tables")
@@ -46,13 +48,15 @@ class Entry(NamedTuple):
 
 @cache
 def entries() -> tuple[Entry, ...]:
-    """All of them, in the order of the file."""
+    """All of them, section by section."""
     text = resources.files("waker.analysis").joinpath("glossary.yaml").read_text(encoding="utf-8")
-    return tuple(
-        Entry(section, name, found.get("unit", ""), " ".join(found["meaning"].split()))
+    found = [
+        Entry(section, name, entry.get("unit", ""), " ".join(entry["meaning"].split()))
         for section, names in yaml.safe_load(text).items()
-        for name, found in names.items()
-    )
+        for name, entry in names.items()
+    ]
+    found += [Entry("quantities", name, *unit_and_meaning) for name, unit_and_meaning in MEANINGS.items()]
+    return tuple(sorted(found, key=lambda entry: SECTIONS.index(entry.section)))
 
 
 def section(name: str) -> tuple[Entry, ...]:

@@ -1,7 +1,7 @@
 """Every quantity that runs are compared by: its name, title, which side is better, and how it is computed.
 
 The one table that ``waker compare``, the report and a study read. A new quantity of evaluation episodes is one entry
-here, with a function of them, and its meaning in ``glossary.yaml``. Entries stand in the order in which they are shown.
+here, with a function of them, and one in :data:`MEANINGS`. Entries stand in the order in which they are shown.
 
 Quantities with a *bracket* (:mod:`waker.analysis.worst`) have five rows: the corrected value under their own name, and
 ``…_plug_in``, ``…_split``, ``…_low``, ``…_high``: the pessimistic and the optimistic estimate, and the interval over
@@ -161,6 +161,48 @@ TABLE = (
     Quantity("{}_share", "data on {} θ", "neither", **_SHARE),
     Quantity("exact_share", "episodes of exact value", "neither", "episodes", _exact_share, **_SHARE),
 )
+MEANINGS = {
+    "mean_return": (
+        "reward",
+        "Mean over episodes of domain randomisation. Of an episode the exact value of the policy is taken "
+        "where it is known, else its return.",
+    ),
+    "cvar_0.1": ("reward", "Mean of the worst tenth of single episodes: hard θ and bad luck together."),
+    "cvar_0.1_theta": ("reward", "Mean of the worst tenth of θ by their expected return."),
+    "return_<suite>": ("reward", "Mean over the episodes of a suite beyond domain randomisation."),
+    "fraction_of_optimum": ("share", "Sum of returns by the sum of optimal returns."),
+    "mean_regret": ("reward", "Mean of optimal return − return."),
+    "worst_regret": ("reward", "Regret of the worst θ; over all tasks, of the worst pair of θ and task."),
+    "planned_fraction_of_optimum": ("share", "`fraction_of_optimum` of plans that are optimal in the learned model."),
+    "planned_mean_regret": ("reward", "Mean regret of these plans: the model's part of the regret."),
+    "planned_worst_regret": ("reward", "Their regret on the worst θ."),
+    "planned_regret_<suite>": ("reward", "Their mean regret on a suite beyond domain randomisation."),
+    "actor_share": ("share", "What plans earn more than the policies, by the optimum: the actor's part."),
+    "completion": ("share", "Mean completion."),
+    "exact_share": ("share", "Evaluation episodes whose exact value is known."),
+    "worst_model_error": (
+        "as the metric",
+        "The model's error on the worst θ. The metric is the first that all runs have of: open-loop total "
+        "variation, one-step total variation, observation likelihood, observation mse, latent KL.",
+    ),
+    "mean_model_error": ("as the metric", "Mean over θ of the same."),
+    "model_error_<source>": ("as the metric", "Mean over θ of the same, by who acted."),
+    "estimate_rank": (
+        "correlation",
+        "Spearman's rank correlation over θ of the curriculum's estimate with the model's error. Measure it "
+        "on `dr` runs: a curriculum that works makes alike the very errors that it ranks.",
+    ),
+    "estimate_rank_ceiling": (
+        "correlation",
+        "The highest that an estimate can be expected to reach: the error itself is measured on few episodes.",
+    ),
+    "<set>_share": ("share", "Agent steps spent on a set of θ that the family names: `hard_share`, `noisy_share`."),
+    "<worst>_plug_in": ("as it", "Of a worst case: chosen and scored on the same episodes; pessimistic."),
+    "<worst>_split": ("as it", "Chosen on one half of the episodes and scored on the other; optimistic."),
+    "<worst>_low": ("as it", "Lower limit of the simultaneous interval over this run's episodes."),
+    "<worst>_high": ("as it", "Upper limit of it."),
+}
+"""For the glossary: the unit and the meaning of each, by name; what stands for ``{}`` is in angle brackets."""
 _PLACE = {quantity.name: place for place, quantity in enumerate(TABLE)}
 BRACKETED = tuple(quantity.name for quantity in TABLE if quantity.bracket)
 LIMITS = frozenset(f"{name}_{limit}" for name in BRACKETED for limit in ("low", "high"))
