@@ -1,8 +1,8 @@
 """What every logged metric, every column of the rows and every quantity of ``waker compare`` means.
 
 Metrics and columns stand in ``glossary.yaml``, quantities beside their table (:mod:`waker.analysis.quantities`): for
-the documentation's page of metrics and for whoever asks by name. Names of rows that depend on the environment have parts
-in angle brackets: ``return_<task>``, ``actor_loss/<policy>``.
+the documentation's page of metrics and for whoever asks by name. Names of rows that depend on the environment have
+parts in angle brackets: ``return_<task>``, ``actor_loss/<policy>``.
 """
 
 from __future__ import annotations
