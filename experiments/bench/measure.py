@@ -19,7 +19,6 @@ import numpy as np
 import torch
 
 from experiments.bench.configs import Workload
-from experiments.bench.counting import update_work
 from experiments.bench.memory import device_peak_bytes, peak_bytes
 from experiments.bench.parts import CREDITING, SAMPLING, Stopwatch, watched
 from experiments.bench.timing import best_of, stopwatch, timed_updates
@@ -35,6 +34,7 @@ from waker.replay.feed import Feed
 from waker.replay.ring import Replay, record_fields
 from waker.storage.tables import Table
 from waker.training.build import curriculum_of
+from waker.training.update_work import update_work
 from waker_envs.api import FiniteThetaSpace
 
 _RING_BYTES = 256 << 20

@@ -168,7 +168,7 @@ class Timing:
         """Medians over updates: time by part, achieved rates, and their ratios to what the machine could do.
 
         Args:
-            flop, operations: of one update (:mod:`experiments.bench.counting`).
+            flop, operations: of one update (:mod:`waker.training.update_work`).
         """
         spans, gflop = self.seconds(), 1e-9 * flop
         wall, cpu = (float(np.median([s[i] for s in spans])) for i in (0, 1))

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from experiments.bench.configs import Workload
-from experiments.bench.counting import update_work
 from experiments.bench.measure import Bench, build
 from experiments.bench.memory import peak_bytes
 from experiments.bench.parts import Clock, clock_for
@@ -21,6 +20,7 @@ from experiments.gpu.tasks import PLAIN, sized
 from waker.machine import arithmetic
 from waker.machine.device import use_threads
 from waker.machine.precision import use_tf32
+from waker.training.update_work import update_work
 
 Row = dict[str, Any]
 Measure = Callable[[], Iterator[Row]]

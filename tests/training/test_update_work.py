@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from experiments.bench.configs import WALKER, Workload, workload
-from experiments.bench.counting import Work, update_work, work_of
 from tests.helpers.tiny_learner import tiny_config, tiny_spec
 from waker.agent.agent import Agent
 from waker.collection.synthetic import synthetic_replay
 from waker.machine.operations import OperationCounter
 from waker.replay.feed import Feed
+from waker.training.update_work import Work, update_work, work_of
 
 
 def test_a_linear_layers_work_is_counted_by_hand() -> None:
