@@ -144,6 +144,23 @@ def test_probability_of_improvement_averages_tasks() -> None:
         metrics.probability_of_improvement([1.0], [[1.0, 2.0]])
 
 
+def test_rliable_s_published_example() -> None:
+    """Scores and values of the test that rliable ships (Agarwal et al. 2021), runs × tasks."""
+    x, y = [[1, 2], [2, 2], [1, 1], [2, 1]], [[1, 1], [2, 2], [3, 3]]
+    assert (metrics.iqm(x), metrics.iqm(y)) == (1.5, 2.0)
+    assert (metrics.mean(x), metrics.mean(y)) == (1.5, 2.0)
+    assert metrics.probability_of_improvement(x, y) == pytest.approx(1 / 3, abs=1e-15)
+
+
+def test_rliable_s_values_of_a_larger_table() -> None:
+    """Values are those of rliable 1.2.0: five and four runs of six tasks."""
+    n = np.arange(30)
+    x, y = np.sin(n * n).reshape(5, 6), np.cos(n * n + 1).reshape(5, 6)[:4]
+    assert metrics.iqm(x) == pytest.approx(-0.2736736435346813, abs=1e-12)
+    assert metrics.iqm(y) == pytest.approx(0.2507929208997914, abs=1e-12)
+    assert metrics.probability_of_improvement(x, y) == pytest.approx(0.325, abs=1e-12)
+
+
 def test_improvement_interval_solves_newcombe_s_equation() -> None:
     x, y = np.random.default_rng(0).normal(0.5, 1, size=(10, 3)), np.random.default_rng(1).normal(size=(8, 3))
     got = metrics.improvement_interval(x, y)

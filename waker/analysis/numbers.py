@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from waker.analysis.best_known import with_best_known
 from waker.analysis.plans_compared import over_all_episodes, plan_numbers
 from waker.analysis.quantities import (
     BRACKETED,
@@ -131,6 +132,7 @@ def _returns(played: pd.DataFrame, adapted: pd.DataFrame) -> tuple[list[dict[str
         adapted: by policies that were trained later, for tasks that the runs had; may be empty. They do not decide
             which tasks are common.
     """
+    played = with_best_known(played, worth(played))
     runs = dict(iter(played.groupby(RUN, sort=False)))
     later = dict(iter(adapted.groupby(RUN, sort=False))) if len(adapted) else {}
     single = {run: _of_tasks(rows) for run, rows in {**runs, **later}.items()}

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from waker.analysis.best_known import BEST_KNOWN
 from waker.analysis.metrics import Floats, cvar
 from waker.analysis.regret import EXACT, fraction_of_optimum, known_values, mean_regret, worst_regret
 from waker.analysis.worst import Bracket, Sample, arrange, cvar_of, worst_of
@@ -120,6 +121,21 @@ _of_optimum, _mean_regret = _with_optimum(fraction_of_optimum), _with_optimum(me
 _worst_regret = _with_optimum(lambda rows: worst_regret(rows, seed=SEED))
 
 
+def _against_best_known(compute: Compute) -> Compute:
+    """Of the rows that have a reference, with it in the place of the optimum; None where there is none."""
+
+    def computed_there(rows: pd.DataFrame) -> float | Bracket | None:
+        if BEST_KNOWN not in rows or rows[BEST_KNOWN].isna().all():
+            return None
+        return compute(rows.assign(optimal_return=rows[BEST_KNOWN]))
+
+    return computed_there
+
+
+_best_known_mean = _against_best_known(mean_regret)
+_best_known_worst = _against_best_known(lambda rows: worst_regret(rows, seed=SEED))
+
+
 def _worst_error(sample: Sample) -> Bracket:
     return worst_of(sample, np.random.default_rng(SEED))
 
@@ -134,6 +150,7 @@ _PERCENT: dict[str, Any] = {"percent": True}
 _SHARE: dict[str, Any] = {"percent": True, "within": True}
 _BRACKET: dict[str, Any] = {"bracket": True}
 _ALL, _SCALED = ("headline", "improvement"), ("headline", "normalised")
+_BEST_KNOWN = "worst-θ regret to the best run"
 _PLANNED, _WORST = "share of optimum, plan in the model", "worst-θ regret, plan in the model"
 
 TABLE = (
@@ -144,6 +161,8 @@ TABLE = (
     Quantity("fraction_of_optimum", "share of optimum", "more", "episodes", _of_optimum, _SCALED, **_PERCENT),
     Quantity("mean_regret", "mean regret", "less", "episodes", _mean_regret),
     Quantity("worst_regret", "worst-θ regret", "less", "episodes", _worst_regret, (*_ALL, "pairs"), **_BRACKET),
+    Quantity("best_known_mean_regret", "mean regret to the best run", "less", "episodes", _best_known_mean),
+    Quantity("best_known_worst_regret", _BEST_KNOWN, "less", "episodes", _best_known_worst, ("pairs",), **_BRACKET),
     Quantity("planned_fraction_of_optimum", _PLANNED, "more", "plans", _of_optimum, ("normalised",), **_PERCENT),
     Quantity("planned_mean_regret", "mean regret: the model's part", "less", "plans", _mean_regret),
     Quantity("planned_worst_regret", _WORST, "less", "plans", _worst_regret, ("improvement", "pairs"), **_BRACKET),
@@ -173,6 +192,12 @@ MEANINGS = {
     "fraction_of_optimum": ("share", "Sum of returns by the sum of optimal returns."),
     "mean_regret": ("reward", "Mean of optimal return − return."),
     "worst_regret": ("reward", "Regret of the worst θ; over all tasks, of the worst pair of θ and task."),
+    "best_known_mean_regret": (
+        "reward",
+        "Where no optimum is known: mean regret to the best mean return that any of the compared runs has on the θ "
+        "and task. It rises with better runs in the table, and is no bound of the optimum.",
+    ),
+    "best_known_worst_regret": ("reward", "The same on the worst θ."),
     "planned_fraction_of_optimum": ("share", "`fraction_of_optimum` of plans that are optimal in the learned model."),
     "planned_mean_regret": ("reward", "Mean regret of these plans: the model's part of the regret."),
     "planned_worst_regret": ("reward", "Their regret on the worst θ."),
