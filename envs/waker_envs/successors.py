@@ -1,7 +1,7 @@
 """Moves of large tables: of every (state, action) the few states that may follow, and how often.
 
 A part of :mod:`waker_envs.tabular`; a family whose steps are certain, or nearly so, gives its table these instead of an
-array over all pairs of states. S states, A actions, M successors of each pair, K tasks, V variables of a state.
+array over all pairs of states. S states, A actions, J successors of each pair, K tasks, V variables of a state.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ class Successors(NamedTuple):
     """P(s' and the episode goes on | s, a) by its few successors.
 
     Attributes:
-        after: numbers of states, (A, S, M); one may be named several times.
-        chance: the probability of each, (A, S, M); they sum to less than 1 where the episode may end.
+        after: numbers of states, (A, S, J); one may be named several times.
+        chance: the probability of each, (A, S, J); they sum to less than 1 where the episode may end.
     """
 
     after: NDArray[np.int64]

@@ -2,7 +2,7 @@
 
 A condition ("cell") is a θ, or a pair of θ and task. Three things called "the worst" are different estimands:
 
-- **worst θ**: max over cells of the expected value, M = max_c μ_c (:func:`worst_of`);
+- **worst θ**: max over cells of the expected value, μ* = max_c μ_c (:func:`worst_of`);
 - **CVaR over θ**: the mean of the worst α of the θ by their expected values (:func:`cvar_of`);
 - **CVaR over episodes** (:func:`waker.analysis.metrics.cvar`): the mean of the worst α of single outcomes, which
   holds hard θ and bad luck together. No choice between θ is made, so none of what follows is needed there.
@@ -20,8 +20,8 @@ For the first two every estimate errs to a known side, so a bracket is given:
   estimates by halves. Its expectation is the maximum where cells' means have a Gaussian spread τ and each half adds
   Gaussian noise s: E(plug-in − m) ∝ √(τ² + s²), E(split − m) ∝ τ²/√(τ² + s²), whose product is ∝ τ².
 
-The interval is simultaneous over cells and holds M with at least its confidence. A percentile bootstrap of a maximum
-does not: with all cells alike it holds M in about 0 % of samples, and must not be used. Of strongly skewed outcomes the
+The interval is simultaneous over cells and holds μ* with at least its confidence. A percentile bootstrap of a maximum
+does not: with all cells alike it holds μ* in about 0 % of samples, and must not be used. Of strongly skewed outcomes the
 interval asks for some ten units a θ.
 
 A *unit* is what was drawn independently: an episode seed of a θ. Rows of one unit (tasks share its layout and its luck)
@@ -123,10 +123,10 @@ def largest(means: Floats) -> Floats:
 
 
 def worst_of(sample: Sample, rng: np.random.Generator, *, confidence: float = 0.95, repetitions: int = 1000) -> Bracket:
-    """Bracket and interval of M = max over cells of the expected value.
+    """Bracket and interval of μ* = max over cells of the expected value.
 
     The interval: lower limit max_c(μ̂_c − q·ŝ_c), where q is the quantile of max_c (μ̂*_c − μ̂_c)/ŝ*_c over resampled
-    units, so that all lower limits hold at once; upper limit max_c(μ̂_c + q_c·ŝ_c) with each cell's own quantile, for M
+    units, so that all lower limits hold at once; upper limit max_c(μ̂_c + q_c·ŝ_c) with each cell's own quantile, for μ*
     exceeds it only if the worst cell exceeds its own. A cell whose units are all equal is not thereby certain: among
     noisy ones it borrows their root mean square error; where all are equal the limits are the value.
 
