@@ -21,8 +21,8 @@ For the first two every estimate errs to a known side, so a bracket is given:
   Gaussian noise s: E(plug-in − m) ∝ √(τ² + s²), E(split − m) ∝ τ²/√(τ² + s²), whose product is ∝ τ².
 
 The interval is simultaneous over cells and holds μ* with at least its confidence. A percentile bootstrap of a maximum
-does not: with all cells alike it holds μ* in about 0 % of samples, and must not be used. Of strongly skewed outcomes the
-interval asks for some ten units a θ.
+does not: with all cells alike it holds μ* in about 0 % of samples, and must not be used. Of strongly skewed outcomes
+the interval asks for some ten units a θ.
 
 A *unit* is what was drawn independently: an episode seed of a θ. Rows of one unit (tasks share its layout and its luck)
 stay together in halves, jackknife and bootstrap. Larger is worse here; negate returns.
