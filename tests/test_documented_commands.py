@@ -229,7 +229,7 @@ def run_python(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         return
     monkeypatch.chdir(ROOT)
     if module == "experiments.bench":
-        parse(BenchArgs, rest, verb=module)
+        parse(BenchArgs, [*rest, "numbers.json"] if rest[-1:] == ["--json"] else rest, verb=module)
     elif module == "experiments.reference_step":
         if "--compile" in rest:  # minutes: the way there, but for the compiler
             compare = reference_step.compare
