@@ -21,7 +21,7 @@ from waker.loggers.means import Means
 from waker.loggers.named.tensorboard import TensorBoardSink
 from waker.loggers.named.wandb import WandbSink, wandb_id, wandb_mode
 from waker.loggers.not_finite import NotFinite
-from waker.loggers.registry import SINKS, MultiSink, check_sinks, make_sink
+from waker.loggers.registry import SINKS, MultiSink, check_sinks, make_sink, register_sink
 from waker.storage.checkpoint import pack, unpack
 from waker.storage.files import Damaged
 from waker.storage.metrics_file import JsonlSink
@@ -326,6 +326,14 @@ def test_a_logger_of_another_package_is_one_class(tmp_path: Path, monkeypatch: p
     assert sink.sync()["mine"] == {"here": True}
     sink.close()
     assert (tmp_path / "run-3.closed").read_text() == "step 1"
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_logger_of_the_package_is_a_class_with_a_decorator(tmp_path: Path) -> None:
+    assert set(SINKS.names()) >= {"jsonl", "wandb", "tensorboard"}
+    assert register_sink("noted")(Mine) is Mine
+    check_sinks(("noted",))
+    assert list(make_sink(("noted",), tmp_path, "run", {"seed": 3}).sinks) == ["jsonl", "noted"]  # others read the first
 
 
 @pytest.mark.usefixtures("installed")
