@@ -333,7 +333,7 @@ def test_a_logger_of_the_package_is_a_class_with_a_decorator(tmp_path: Path) -> 
     assert set(SINKS.names()) >= {"jsonl", "wandb", "tensorboard"}
     assert register_sink("noted")(Mine) is Mine
     check_sinks(("noted",))
-    assert list(make_sink(("noted",), tmp_path, "run", {"seed": 3}).sinks) == ["jsonl", "noted"]  # others read the first
+    assert list(make_sink(("noted",), tmp_path, "run", {"seed": 3}).sinks) == ["jsonl", "noted"]
 
 
 @pytest.mark.usefixtures("installed")
