@@ -80,7 +80,7 @@ def _first_lines(box: str) -> str:
         elif rows:
             break
     message = re.sub(r"^Error parsing config(\.\w+)*: ", "", " ".join(rows))
-    message = re.sub(r"^Missing from [\w .-]+: (.*) \(required\)$", r"missing argument: \1", message)
+    message = re.sub(r"^Missing from waker \w+: (.*) \(required\)$", r"missing argument: \1", message)
     return message or " ".join(box.split()) or "cannot read the arguments"
 
 
