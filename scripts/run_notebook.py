@@ -164,7 +164,8 @@ def _stream(text: str) -> Cell:
 
 def _result(value: Any, number: int) -> Cell:
     """A value as Jupyter shows it: a picture where it is one, and text."""
-    data: dict[str, Any] = {"text/plain": repr(value).splitlines(keepends=True)}
+    text = re.sub(r" at 0x[0-9A-Fa-f]+", "", repr(value))  # another at every run
+    data: dict[str, Any] = {"text/plain": text.splitlines(keepends=True)}
     if (draw := getattr(value, "_repr_png_", None)) is not None and (png := draw()):
         data["image/png"] = base64.b64encode(png).decode()
     return {"output_type": "execute_result", "execution_count": number, "metadata": {}, "data": data}

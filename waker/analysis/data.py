@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from waker.analysis.steps import of_policy
 from waker.curriculum.labels import CREDITED, sampler_label, variant_label
-from waker.errors import UserError, unknown
+from waker.errors import UserError
 from waker.names import theta_column
 from waker.settings import flat
 from waker.storage.files import reading
