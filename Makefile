@@ -11,7 +11,7 @@ WORKERS ?= 3
 export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast bench gpu lint format docs report clean
+.PHONY: help install demo test test-fast bench gpu lint format docs tutorial report clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -54,6 +54,9 @@ report: $(STAMP)  ## HTML report of every run under runs/ (RUNS=… chooses some
 
 docs: $(STAMP)  ## documentation site in build/docs; a broken link or anchor fails (a minute)
 	PYTHONPATH=.:envs NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+tutorial: $(STAMP)  ## run docs/tutorial.ipynb and store what its cells print (3 minutes)
+	PYTHONPATH=.:envs $(BIN)/python scripts/run_notebook.py docs/tutorial.ipynb
 
 clean:  ## remove the virtual environment and caches; runs/ and results/ stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -3,6 +3,7 @@
 - One page for each environment family, from its class docstring, with the film of ``docs/environments/films``.
 - ``{{ glossary: SECTION }}`` in a page becomes the table of that section of :mod:`waker.analysis.glossary`.
 - ``{{ settings: CLASS }}`` becomes the table of a configuration class's settings.
+- ``tutorial.ipynb`` becomes the page ``tutorial.md``, outputs included, and so do links to it.
 - ``changelog.md`` and ``contributing.md`` are the files of the repository's root.
 - A link from a page to a file outside ``docs/`` (a row of ``results/``, a script) leads to a copy of that file in the
   site, or to its page if it is Markdown, so that the same link works in the repository and in the site.
@@ -24,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "envs"), str(ROOT / "scripts")]
 
 import docs_roles  # noqa: E402
+import run_notebook  # noqa: E402
 from mkdocs.config.defaults import MkDocsConfig  # noqa: E402
 from mkdocs.structure.files import File, Files, InclusionLevel  # noqa: E402
 from mkdocs.structure.pages import Page  # noqa: E402
@@ -33,12 +35,16 @@ from waker.config import schema  # noqa: E402
 from waker_envs.registry import BUILT_IN  # noqa: E402
 
 FAMILIES = "environments"
+TUTORIAL = "tutorial"
 ROOT_PAGES = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}
 REPOSITORY = "files"
 """Folder of the site for copies of files from outside ``docs/``."""
 _LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(?=[)\s])")
 _PICTURE = re.compile(r"^!\[[^]]*\]\(([^)\s]+\.png)\)$", re.M)
 """A figure by itself: it becomes a link to itself, so that it can be enlarged on a small screen."""
+_NAME = re.compile(r"(?<=<td><code>)[^<]+(?=</code>)")
+_JOINT = re.compile(r"(?<=[\w;])[_/](?=[\w&])")
+"""Where a name has a joint: ``curriculum/entropy``, ``worst_regret``."""
 _MARK = re.compile(r"^\{\{ (glossary|settings): (\w+) \}\}$", re.M)
 
 
@@ -140,6 +146,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, f"{FAMILIES}/{name.lower()}.md", content=family_page(name, cls, ids)))
     for name, source in ROOT_PAGES.items():
         files.append(File.generated(config, name, content=(ROOT / source).read_text(encoding="utf-8")))
+    notebook = run_notebook.read(ROOT / "docs" / f"{TUTORIAL}.ipynb")
+    files.append(File.generated(config, f"{TUTORIAL}.md", content=run_notebook.page(notebook)))
     waiting = [file for file in files if file.is_documentation_page()]
     while waiting:  # a copied page may link to others
         page = waiting.pop()
@@ -154,18 +162,25 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Tables where they are asked for; links to copies."""
+    """Tables where they are asked for; links to copies, and to the notebook's page."""
     tables = {"glossary": glossary_table, "settings": settings_table}
     markdown = _MARK.sub(lambda m: tables[m[1]](m[2]), markdown)
     folder, here = _folder(page.file.src_uri), posixpath.dirname(page.file.src_uri)
 
     def rewritten(match: re.Match[str]) -> str:
+        if match[2] == f"{TUTORIAL}.ipynb":
+            return f"{match[1]}{TUTORIAL}.md"
         target = _repository_path(match[2], folder)
         if target is None:
             return match[0]
         return f"{match[1]}{posixpath.relpath(_site_uri(target), here or '.')}{match[3] or ''}"
 
     return _PICTURE.sub(r"[\g<0>](\g<1>)", _LINK.sub(rewritten, markdown))
+
+
+def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Names in tables may break behind underscores and slashes, so that a phone shows their meaning beside them."""
+    return _NAME.sub(lambda name: _JOINT.sub(r"\g<0><wbr>", name[0]), html)
 
 
 def _folder(src_uri: str) -> str:

@@ -10,11 +10,15 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
 import waker
 from tests.helpers.pages import PAGES, ROOT, Block, blocks
+from tests.helpers.rows import numbers
+from waker.analysis.conclusion import conclusion
+from waker.analysis.paired import paired_differences, pairs
 from waker.cli.settings import parse_settings
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -141,6 +145,15 @@ def test_the_demo_s_table_is_the_committed_one() -> None:
     for line in shown[2:]:
         name, *values = (cell.strip() for cell in line.strip("|").split("|"))
         assert [cell.split(" (")[0].strip() for cell in rows[name].strip("|").split("|")[1:]] == values
+
+
+def test_the_demo_s_conclusion_is_what_one_seed_says() -> None:
+    rows = pd.read_csv(ROOT / "results/demo/comparison.csv")
+    assert set(rows["seeds"]) == {1}
+    means = rows[(rows["task"] == "all") & (rows["quantity"] == "mean_return")].set_index("sampler")["mean"]
+    found = numbers({str(name): {"all": [value]} for name, value in means.items()})
+    said = conclusion(paired_differences(pairs(found, "dr").rows), "dr")
+    assert said and f"```text\n{said}\n```" in QUICKSTART
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -148,3 +148,13 @@ def test_a_function_knows_keys_by_the_names_that_the_environment_gave_them() -> 
     replay.add({**record, key.name: np.full((1, 1), 7.0), "action": np.ones((1, 2))})
     got = relabelled(replay, spec, [task(lambda o: o["action"][..., 0])])
     assert got.read(0, 1)["task_rewards"].tolist() == [[[7.0]]]
+
+
+def test_the_decorator_stands_with_and_without_parentheses() -> None:
+    from waker.replay.task import task as decorated
+
+    def reward(observation: dict[str, np.ndarray]) -> np.ndarray:
+        return observation["x"]
+
+    assert decorated(reward) is reward and decorated()(reward) is reward
+    assert reward.optimal_return is None  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from waker.analysis.steps import of_policy
 from waker.curriculum.labels import CREDITED, sampler_label, variant_label
-from waker.errors import UserError, unknown
+from waker.errors import UserError
 from waker.names import theta_column
 from waker.settings import flat
 from waker.storage.files import reading
@@ -222,30 +222,6 @@ def settings_of(run: RunData) -> dict[str, Any]:
     """The run's settings by dotted name; empty if it has none."""
     settings = run.config.get("config", run.config)
     return flat(settings) if isinstance(settings, dict) and settings else {}
-
-
-def by_settings(runs: Sequence[RunData], keys: Sequence[str]) -> list[RunData]:
-    """The runs with the values of some settings in their samplers' names: ``ucb [curriculum.settings.c=2.0]``.
-
-    Args:
-        keys: dotted names; a sampler's own may be written ``curriculum.ucb.c``, as on the command line.
-
-    Raises:
-        UserError: a setting that no run has; the message names the nearest.
-    """
-    settings = [settings_of(run) for run in runs]
-    known = list(dict.fromkeys(key for of_run in settings for key in of_run))
-    parts = [[""] * len(keys) for _ in runs]
-    for at, key in enumerate(keys):
-        section, _, rest = key.partition(".")
-        own = f"{section}.settings.{rest.rpartition('.')[2]}"
-        if key not in known and own not in known:
-            raise unknown("setting of these runs:", key, known)
-        for number, of_run in enumerate(settings):
-            if (found := next((k for k in (key, own) if k in of_run), None)) is not None:
-                parts[number][at] = f"{key}={of_run[found]}"
-    names = [", ".join(filter(None, of_run)) for of_run in parts]
-    return [replace(run, sampler=variant_label(run.sampler, name)) for run, name in zip(runs, names, strict=True)]
 
 
 def stands_for(rows: pd.DataFrame) -> pd.Series:

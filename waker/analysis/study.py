@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from waker.analysis.data import RunData, by_domain, by_settings, load_runs, settings_of, stack, theta_sets
+from waker.analysis.data import RunData, by_domain, load_runs, settings_of, stack, theta_sets
 from waker.analysis.errors_compared import compared_steps, error_numbers
 from waker.analysis.numbers import Comparison, compare_runs
 from waker.analysis.numbers_file import NUMBERS, beside, read_notes, read_numbers, read_shares, write_table
@@ -22,6 +22,7 @@ from waker.analysis.sampling import COLUMNS as SHARES
 from waker.analysis.sampling import sampling_shares
 from waker.analysis.source_means import shared
 from waker.analysis.steps import RUN, At, Steps
+from waker.analysis.variants import by_settings
 from waker.curriculum.labels import adapted_label, called
 from waker.errors import UserError, unknown
 

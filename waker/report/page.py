@@ -12,8 +12,9 @@ from typing import Any
 import jinja2
 import yaml
 
-from waker.analysis.data import RunData, by_domain, by_settings, last_step, load_runs, settings_of
+from waker.analysis.data import RunData, by_domain, last_step, load_runs, settings_of
 from waker.analysis.reasons import NONE, NOT_SAVED
+from waker.analysis.variants import by_settings
 from waker.errors import UserError
 from waker.names import printable
 from waker.report.blocks import Cell, HtmlTable

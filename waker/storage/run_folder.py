@@ -148,8 +148,9 @@ class RunFolder:
             path: the folder.
             config: the run's settings.
             theta_names, tasks, spaces: of its environments; kept to tell when they have changed since.
-            how: what it computes with (``arithmetic``), why its updates are compiled or not (``compiling``), and whose
-                policies act in held-out episodes (``reference``): the same ones may have been moved.
+            how: what it computes with (``arithmetic``), why its updates are compiled or not (``compiling``), whose
+                policies act in held-out episodes (``reference``): the same ones may have been moved; and what its
+                plug-ins are set to, defaults included (``own``).
 
         Raises:
             UserError: it belongs to other settings; the message names all that differ. Or its settings are

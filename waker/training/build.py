@@ -40,6 +40,7 @@ from waker.training.compile_choice import decide, run_calls
 from waker.training.loading import recorded_arithmetic, task_player
 from waker.training.loop import Outcome, train
 from waker.training.measuring import check_wanted, measure_of
+from waker.training.own_settings import own_settings
 from waker.training.parts import Evaluate, Parts
 from waker.training.recording import check_needs
 from waker.training.row_writer import write_space
@@ -128,7 +129,7 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
     compiling = decide(config, family.spec, run_calls(config), progress.note, before)
     config = compiling.config
     acting = {source.name: source.about for source in sources if source.name != RANDOM}
-    record = {"arithmetic": used, "compiling": compiling.record, "reference": acting}
+    record = {"arithmetic": used, "compiling": compiling.record, "reference": acting, "own": own_settings(config)}
     with RunFolder(folder, config).locked() as lock:  # before anything is written
         if (folder / "config.yaml").is_file() != known:
             raise UserError(f"{folder} was begun or removed just now by another process; run the same command again")
