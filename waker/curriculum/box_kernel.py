@@ -40,6 +40,10 @@ class KernelSettings(Settings, section="curriculum.waker"):
     memory: Several = 512
     """Drawn θ whose estimates are kept, the newest ones."""
 
+    def unused(self, finite: bool) -> frozenset[str]:
+        """See :class:`waker.curriculum.unused.Sparing`."""
+        return frozenset(f.name for f in dataclasses.fields(self)) if finite else frozenset()
+
 
 class KernelCurriculum(ContinuousCurriculum):
     """With probability ``dr_share`` DR; else one of fresh candidates from DR, by priority.

@@ -17,6 +17,7 @@ from waker.agent.agent import Agent
 from waker.analysis.sources import RANDOM
 from waker.collection.family import Family
 from waker.config.checks import check
+from waker.config.unused import told_unused
 from waker.config.schema import Config
 from waker.curriculum import Curriculum, make_curriculum
 from waker.errors import UserError
@@ -121,7 +122,7 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
         check_buildable(config, family)
         rehearse(family, config.evaluation)
     progress = progress or Progress(RunFolder(folder, config).name, config.train.steps)
-    for change in [*recovered, *changes]:
+    for change in [*recovered, *changes, *told_unused(config, family.space)]:
         progress.note(change)
     sources = held_out_sources(config, family, progress.note)
     before = read_config(folder).train.compile if known else None

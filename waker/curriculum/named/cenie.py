@@ -17,7 +17,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -39,6 +39,7 @@ from waker_envs.api import ThetaSpace
 class CenieSettings(LevelReplaySettings, section="curriculum.cenie"):
     """Numbers of CENIE; those of level replay. ``score``, ``credit``, ``priority`` and ``alpha`` are not used."""
 
+    FIXED: ClassVar[frozenset[str]] = frozenset({"score", "credit", "priority", "alpha"})
     novelty: Share = 1.0
     """α: share of novelty in P_replay; the rest is PVL of intrinsic rewards."""
     window: Count = 200

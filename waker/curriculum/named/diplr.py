@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from waker_envs.api import ThetaSpace
 class DiplrSettings(LevelReplaySettings, section="curriculum.diplr"):
     """Numbers of DIPLR; those of level replay. ``score``, ``credit`` and ``alpha`` are not used."""
 
+    FIXED: ClassVar[frozenset[str]] = frozenset({"score", "credit", "alpha"})
     fill: Share = 0.0
     memory: Several = 128
     """θ whose newest episode is kept; the others have no score."""

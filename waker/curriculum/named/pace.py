@@ -12,6 +12,7 @@ negative. Replay: rank, β .3, ρ .3.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -30,6 +31,7 @@ from waker_envs.api import ThetaSpace
 class PaceSettings(LevelReplaySettings, section="curriculum.pace"):
     """Numbers of PACE; those of level replay. ``score`` and ``credit`` are not used."""
 
+    FIXED: ClassVar[frozenset[str]] = frozenset({"score", "credit"})
     halves: bool = True
     """The unbiased product of two halves' gradients; else the squared norm of their mean."""
     every: Count = 10

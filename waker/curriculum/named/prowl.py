@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from annotated_types import Interval
@@ -33,6 +33,7 @@ from waker_envs.api import ThetaSpace
 class ProwlSettings(LevelReplaySettings, section="curriculum.prowl"):
     """Numbers of prowl; those of level replay. ``score``, ``credit`` and ``alpha`` are not used."""
 
+    FIXED: ClassVar[frozenset[str]] = frozenset({"score", "credit", "alpha"})
     share: Annotated[float, Interval(gt=0, lt=1)] = 0.05
     """Of episodes, kept out of training."""
     every: Count = 10_000

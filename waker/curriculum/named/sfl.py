@@ -48,7 +48,16 @@ class SflSettings(Settings, section="curriculum.sfl"):
     solved: Annotated[float, Interval(gt=0, le=1)] = 1.0
     """An episode is a success where ``info["completion"]``, which may be a fraction, reaches this; sfl alone."""
     unbiased: bool = True
-    """n/(n−1)·p(1−p) of n episodes (0 of a single one); else p(1−p)."""
+    """n/(n−1)·p(1−p) of n episodes (0 of a single one); else p(1−p); sfl alone."""
+
+
+@dataclass(frozen=True)
+class SflIntSettings(SflSettings, section="curriculum.sfl-int"):
+    """Numbers of sfl-int: those of SFL but for what is of success."""
+
+    def unused(self, finite: bool) -> frozenset[str]:
+        """See :class:`waker.curriculum.unused.Sparing`."""
+        return frozenset({"solved", "unbiased"})
 
 
 def learnability(successes: Floats, episodes: Floats, unbiased: bool = True) -> Floats:
@@ -138,7 +147,7 @@ def _make(intrinsic: bool, name: str) -> Any:
             rng=rng,
         )
 
-    return register_curriculum(name, SflSettings)(make)
+    return register_curriculum(name, SflIntSettings if intrinsic else SflSettings)(make)
 
 
 make_sfl = _make(False, "sfl")

@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -37,6 +37,7 @@ from waker_envs.api import ThetaSpace
 class TracedSettings(AccelSettings, section="curriculum.traced"):
     """Numbers of TRACED; those of ACCEL with β = 1. ``score`` and ``alpha`` are not used."""
 
+    FIXED: ClassVar[frozenset[str]] = frozenset({"score", "alpha"})
     beta: Positive = 1.0
     transition: NotNegative = 1.0
     """a: weight of the transition loss."""
