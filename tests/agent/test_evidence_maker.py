@@ -242,23 +242,35 @@ def test_what_an_update_measures_needs_no_values(credit: Literal["imagined", "re
 # Apart ------------------------------------------------------------------------------------------------------------
 
 
-def test_halves_are_as_large_and_disjoint() -> None:
-    one, two = halves(np.array([3, 4, 5, 9, 10]))
-    assert (one.tolist(), two.tolist()) == ([3, 4], [5, 9])
+@pytest.mark.parametrize(
+    ("steps", "length", "parts"),
+    [
+        ([3, 4, 5, 9, 10], 6, ([3, 4, 5], [9, 10])),
+        ([0, 6, 7, 8, 9, 12, 13], 6, ([0, 6, 7, 8, 9], [12, 13])),  # 5 and 2 rather than 1 and 6
+        ([0, 1, 6, 7], 3, ([0, 1], [6, 7])),
+    ],
+)
+def test_halves_are_of_whole_sequences(steps: list[int], length: int, parts: Any) -> None:
+    found = halves(np.array(steps), length)
+    assert found is not None
+    assert tuple(part.tolist() for part in found) == parts
 
 
-def test_gradients_are_those_of_each_half_of_a_theta_s_steps() -> None:
+def test_one_sequence_has_no_halves() -> None:
+    assert halves(np.array([6, 7, 8, 9, 10, 11]), 6) is None
+
+
+def test_gradients_are_those_of_each_half_of_a_theta_s_sequences() -> None:
     agent, batch = make(tiny_spec(), of()), tiny_batch(tiny_spec())
     batch["theta_id"] = torch.tensor([[4, 4, 4, 9, 9, 9], [9] * 6, [2] + [4] * 5], dtype=torch.int32)
     found = agent.evidence.apart({"gradients"}, batch, seed=5)
-    assert found["gradients_id"].tolist() == [4, 9]  # θ 2 has a single step, which is no two halves
-    steps = {4: [0, 1, 2, 13, 14, 15, 16, 17], 9: [3, 4, 5, 6, 7, 8, 9, 10, 11]}
+    assert found["gradients_id"].tolist() == [4, 9]  # θ 2 is in a single sequence
+    steps = {4: ([0, 1, 2], [13, 14, 15, 16, 17]), 9: ([3, 4, 5], [6, 7, 8, 9, 10, 11])}
     model = agent.model
     names = [name for name, p in model.rssm.named_parameters() if p.dim() == 1]
     assert len(names) > 5
-    for row, (_, at) in enumerate(steps.items()):
-        n = len(at) // 2
-        for half, part in enumerate((at[:n], at[n : 2 * n])):
+    for row, parts in enumerate(steps.values()):
+        for half, part in enumerate(parts):
             model.zero_grad()
             torch.manual_seed(5)
             posterior = model.observe(batch)
@@ -275,6 +287,7 @@ def test_gradients_are_those_of_each_half_of_a_theta_s_steps() -> None:
 
 def test_a_gradient_is_the_slope_of_the_loss() -> None:
     agent, batch = make(tiny_spec(), of()), tiny_batch(tiny_spec())
+    batch["theta_id"] = torch.tensor([[0] * 6, [1] * 6, [1] * 6], dtype=torch.int32)
     found = agent.evidence.apart({"gradients"}, batch, seed=5)
     sizes = [(name, p.numel()) for name, p in agent.model.rssm.named_parameters() if p.dim() == 1]
     at = sum(size for name, size in sizes[: [n for n, _ in sizes].index("img_dist.bias")])
@@ -286,13 +299,15 @@ def test_a_gradient_is_the_slope_of_the_loss() -> None:
             with torch_seed(5):
                 loss = agent.model.step_losses(agent.model.observe(batch), batch).loss
             bias[3] -= shift
-        slopes.append(loss[1, :3].mean().item())  # the first half of θ 1
-    expected = found["gradients"][1, 0, at + 3]
+        slopes.append(loss[1].mean().item())  # the first half of θ 1
+    assert found["gradients_id"].tolist() == [1]
+    expected = found["gradients"][0, 0, at + 3]
     assert abs((slopes[0] - slopes[1]) / 0.04 - expected) < 1e-3 < abs(expected) / 5
 
 
 def test_of_many_theta_some_are_drawn() -> None:
-    agent, batch = make(tiny_spec(), of()), tiny_batch(tiny_spec(), b=11, t=4)
+    agent, batch = make(tiny_spec(), of()), tiny_batch(tiny_spec(), b=22, t=4)
+    batch["theta_id"] = (torch.arange(22) % 11).unsqueeze(1).expand(22, 4).int()
     ids = {tuple(agent.evidence.apart({"gradients"}, batch, seed)["gradients_id"].tolist()) for seed in range(3)}
     assert all(len(chosen) == evidence_maker.MOST_THETA for chosen in ids)
     assert len(ids) > 1

@@ -80,7 +80,12 @@ def test_a_run_says_it_and_is_made_and_goes_on(tmp_path: Path, capsys: pytest.Ca
 
 def test_a_study_refuses_what_none_of_its_runs_uses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "study.yaml"
-    study = {"preset": "tiny", "domains": ["GridHazards"], "seeds": 0, "samplers": {"dr": {"curriculum.temperature": 2.0}}}
+    study = {
+        "preset": "tiny",
+        "domains": ["GridHazards"],
+        "seeds": 0,
+        "samplers": {"dr": {"curriculum.temperature": 2.0}},
+    }
     path.write_text(yaml.safe_dump(study))
     assert main(["sweep", str(path), "--dry"]) == 2
     assert "curriculum.temperature is set for dr, which does not use it" in capsys.readouterr().err

@@ -10,6 +10,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from waker.config.saved import config_from, plain
+from waker.config.schema import Config
+from waker.curriculum import CurriculumConfig
 from waker.curriculum import advantages as formulas
 from waker.curriculum.api import Floats, Score
 from waker.curriculum.credited import Credited
@@ -28,7 +31,8 @@ from waker.curriculum.named.prowl import ErrorAndChange, ProwlSettings, adversar
 from waker.curriculum.named.sfl import Learnability, SflSettings, learnability
 from waker.curriculum.named.traced import TracedScore, TracedSettings
 from waker.curriculum.priorities import Boltzmann, Rank, TopK
-from waker.curriculum.quantities import MaxMC, OfAdvantages, OneStepTD, PerStep
+from waker.curriculum.quantities import MaxMC, OfAdvantages, OneStepTD, PerStep, per_step, quantity
+from waker.curriculum.replay_settings import LevelReplaySettings
 from waker.curriculum.replayed import LevelReplay, ReplayLaw
 from waker.curriculum.scores import Magnitude
 from waker.curriculum.simplex import ascended, generalised_learnability, projected
@@ -271,7 +275,7 @@ def test_parents_of_accel() -> None:
 
 
 def visits(losses: list[list[float]], **settings: object) -> Progress:
-    score = Progress(3, PerStep("loss"), LearningProgressSettings(**settings))  # type: ignore[arg-type]
+    score = Progress(line(3), PerStep("loss"), LearningProgressSettings(**settings))  # type: ignore[arg-type]
     for row in losses:
         score.learn(Evidence(step=0, theta_id=np.arange(3), loss=np.array(row)))
     return score
@@ -289,7 +293,7 @@ def test_learning_progress() -> None:
 
 def test_learning_progress_counts_visits_not_steps() -> None:
     """An update with many steps of θ is one visit of their mean."""
-    score = Progress(2, PerStep("loss"), LearningProgressSettings())
+    score = Progress(line(2), PerStep("loss"), LearningProgressSettings())
     score.learn(Evidence(step=0, theta_id=np.array([0, 0, 1, -1]), loss=np.array([1.0, 3, 5, 9])))
     close(score.fast, [2, 5])
     score.learn(Evidence(step=0, theta_id=np.array([0, 0]), loss=np.array([0.0, 2])))
@@ -422,10 +426,29 @@ def test_a_held_out_score_is_of_the_present_model_alone() -> None:
 
 
 def test_a_round_is_one_visit() -> None:
-    score = Progress(1, PerStep("loss"), LearningProgressSettings(credit="heldout"))
+    score = Progress(line(1), PerStep("loss"), LearningProgressSettings(credit="heldout"))
     heldout_round(score, 0, 0, [1.0, 3.0])
     heldout_round(score, 10, 0, [0.0, 2.0])
     close(score.fast, [1.9])
+
+
+def test_held_out_progress_waits_for_half_of_the_theta() -> None:
+    """Else the first θ with a loss would get all but DR's share; then θ without one have the mean progress."""
+    score = Progress(line(4), PerStep("loss"), LearningProgressSettings(credit="heldout"))
+    heldout_round(score, 0, 0, [1.0])
+    heldout_round(score, 10, 0, [0.0])
+    close(score.values(), [NAN] * 4)
+    heldout_round(score, 10, 2, [1.0])
+    close(score.values(), [0.09, 0.045, 0, 0.045])
+    close(score.at(np.array([1, 0])), [0.045, 0.09])
+
+
+def test_words_of_settings_are_joined_by_hyphens_and_old_files_are_read() -> None:
+    name = "transition-loss"
+    assert LearningProgressSettings(of=name).of == AlpGmmSettings(of=name).of == LevelReplaySettings(score=name).score
+    assert per_step(name).field == quantity(name, 3).field == "transition_loss"  # type: ignore[attr-defined]
+    saved = plain(Config(curriculum=CurriculumConfig("learning-progress", settings={"of": "transition_loss"})))
+    assert config_from(saved).curriculum.settings == {"of": "transition-loss"}
 
 
 def test_sfl() -> None:
@@ -483,8 +506,8 @@ def test_learnability_of_ncc_is_over_all_returns_of_theta_between_two_steps() ->
     all_returns = [[0.0] * 4, [1, 0, 1, 0], [2.0] * 4, [4, 0, 4, 0, 2, 2]]
     m, sigma = (np.array([f(np.array(x)) for x in all_returns]) for f in (np.mean, np.std))
     expected = [*generalised_learnability(m, sigma, 2), NAN]
-    close(score._learnability(), expected)
-    close(score._learnability(), expected)  # θ without new returns keep theirs
+    close(score._returns.learnability(), expected)
+    close(score._returns.learnability(), expected)  # θ without new returns keep theirs
     ncc_update(score, [[5.0, 5]], [0])
     assert score._learnability()[0] == 0
     close(score._moments[0, 0], 5)  # and newer ones are not mixed with those of an earlier model

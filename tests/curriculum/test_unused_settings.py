@@ -54,7 +54,8 @@ def test_what_is_called_unused_changes_nothing(sampler: str, space: ThetaSpace) 
 
 
 @pytest.mark.parametrize(
-    ("sampler", "name"), [("waker-m", "temperature"), ("waker-r", "dr_share"), ("plr", "plr.beta"), ("plr", "plr.alpha")]
+    ("sampler", "name"),
+    [("waker-m", "temperature"), ("waker-r", "dr_share"), ("plr", "plr.beta"), ("plr", "plr.alpha")],
 )
 def test_what_is_used_is_not_called_so(sampler: str, name: str) -> None:
     config = CurriculumConfig(sampler=sampler, reduction_interval=20, reduction_start=10)

@@ -182,13 +182,14 @@ class EvidenceMaker:
         return [p for p in self.model.rssm.parameters() if p.dim() <= 1 and p.requires_grad]
 
     def _gradients(self, batch: Mapping[str, Tensor], rng: np.random.Generator) -> dict[str, NDArray[Any]]:
-        """∇ mean loss of the first and of the second half of each θ's steps in batch order, (G, 2, P).
+        """∇ mean loss of each θ's steps in the first and in the other half of its sequences, (G, 2, P).
 
-        As many steps in both halves; in halves and not alternately, as neighbouring steps err alike.
+        Steps of one sequence err alike, and share the state they begin in, so that no sequence is in both halves: a θ
+        that is in one sequence alone has no gradients here.
         """
-        ids = batch["theta_id"].flatten().cpu().numpy()
-        present, count = np.unique(ids[ids >= 0], return_counts=True)
-        present = present[count >= 2]
+        ids, length = batch["theta_id"].flatten().cpu().numpy(), batch["theta_id"].shape[1]
+        parts = {int(i): halves(np.flatnonzero(ids == i), length) for i in np.unique(ids[ids >= 0])}
+        present = np.array([i for i, pair in parts.items() if pair is not None], np.int64)
         if len(present) > MOST_THETA:
             present = np.sort(rng.choice(present, MOST_THETA, replace=False))
         parameters = self.gradient_parameters()
@@ -198,7 +199,7 @@ class EvidenceMaker:
             rows = [
                 self._gradient(loss[torch.as_tensor(half, device=loss.device)].mean(), parameters)
                 for theta_id in present.tolist()
-                for half in halves(np.flatnonzero(ids == theta_id))
+                for half in parts[theta_id] or ()
             ]
         size = sum(p.numel() for p in parameters)
         found = torch.stack(rows) if rows else torch.zeros(0, size)
@@ -293,10 +294,21 @@ def spread_starts(sequences: int, steps: int, n: int, rng: np.random.Generator) 
     return np.asarray(row[r % sequences] * steps + column[(r + r // math.lcm(sequences, steps)) % steps], np.int64)
 
 
-def halves(steps: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The first and the second half of steps (n,), n // 2 each."""
-    n = len(steps) // 2
-    return steps[:n], steps[n : 2 * n]
+def halves(steps: NDArray[np.int64], length: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    """Steps b·T + t (n,), ascending, in two parts of whole sequences b, as nearly equal as these allow.
+
+    Args:
+        steps: of a batch, flattened.
+        length: T.
+
+    Returns:
+        None where all of them are of one sequence.
+    """
+    cuts = np.flatnonzero(np.diff(steps // length)) + 1
+    if not len(cuts):
+        return None
+    cut = cuts[np.argmin(abs(2 * cuts - len(steps)))]
+    return steps[:cut], steps[cut:]
 
 
 def valued(values: Tensor, rewards: Tensor, ended: Tensor) -> Tensor:

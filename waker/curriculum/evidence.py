@@ -52,8 +52,8 @@ class Evidence:
         discount: γ.
         trace: λ.
         gradients: of the world model's mean loss of one θ, with respect to a fixed set of P parameters (the RSSM's
-            biases and gains), from the first and the second half of that θ's steps, (G, 2, P).
-        gradients_id: the θ of each, (G,): those with two steps in the batch, at most eight, then drawn.
+            biases and gains), from that θ's steps in the first and in the other half of its sequences, (G, 2, P).
+        gradients_id: the θ of each, (G,): those in two sequences of the batch, at most eight, then drawn.
         sampled_returns: intrinsic returns Σ_t γ^t·w_t·r_t + γ^H·w_H·v_H of S independent imagined rollouts from one
             start state, (R, S).
         sampled_returns_id: the θ of each start state, (R,); the states are drawn evenly over the batch's sequences

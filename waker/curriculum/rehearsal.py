@@ -95,8 +95,11 @@ class World:
         if isinstance(curriculum, Evident) and curriculum.needs:
             curriculum.learn(record)
         if bad is None:
-            errors = _numbers(ids, step, (len(ids),), 1.0)
-            curriculum.observe(ids, errors, step)
+            curriculum.observe(*self.credits(ids, step), step)
+
+    def credits(self, ids: Ints, step: int) -> tuple[Ints, Floats]:
+        """Ids and errors of an update, both (N,)."""
+        return ids, _numbers(ids, step, (len(ids),), 1.0)
 
     def evidence(self, wanted: Needs, ids: Ints, step: int, bad: float | None = None) -> Evidence:
         """An update's record with the fields that are wanted, and no others."""

@@ -17,8 +17,8 @@ from waker.agent.agent import Agent
 from waker.analysis.sources import RANDOM
 from waker.collection.family import Family
 from waker.config.checks import check
-from waker.config.unused import told_unused
 from waker.config.schema import Config
+from waker.config.unused import told_unused
 from waker.curriculum import Curriculum, make_curriculum
 from waker.errors import UserError
 from waker.evaluation import records

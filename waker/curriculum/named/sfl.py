@@ -31,6 +31,7 @@ from waker.curriculum.priorities import TopK
 from waker.curriculum.quantities import given
 from waker.curriculum.registry import finite, register_curriculum
 from waker.curriculum.scores import Magnitude
+from waker.curriculum.simplex import learnability
 from waker.settings import Count, Settings, Share
 from waker_envs.api import ThetaSpace
 
@@ -58,13 +59,6 @@ class SflIntSettings(SflSettings, section="curriculum.sfl-int"):
     def unused(self, finite: bool) -> frozenset[str]:
         """See :class:`waker.curriculum.unused.Sparing`."""
         return frozenset({"solved", "unbiased"})
-
-
-def learnability(successes: Floats, episodes: Floats, unbiased: bool = True) -> Floats:
-    """p(1−p), (M,), NaN without a finished episode."""
-    n = np.where(episodes > 0, episodes, np.nan)
-    p = successes / n
-    return np.asarray(p * (1 - p) * (n / np.maximum(n - 1, 1) if unbiased else 1.0))
 
 
 class Learnability(Score):
