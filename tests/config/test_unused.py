@@ -29,7 +29,7 @@ def of(sampler: str, settings: dict[str, Any] | None = None, **shared: Any) -> C
     ("config", "idle"),
     [
         (of("dr", temperature=0.5), {"curriculum.temperature"}),
-        (of("dr", dr_share=0.5, staleness=0.5, top_k=3), {"curriculum.dr_share", "curriculum.staleness", "curriculum.top_k"}),
+        (of("dr", dr_share=0.5, top_k=3), {"curriculum.dr_share", "curriculum.top_k"}),
         (of("waker-m", temperature=0.5, staleness=0.5), set()),
         (of("waker-m", temperature=0.5, priority="rank"), {"curriculum.temperature"}),
         (of("waker-m", rank_temperature=0.5), {"curriculum.rank_temperature"}),

@@ -184,8 +184,8 @@ def mc_episode(theta_id: int, total: float, values: list[float]) -> EpisodeEvide
 def test_max_mc_keeps_its_maximum() -> None:
     """minimax overwrites R* by the last rollout's maximum; it and jaxued begin at 0, above any negative return."""
     literal, dense = MaxMC(2), MaxMC(2, dense=True)
-    for quantity in (literal, dense):
-        quantity.of_episode(mc_episode(0, 6.0, [2.6, 1.0, 0.9]))
+    for kind in (literal, dense):
+        kind.of_episode(mc_episode(0, 6.0, [2.6, 1.0, 0.9]))
     close(literal.of_episode(mc_episode(0, 0.5, [2.6, 1.0, 0.9])), 4.5)
     close(dense.of_episode(mc_episode(0, 0.5, [2.6, 1.0, 0.9])), 3.4)
     close(MaxMC(1).of_episode(mc_episode(0, -2.0, [-1.0, -1.0])), -1.0)

@@ -329,7 +329,7 @@ FAULTS: list[tuple[str, Any, str]] = [
     ("credits scaled in place", ScalesTheCredits.made, r"observe\(…\)'s error was changed by the sampler"),
     ("record kept", with_(KeepsTheRecord), "arrays of a record"),
     ("credits lost", LosesCredits.made, "of three credits of θ 3 in one batch, number 1 changes no estimate"),
-    ("part of a round", with_(TakesPartsOfARound), "left = 2 changed the law before its round was over"),
+    ("part of a round", with_(TakesPartsOfARound), "left = [12] changed the law before its round was over"),
     ("negative powers", with_(OfLosses, priority=Powers()), "negative numbers"),
     ("division by zero", with_(OfLosses, priority=Shares()), "all zero numbers"),
     ("unseen θ take the mean", with_(Mean, priority=Proportional(1.0)), "θ without DR weight and without evidence"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -31,18 +32,24 @@ class Filled(Credited):
     ) -> None:
         super().__init__(space.size, quantity, mode, **numbers)
         self._common, self._fill = space.weights > 0, fill
+        self._missing, self._commonly = space.size, int(np.count_nonzero(self._common))
+        self._scored = 0  # of those that DR draws
 
     @property
     def filled(self) -> bool:
         """Whether enough θ have a score."""
-        return bool((~np.isnan(self.score))[self._common].mean() >= self._fill)
+        return self._scored >= self._fill * self._commonly
 
     def learn_episode(self, evidence: EpisodeEvidence) -> Ints | None:
         """A measurement; while some θ take the mean, all of those change with it."""
         if self.mode != "heldout":
             return super().learn_episode(evidence)
-        alone = self.filled and not np.isnan(self.score).any()
+        theta_id, alone = evidence.theta_id, self.filled and not self._missing
+        unknown = bool(np.isnan(self.score[theta_id]))
         changed = super().learn_episode(evidence)
+        if unknown and not np.isnan(self.score[theta_id]):
+            self._missing -= 1
+            self._scored += int(self._common[theta_id])
         return changed if alone or changed is None or not len(changed) else None
 
     def at(self, theta_id: Ints) -> Floats:
@@ -53,6 +60,12 @@ class Filled(Credited):
         """Shape (M,)."""
         if self.mode != "heldout":
             return super().values()
-        if not self.filled or np.isnan(self.score).all():
+        if not self.filled or self._missing == len(self.score):
             return np.full(len(self.score), np.nan)
         return np.where(self._common & np.isnan(self.score), np.nanmean(self.score), self.score)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore scores; who has one is counted anew."""
+        super().load_state_dict(state)
+        known = ~np.isnan(self.score)
+        self._missing, self._scored = int((~known).sum()), int((known & self._common).sum())

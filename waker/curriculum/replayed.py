@@ -70,6 +70,7 @@ class LevelReplay(ComposedCurriculum):
         self.stale = Staleness(space.size, space.groups)
         self._common = space.weights > 0  # what DR draws
         self._commonly = int(np.count_nonzero(self._common))
+        self._filled = 0  # θ among them that have a score
         self._unmarked = False  # whether any θ may have got a score since the last draw
         self._staged = np.zeros(0, np.bool_)
 
@@ -87,7 +88,9 @@ class LevelReplay(ComposedCurriculum):
 
     def _mark(self, ids: Ints, seen: NDArray[np.bool_]) -> None:
         """Count who has a score."""
+        before = np.count_nonzero(self.stale.seen[ids] & self._common[ids])
         self.stale.mark(ids, seen)
+        self._filled += int(np.count_nonzero(self.stale.seen[ids] & self._common[ids]) - before)
 
     def _settle(self) -> None:
         """Look at all scores where any may have changed."""
@@ -127,7 +130,7 @@ class LevelReplay(ComposedCurriculum):
 
     def replay_share(self) -> float:
         """The probability that the next θ is replayed."""
-        filled = np.count_nonzero(self.stale.seen & self._common) / self._commonly
+        filled = self._filled / self._commonly
         if filled == 0 or filled < self.law.fill:
             return 0.0
         return min(filled, self.law.share) if self.law.schedule == "proportionate" else self.law.share
@@ -155,4 +158,5 @@ class LevelReplay(ComposedCurriculum):
         """See :class:`ComposedCurriculum`."""
         super().load_state_dict(state)
         self.stale.load_state_dict(part("stale", state))
+        self._filled = int(np.count_nonzero(self.stale.seen & self._common))
         self._unmarked = bool(state["unmarked"])

@@ -63,7 +63,7 @@ def mixed(novelty: Floats, regret: Floats, share: float, beta: float, groups: An
 
 
 class CenieScore(Score):
-    """P_replay itself, to be drawn in proportion to.
+    """P_replay itself, to be drawn in proportion to; where novelty alone counts, novelty, to be drawn by rank.
 
     Args:
         n_theta: M.
@@ -91,12 +91,19 @@ class CenieScore(Score):
         if found is None:  # no fit yet
             return UNCHANGED
         self.novelty[evidence.theta_id] = found
-        if self.settings.novelty < 1.0:
-            self.regret[evidence.theta_id] = self._pvl.of_episode(evidence)
+        if self.settings.novelty == 1.0:
+            return np.array([evidence.theta_id])
+        self.regret[evidence.theta_id] = self._pvl.of_episode(evidence)
         return None
+
+    def at(self, theta_id: Ints) -> Floats:
+        """Of these θ."""
+        return self.novelty[theta_id] if self.settings.novelty == 1.0 else self.values()[theta_id]
 
     def values(self) -> Floats:
         """Shape (M,)."""
+        if self.settings.novelty == 1.0:
+            return self.novelty.copy()
         return mixed(self.novelty, self.regret, self.settings.novelty, self.settings.beta, self._groups)
 
     def state_dict(self) -> State:
@@ -121,7 +128,9 @@ def make_cenie(
 ) -> Curriculum:
     """Level replay by novelty, or by novelty and intrinsic PVL."""
     own = rng.spawn(1)[0]
-    law = dataclasses.replace(settings, priority="proportional", beta=1.0)  # the score is P_replay already
+    law = dataclasses.replace(settings, priority="rank")
+    if settings.novelty < 1.0:  # the score is P_replay already
+        law = dataclasses.replace(settings, priority="proportional", beta=1.0)
     return level_replay(
         "cenie", space, config, rng, samples_per_update, law,
         lambda points, decay: CenieScore(points.size, points.groups, settings, own),

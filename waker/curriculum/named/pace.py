@@ -6,7 +6,8 @@ squared norm of the policy's parameter change in a local update on it, since the
 Ours, reward-free: s(θ) = ‖∇ mean loss‖² of the *world model's* loss on θ's steps in the batch, over a fixed set of its
 parameters; a gradient and no optimiser's step, as Adam's normalisation erases magnitudes. E‖ĝ‖² = ‖g‖² + tr(Σ)/n is too
 large for noisy θ and for few steps, so by default ĝ₁·ĝ₂ of two halves, which is unbiased and may be negative. Halves
-are of whole sequences, as steps of one err alike; a θ that is in one sequence of the batch alone is not scored. Replay: rank, β .3, ρ .3.
+are of whole sequences, as steps of one err alike; a θ that is in one sequence of the batch alone is not scored.
+Replay: rank, β .3, ρ .3.
 """
 
 from __future__ import annotations
