@@ -38,6 +38,8 @@ from waker.seeding import torch_seed
 
 PER_STEP = ("loss", "transition_loss", "excess")
 """Fields of steps, in the order of :class:`~waker.model.world_model.StepLosses`."""
+STEP_LOSS = "step_loss"
+"""A by-product of an update that is no field of a record: the model's loss of every step of the batch, (B, T)."""
 IMAGINED = frozenset({"rewards", "values", "returns"})
 APART = frozenset({"gradients", "sampled_returns"})
 """Fields of an update's record that are computed apart from it."""
@@ -134,6 +136,7 @@ class EvidenceMaker:
             # Without imagination they are the steps arrived at.
             for name, x in zip(PER_STEP, steps, strict=True):
                 found[name] = (starts.of_steps(x) if of_starts and starts else x[:, 1:].flatten()).detach()
+            found[STEP_LOSS] = steps.loss.detach()
         if rollout is not None and values is not None:
             found |= self._imagined(rollout.reward[:, -1], rollout.cont[:, -1], values)
         if "disagreement" in asked:

@@ -291,6 +291,26 @@ class TrainConfig(Settings, section="train"):
 
 
 @dataclass(frozen=True)
+class ReplayConfig(Settings, section="replay"):
+    """Which windows of the replay the model is trained on, whatever sampler chooses what is collected."""
+
+    choice: Literal["uniform", "curious"] = "uniform"
+    """`uniform`: all windows alike. `curious`: by p = c·β^visits + (loss + ε)^α of their first step (Curious Replay,
+    arXiv 2306.15934); costs memory of 12 bytes a step, and a draw reads them all. Task policies that are trained
+    afterwards learn from all windows alike."""
+    visit_weight: Detail[NotNegative] = 1e4
+    """c."""
+    visit_decay: Detail[Share] = 0.7
+    """β."""
+    loss_power: Detail[Positive] = 0.7
+    """α."""
+    loss_offset: Detail[Positive] = 0.01
+    """ε."""
+    new_priority: Detail[Positive] = 1e5
+    """p of steps that have not been trained on."""
+
+
+@dataclass(frozen=True)
 class AdaptConfig(Settings, section="adapt"):
     """How task policies learn from the frozen model (`train.task_policies` after, and `waker adapt`)."""
 
@@ -383,6 +403,7 @@ class Config(Settings):
     behaviour: BehaviourConfig = field(default_factory=BehaviourConfig)
     explorer: ExplorerConfig = field(default_factory=ExplorerConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
     evaluation: EvalConfig = field(default_factory=EvalConfig)
     sinks: tuple[str, ...] = ("jsonl",)

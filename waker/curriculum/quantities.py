@@ -154,8 +154,8 @@ class MaxMC(Quantity):
         self.best = np.array(state["best"], np.float64)
 
 
-QuantityName = Literal["pvl", "l1", "td", "max-mc", "mna", "loss", "transition-loss", "disagreement"]
-PerStepName = Literal["loss", "transition-loss", "disagreement"]
+QuantityName = Literal["pvl", "l1", "td", "max-mc", "mna", "loss", "transition-loss", "excess", "disagreement"]
+PerStepName = Literal["loss", "transition-loss", "excess", "disagreement"]
 
 
 def per_step(name: PerStepName) -> PerStep:

@@ -27,7 +27,8 @@ class LevelReplaySettings(Settings, section="curriculum.plr"):
     """Numbers of level replay."""
 
     score: QuantityName = "pvl"
-    """pvl, l1, td, max-mc, mna (of intrinsic rewards), loss, transition-loss (of the world model) or disagreement."""
+    """pvl, l1, td, max-mc, mna (of intrinsic rewards), loss, transition-loss, excess (of the world model), or
+    disagreement."""
     credit: Mode = "episode"
     """imagined, imagined-last, episode (as published) or heldout; robust-plr can only have episode."""
     priority: Literal["rank", "proportional"] = "rank"

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from waker.agent.agent import MeasuredCredit
-from waker.agent.evidence_maker import APART
+from waker.agent.evidence_maker import APART, STEP_LOSS
 from waker.collection.episode import Episode
 from waker.collection.family import Family
 from waker.collection.replay_gate import Finished, ReplayGate
@@ -118,6 +118,7 @@ class Recording:
             fields: dict[str, Any] = {name: _numbers(x) for name, x in measured.items()} | self._apart
             self._apart = {}
             theta_id = fields.pop("theta_id")
+            fields.pop(STEP_LOSS, None)
             fields |= {n: x.astype(np.int64) for n, x in fields.items() if n.endswith("_id")}
             behaviour = self._config.behaviour
             fields |= {"discount": behaviour.discount, "trace": behaviour.lambda_, "theta": self._thetas_of(theta_id)}

@@ -9,7 +9,7 @@ Ours; priority, temperature and DR share are waker-m's.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Interval
@@ -34,6 +34,8 @@ class HeldoutLossSettings(Settings, section="curriculum.heldout-loss"):
     """Agent steps between two rounds, in which all that are stored are measured."""
     ring: Count = 4
     """Episodes of each θ that are stored, the newest ones; a θ's score is their mean in the newest round."""
+    of: Literal["loss", "excess"] = "loss"
+    """The model's loss, or what of it is not known dice (as ``excess-loss``): then no θ of dice stays high."""
     fill: Share = 0.5
     """DR alone before this share of the θ that it draws have a score."""
 
@@ -51,6 +53,6 @@ def make_heldout_loss(
     def score(points: FiniteThetaSpace, decay: float | Floats) -> Filled:
         s = settings
         numbers = {"ring": s.ring, "heldout": s.share, "heldout_every": s.every}
-        return Filled(points, PerStep("loss"), "heldout", fill=s.fill, **numbers)
+        return Filled(points, PerStep(s.of), "heldout", fill=s.fill, **numbers)
 
     return as_waker_m("heldout-loss", space, config, rng, samples_per_update, score)

@@ -34,7 +34,7 @@ class LearningProgressSettings(Settings, section="curriculum.learning-progress")
     """Numbers of learning-progress."""
 
     of: PerStepName = "loss"
-    """What is followed: the world model's loss, its KL, or the ensemble's disagreement."""
+    """What is followed: the model's loss, its KL, what of that is not known dice, or the ensemble's disagreement."""
     credit: Mode = "imagined-last"
     """What a visit is: an update with steps of θ (imagined-last), an episode, or a round of held-out episodes."""
     direction: Literal["improving", "both"] = "improving"
