@@ -15,7 +15,7 @@ from tests.agent.test_agent import make, same
 from tests.helpers.tiny_learner import tiny_batch, tiny_config, tiny_spec
 from waker.agent import evidence_maker
 from waker.agent.agent import Agent, MeasuredCredit
-from waker.agent.evidence_maker import APART, EvidenceMaker, halves, spread_starts
+from waker.agent.evidence_maker import APART, EvidenceMaker, halves, seen, spread_starts
 from waker.behaviour.imagination import Trajectory
 from waker.behaviour.policy_learner import Rollout
 from waker.behaviour.starts import start_states
@@ -402,6 +402,7 @@ FIELDS = (
     "rewards",
     "values",
     "features",
+    "observations",
     "task_rewards",
     "task_values",
 )
@@ -431,7 +432,32 @@ def test_an_episode_is_filtered_once_and_read_along_its_steps(terminal: bool) ->
     np.testing.assert_allclose(found["task_values"], [*slow[1, :7], last], rtol=1e-4, atol=1e-6)
     expected = np.concatenate([posterior.state.deter[0, :7], records["action"][1:]], 1)
     np.testing.assert_allclose(found["features"], expected, rtol=1e-5, atol=1e-6)
+    (key,) = agent.spec.observation
+    one_hots = [np.eye(c)[records[key.name][:7, i]] for i, c in enumerate(key.classes)]
+    np.testing.assert_array_equal(found["observations"], np.concatenate([*one_hots, records["action"][1:]], 1))
     assert all(x.dtype == np.float64 for x in found.values())
+
+
+def test_what_is_observed_does_not_move_with_the_model() -> None:
+    """Latent features of an episode do: those of a window are of the models of its episodes."""
+    agent, records = make(tiny_spec(), of()), episode()
+    before = agent.evidence.of_episode(("features", "observations"), records, 2)
+    for _ in range(3):
+        agent.update(tiny_batch(tiny_spec()))
+    after = agent.evidence.of_episode(("features", "observations"), records, 2)
+    np.testing.assert_array_equal(after["observations"], before["observations"])
+    assert abs(after["features"] - before["features"]).max() > 1e-3
+
+
+def test_a_picture_is_seen_as_64_means_a_channel() -> None:
+    spec = tiny_spec(kinds=("image",), discrete=False)
+    (key,) = spec.observation
+    picture = torch.randint(256, (1, 2, *key.shape), dtype=torch.uint8)
+    found = seen(spec.observation, {key.name: picture}).numpy()
+    assert found.shape == (2, 64 * key.shape[2])
+    block = -(-key.shape[0] // 8)
+    first = picture[0, 0, :block, :block, 0].double().mean() / 255
+    np.testing.assert_allclose(found[0, 0], first, rtol=1e-5)
 
 
 def test_a_long_episode_is_encoded_and_decoded_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ import torch
 from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d, one_hot
 
 from waker.behaviour.actor_critic import ActorCriticStack
 from waker.behaviour.imagination import imagine
@@ -35,6 +36,7 @@ from waker.model.rssm import Posterior, State
 from waker.model.world_model import StepLosses, WorldModel
 from waker.names import EXPLORER
 from waker.seeding import torch_seed
+from waker.specs import ObservationKey
 
 PER_STEP = ("loss", "transition_loss", "excess")
 """Fields of steps, in the order of :class:`~waker.model.world_model.StepLosses`."""
@@ -47,6 +49,8 @@ STARTS, ROLLOUTS = 16, 8
 """Of ``sampled_returns``: start states of a batch (:func:`spread_starts`), and rollouts S from each."""
 MOST_THETA = 8
 """θ of a batch whose gradients are measured, drawn where it has more: each costs two passes back through the model."""
+_PICTURE = 8
+"""Rows and columns of the pictures of ``observations``."""
 _BLOCK = 256
 """Steps of an episode that are encoded and decoded at a time."""
 
@@ -256,6 +260,8 @@ class EvidenceMaker:
             found |= {"task_rewards": rewards[:-1], "task_values": values}
         if "features" in asked:
             found["features"] = torch.cat([posterior.state.deter[0, :-1], action[1:, 0]], -1)
+        if "observations" in asked:
+            found["observations"] = torch.cat([seen(self.model.keys, batch)[:-1], action[1:, 0]], -1)
         return {name: x for name, x in found.items() if name in asked}
 
     def _observed(self, batch: Mapping[str, Tensor]) -> Posterior:
@@ -312,6 +318,21 @@ def halves(steps: NDArray[np.int64], length: int) -> tuple[NDArray[np.int64], ND
         return None
     cut = cuts[np.argmin(abs(2 * cuts - len(steps)))]
     return steps[:cut], steps[cut:]
+
+
+def seen(keys: Sequence[ObservationKey], batch: Mapping[str, Tensor]) -> Tensor:
+    """What an episode (1, T + 1, …) shows, as numbers (T + 1, G): one-hots, numbers, and pictures averaged to 8 × 8."""
+    parts = []
+    for key in keys:
+        x = batch[key.name][0]
+        if key.kind == "categorical":
+            parts += [one_hot(x[:, i].long(), classes) for i, classes in enumerate(key.classes)]
+        elif key.kind == "image":
+            small = adaptive_avg_pool2d(x.permute(0, 3, 1, 2).float() / 255, _PICTURE)
+            parts.append(small.flatten(1))
+        else:
+            parts.append(x.flatten(1))
+    return torch.cat([part.float() for part in parts], -1)
 
 
 def valued(values: Tensor, rewards: Tensor, ended: Tensor) -> Tensor:

@@ -151,6 +151,7 @@ class World:
         }
         values |= {name: 3 * _numbers(key, step, (1, T + 1), sign)[0] for name in ("values", "task_values")}
         values["features"] = _numbers(key, step, (1, T, F), sign)[0]
+        values["observations"] = _numbers(key, step + 1, (1, T, F), sign)[0]
         values["success"] = float(_numbers(key, step, (1,), 1.0)[0] > 1) if sign else 0.0
         chosen = {name: values[name] for name in wanted.episode}
         if bad is not None:

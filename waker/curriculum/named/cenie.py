@@ -6,10 +6,16 @@ default here, reward-free. From the abstract, notes and two re-implementations; 
 staleness are not verified.
 
 Ours: x_t = [deterministic state; action] of the posterior, standardised with the window and reduced to 16 dimensions by
-PCA; the window is the last 200 episodes, 32 evenly spaced steps of each; K = 10 diagonal Gaussians, variances + 1e-4,
-3 EM iterations from the fit before at every 100th episode; an episode is scored by the fit made *before* it is added,
-and keeps its score until θ is visited again. Features drift as the model trains, those of the window too: they are as
-they were. β .3, ρ .3. The likelihood is unbounded, which ranks make harmless; noise in observations is novel forever.
+PCA; the window is the last 200 episodes, 32 evenly spaced steps of each; K = 10 diagonal Gaussians, variances + 1e-4, 3
+EM iterations from the fit before at every 100th episode; an episode is scored by the fit made *before* it is added, and
+keeps its score until θ is visited again. β .3, ρ .3.
+
+Drift. A latent state is of the model that made it: the window holds those of up to 200 episodes ago, the fit is up to
+100 episodes old, a score as old as its θ's last visit, so that a θ also looks novel because the model has moved. The
+published rule has a window of pairs as they were met, which bounds this and does not undo it; encoding the window's
+observations anew at each fit would need their pixels in every state. ``state = observation`` takes what was observed
+with the action in place of the latent, as published outside of mazes: that does not move. The likelihood is unbounded,
+which ranks make harmless; noise in observations is novel forever.
 """
 
 from __future__ import annotations
@@ -25,7 +31,7 @@ from waker.curriculum import advantages as formulas
 from waker.curriculum.api import UNCHANGED, Curriculum, Floats, Ints, Score, State
 from waker.curriculum.config import CurriculumConfig
 from waker.curriculum.evidence import EpisodeEvidence, needs
-from waker.curriculum.novelty import Novelty
+from waker.curriculum.novelty import FIELDS, Novelty, StateName, met
 from waker.curriculum.priorities import Rank
 from waker.curriculum.quantities import OfAdvantages
 from waker.curriculum.registry import register_curriculum
@@ -42,6 +48,8 @@ class CenieSettings(LevelReplaySettings, section="curriculum.cenie"):
     FIXED: ClassVar[frozenset[str]] = frozenset({"score", "credit", "priority", "alpha"})
     novelty: Share = 1.0
     """α: share of novelty in P_replay; the rest is PVL of intrinsic rewards."""
+    state: StateName = "latent"
+    """What x_t is of: the model's state, which moves as it learns, or what was observed, which does not."""
     window: Count = 200
     """Episodes that the mixture is fitted to."""
     steps: Count = 32
@@ -76,7 +84,7 @@ class CenieScore(Score):
         self.settings, self._groups, self._rng = settings, groups, rng
         self._pvl = OfAdvantages(formulas.positive_value_loss)
         regret = self._pvl.episode if settings.novelty < 1.0 else frozenset[str]()
-        self.needs = needs(episode={"features"} | regret)
+        self.needs = needs(episode={FIELDS[settings.state]} | regret)
         s = settings
         self._model = Novelty(s.window, s.steps, s.refit, s.components, s.dimensions)
         self.novelty: Floats = np.full(n_theta, np.nan)
@@ -84,10 +92,11 @@ class CenieScore(Score):
 
     def learn_episode(self, evidence: EpisodeEvidence) -> Ints | None:
         """Score the episode by the fit of before; then add it to the window."""
-        if evidence.kind == "heldout" or evidence.features is None or not np.isfinite(evidence.features).all():
+        features = met(evidence, self.settings.state)
+        if features is None:
             return UNCHANGED
-        found = self._model.of(np.asarray(evidence.features, np.float64))
-        self._model.add(np.asarray(evidence.features, np.float64), self._rng)
+        found = self._model.of(features)
+        self._model.add(features, self._rng)
         if found is None:  # no fit yet
             return UNCHANGED
         self.novelty[evidence.theta_id] = found

@@ -6,7 +6,9 @@ that it is the nearest, and how it is mixed with staleness or regret, is from me
 
 Ours: samples are [deterministic state; action] of the posterior; the distance is sliced, the mean of W1 over 64 fixed
 random directions, of 32 evenly spaced steps an episode; the memory holds the newest episode of the 128 θ visited last,
-as all pairs are compared; β .3, ρ .3. The two nearest levels always tie: the lower id is ranked first.
+as all pairs are compared; β .3, ρ .3. Latents of different ages are of different models, and lie apart for that, too;
+``state = observation`` compares what was observed, which does not move. The two nearest levels always tie: the lower id
+is ranked first.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import numpy as np
 from waker.curriculum.api import UNCHANGED, Curriculum, Floats, Ints, Score, State
 from waker.curriculum.config import CurriculumConfig
 from waker.curriculum.evidence import EpisodeEvidence, needs
-from waker.curriculum.novelty import FOLDED, folded, spaced
+from waker.curriculum.novelty import FIELDS, FOLDED, StateName, folded, met, spaced
 from waker.curriculum.registry import register_curriculum
 from waker.curriculum.replay_settings import LevelReplaySettings, level_replay
 from waker.settings import Count, Several, Share
@@ -32,6 +34,8 @@ class DiplrSettings(LevelReplaySettings, section="curriculum.diplr"):
     """Numbers of DIPLR; those of level replay. ``score``, ``credit`` and ``alpha`` are not used."""
 
     FIXED: ClassVar[frozenset[str]] = frozenset({"score", "credit", "alpha"})
+    state: StateName = "latent"
+    """What x_t is of: the model's state, which moves as it learns, or what was observed, which does not."""
     fill: Share = 0.0
     memory: Several = 128
     """θ whose newest episode is kept; the others have no score."""
@@ -59,10 +63,8 @@ class Diversity(Score):
         settings: its numbers.
     """
 
-    needs = needs(episode=("features",))
-
     def __init__(self, n_theta: int, settings: DiplrSettings) -> None:
-        self.settings = settings
+        self.settings, self.needs = settings, needs(episode={FIELDS[settings.state]})
         draws = np.random.default_rng(0).normal(size=(FOLDED, settings.directions))
         self._directions = draws / np.linalg.norm(draws, axis=0)
         m = settings.memory
@@ -75,14 +77,14 @@ class Diversity(Score):
 
     def learn_episode(self, evidence: EpisodeEvidence) -> Ints:
         """Keep the episode in place of the θ's earlier one, of a free place, or of the θ visited longest ago."""
-        if evidence.kind == "heldout" or evidence.features is None or not np.isfinite(evidence.features).all():
+        features = met(evidence, self.settings.state)
+        if features is None:
             return UNCHANGED
         known = np.flatnonzero(self._ids == evidence.theta_id)
         at = int(known[0]) if len(known) else int(np.argmin(np.where(self._ids < 0, -1, self._when)))
-        features = folded(np.asarray(evidence.features, np.float64))
         self._episodes += 1
         gone, self._ids[at], self._when[at] = int(self._ids[at]), evidence.theta_id, self._episodes
-        self._sorted[at] = quantiles(features, self.settings.steps, self._directions)
+        self._sorted[at] = quantiles(folded(features), self.settings.steps, self._directions)
         here = np.flatnonzero(self._ids >= 0)
         d = np.full(len(self._ids), np.inf)
         d[here] = distance(self._sorted[at], self._sorted[: here[-1] + 1])[here]
