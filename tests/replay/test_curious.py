@@ -12,7 +12,8 @@ from tests.helpers import dummies
 from tests.training.test_recording import of
 from tests.training.test_resume import assert_same, die, interrupted
 from waker.collection.family import Family
-from waker.config.schema import Config, ReplayConfig
+from waker.config.replay_choice import ReplayConfig
+from waker.config.schema import Config
 from waker.errors import UserError
 from waker.evaluation.records import Measurement
 from waker.replay.curious import Curious, priority

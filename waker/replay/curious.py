@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from waker.config.schema import ReplayConfig
+from waker.config.replay_choice import ReplayConfig
 from waker.errors import UserError
 from waker.replay.ring import Replay
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from waker.curriculum.api import UNCHANGED, Curriculum, Floats, Ints, Score, State
 from waker.curriculum.config import CurriculumConfig
@@ -50,7 +51,7 @@ def quantiles(features: Floats, steps: int, directions: Floats) -> Floats:
     return np.sort((spaced(features, steps) @ directions).T, axis=1)
 
 
-def distance(one: Floats, others: Floats) -> Floats:
+def distance(one: NDArray[np.floating[Any]], others: NDArray[np.floating[Any]]) -> Floats:
     """Mean over directions of W1: (P, n) sorted against (m, P, n) → (m,)."""
     return np.asarray(abs(others - one).mean((1, 2)))
 
