@@ -510,7 +510,7 @@ def test_learnability_of_ncc_is_over_all_returns_of_theta_between_two_steps() ->
     close(score._returns.learnability(), expected)  # θ without new returns keep theirs
     ncc_update(score, [[5.0, 5]], [0])
     assert score._returns.learnability()[0] == 0
-    close(score._moments[0, 0], 5)  # and newer ones are not mixed with those of an earlier model
+    close(score._returns._moments[0, 0], 5)  # and newer ones are not mixed with those of an earlier model
 
 
 def test_a_lone_theta_has_no_learnability() -> None:

@@ -50,7 +50,7 @@ def check_chance(kit: Kit) -> None:
 
 def _global_state() -> tuple[Any, ...]:
     """Of numpy's and Python's global generators."""
-    legacy: dict[str, Any] = np.random.get_state(legacy=False)  # type: ignore[assignment]  # noqa: NPY002
+    legacy: dict[str, Any] = np.random.get_state(legacy=False)  # noqa: NPY002
     return legacy["state"]["key"].tolist(), legacy["state"]["pos"], random.getstate()
 
 

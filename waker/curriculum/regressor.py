@@ -74,7 +74,7 @@ def _features(x: Floats, width: float) -> Floats:
 
 def _fit(gram: Floats, target: Floats, squares: float, n: int, noise: float) -> _Fit:
     """Of y = Φ·w + e, w ~ N(0, 1), e ~ N(0, noise); ``gram`` = ΦᵀΦ, ``target`` = Φᵀy, ``squares`` = yᵀy."""
-    factor = np.linalg.cholesky(np.eye(len(gram)) + gram / noise)
+    factor = np.asarray(np.linalg.cholesky(np.eye(len(gram)) + gram / noise), np.float64)
     weights = np.linalg.solve(factor.T, np.linalg.solve(factor, target)) / noise
     misfit = (squares - float(target @ weights)) / noise  # yᵀ·(noise·1 + ΦΦᵀ)⁻¹·y
     determinant = 2.0 * float(np.log(np.diag(factor)).sum()) + n * math.log(noise)
