@@ -23,6 +23,7 @@ OWN: dict[str, Any] = {
     "score": "l1", "credit": "imagined", "priority": "proportional", "alpha": 0.2, "max_mc_decay": 0.3, "capacity": 3,
     "bandwidth": 0.9, "candidates": 5, "memory": 7, "edit_probability": 0.1, "batch": 3, "parents": "lowest-regret",
     "solved": 0.1, "unbiased": False,
+    "fill": 0.1, "generalise": "regressor", "optimism": 2.0,
 }  # fmt: skip
 
 
