@@ -27,7 +27,7 @@ def records(size: int, rng: np.random.Generator) -> tuple[list[Evidence], list[E
     for _ in range(8):
         ids = rng.integers(size, size=16).repeat(N // 16)
         present = np.unique(ids)
-        numbers = {name: rng.exponential(size=N) for name in ("disagreement", "loss", "transition_loss")}
+        numbers = {name: rng.exponential(size=N) for name in ("disagreement", "loss", "transition_loss", "excess")}
         updates.append(
             Evidence(
                 step=0, theta_id=ids, rewards=rng.exponential(size=(N, H)), values=rng.exponential(size=(N, H + 1)),
@@ -38,7 +38,8 @@ def records(size: int, rng: np.random.Generator) -> tuple[list[Evidence], list[E
         )  # fmt: skip
     episodes = []
     for _ in range(64):
-        numbers = {n: rng.exponential(size=T) for n in ("disagreement", "loss", "transition_loss", "rewards")}
+        names = ("disagreement", "loss", "transition_loss", "excess", "rewards")
+        numbers = {n: rng.exponential(size=T) for n in names}
         episodes.append(
             EpisodeEvidence(
                 step=0, theta=np.zeros(2), theta_id=int(rng.integers(size)), steps=T,

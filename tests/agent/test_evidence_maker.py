@@ -15,7 +15,7 @@ from tests.agent.test_agent import make, same
 from tests.helpers.tiny_learner import tiny_batch, tiny_config, tiny_spec
 from waker.agent import evidence_maker
 from waker.agent.agent import Agent, MeasuredCredit
-from waker.agent.evidence_maker import APART, EvidenceMaker, halves, spread_starts
+from waker.agent.evidence_maker import APART, EvidenceMaker, halves, seen, spread_starts
 from waker.behaviour.imagination import Trajectory
 from waker.behaviour.policy_learner import Rollout
 from waker.behaviour.starts import start_states
@@ -242,23 +242,35 @@ def test_what_an_update_measures_needs_no_values(credit: Literal["imagined", "re
 # Apart ------------------------------------------------------------------------------------------------------------
 
 
-def test_halves_are_as_large_and_disjoint() -> None:
-    one, two = halves(np.array([3, 4, 5, 9, 10]))
-    assert (one.tolist(), two.tolist()) == ([3, 4], [5, 9])
+@pytest.mark.parametrize(
+    ("steps", "length", "parts"),
+    [
+        ([3, 4, 5, 9, 10], 6, ([3, 4, 5], [9, 10])),
+        ([0, 6, 7, 8, 9, 12, 13], 6, ([0, 6, 7, 8, 9], [12, 13])),  # 5 and 2 rather than 1 and 6
+        ([0, 1, 6, 7], 3, ([0, 1], [6, 7])),
+    ],
+)
+def test_halves_are_of_whole_sequences(steps: list[int], length: int, parts: Any) -> None:
+    found = halves(np.array(steps), length)
+    assert found is not None
+    assert tuple(part.tolist() for part in found) == parts
 
 
-def test_gradients_are_those_of_each_half_of_a_theta_s_steps() -> None:
+def test_one_sequence_has_no_halves() -> None:
+    assert halves(np.array([6, 7, 8, 9, 10, 11]), 6) is None
+
+
+def test_gradients_are_those_of_each_half_of_a_theta_s_sequences() -> None:
     agent, batch = make(tiny_spec(), of()), tiny_batch(tiny_spec())
     batch["theta_id"] = torch.tensor([[4, 4, 4, 9, 9, 9], [9] * 6, [2] + [4] * 5], dtype=torch.int32)
     found = agent.evidence.apart({"gradients"}, batch, seed=5)
-    assert found["gradients_id"].tolist() == [4, 9]  # θ 2 has a single step, which is no two halves
-    steps = {4: [0, 1, 2, 13, 14, 15, 16, 17], 9: [3, 4, 5, 6, 7, 8, 9, 10, 11]}
+    assert found["gradients_id"].tolist() == [4, 9]  # θ 2 is in a single sequence
+    steps = {4: ([0, 1, 2], [13, 14, 15, 16, 17]), 9: ([3, 4, 5], [6, 7, 8, 9, 10, 11])}
     model = agent.model
     names = [name for name, p in model.rssm.named_parameters() if p.dim() == 1]
     assert len(names) > 5
-    for row, (_, at) in enumerate(steps.items()):
-        n = len(at) // 2
-        for half, part in enumerate((at[:n], at[n : 2 * n])):
+    for row, parts in enumerate(steps.values()):
+        for half, part in enumerate(parts):
             model.zero_grad()
             torch.manual_seed(5)
             posterior = model.observe(batch)
@@ -275,6 +287,7 @@ def test_gradients_are_those_of_each_half_of_a_theta_s_steps() -> None:
 
 def test_a_gradient_is_the_slope_of_the_loss() -> None:
     agent, batch = make(tiny_spec(), of()), tiny_batch(tiny_spec())
+    batch["theta_id"] = torch.tensor([[0] * 6, [1] * 6, [1] * 6], dtype=torch.int32)
     found = agent.evidence.apart({"gradients"}, batch, seed=5)
     sizes = [(name, p.numel()) for name, p in agent.model.rssm.named_parameters() if p.dim() == 1]
     at = sum(size for name, size in sizes[: [n for n, _ in sizes].index("img_dist.bias")])
@@ -286,13 +299,15 @@ def test_a_gradient_is_the_slope_of_the_loss() -> None:
             with torch_seed(5):
                 loss = agent.model.step_losses(agent.model.observe(batch), batch).loss
             bias[3] -= shift
-        slopes.append(loss[1, :3].mean().item())  # the first half of θ 1
-    expected = found["gradients"][1, 0, at + 3]
+        slopes.append(loss[1].mean().item())  # the first half of θ 1
+    assert found["gradients_id"].tolist() == [1]
+    expected = found["gradients"][0, 0, at + 3]
     assert abs((slopes[0] - slopes[1]) / 0.04 - expected) < 1e-3 < abs(expected) / 5
 
 
 def test_of_many_theta_some_are_drawn() -> None:
-    agent, batch = make(tiny_spec(), of()), tiny_batch(tiny_spec(), b=11, t=4)
+    agent, batch = make(tiny_spec(), of()), tiny_batch(tiny_spec(), b=22, t=4)
+    batch["theta_id"] = (torch.arange(22) % 11).unsqueeze(1).expand(22, 4).int()
     ids = {tuple(agent.evidence.apart({"gradients"}, batch, seed)["gradients_id"].tolist()) for seed in range(3)}
     assert all(len(chosen) == evidence_maker.MOST_THETA for chosen in ids)
     assert len(ids) > 1
@@ -387,6 +402,7 @@ FIELDS = (
     "rewards",
     "values",
     "features",
+    "observations",
     "task_rewards",
     "task_values",
 )
@@ -416,7 +432,32 @@ def test_an_episode_is_filtered_once_and_read_along_its_steps(terminal: bool) ->
     np.testing.assert_allclose(found["task_values"], [*slow[1, :7], last], rtol=1e-4, atol=1e-6)
     expected = np.concatenate([posterior.state.deter[0, :7], records["action"][1:]], 1)
     np.testing.assert_allclose(found["features"], expected, rtol=1e-5, atol=1e-6)
+    (key,) = agent.spec.observation
+    one_hots = [np.eye(c)[records[key.name][:7, i]] for i, c in enumerate(key.classes)]
+    np.testing.assert_array_equal(found["observations"], np.concatenate([*one_hots, records["action"][1:]], 1))
     assert all(x.dtype == np.float64 for x in found.values())
+
+
+def test_what_is_observed_does_not_move_with_the_model() -> None:
+    """Latent features of an episode do: those of a window are of the models of its episodes."""
+    agent, records = make(tiny_spec(), of()), episode()
+    before = agent.evidence.of_episode(("features", "observations"), records, 2)
+    for _ in range(3):
+        agent.update(tiny_batch(tiny_spec()))
+    after = agent.evidence.of_episode(("features", "observations"), records, 2)
+    np.testing.assert_array_equal(after["observations"], before["observations"])
+    assert abs(after["features"] - before["features"]).max() > 1e-3
+
+
+def test_a_picture_is_seen_as_64_means_a_channel() -> None:
+    spec = tiny_spec(kinds=("image",), discrete=False)
+    (key,) = spec.observation
+    picture = torch.randint(256, (1, 2, *key.shape), dtype=torch.uint8)
+    found = seen(spec.observation, {key.name: picture}).numpy()
+    assert found.shape == (2, 64 * key.shape[2])
+    block = -(-key.shape[0] // 8)
+    first = picture[0, 0, :block, :block, 0].double().mean() / 255
+    np.testing.assert_allclose(found[0, 0], first, rtol=1e-5)
 
 
 def test_a_long_episode_is_encoded_and_decoded_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

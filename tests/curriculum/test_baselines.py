@@ -10,10 +10,14 @@ import dataclasses
 import numpy as np
 import pytest
 
+from waker.config.saved import config_from, plain
+from waker.config.schema import Config
+from waker.curriculum import CurriculumConfig
 from waker.curriculum.api import Floats, Score
 from waker.curriculum.boxes.level_buffer import LevelBuffer
 from waker.curriculum.evidence import EpisodeEvidence, Evidence
 from waker.curriculum.level_replay.edits import parents
+from waker.curriculum.level_replay.replay_settings import LevelReplaySettings
 from waker.curriculum.level_replay.table import LevelReplay, ReplayLaw
 from waker.curriculum.named.alp_gmm import AlpGmm, AlpGmmSettings
 from waker.curriculum.named.bidirectional_lp import BidirectionalProgress, BidirectionalSettings
@@ -31,7 +35,7 @@ from waker.curriculum.scores import advantages as formulas
 from waker.curriculum.scores.credited import Credited
 from waker.curriculum.scores.error_estimate import Magnitude
 from waker.curriculum.scores.gaussians import Gaussians
-from waker.curriculum.scores.quantities import MaxMC, OfAdvantages, OneStepTD, PerStep
+from waker.curriculum.scores.quantities import MaxMC, OfAdvantages, OneStepTD, PerStep, per_step, quantity
 from waker.curriculum.scores.simplex import ascended, generalised_learnability, projected
 from waker_envs.api import BoxThetaSpace, FiniteThetaSpace, Parameter
 
@@ -180,8 +184,8 @@ def mc_episode(theta_id: int, total: float, values: list[float]) -> EpisodeEvide
 def test_max_mc_keeps_its_maximum() -> None:
     """minimax overwrites R* by the last rollout's maximum; it and jaxued begin at 0, above any negative return."""
     literal, dense = MaxMC(2), MaxMC(2, dense=True)
-    for quantity in (literal, dense):
-        quantity.of_episode(mc_episode(0, 6.0, [2.6, 1.0, 0.9]))
+    for kind in (literal, dense):
+        kind.of_episode(mc_episode(0, 6.0, [2.6, 1.0, 0.9]))
     close(literal.of_episode(mc_episode(0, 0.5, [2.6, 1.0, 0.9])), 4.5)
     close(dense.of_episode(mc_episode(0, 0.5, [2.6, 1.0, 0.9])), 3.4)
     close(MaxMC(1).of_episode(mc_episode(0, -2.0, [-1.0, -1.0])), -1.0)
@@ -271,7 +275,7 @@ def test_parents_of_accel() -> None:
 
 
 def visits(losses: list[list[float]], **settings: object) -> Progress:
-    score = Progress(3, PerStep("loss"), LearningProgressSettings(**settings))  # type: ignore[arg-type]
+    score = Progress(line(3), PerStep("loss"), LearningProgressSettings(**settings))  # type: ignore[arg-type]
     for row in losses:
         score.learn(Evidence(step=0, theta_id=np.arange(3), loss=np.array(row)))
     return score
@@ -289,7 +293,7 @@ def test_learning_progress() -> None:
 
 def test_learning_progress_counts_visits_not_steps() -> None:
     """An update with many steps of θ is one visit of their mean."""
-    score = Progress(2, PerStep("loss"), LearningProgressSettings())
+    score = Progress(line(2), PerStep("loss"), LearningProgressSettings())
     score.learn(Evidence(step=0, theta_id=np.array([0, 0, 1, -1]), loss=np.array([1.0, 3, 5, 9])))
     close(score.fast, [2, 5])
     score.learn(Evidence(step=0, theta_id=np.array([0, 0]), loss=np.array([0.0, 2])))
@@ -422,10 +426,29 @@ def test_a_held_out_score_is_of_the_present_model_alone() -> None:
 
 
 def test_a_round_is_one_visit() -> None:
-    score = Progress(1, PerStep("loss"), LearningProgressSettings(credit="heldout"))
+    score = Progress(line(1), PerStep("loss"), LearningProgressSettings(credit="heldout"))
     heldout_round(score, 0, 0, [1.0, 3.0])
     heldout_round(score, 10, 0, [0.0, 2.0])
     close(score.fast, [1.9])
+
+
+def test_held_out_progress_waits_for_half_of_the_theta() -> None:
+    """Else the first θ with a loss would get all but DR's share; then θ without one have the mean progress."""
+    score = Progress(line(4), PerStep("loss"), LearningProgressSettings(credit="heldout"))
+    heldout_round(score, 0, 0, [1.0])
+    heldout_round(score, 10, 0, [0.0])
+    close(score.values(), [NAN] * 4)
+    heldout_round(score, 10, 2, [1.0])
+    close(score.values(), [0.09, 0.045, 0, 0.045])
+    close(score.at(np.array([1, 0])), [0.045, 0.09])
+
+
+def test_words_of_settings_are_joined_by_hyphens_and_old_files_are_read() -> None:
+    name = "transition-loss"
+    assert LearningProgressSettings(of=name).of == AlpGmmSettings(of=name).of == LevelReplaySettings(score=name).score
+    assert per_step(name).field == quantity(name, 3).field == "transition_loss"  # type: ignore[attr-defined]
+    saved = plain(Config(curriculum=CurriculumConfig("learning-progress", settings={"of": "transition_loss"})))
+    assert config_from(saved).curriculum.settings == {"of": "transition-loss"}
 
 
 def test_sfl() -> None:
@@ -483,11 +506,11 @@ def test_learnability_of_ncc_is_over_all_returns_of_theta_between_two_steps() ->
     all_returns = [[0.0] * 4, [1, 0, 1, 0], [2.0] * 4, [4, 0, 4, 0, 2, 2]]
     m, sigma = (np.array([f(np.array(x)) for x in all_returns]) for f in (np.mean, np.std))
     expected = [*generalised_learnability(m, sigma, 2), NAN]
-    close(score._learnability(), expected)
-    close(score._learnability(), expected)  # θ without new returns keep theirs
+    close(score._returns.learnability(), expected)
+    close(score._returns.learnability(), expected)  # θ without new returns keep theirs
     ncc_update(score, [[5.0, 5]], [0])
-    assert score._learnability()[0] == 0
-    close(score._moments[0, 0], 5)  # and newer ones are not mixed with those of an earlier model
+    assert score._returns.learnability()[0] == 0
+    close(score._returns._moments[0, 0], 5)  # and newer ones are not mixed with those of an earlier model
 
 
 def test_a_lone_theta_has_no_learnability() -> None:

@@ -439,6 +439,53 @@ def test_theta_of_start_states_is_told_on_a_box(tmp_path: Path, monkeypatch: pyt
             assert known
 
 
+def test_theta_by_number_leave_with_the_replay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Of a ring of some forty steps only the newest draws are kept, and every replayed step still finds its θ."""
+    monkeypatch.setattr("waker.training.recording._LOOK_AFTER", 4)
+    config = of("waker-m")
+    config = replace(config, train=replace(config.train, replay=40))
+    family = family_of(Push, env_id=config.env)
+    sizes: list[int] = []
+    forget = Recording._forget_old
+
+    def watched(self: Recording) -> None:
+        forget(self)
+        sizes.append(len(self.thetas))
+        if self._replay is not None and self._replay.ticks > self._replay.size:
+            held = self._replay.arrays["theta_id"]
+            assert set(held[held >= 0].tolist()) <= self.thetas.keys()
+            assert min(self.thetas) >= held[held >= 0].min()
+
+    monkeypatch.setattr(Recording, "_forget_old", watched)
+    made: dict[str, Any] = factories(config, family)
+    inner = made["make_curriculum"]
+
+    class Asking:
+        def __init__(self, inner: Any) -> None:
+            self.inner = inner
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.inner, name)
+
+        @property
+        def needs(self) -> Any:
+            from waker.curriculum.evidence import needs
+
+            return needs(update=("loss",))
+
+        def learn(self, evidence: Evidence) -> None:
+            assert evidence.theta is not None
+            assert np.isfinite(evidence.theta[evidence.theta_id >= 0]).all()
+
+        def learn_episode(self, evidence: EpisodeEvidence) -> None:
+            raise AssertionError("not asked for")
+
+    made["make_curriculum"] = lambda rng: Asking(inner(rng))
+    dummies.run(tmp_path, config, **made)
+    assert len(sizes) > 2
+    assert max(sizes) <= 8
+
+
 # Refusals ---------------------------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from waker.agent.evidence_maker import IMAGINED, PER_STEP, EvidenceMaker, living
+from waker.agent.evidence_maker import IMAGINED, PER_STEP, STEP_LOSS, EvidenceMaker, living
 from waker.agent.task_adapter import TaskAdapter
 from waker.behaviour.actor_critic import ActorCriticStack
 from waker.behaviour.imagination import Trajectory
@@ -119,8 +119,11 @@ class Agent:
     # Learning -----------------------------------------------------------------------------------------------------
 
     def measure(self, fields: Collection[str]) -> None:
-        """Have updates measure these by-products, too (:meth:`EvidenceMaker.of_update`). Before the first update."""
-        self._asked = tuple(sorted(fields))
+        """Have updates measure these by-products, too (:meth:`EvidenceMaker.of_update`). Before the first update.
+
+        What was asked for before is still measured.
+        """
+        self._asked = tuple(sorted({*self._asked, *fields}))
 
     def update(self, batch: Mapping[str, Tensor], mode: bool = False) -> tuple[AnyCredit, dict[str, Tensor]]:
         """One update of everything (docs/method.md, One iteration, step 3).
@@ -176,7 +179,7 @@ class Agent:
 
     def _step_losses(self, posterior: Posterior, batch: Mapping[str, Tensor]) -> StepLosses | None:
         """Of the batch and the weights before the update, where they are asked for."""
-        if not any(name in self._asked for name in PER_STEP):
+        if not any(name in self._asked for name in (*PER_STEP, STEP_LOSS)):
             return None
         with torch.no_grad(), self.precision():
             return self.model.step_losses(posterior, batch)

@@ -21,6 +21,7 @@ import torch
 from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d, one_hot
 
 from waker.behaviour.actor_critic import ActorCriticStack
 from waker.behaviour.imagination import imagine
@@ -35,9 +36,12 @@ from waker.model.rssm import Posterior, State
 from waker.model.world_model import StepLosses, WorldModel
 from waker.names import EXPLORER
 from waker.seeding import torch_seed
+from waker.specs import ObservationKey
 
 PER_STEP = ("loss", "transition_loss", "excess")
 """Fields of steps, in the order of :class:`~waker.model.world_model.StepLosses`."""
+STEP_LOSS = "step_loss"
+"""A by-product of an update that is no field of a record: the model's loss of every step of the batch, (B, T)."""
 IMAGINED = frozenset({"rewards", "values", "returns"})
 APART = frozenset({"gradients", "sampled_returns"})
 """Fields of an update's record that are computed apart from it."""
@@ -45,6 +49,8 @@ STARTS, ROLLOUTS = 16, 8
 """Of ``sampled_returns``: start states of a batch (:func:`spread_starts`), and rollouts S from each."""
 MOST_THETA = 8
 """θ of a batch whose gradients are measured, drawn where it has more: each costs two passes back through the model."""
+_PICTURE = 8
+"""Rows and columns of the pictures of ``observations``."""
 _BLOCK = 256
 """Steps of an episode that are encoded and decoded at a time."""
 
@@ -134,6 +140,7 @@ class EvidenceMaker:
             # Without imagination they are the steps arrived at.
             for name, x in zip(PER_STEP, steps, strict=True):
                 found[name] = (starts.of_steps(x) if of_starts and starts else x[:, 1:].flatten()).detach()
+            found[STEP_LOSS] = steps.loss.detach()
         if rollout is not None and values is not None:
             found |= self._imagined(rollout.reward[:, -1], rollout.cont[:, -1], values)
         if "disagreement" in asked:
@@ -182,13 +189,14 @@ class EvidenceMaker:
         return [p for p in self.model.rssm.parameters() if p.dim() <= 1 and p.requires_grad]
 
     def _gradients(self, batch: Mapping[str, Tensor], rng: np.random.Generator) -> dict[str, NDArray[Any]]:
-        """∇ mean loss of the first and of the second half of each θ's steps in batch order, (G, 2, P).
+        """∇ mean loss of each θ's steps in the first and in the other half of its sequences, (G, 2, P).
 
-        As many steps in both halves; in halves and not alternately, as neighbouring steps err alike.
+        Steps of one sequence err alike, and share the state they begin in, so that no sequence is in both halves: a θ
+        that is in one sequence alone has no gradients here.
         """
-        ids = batch["theta_id"].flatten().cpu().numpy()
-        present, count = np.unique(ids[ids >= 0], return_counts=True)
-        present = present[count >= 2]
+        ids, length = batch["theta_id"].flatten().cpu().numpy(), batch["theta_id"].shape[1]
+        parts = {int(i): halves(np.flatnonzero(ids == i), length) for i in np.unique(ids[ids >= 0])}
+        present = np.array([i for i, pair in parts.items() if pair is not None], np.int64)
         if len(present) > MOST_THETA:
             present = np.sort(rng.choice(present, MOST_THETA, replace=False))
         parameters = self.gradient_parameters()
@@ -198,7 +206,7 @@ class EvidenceMaker:
             rows = [
                 self._gradient(loss[torch.as_tensor(half, device=loss.device)].mean(), parameters)
                 for theta_id in present.tolist()
-                for half in halves(np.flatnonzero(ids == theta_id))
+                for half in parts[theta_id] or ()
             ]
         size = sum(p.numel() for p in parameters)
         found = torch.stack(rows) if rows else torch.zeros(0, size)
@@ -252,6 +260,8 @@ class EvidenceMaker:
             found |= {"task_rewards": rewards[:-1], "task_values": values}
         if "features" in asked:
             found["features"] = torch.cat([posterior.state.deter[0, :-1], action[1:, 0]], -1)
+        if "observations" in asked:
+            found["observations"] = torch.cat([seen(self.model.keys, batch)[:-1], action[1:, 0]], -1)
         return {name: x for name, x in found.items() if name in asked}
 
     def _observed(self, batch: Mapping[str, Tensor]) -> Posterior:
@@ -293,10 +303,36 @@ def spread_starts(sequences: int, steps: int, n: int, rng: np.random.Generator) 
     return np.asarray(row[r % sequences] * steps + column[(r + r // math.lcm(sequences, steps)) % steps], np.int64)
 
 
-def halves(steps: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The first and the second half of steps (n,), n // 2 each."""
-    n = len(steps) // 2
-    return steps[:n], steps[n : 2 * n]
+def halves(steps: NDArray[np.int64], length: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    """Steps b·T + t (n,), ascending, in two parts of whole sequences b, as nearly equal as these allow.
+
+    Args:
+        steps: of a batch, flattened.
+        length: T.
+
+    Returns:
+        None where all of them are of one sequence.
+    """
+    cuts = np.flatnonzero(np.diff(steps // length)) + 1
+    if not len(cuts):
+        return None
+    cut = cuts[np.argmin(abs(2 * cuts - len(steps)))]
+    return steps[:cut], steps[cut:]
+
+
+def seen(keys: Sequence[ObservationKey], batch: Mapping[str, Tensor]) -> Tensor:
+    """What an episode (1, T + 1, …) shows, as numbers (T + 1, G): one-hots, numbers, and pictures averaged to 8 × 8."""
+    parts = []
+    for key in keys:
+        x = batch[key.name][0]
+        if key.kind == "categorical":
+            parts += [one_hot(x[:, i].long(), classes) for i, classes in enumerate(key.classes)]
+        elif key.kind == "image":
+            small = adaptive_avg_pool2d(x.permute(0, 3, 1, 2).float() / 255, _PICTURE)
+            parts.append(small.flatten(1))
+        else:
+            parts.append(x.flatten(1))
+    return torch.cat([part.float() for part in parts], -1)
 
 
 def valued(values: Tensor, rewards: Tensor, ended: Tensor) -> Tensor:

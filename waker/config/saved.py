@@ -13,6 +13,9 @@ from waker.settings import from_plain
 _WAS: Mapping[tuple[str, str], Mapping[Any, str]] = {("train", "compile"): {False: "off", True: "compile"}}
 """Values that settings once had (YAML also reads a plain ``off`` as false), and what they are called now."""
 
+_OWN_WAS: Mapping[tuple[str, Any], str] = {("of", "transition_loss"): "transition-loss"}
+"""Likewise of samplers' own settings (``learning-progress``, ``alp-gmm``)."""
+
 
 def plain(config: Any) -> Any:
     """A configuration as nested dicts, lists and scalars, as YAML reads it back."""
@@ -30,4 +33,8 @@ def config_from(data: Mapping[str, Any]) -> Config:
         values = data.get(section)
         if isinstance(values, Mapping) and isinstance(values.get(key), bool):
             data[section] = {**values, key: now[values[key]]}
+    curriculum = data.get("curriculum")
+    if isinstance(curriculum, Mapping) and isinstance(own := curriculum.get("settings"), Mapping):
+        now = {name: _OWN_WAS.get((name, value), value) for name, value in own.items()}
+        data["curriculum"] = {**curriculum, "settings": now}
     return from_plain(Config, data)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Interval
 
 from waker.config.changes import changed
+from waker.config.replay_choice import ReplayConfig
 from waker.curriculum.config import CurriculumConfig
 from waker.errors import UserError
 from waker.settings import (
@@ -220,8 +221,7 @@ class ExplorerConfig(Settings, section="explorer"):
     `replayed` waker-m and waker-r are variants of the published samplers, and tables and figures call them so."""
     credit_steps: Detail[NotNegativeInt] = 0
     """Imagined steps whose disagreement is credited to the start state's θ; 0 = the whole horizon (as published; else
-    waker-m and waker-r are variants, and are called so).
-    Imagined states drift away from the θ they started in, most of all early in training."""
+    waker-m and waker-r are variants, and are called so). Imagined states drift away from the θ they started in."""
     credit_first: Published[bool] = False
     """Include the first imagined entry, whose action is zero, in the credit (authors)."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -332,8 +332,7 @@ class EvalConfig(Settings, section="evaluation"):
     (`tabular`); 0 = none. They are the first of those that the policies play, evenly over θ, and of DR further ones
     where more are asked for; each θ of a finite space has two at least (at most 200 θ)."""
     model_episodes: Count = 4
-    """Held-out episodes per θ (at most 200 θ) and source of actions for the world-model error. Two at least tell how
-    well they order θ."""
+    """Held-out episodes per θ (at most 200) and source of actions for the model's error; two tell their order."""
     actions: Literal["mode", "sampled"] = "mode"
     """How task policies act in episodes: by the likeliest action on the likeliest latents (a learned policy's return is
     then its exact value where nothing else is left to chance), or by actions and latents drawn as they believe. Where
@@ -383,6 +382,7 @@ class Config(Settings):
     behaviour: BehaviourConfig = field(default_factory=BehaviourConfig)
     explorer: ExplorerConfig = field(default_factory=ExplorerConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
     evaluation: EvalConfig = field(default_factory=EvalConfig)
     sinks: tuple[str, ...] = ("jsonl",)

@@ -9,7 +9,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -183,6 +183,8 @@ class Score(ABC):
 
     wanted: Wanted | None = None
     needs: Needs = NOTHING
+    ADDED: ClassVar[frozenset[str]] = frozenset()
+    """Keys that states of earlier versions lack: what a fresh score has stands in for them."""
 
     @abstractmethod
     def values(self) -> Floats:

@@ -200,6 +200,8 @@ class ComposedCurriculum:
             UserError: the state belongs to another sampler or θ space; nothing has been changed.
         """
         own = self.state_dict()
+        added = [f"{prefix}.{key}" for prefix, p in self._parts.items() for key in p.ADDED]
+        state = {**{key: own[key] for key in added}, **state}
         # States of before there were draws: they are then built from the scores, which gives the same distribution.
         check_state(state if "draws" in state or "draws" not in own else {**state, "draws": own["draws"]}, own)
         unpack_rng(self._rng, state["rng"])

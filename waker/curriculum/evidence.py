@@ -52,8 +52,8 @@ class Evidence:
         discount: γ.
         trace: λ.
         gradients: of the world model's mean loss of one θ, with respect to a fixed set of P parameters (the RSSM's
-            biases and gains), from the first and the second half of that θ's steps, (G, 2, P).
-        gradients_id: the θ of each, (G,): those with two steps in the batch, at most eight, then drawn.
+            biases and gains), from that θ's steps in the first and in the other half of its sequences, (G, 2, P).
+        gradients_id: the θ of each, (G,): those in two sequences of the batch, at most eight, then drawn.
         sampled_returns: intrinsic returns Σ_t γ^t·w_t·r_t + γ^H·w_H·v_H of S independent imagined rollouts from one
             start state, (R, S).
         sampled_returns_id: the θ of each start state, (R,); the states are drawn evenly over the batch's sequences
@@ -102,7 +102,10 @@ class EpisodeEvidence:
             end state's own reward, as nothing comes after it.
         discount: γ.
         trace: λ.
-        features: of each step, (T, F): the deterministic part of the state it was taken in, with the action.
+        features: of each step, (T, F): the deterministic part of the state it was taken in, with the action. They move
+            as the model learns: those of an earlier episode are of an earlier model.
+        observations: of each step, (T, G): what was seen in the state it was taken in (categories as one-hots, numbers,
+            pictures averaged to 8 × 8), with the action. They do not move.
         task_rewards, task_values: as ``rewards`` and ``values``, of the first task that exists in this θ's domain and
             of its critic; but the episode was played by the explorer. Not reward-free.
         success: how far that task was solved, 0 to 1, by ``info["completion"]``; NaN if it did not end. Not
@@ -124,6 +127,7 @@ class EpisodeEvidence:
     discount: float = 0.99
     trace: float = 0.95
     features: Numbers | None = None
+    observations: Numbers | None = None
     task_rewards: Numbers | None = None
     task_values: Numbers | None = None
     success: float | None = None

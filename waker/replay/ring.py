@@ -131,7 +131,17 @@ class Replay:
                 f"environment (room for {self.size})"
             )
         slot, offset = np.divmod(rng.integers(count, size=batch), count // self.slots)
-        ticks = self._starts(offset, length)[:, None] + np.arange(length)  # (B, T)
+        return self.window(slot, self._starts(offset, length), length, out)
+
+    def window(
+        self,
+        slot: NDArray[np.int64],
+        start: NDArray[np.int64],
+        length: int,
+        out: Mapping[str, NDArray[Any]] | None = None,
+    ) -> dict[str, NDArray[Any]]:
+        """The windows of T records of slots (B,) that begin at held ticks (B,), as :meth:`sample` gives them."""
+        ticks = start[:, None] + np.arange(length)  # (B, T)
         rows = slot[:, None] * self.size + ticks % self.size
         # mode="clip" writes straight into `out`; the default would go through a copy.
         windows = {

@@ -18,6 +18,7 @@ from waker.analysis.source_means import RANDOM
 from waker.collection.family import Family
 from waker.config.checks import check
 from waker.config.schema import Config
+from waker.config.unused import told_unused
 from waker.curriculum import Curriculum, make_curriculum
 from waker.errors import UserError
 from waker.evaluation import records
@@ -122,7 +123,7 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
         check_buildable(config, family)
         rehearse(family, config.evaluation)
     progress = progress or Progress(RunFolder(folder, config).name, config.train.steps)
-    for change in [*recovered, *changes]:
+    for change in [*recovered, *changes, *told_unused(config, family.space)]:
         progress.note(change)
     sources = held_out_sources(config, family, progress.note)
     before = read_config(folder).train.compile if known else None

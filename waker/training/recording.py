@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from waker.agent.agent import MeasuredCredit
-from waker.agent.evidence_maker import APART
+from waker.agent.evidence_maker import APART, STEP_LOSS
 from waker.collection.episode import Episode
 from waker.collection.family import Family
 from waker.collection.replay_gate import Finished, ReplayGate
@@ -47,6 +47,9 @@ from waker.training.work_due import Every
 if TYPE_CHECKING:
     from waker.agent.agent import Agent
 
+_LOOK_AFTER = 256
+"""θ by number after which those that have left the replay are looked for."""
+
 
 class Recording:
     """A run's records.
@@ -71,6 +74,7 @@ class Recording:
         self._clock = Every(self.needs.heldout_every if self.needs.heldout > 0 else 0)
         self._apart: dict[str, NDArray[Any]] = {}
         self.thetas: dict[int, NDArray[np.float64]] = {}  # of a continuous space, by the number of their draw
+        self._replay: Replay | None = None  # whose steps they are looked up for
         if self.needs.update:
             self._agent.measure(self.needs.update - APART)
 
@@ -85,6 +89,7 @@ class Recording:
 
     def gate(self, replay: Replay) -> ReplayGate | None:
         """The collector's gate, where episodes are read or kept aside."""
+        self._replay = replay
         if not (self.needs.episode or stages(self._curriculum)):
             return None
         rng = generator_for(self._config.seed, "heldout")
@@ -113,6 +118,7 @@ class Recording:
             fields: dict[str, Any] = {name: _numbers(x) for name, x in measured.items()} | self._apart
             self._apart = {}
             theta_id = fields.pop("theta_id")
+            fields.pop(STEP_LOSS, None)
             fields |= {n: x.astype(np.int64) for n, x in fields.items() if n.endswith("_id")}
             behaviour = self._config.behaviour
             fields |= {"discount": behaviour.discount, "trace": behaviour.lambda_, "theta": self._thetas_of(theta_id)}
@@ -131,6 +137,20 @@ class Recording:
         """Remember the θ of an episode, where an id is the number of a draw from a continuous space."""
         if self.needs.update and self._family.space.size is None and episode.theta_id >= 0:
             self.thetas[episode.theta_id] = np.array(episode.theta)
+            if len(self.thetas) % _LOOK_AFTER == 0:
+                self._forget_old()
+
+    def _forget_old(self) -> None:
+        """Drop θ of draws before the oldest whose steps the replay holds: no batch can meet them any more.
+
+        Numbers only grow, so that an episode that is being played is newer than any that has left the replay.
+        """
+        if self._replay is None or self._replay.ticks <= self._replay.size:
+            return  # nothing has been overwritten
+        held = self._replay.arrays["theta_id"]
+        if (held >= 0).any():
+            oldest = int(held[held >= 0].min())
+            self.thetas = {i: theta for i, theta in self.thetas.items() if i >= oldest}
 
     # Episodes -----------------------------------------------------------------------------------------------------
 

@@ -10,16 +10,19 @@ import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
+from waker.agent.agent import MeasuredCredit
+from waker.agent.evidence_maker import STEP_LOSS
 from waker.analysis.logged import curriculum_metrics
 from waker.collection.collector import Collector
 from waker.collection.episode import EnvironmentFailed
 from waker.config.saved import plain
 from waker.curriculum.thinning import thinning_of
 from waker.loggers import make_sink
+from waker.replay.curious import Curious
 from waker.replay.feed import Feed
 from waker.replay.ring import Replay, record_fields
 from waker.replay.store import ReplayStore
@@ -37,6 +40,9 @@ from waker.training.parts import Parts
 from waker.training.recording import Recording
 from waker.training.row_writer import Metrics, RowWriter, Times
 from waker.training.work_due import Schedule
+
+if TYPE_CHECKING:
+    from waker.agent.agent import Agent
 
 
 class Session(Schedule):
@@ -59,7 +65,12 @@ class Session(Schedule):
         self.measuring = Measuring(self.curriculum, parts.measure)
         torch.manual_seed(seed_for(self.config.seed, "torch"))
         self.agent = parts.make_agent()
-        self.feed = Feed(self.replay, self.streams.replay, train.batch, train.length, self.config.device)
+        self.curious: Curious | None = None
+        if self.config.replay.choice == "curious":
+            self.curious = Curious(self.replay, train.length, self.config.replay)
+            cast("Agent", self.agent).measure({STEP_LOSS})
+        feed = self.replay, self.streams.replay, train.batch, train.length, self.config.device
+        self.feed = Feed(*feed, self.curious)
         with saving(f"metrics in {run.path}"):
             sink = make_sink(self.config.sinks, run.path, run.name, plain(self.config))
         self.metrics = Metrics(sink, self._entries, progress, run.path)
@@ -126,6 +137,9 @@ class Session(Schedule):
         batch = self.feed.next()
         self.recording.before_update(batch)
         credit, metrics = self.agent.update(batch)
+        if self.curious is not None:
+            assert isinstance(credit, MeasuredCredit)
+            self.curious.visited(credit.measured[STEP_LOSS].float().cpu().numpy())
         self.recording.after_update(credit, self.step)
         self.curriculum.observe(credit.theta_id.cpu().numpy(), credit.error.detach().cpu().numpy(), self.step)
         self.metrics.means.add(metrics)
@@ -220,6 +234,8 @@ class Session(Schedule):
             "torch": torch_state(),
             "before_adapting": self._before_adapting and self._before_adapting["state"],
         }
+        if self.curious is not None:
+            state["curious"] = self.curious.state_dict()
         if self.recording.active:
             state |= {"recording": self.recording.state_dict(), "evidence_seconds": self.recording.seconds}
         return state
@@ -287,6 +303,8 @@ class Session(Schedule):
         if "recording" in state:
             self.recording.load_state_dict(state["recording"])
             self.recording.seconds = state["evidence_seconds"]
+        if self.curious is not None:
+            self.curious.load_state_dict(state["curious"])
         self.agent.load_state_dict(state["agent"])
         if self._again:
             self.agent.forget_adaptation()

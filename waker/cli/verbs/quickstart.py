@@ -62,6 +62,7 @@ def plan(argv: Sequence[str]) -> Plan:
     Raises:
         UserError: see :func:`waker.cli.settings.parse_settings`; also when a sampler is named twice.
     """
+    from waker.config.unused import refuse_unused
     from waker.curriculum.registry import curriculum_names
     from waker.storage.run_folder import run_folder
 
@@ -73,6 +74,7 @@ def plan(argv: Sequence[str]) -> Plan:
         rest = ["--preset", PRESET, *rest]
     trainings: dict[str, list[str]] = {}
     folders: list[Path] = []
+    configs = []
     for sampler in samplers:
         if sampler not in curriculum_names():
             raise unknown("sampler", sampler, curriculum_names())
@@ -81,6 +83,8 @@ def plan(argv: Sequence[str]) -> Plan:
         trainings[sampler] = [*rest, "--curriculum.sampler", sampler]
         args = parse_settings(trainings[sampler], "quickstart")
         folders.append(run_folder(args.runs, args.config))
+        configs.append(args.config)
+    refuse_unused(configs)
     return Plan(trainings, folders, folders[0].parents[2] / "report.html")
 
 

@@ -99,6 +99,7 @@ def plan(study: Path, runs: Path, rows: Path) -> tuple[list[Work], list[str]]:
     """
     from waker.cli.settings import parse_settings
     from waker.config.saved import plain
+    from waker.config.unused import refuse_unused
     from waker.storage.run_folder import run_folder
     from waker.sweep.rows import kept
     from waker.sweep.study import read_cells
@@ -128,6 +129,10 @@ def plan(study: Path, runs: Path, rows: Path) -> tuple[list[Work], list[str]]:
         learned = max(0, config.train.steps - config.train.prefill) / config.train.train_every
         afterwards = config.train.adapt_updates if config.train.task_policies == "after" else 0
         todo.append(Work(cell.name, train, run, place, log, learned + afterwards))
+    try:
+        refuse_unused(parsed.values())
+    except UserError as error:
+        raise UserError(f"{study}: {error}") from error
     return todo, there
 
 

@@ -1,7 +1,8 @@
 """Scores of a table, generalised to a continuous space: WAKER's samplers and others on a box.
 
 θ that were drawn are kept in a memory, where any :class:`~waker.curriculum.api.Score` works as on a finite space. The
-next θ is chosen among candidates from DR, by the priority of their kernel estimates. As the kernel narrows, the
+next θ is chosen among candidates from DR, by the priority of their estimates: by a kernel, or by a learned regressor
+(:mod:`waker.curriculum.boxes.regressor`). As the kernel narrows, the
 estimate at a visited θ is that θ's own score, so that on the same θ the distribution is the table's.
 
 Made by the factories of ``waker-m`` and ``waker-r`` where the space is no table. Ours: the paper has tables alone.
@@ -12,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +21,13 @@ from numpy.typing import NDArray
 from waker.curriculum.api import Floats, Ints, Priority, Score, State, Thetas
 from waker.curriculum.boxes.continuous import ContinuousCurriculum
 from waker.curriculum.boxes.kernel import Estimate, regress
+from waker.curriculum.boxes.regressor import regressed
 from waker.curriculum.config import CurriculumConfig
 from waker.curriculum.evidence import EpisodeEvidence, Evidence, Needs
 from waker.curriculum.scores.error_estimate import Magnitude
 from waker.curriculum.state import part, with_prefix
 from waker.errors import UserError
-from waker.settings import Positive, Settings, Several
+from waker.settings import NotNegative, Positive, Settings, Several
 from waker_envs.api import BoxThetaSpace, ThetaSpace
 
 
@@ -39,6 +41,15 @@ class KernelSettings(Settings, section="curriculum.waker"):
     """Fresh θ from DR among which the next one is chosen."""
     memory: Several = 512
     """Drawn θ whose estimates are kept, the newest ones."""
+    generalise: Literal["kernel", "regressor"] = "kernel"
+    """How scores of drawn θ become those of others: the kernel's mean, or a learned regressor, whose width is at least
+    `bandwidth`."""
+    optimism: NotNegative = 0.0
+    """Standard deviations of the estimate that are added to a candidate's score: what is little known comes first."""
+
+    def unused(self, finite: bool) -> frozenset[str]:
+        """See :class:`waker.curriculum.unused.Sparing`."""
+        return frozenset(f.name for f in dataclasses.fields(self)) if finite else frozenset()
 
 
 class KernelCurriculum(ContinuousCurriculum):
@@ -55,6 +66,7 @@ class KernelCurriculum(ContinuousCurriculum):
         priority: scores of the candidates → distribution.
         dr_share: share of domain randomisation.
         bandwidth: of the kernel, in ranges of each parameter.
+        generalise: see :class:`KernelSettings`, as ``optimism``.
         candidates: fresh θ among which one is chosen.
         rng: the curriculum's own generator.
     """
@@ -71,10 +83,13 @@ class KernelCurriculum(ContinuousCurriculum):
         bandwidth: float,
         candidates: int,
         rng: np.random.Generator,
+        generalise: Literal["kernel", "regressor"] = "kernel",
+        optimism: float = 0.0,
     ) -> None:
         super().__init__(name, space, np.zeros((0, space.dim)), dr_share, rng)
         self.tracker, self.score, self.priority = tracker, score, priority
         self.bandwidth, self.candidates = bandwidth, candidates
+        self._generalise, self.optimism = regress if generalise == "kernel" else regressed, optimism
         self._scale = space.high - space.low
         self._parts: dict[str, Score] = {"tracker": tracker}
         if score is not tracker:
@@ -103,14 +118,15 @@ class KernelCurriculum(ContinuousCurriculum):
     def _one(self) -> Floats:
         if self._rng.random() >= self.dr_share and np.isfinite(self.score.values()).any():
             candidates = self.space.sample(self._rng, self.candidates)
-            target = self.priority.distribution(self.estimate(candidates).mean)
+            mean, variance = self.estimate(candidates)
+            target = self.priority.distribution(mean + self.optimism * np.sqrt(variance))
             if target is not None:
                 return candidates[self._rng.choice(len(candidates), p=target)]
         return self.space.sample(self._rng, 1)[0]
 
     def estimate(self, points: Floats) -> Estimate:
-        """The scores of any θ (n, D), by kernel regression; NaN where nothing is known yet."""
-        return regress(points, self.thetas, self.score.values(), self.bandwidth, self._scale)
+        """The scores of any θ (n, D), generalised from those drawn; NaN where nothing is known yet."""
+        return self._generalise(points, self.thetas, self.score.values(), self.bandwidth, self._scale)
 
     def _places(self, ids: Ints) -> Ints:
         """Places of ids, −1 for those that the memory does not hold (any more)."""
@@ -199,4 +215,6 @@ def kernel_curriculum(
         bandwidth=settings.bandwidth,
         candidates=settings.candidates,
         rng=rng,
+        generalise=settings.generalise,
+        optimism=settings.optimism,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Interval
@@ -27,7 +27,8 @@ class LevelReplaySettings(Settings, section="curriculum.plr"):
     """Numbers of level replay."""
 
     score: QuantityName = "pvl"
-    """pvl, l1, td, max-mc, mna (of intrinsic rewards), loss, transition-loss (of the world model) or disagreement."""
+    """pvl, l1, td, max-mc, mna (of intrinsic rewards), loss, transition-loss, excess (of the world model), or
+    disagreement."""
     credit: Mode = "episode"
     """imagined, imagined-last, episode (as published) or heldout; robust-plr can only have episode."""
     priority: Literal["rank", "proportional"] = "rank"
@@ -50,6 +51,18 @@ class LevelReplaySettings(Settings, section="curriculum.plr"):
     """Levels in the buffer of a continuous space (published: 4,000, with some thousand times as many episodes)."""
     bandwidth: NotNegative = 0.0
     """Of a continuous space: width of the kernel that smooths scores over neighbours, in ranges of θ; 0 = none."""
+
+    FIXED: ClassVar[frozenset[str]] = frozenset()
+    """Settings that a sampler with a score of its own has no use for."""
+
+    def unused(self, finite: bool) -> frozenset[str]:
+        """See :class:`waker.curriculum.unused.Sparing`."""
+        idle = set(self.FIXED) | ({"capacity", "bandwidth"} if finite else {"alpha"})
+        if "score" in idle or self.score != "max-mc":
+            idle.add("max_mc_decay")
+        if self.credit == "imagined" and "credit" not in idle:
+            idle.add("alpha")  # a running average has a rate of its own
+        return frozenset(idle)
 
     def rule(self, groups: Groups) -> Priority:
         """Scores → P_S."""

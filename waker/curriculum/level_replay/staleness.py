@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from waker.curriculum.api import Floats, Ints, State
 from waker.curriculum.priorities.draws import find
@@ -27,9 +28,15 @@ class Staleness:
     Args:
         size: M.
         groups: the domain of each θ, (M,); each domain with a seen θ has the same share.
+        among: which θ are counted, (M,); None = all.
+
+    Attributes:
+        counted: how many of those have been seen.
     """
 
-    def __init__(self, size: int, groups: Groups = None) -> None:
+    def __init__(self, size: int, groups: Groups = None, among: NDArray[np.bool_] | None = None) -> None:
+        self._among = np.ones(size, np.bool_) if among is None else among
+        self.counted = 0
         self.clock = 0
         self.last: Ints = np.zeros(size, np.int64)
         self.seen = np.zeros(size, np.bool_)
@@ -53,6 +60,7 @@ class Staleness:
         ids, sign = ids[moved], np.where(self.seen[ids[moved]], -1, 1)
         self.last[ids] = np.where(sign > 0, self.clock, self.last[ids])
         self.seen[ids] = sign > 0
+        self.counted += int(sign[self._among[ids]].sum())
         np.add.at(self._counts, self._block[ids], sign)
         np.add.at(self._sums, self._block[ids], sign * self.last[ids])
 
@@ -95,6 +103,7 @@ class Staleness:
         """Restore them."""
         self.clock = int(state["clock"])
         self.last, self.seen = np.array(state["last"], np.int64), np.array(state["seen"], np.bool_)
+        self.counted = int(np.count_nonzero(self.seen & self._among))
         self._counts = np.bincount(self._block, weights=self.seen, minlength=len(self._counts)).astype(np.int64)
         self._sums = np.bincount(self._block, weights=self.seen * self.last, minlength=len(self._counts))
         self._sums = self._sums.astype(np.int64)

@@ -67,9 +67,9 @@ class LevelReplay(ComposedCurriculum):
         mixture = Mixture(1.0 - law.share, 0.0, space.groups)
         super().__init__(name, space, tracker=tracker, score=score, priority=priority, mixture=mixture, rng=rng)
         self.law = law
-        self.stale = Staleness(space.size, space.groups)
-        self._common = space.weights > 0  # what DR draws
-        self._commonly = int(np.count_nonzero(self._common))
+        common = space.weights > 0  # what DR draws
+        self.stale = Staleness(space.size, space.groups, common)
+        self._commonly = int(np.count_nonzero(common))
         self._unmarked = False  # whether any θ may have got a score since the last draw
         self._staged = np.zeros(0, np.bool_)
 
@@ -127,7 +127,7 @@ class LevelReplay(ComposedCurriculum):
 
     def replay_share(self) -> float:
         """The probability that the next θ is replayed."""
-        filled = np.count_nonzero(self.stale.seen & self._common) / self._commonly
+        filled = self.stale.counted / self._commonly
         if filled == 0 or filled < self.law.fill:
             return 0.0
         return min(filled, self.law.share) if self.law.schedule == "proportionate" else self.law.share

@@ -49,6 +49,10 @@ class AccelSettings(LevelReplaySettings, section="curriculum.accel"):
     parents: Parents = "batch"
     """batch: each once; lowest-regret, highest-regret: four of the batch share its children."""
 
+    def unused(self, finite: bool) -> frozenset[str]:
+        """On a box each replayed level has one child."""
+        return super().unused(finite) | (frozenset() if finite else {"edit_probability", "batch", "parents"})
+
 
 class Accel(LevelReplay):
     """:class:`LevelReplay` with children of replayed θ, which come next and are staged.

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from waker.curriculum.config import CurriculumConfig
 from waker.curriculum.evidence import EpisodeEvidence, Evidence, Needs, needs
 from waker.curriculum.registry import register_curriculum
 from waker.curriculum.scores.gaussians import Gaussians, best_by_aic
-from waker.curriculum.scores.quantities import PerStep
+from waker.curriculum.scores.quantities import PerStepName, per_step
 from waker.errors import UserError
 from waker.settings import Settings, Several, Share
 from waker_envs.api import BoxThetaSpace, ThetaSpace
@@ -36,7 +36,7 @@ FEW = 5
 class AlpGmmSettings(Settings, section="curriculum.alp-gmm"):
     """Numbers of ALP-GMM, as published."""
 
-    of: Literal["loss", "transition_loss", "disagreement"] = "loss"
+    of: PerStepName = "loss"
     """What progresses: a mean over an episode's steps."""
     window: Several = 250
     """Episodes between two fits, and in each."""
@@ -59,7 +59,7 @@ class AlpGmm(ContinuousCurriculum):
 
     def __init__(self, space: BoxThetaSpace, settings: AlpGmmSettings, rng: np.random.Generator) -> None:
         super().__init__("alp-gmm", space, np.zeros((0, space.dim)), 1.0, rng)
-        self.box, self.settings, self._quantity = space, settings, PerStep(settings.of)
+        self.box, self.settings, self._quantity = space, settings, per_step(settings.of)
         self.episodes = 0
         self._rows: Floats = np.full((settings.memory, space.dim + 2), np.nan)  # θ in [0, 1], y, ALP
         k, d = settings.components, space.dim + 1

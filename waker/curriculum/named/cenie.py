@@ -6,10 +6,16 @@ default here, reward-free. From the abstract, notes and two re-implementations; 
 staleness are not verified.
 
 Ours: x_t = [deterministic state; action] of the posterior, standardised with the window and reduced to 16 dimensions by
-PCA; the window is the last 200 episodes, 32 evenly spaced steps of each; K = 10 diagonal Gaussians, variances + 1e-4,
-3 EM iterations from the fit before at every 100th episode; an episode is scored by the fit made *before* it is added,
-and keeps its score until θ is visited again. Features drift as the model trains, those of the window too: they are as
-they were. β .3, ρ .3. The likelihood is unbounded, which ranks make harmless; noise in observations is novel forever.
+PCA; the window is the last 200 episodes, 32 evenly spaced steps of each; K = 10 diagonal Gaussians, variances + 1e-4, 3
+EM iterations from the fit before at every 100th episode; an episode is scored by the fit made *before* it is added, and
+keeps its score until θ is visited again. β .3, ρ .3.
+
+Drift. A latent state is of the model that made it: the window holds those of up to 200 episodes ago, the fit is up to
+100 episodes old, a score as old as its θ's last visit, so that a θ also looks novel because the model has moved. The
+published rule has a window of pairs as they were met, which bounds this and does not undo it; encoding the window's
+observations anew at each fit would need their pixels in every state. ``state = observation`` takes what was observed
+with the action in place of the latent, as published outside of mazes: that does not move. The likelihood is unbounded,
+which ranks make harmless; noise in observations is novel forever.
 """
 
 from __future__ import annotations
@@ -17,7 +23,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -28,7 +34,7 @@ from waker.curriculum.level_replay.replay_settings import LevelReplaySettings, l
 from waker.curriculum.priorities.rules import Rank
 from waker.curriculum.registry import register_curriculum
 from waker.curriculum.scores import advantages as formulas
-from waker.curriculum.scores.novelty import Novelty
+from waker.curriculum.scores.novelty import FIELDS, Novelty, StateName, met
 from waker.curriculum.scores.quantities import OfAdvantages
 from waker.curriculum.state import pack_rng, part, unpack_rng, with_prefix
 from waker.settings import Count, Share
@@ -39,8 +45,11 @@ from waker_envs.api import ThetaSpace
 class CenieSettings(LevelReplaySettings, section="curriculum.cenie"):
     """Numbers of CENIE; those of level replay. ``score``, ``credit``, ``priority`` and ``alpha`` are not used."""
 
+    FIXED: ClassVar[frozenset[str]] = frozenset({"score", "credit", "priority", "alpha"})
     novelty: Share = 1.0
     """α: share of novelty in P_replay; the rest is PVL of intrinsic rewards."""
+    state: StateName = "latent"
+    """What x_t is of: the model's state, which moves as it learns, or what was observed, which does not."""
     window: Count = 200
     """Episodes that the mixture is fitted to."""
     steps: Count = 32
@@ -62,7 +71,7 @@ def mixed(novelty: Floats, regret: Floats, share: float, beta: float, groups: An
 
 
 class CenieScore(Score):
-    """P_replay itself, to be drawn in proportion to.
+    """P_replay itself, to be drawn in proportion to; where novelty alone counts, novelty, to be drawn by rank.
 
     Args:
         n_theta: M.
@@ -75,7 +84,7 @@ class CenieScore(Score):
         self.settings, self._groups, self._rng = settings, groups, rng
         self._pvl = OfAdvantages(formulas.positive_value_loss)
         regret = self._pvl.episode if settings.novelty < 1.0 else frozenset[str]()
-        self.needs = needs(episode={"features"} | regret)
+        self.needs = needs(episode={FIELDS[settings.state]} | regret)
         s = settings
         self._model = Novelty(s.window, s.steps, s.refit, s.components, s.dimensions)
         self.novelty: Floats = np.full(n_theta, np.nan)
@@ -83,19 +92,27 @@ class CenieScore(Score):
 
     def learn_episode(self, evidence: EpisodeEvidence) -> Ints | None:
         """Score the episode by the fit of before; then add it to the window."""
-        if evidence.kind == "heldout" or evidence.features is None or not np.isfinite(evidence.features).all():
+        features = met(evidence, self.settings.state)
+        if features is None:
             return UNCHANGED
-        found = self._model.of(np.asarray(evidence.features, np.float64))
-        self._model.add(np.asarray(evidence.features, np.float64), self._rng)
+        found = self._model.of(features)
+        self._model.add(features, self._rng)
         if found is None:  # no fit yet
             return UNCHANGED
         self.novelty[evidence.theta_id] = found
-        if self.settings.novelty < 1.0:
-            self.regret[evidence.theta_id] = self._pvl.of_episode(evidence)
+        if self.settings.novelty == 1.0:
+            return np.array([evidence.theta_id])
+        self.regret[evidence.theta_id] = self._pvl.of_episode(evidence)
         return None
+
+    def at(self, theta_id: Ints) -> Floats:
+        """Of these θ."""
+        return self.novelty[theta_id] if self.settings.novelty == 1.0 else self.values()[theta_id]
 
     def values(self) -> Floats:
         """Shape (M,)."""
+        if self.settings.novelty == 1.0:
+            return self.novelty.copy()
         return mixed(self.novelty, self.regret, self.settings.novelty, self.settings.beta, self._groups)
 
     def state_dict(self) -> State:
@@ -120,7 +137,9 @@ def make_cenie(
 ) -> Curriculum:
     """Level replay by novelty, or by novelty and intrinsic PVL."""
     own = rng.spawn(1)[0]
-    law = dataclasses.replace(settings, priority="proportional", beta=1.0)  # the score is P_replay already
+    law = dataclasses.replace(settings, priority="rank")
+    if settings.novelty < 1.0:  # the score is P_replay already
+        law = dataclasses.replace(settings, priority="proportional", beta=1.0)
     return level_replay(
         "cenie", space, config, rng, samples_per_update, law,
         lambda points, decay: CenieScore(points.size, points.groups, settings, own),

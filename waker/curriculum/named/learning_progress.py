@@ -21,19 +21,20 @@ from waker.curriculum.config import CurriculumConfig, resolve_decay
 from waker.curriculum.priorities.mixture import Mixture
 from waker.curriculum.priorities.proportional import Proportional
 from waker.curriculum.registry import finite, register_curriculum
-from waker.curriculum.scores.credited import Credited, Mode, check_mode
+from waker.curriculum.scores.credited import Mode, check_mode
 from waker.curriculum.scores.error_estimate import Magnitude
-from waker.curriculum.scores.quantities import PerStep, Quantity
-from waker.settings import Positive, Settings
-from waker_envs.api import ThetaSpace
+from waker.curriculum.scores.filled import Filled
+from waker.curriculum.scores.quantities import PerStepName, Quantity, per_step
+from waker.settings import Positive, Settings, Share
+from waker_envs.api import FiniteThetaSpace, ThetaSpace
 
 
 @dataclass(frozen=True)
 class LearningProgressSettings(Settings, section="curriculum.learning-progress"):
     """Numbers of learning-progress."""
 
-    of: Literal["loss", "transition_loss", "disagreement"] = "loss"
-    """What is followed: the world model's loss, its KL, or the ensemble's disagreement."""
+    of: PerStepName = "loss"
+    """What is followed: the model's loss, its KL, what of that is not known dice, or the ensemble's disagreement."""
     credit: Mode = "imagined-last"
     """What a visit is: an update with steps of θ (imagined-last), an episode, or a round of held-out episodes."""
     direction: Literal["improving", "both"] = "improving"
@@ -44,20 +45,26 @@ class LearningProgressSettings(Settings, section="curriculum.learning-progress")
     """Weight of the newest loss in the slow average."""
     beta: Positive = 1.0
     """p ∝ progress^(1/β)."""
+    fill: Share = 0.5
+    """With credit heldout: DR alone before this share of the θ that it draws have been measured."""
+
+    def unused(self, finite: bool) -> frozenset[str]:
+        """See :class:`waker.curriculum.unused.Sparing`."""
+        return frozenset() if self.credit == "heldout" else frozenset({"fill"})
 
 
-class Progress(Credited):
+class Progress(Filled):
     """Fast minus slow averages of a quantity.
 
     Args:
-        n_theta: M.
+        space: whose θ are scored.
         quantity: what is followed.
         settings: rates, direction and what a visit is.
     """
 
-    def __init__(self, n_theta: int, quantity: Quantity, settings: LearningProgressSettings) -> None:
-        super().__init__(n_theta, quantity, settings.credit)
-        self.settings = settings
+    def __init__(self, space: FiniteThetaSpace, quantity: Quantity, settings: LearningProgressSettings) -> None:
+        super().__init__(space, quantity, settings.credit, fill=settings.fill)
+        self.settings, n_theta = settings, space.size
         self.fast: Floats = np.full(n_theta, np.nan)
         self.slow: Floats = np.full(n_theta, np.nan)
 
@@ -95,7 +102,7 @@ def make_learning_progress(
         "learning-progress",
         points,
         tracker=Magnitude(points.size, resolve_decay(config, points, samples_per_update)),
-        score=Progress(points.size, PerStep(settings.of), settings),
+        score=Progress(points, per_step(settings.of), settings),
         priority=Proportional(settings.beta, points.groups),
         mixture=Mixture(config.dr_share, config.staleness, points.groups),
         rng=rng,

@@ -36,7 +36,8 @@ from waker.curriculum.scores import advantages as formulas
 from waker.curriculum.scores.credited import Credited
 from waker.curriculum.scores.error_estimate import Magnitude
 from waker.curriculum.scores.quantities import OfAdvantages, given
-from waker.curriculum.scores.simplex import ascended, generalised_learnability
+from waker.curriculum.scores.return_moments import ReturnMoments
+from waker.curriculum.scores.simplex import ascended
 from waker.curriculum.state import part, with_prefix
 from waker.settings import Count, Positive, Settings
 from waker_envs.api import ThetaSpace
@@ -73,10 +74,7 @@ class Weights(Score):
         self._credited = Credited(n_theta, OfAdvantages(formulas.positive_value_loss), "imagined-last")
         pvl = self._credited.needs.update if settings.score == "pvl" else {"sampled_returns"}
         self.needs = needs(update=pvl)
-        self._sums: Floats = np.zeros((3, n_theta))  # n, Σ and Σ² of returns about their first, since the last step
-        self._first: Floats = np.full(n_theta, np.nan)
-        self._moments: Floats = np.full((2, n_theta), np.nan)  # m and σ, the newest
-        self._rollouts = 1  # from one start state
+        self._returns = ReturnMoments(n_theta)
         self._y, self._drawn = np.full((2, n_theta), np.nan)  # present weights; those of the step before
         self._updates, self._squares = 0, 0.1
 
@@ -88,39 +86,16 @@ class Weights(Score):
             returns, ids = given(evidence, "sampled_returns"), evidence.sampled_returns_id
             assert ids is not None, "returns come with the θ they are of"
             keep = (ids >= 0) & np.isfinite(returns).all(1)
-            self._add(ids[keep], returns[keep])
+            self._returns.add(ids[keep], returns[keep])
         self._updates += 1
         if self._updates % self.settings.every:
             return UNCHANGED
         self._step()
         return None
 
-    def _add(self, ids: Ints, returns: Floats) -> None:
-        """Returns (R, S) of start states of the θ ``ids`` (R,)."""
-        fresh = ids[np.isnan(self._first[ids])]
-        self._first[fresh] = returns[np.isnan(self._first[ids]), 0]
-        about = returns - self._first[ids, None]  # so that no difference of large numbers is squared
-        for sums, x in zip(self._sums, (np.ones_like(about), about, about**2), strict=True):
-            np.add.at(sums, ids, x.sum(1))
-        self._rollouts = returns.shape[1]
-
-    def _learnability(self) -> Floats:
-        """Of all returns since the last step, (M,), NaN for θ that never had any."""
-        count = self._sums[0]
-        seen, divisor = count > 0, np.maximum(count, 1.0)
-        about = self._sums[1] / divisor
-        spread = np.sqrt(np.maximum(self._sums[2] / divisor - about**2, 0.0))
-        self._moments[:, seen] = (self._first + about)[seen], spread[seen]
-        self._sums[:], self._first[:] = 0.0, np.nan
-        scores, known = np.full(len(count), np.nan), ~np.isnan(self._moments[0])
-        if known.any():
-            m, sigma = self._moments[:, known]
-            scores[known] = generalised_learnability(m, sigma, self._rollouts)
-        return scores
-
     def _step(self) -> None:
         s = self.settings
-        scores = self._credited.score if s.score == "pvl" else self._learnability()
+        scores = self._credited.score if s.score == "pvl" else self._returns.learnability()
         known = ~np.isnan(scores)
         if not known.any():
             return
@@ -141,16 +116,14 @@ class Weights(Score):
     def state_dict(self) -> State:
         """Both weights, the returns, the scores, and the step."""
         own: State = {"y": self._y.copy(), "drawn": self._drawn.copy()}
-        own |= {"updates": self._updates, "squares": self._squares, "rollouts": self._rollouts}
-        own |= {"sums": self._sums.copy(), "first": self._first.copy(), "moments": self._moments.copy()}
+        own |= self._returns.state_dict() | {"updates": self._updates, "squares": self._squares}
         return own | with_prefix("credited", self._credited.state_dict())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore them."""
         self._y, self._drawn = np.array(state["y"], np.float64), np.array(state["drawn"], np.float64)
         self._updates, self._squares = int(state["updates"]), float(state["squares"])
-        self._sums, self._first = np.array(state["sums"], np.float64), np.array(state["first"], np.float64)
-        self._moments, self._rollouts = np.array(state["moments"], np.float64), int(state["rollouts"])
+        self._returns.load_state_dict(state)
         self._credited.load_state_dict(part("credited", state))
 
 

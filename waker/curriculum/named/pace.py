@@ -5,13 +5,15 @@ squared norm of the policy's parameter change in a local update on it, since the
 
 Ours, reward-free: s(θ) = ‖∇ mean loss‖² of the *world model's* loss on θ's steps in the batch, over a fixed set of its
 parameters; a gradient and no optimiser's step, as Adam's normalisation erases magnitudes. E‖ĝ‖² = ‖g‖² + tr(Σ)/n is too
-large for noisy θ and for few steps, so by default ĝ₁·ĝ₂ of two halves of the steps, which is unbiased and may be
-negative. Replay: rank, β .3, ρ .3.
+large for noisy θ and for few steps, so by default ĝ₁·ĝ₂ of two halves, which is unbiased and may be negative. Halves
+are of whole sequences, as steps of one err alike; a θ that is in one sequence of the batch alone is not scored.
+Replay: rank, β .3, ρ .3.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -30,6 +32,7 @@ from waker_envs.api import ThetaSpace
 class PaceSettings(LevelReplaySettings, section="curriculum.pace"):
     """Numbers of PACE; those of level replay. ``score`` and ``credit`` are not used."""
 
+    FIXED: ClassVar[frozenset[str]] = frozenset({"score", "credit"})
     halves: bool = True
     """The unbiased product of two halves' gradients; else the squared norm of their mean."""
     every: Count = 10

@@ -16,6 +16,9 @@ scored, but kept out of the replay; its steps count, no update is made for them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 
 from waker.curriculum.api import Curriculum
@@ -62,13 +65,20 @@ def make_robust_plr(
     return level_replay("robust-plr", space, config, rng, samples_per_update, settings, settings.credited, staging=True)
 
 
-@register_curriculum("task-plr", LevelReplaySettings)
+@dataclass(frozen=True)
+class TaskReplaySettings(LevelReplaySettings, section="curriculum.task-plr"):
+    """Numbers of level replay; ``score`` and ``credit`` are not used."""
+
+    FIXED: ClassVar[frozenset[str]] = frozenset({"score", "credit"})
+
+
+@register_curriculum("task-plr", TaskReplaySettings)
 def make_task_plr(
     space: ThetaSpace,
     config: CurriculumConfig,
     rng: np.random.Generator,
     samples_per_update: int,
-    settings: LevelReplaySettings,
+    settings: TaskReplaySettings,
 ) -> Curriculum:
     """Level replay by the PVL of a task's critic on real episodes: the published method, *not reward-free*.
 

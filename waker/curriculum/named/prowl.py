@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Interval
@@ -33,12 +33,15 @@ from waker_envs.api import ThetaSpace
 class ProwlSettings(LevelReplaySettings, section="curriculum.prowl"):
     """Numbers of prowl; those of level replay. ``score``, ``credit`` and ``alpha`` are not used."""
 
+    FIXED: ClassVar[frozenset[str]] = frozenset({"score", "credit", "alpha"})
     share: Annotated[float, Interval(gt=0, lt=1)] = 0.05
     """Of episodes, kept out of training."""
     every: Count = 10_000
     """Agent steps between two rounds, in which all that are stored are measured."""
     ring: Count = 4
     """Episodes of each θ that are stored, the newest ones; a θ's loss of a round is their mean."""
+    of: Literal["loss", "excess"] = "loss"
+    """Whose z-score and change: the model's loss, or what of it is not known dice (as ``excess-loss``)."""
     raw_change: bool = False
     """The change in the loss's own units, not in spreads of it."""
 
@@ -67,7 +70,7 @@ class ErrorAndChange(Credited):
 
     def __init__(self, n_theta: int, settings: ProwlSettings) -> None:
         s = settings
-        super().__init__(n_theta, PerStep("loss"), "heldout", ring=s.ring, heldout=s.share, heldout_every=s.every)
+        super().__init__(n_theta, PerStep(s.of), "heldout", ring=s.ring, heldout=s.share, heldout_every=s.every)
         self._raw = settings.raw_change
         self._before: Floats = np.full(n_theta, np.nan)  # loss of the round before
 

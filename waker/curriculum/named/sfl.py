@@ -31,6 +31,7 @@ from waker.curriculum.priorities.rules import TopK
 from waker.curriculum.registry import finite, register_curriculum
 from waker.curriculum.scores.error_estimate import Magnitude
 from waker.curriculum.scores.quantities import given
+from waker.curriculum.scores.simplex import learnability
 from waker.settings import Count, Settings, Share
 from waker_envs.api import ThetaSpace
 
@@ -48,14 +49,16 @@ class SflSettings(Settings, section="curriculum.sfl"):
     solved: Annotated[float, Interval(gt=0, le=1)] = 1.0
     """An episode is a success where ``info["completion"]``, which may be a fraction, reaches this; sfl alone."""
     unbiased: bool = True
-    """n/(n−1)·p(1−p) of n episodes (0 of a single one); else p(1−p)."""
+    """n/(n−1)·p(1−p) of n episodes (0 of a single one); else p(1−p); sfl alone."""
 
 
-def learnability(successes: Floats, episodes: Floats, unbiased: bool = True) -> Floats:
-    """p(1−p), (M,), NaN without a finished episode."""
-    n = np.where(episodes > 0, episodes, np.nan)
-    p = successes / n
-    return np.asarray(p * (1 - p) * (n / np.maximum(n - 1, 1) if unbiased else 1.0))
+@dataclass(frozen=True)
+class SflIntSettings(SflSettings, section="curriculum.sfl-int"):
+    """Numbers of sfl-int: those of SFL but for what is of success."""
+
+    def unused(self, finite: bool) -> frozenset[str]:
+        """See :class:`waker.curriculum.unused.Sparing`."""
+        return frozenset({"solved", "unbiased"})
 
 
 class Learnability(Score):
@@ -138,7 +141,7 @@ def _make(intrinsic: bool, name: str) -> Any:
             rng=rng,
         )
 
-    return register_curriculum(name, SflSettings)(make)
+    return register_curriculum(name, SflIntSettings if intrinsic else SflSettings)(make)
 
 
 make_sfl = _make(False, "sfl")

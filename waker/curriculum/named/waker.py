@@ -7,9 +7,11 @@ generalised to θ never visited by a kernel (ours).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from waker.curriculum.api import Curriculum, Priority
+from waker.curriculum.api import Curriculum, Floats, Priority, Score
 from waker.curriculum.boxes.kernel_scores import KernelSettings, kernel_curriculum
 from waker.curriculum.composed import ComposedCurriculum
 from waker.curriculum.config import CurriculumConfig, resolve_decay
@@ -17,7 +19,7 @@ from waker.curriculum.priorities.mixture import Mixture
 from waker.curriculum.priorities.rules import Boltzmann, Groups, Normalise, Rank, TopK
 from waker.curriculum.registry import finite, register_curriculum
 from waker.curriculum.scores.error_estimate import Magnitude, Reduction
-from waker_envs.api import ThetaSpace
+from waker_envs.api import FiniteThetaSpace, ThetaSpace
 
 
 def priority_of(config: CurriculumConfig, temperature: float, normalise: Normalise, groups: Groups) -> Priority:
@@ -77,6 +79,36 @@ def make_waker_r(
         tracker=tracker,
         score=reduction(tracker),
         priority=priority_of(config, 0.5, "mean-abs", points.groups),
+        mixture=Mixture(config.dr_share, config.staleness, points.groups),
+        rng=rng,
+    )
+
+
+def as_waker_m(
+    name: str,
+    space: ThetaSpace,
+    config: CurriculumConfig,
+    rng: np.random.Generator,
+    samples_per_update: int,
+    score: Callable[[FiniteThetaSpace, float | Floats], Score],
+) -> Curriculum:
+    """``waker-m`` over a finite space by another score: priority, temperature, normalisation and DR share are its own.
+
+    Args:
+        score: makes it for the space and the tracker's γ per credited sample. The others: see
+            :func:`waker.curriculum.registry.make_curriculum`.
+
+    Raises:
+        UserError: the space is continuous.
+    """
+    points = finite(space, name)
+    decay = resolve_decay(config, points, samples_per_update)
+    return ComposedCurriculum(
+        name,
+        points,
+        tracker=Magnitude(points.size, decay),
+        score=score(points, decay),
+        priority=priority_of(config, 1.0, "zscore", points.groups),
         mixture=Mixture(config.dr_share, config.staleness, points.groups),
         rng=rng,
     )

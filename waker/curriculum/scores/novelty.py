@@ -9,16 +9,28 @@ so features are folded into at most ``FOLDED`` numbers by fixed random signs, wh
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from waker.curriculum.api import Floats, State
+from waker.curriculum.evidence import EpisodeEvidence
 from waker.curriculum.scores.gaussians import Gaussians, begun, maximised
 
+StateName = Literal["latent", "observation"]
+FIELDS: dict[StateName, str] = {"latent": "features", "observation": "observations"}
+"""The field of an episode's record that each is."""
 FOLDED = 64
 REGULARISATION = 1e-4
 ITERATIONS = 3
+
+
+def met(evidence: EpisodeEvidence, state: StateName) -> Floats | None:
+    """What is met in an episode, (T, F); None of a held-out one, and where it is not known."""
+    found = getattr(evidence, FIELDS[state])
+    if evidence.kind == "heldout" or found is None or not np.isfinite(found).all():
+        return None
+    return np.asarray(found, np.float64)
 
 
 def folded(features: Floats, size: int = FOLDED) -> Floats:

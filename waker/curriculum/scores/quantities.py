@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -154,7 +154,13 @@ class MaxMC(Quantity):
         self.best = np.array(state["best"], np.float64)
 
 
-QuantityName = Literal["pvl", "l1", "td", "max-mc", "mna", "loss", "transition-loss", "disagreement"]
+QuantityName = Literal["pvl", "l1", "td", "max-mc", "mna", "loss", "transition-loss", "excess", "disagreement"]
+PerStepName = Literal["loss", "transition-loss", "excess", "disagreement"]
+
+
+def per_step(name: PerStepName) -> PerStep:
+    """A number of every replayed step, by its name in settings, where words are joined by hyphens."""
+    return PerStep("transition_loss" if name == "transition-loss" else name)
 
 
 def quantity(name: QuantityName, n_theta: int, decay: float = 1.0) -> Quantity:
@@ -165,11 +171,8 @@ def quantity(name: QuantityName, n_theta: int, decay: float = 1.0) -> Quantity:
         "td": OneStepTD,
         "max-mc": lambda: MaxMC(n_theta, decay),
         "mna": lambda: OfAdvantages(formulas.negative_advantage),
-        "loss": lambda: PerStep("loss"),
-        "transition-loss": lambda: PerStep("transition_loss"),
-        "disagreement": lambda: PerStep("disagreement"),
     }
-    return made[name]()
+    return made[name]() if name in made else per_step(cast(PerStepName, name))
 
 
 def given(evidence: Evidence | EpisodeEvidence, field: str) -> Floats:

@@ -1,6 +1,6 @@
-"""Weights on a simplex, raised by projected ascent, and the learnability they are raised by; the formulas of ``ncc``.
+"""Weights on a simplex, raised by projected ascent, and learnability; the formulas of ``ncc`` and ``sfl``.
 
-Monette et al. 2025, arXiv 2505.20659.
+Monette et al. 2025, arXiv 2505.20659; Rutherford et al. 2024, arXiv 2408.15099.
 """
 
 from __future__ import annotations
@@ -8,6 +8,13 @@ from __future__ import annotations
 import numpy as np
 
 from waker.curriculum.api import Floats
+
+
+def learnability(successes: Floats, episodes: Floats, unbiased: bool = True) -> Floats:
+    """p(1−p), (M,), NaN without a finished episode."""
+    n = np.where(episodes > 0, episodes, np.nan)
+    p = successes / n
+    return np.asarray(p * (1 - p) * (n / np.maximum(n - 1, 1) if unbiased else 1.0))
 
 
 def generalised_learnability(m: Floats, sigma: Floats, n: int) -> Floats:

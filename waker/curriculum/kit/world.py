@@ -95,8 +95,11 @@ class World:
         if isinstance(curriculum, Evident) and curriculum.needs:
             curriculum.learn(record)
         if bad is None:
-            errors = _numbers(ids, step, (len(ids),), 1.0)
-            curriculum.observe(ids, errors, step)
+            curriculum.observe(*self.credits(ids, step), step)
+
+    def credits(self, ids: Ints, step: int) -> tuple[Ints, Floats]:
+        """Ids and errors of an update, both (N,)."""
+        return ids, _numbers(ids, step, (len(ids),), 1.0)
 
     def evidence(self, wanted: Needs, ids: Ints, step: int, bad: float | None = None) -> Evidence:
         """An update's record with the fields that are wanted, and no others."""
@@ -148,6 +151,7 @@ class World:
         }
         values |= {name: 3 * _numbers(key, step, (1, T + 1), sign)[0] for name in ("values", "task_values")}
         values["features"] = _numbers(key, step, (1, T, F), sign)[0]
+        values["observations"] = _numbers(key, step + 1, (1, T, F), sign)[0]
         values["success"] = float(_numbers(key, step, (1,), 1.0)[0] > 1) if sign else 0.0
         chosen = {name: values[name] for name in wanted.episode}
         if bad is not None:
