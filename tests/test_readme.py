@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 import yaml
 
 import waker
+from tests.helpers import forked
 from tests.helpers.pages import PAGES, ROOT, Block, blocks
 from waker.cli.settings import parse_settings
 
@@ -69,14 +69,7 @@ def test_python_compiles(block: Block) -> None:
 def test_snippets_run(block: Block, finished: Path, tmp_path: Path) -> None:
     shutil.copytree(finished, tmp_path / "runs")
     path = os.pathsep.join([str(ROOT), str(ROOT / "envs")])
-    done = subprocess.run(
-        [sys.executable, "-W", "error::DeprecationWarning", "-c", block.text],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = forked.python(block.text, tmp_path, {"PYTHONPATH": path})
     assert done.returncode == 0, done.stderr
 
 

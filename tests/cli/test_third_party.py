@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.helpers.tiny import waker
+from tests.helpers.forked import waker
 from tests.training.test_resume import assert_same
 from waker.cli import main
 from waker.storage.sealed import read_yaml
