@@ -27,10 +27,10 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## WAKER-M and DR side by side on GridHazards: table and HTML report (10 minutes, two cores)
 	$(BIN)/waker quickstart
 
-test: $(STAMP)  ## the tests, a small one of every behaviour (less than 10 minutes on two cores)
+test: $(STAMP)  ## the tests, a small one of every behaviour (about 10 minutes on two cores)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q -m "not long" $(PYTEST_ARGS)
 
-test-all: $(STAMP)  ## every test, also the long ones that repeat it in whole processes (15 minutes; before a release)
+test-all: $(STAMP)  ## every test, also the long ones that repeat it in whole processes (up to 20 minutes; before a release)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q $(PYTEST_ARGS)
 
 test-fast: $(STAMP)  ## the tests that take no second or so each, for while one works (< 90 s)
