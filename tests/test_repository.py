@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -100,6 +101,14 @@ def test_every_test_that_is_called_slow_exists() -> None:
     for name in (ROOT / "tests" / "slow.txt").read_text(encoding="utf-8").split():
         file, _, function = name.partition("::")
         assert f"def {function}(" in (ROOT / file).read_text(encoding="utf-8"), name
+
+
+def test_a_list_of_slow_tests_has_none_that_is_gone() -> None:
+    script = runpy.run_path(str(ROOT / "scripts" / "slow_tests.py"))
+    here = f"tests/test_repository.py::{test_a_list_of_slow_tests_has_none_that_is_gone.__name__}"
+    log = f"2.0s call {here}[a]\n1.0s setup {here}[b]\n5.0s call tests/gone.py::test_x\n0.5s call {here}_either"
+    assert script["durations"](log)[here] == 3.0
+    assert script["existing"](script["slow"](script["durations"](log), 0.0)) == [here]
 
 
 def long_tests() -> dict[str, list[str]]:
