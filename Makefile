@@ -1,5 +1,5 @@
 # From a fresh clone:  make demo   (installs, then the ten-minute comparison)
-#                      make test   (installs if needed, then every test)
+#                      make test   (installs if needed, then the tests: ten minutes)
 # Needs Python 3.11 or newer, make, git and a network for the first installation. `make PYTHON=python3.12 …` chooses one.
 
 VENV    ?= .venv
@@ -11,7 +11,7 @@ WORKERS ?= 3
 export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast bench gpu lint format docs tutorial report clean
+.PHONY: help install demo test test-all test-fast bench gpu lint format docs tutorial report clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -27,11 +27,14 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## WAKER-M and DR side by side on GridHazards: table and HTML report (10 minutes, two cores)
 	$(BIN)/waker quickstart
 
-test: $(STAMP)  ## every test (about 10 minutes on two cores)
+test: $(STAMP)  ## the tests, a small one of every behaviour (about 10 minutes on two cores)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q -m "not long" $(PYTEST_ARGS)
+
+test-all: $(STAMP)  ## every test, also the long ones that repeat it in whole processes (up to 20 minutes; before a release)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q $(PYTEST_ARGS)
 
 test-fast: $(STAMP)  ## the tests that take no second or so each, for while one works (< 90 s)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q -m "not slow and not long" $(PYTEST_ARGS)
 
 bench: $(STAMP)  ## time updates and compare with this kind of machine's stored figures (3 minutes; SAVE=1 stores them)
 	$(BIN)/python -m experiments.bench --config quick --against results/learner_speed/baseline.json $(if $(SAVE),--save)

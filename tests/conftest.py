@@ -21,7 +21,8 @@ SLOW = frozenset((Path(__file__).parent / "slow.txt").read_text(encoding="utf-8"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is slow, and skip what needs a CUDA device where there is none."""
+    """Mark what is slow, skip what needs a CUDA device where there is none, and begin with what is long."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)  # nobody waits for one of them in the end
     for item in items:
         if item.nodeid.split("[")[0] in SLOW:
             item.add_marker(pytest.mark.slow)

@@ -57,7 +57,12 @@ EXAMPLES = {
     "FILE": "tests/reference/step_discrete.npz",
 }
 """What stands for the words that readers put their own for; ``RUN`` is a finished run."""
+PAPER = ROOT / "experiments" / "paper.yaml"
 SMALLEST = {
+    "train": [
+        *("--evaluation.episodes", "1", "--evaluation.suite-episodes", "1", "--evaluation.model-episodes", "1"),
+        *("--train.steps", "100"),
+    ],
     "adapt": ["--updates", "1"],
     "evaluate": ["--episodes", "1", "--suite-episodes", "1", "--model-episodes", "1"],
 }
@@ -169,12 +174,16 @@ def run_waker(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     elif verb == "sweep":
         study = next(block.text for block in blocks("yaml") if "samplers:" in block.text)
         Path("study.yaml").write_text(study)  # for commands that name the reader's own
+        if str(PAPER) in rest:  # sixty kinds of runs, ten seconds to read; tests/sweep/test_study.py looks at them
+            assert PAPER.is_file()
+            rest[rest.index(str(PAPER))] = "study.yaml"
         assert main(["sweep", *rest, "--dry"]) == 0
     elif verb == "train":
         settings = parse_settings(rest, "train")
         assert settings.config.env
         if "--device" not in rest:  # the smallest form: later options count
-            assert main(["train", *rest, "--preset", "tiny", "--runs", f"trained-{abs(hash(tuple(rest)))}"]) == 0
+            runs = f"trained-{abs(hash(tuple(rest)))}"
+            assert main(["train", *rest, "--preset", "tiny", "--runs", runs, *SMALLEST["train"]]) == 0
     elif verb == "envs" and rest[:1] == ["show"] and rest[1] in DEAR:
         monkeypatch.setattr("waker.cli.verbs.envs.show", lambda args, given: f"{args} {given}")
         assert main(["envs", *rest]) == 0

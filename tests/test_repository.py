@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -99,3 +101,34 @@ def test_every_test_that_is_called_slow_exists() -> None:
     for name in (ROOT / "tests" / "slow.txt").read_text(encoding="utf-8").split():
         file, _, function = name.partition("::")
         assert f"def {function}(" in (ROOT / file).read_text(encoding="utf-8"), name
+
+
+def test_a_list_of_slow_tests_has_none_that_is_gone() -> None:
+    script = runpy.run_path(str(ROOT / "scripts" / "slow_tests.py"))
+    here = f"tests/test_repository.py::{test_a_list_of_slow_tests_has_none_that_is_gone.__name__}"
+    log = f"2.0s call {here}[a]\n1.0s setup {here}[b]\n5.0s call tests/gone.py::test_x\n0.5s call {here}_either"
+    assert script["durations"](log)[here] == 3.0
+    assert script["existing"](script["slow"](script["durations"](log), 0.0)) == [here]
+
+
+def long_tests() -> dict[str, list[str]]:
+    """Each test that is marked ``long`` and what its mark says: the smaller tests that hold the same."""
+    found = {}
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for mark in getattr(node, "decorator_list", ()):
+                if ast.unparse(mark).startswith("pytest.mark.long"):
+                    assert isinstance(node, ast.FunctionDef)
+                    name = f"{path.relative_to(ROOT)}::{node.name}"
+                    found[name] = [ast.literal_eval(one) for one in getattr(mark, "args", ())]
+    return found
+
+
+def test_every_long_test_names_smaller_ones_that_hold_the_same() -> None:
+    long = long_tests()
+    assert long
+    for name, smaller in long.items():
+        assert smaller, f"{name} is the only test of what it holds: it is not long"
+        for one in smaller:
+            file, _, function = one.partition("::")
+            assert one not in long and f"def {function}(" in (ROOT / file).read_text(encoding="utf-8"), one

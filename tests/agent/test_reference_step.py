@@ -58,6 +58,11 @@ def test_the_step_is_the_authors(path: Path, way: products.Way, monkeypatch: pyt
     assert len(weights) > 200
 
 
+@pytest.mark.long(
+    "tests/agent/test_reference_step.py::test_the_step_is_the_authors",
+    "tests/machine/test_compile.py::test_the_whole_update_compiles_without_a_break_and_agrees_with_the_eager_one",
+    "tests/machine/test_compile.py::test_gradients_of_a_compiled_update_are_the_eager_ones",
+)
 def test_the_step_as_one_graph_is_the_authors() -> None:
     """Traced and differentiated as for inductor; with inductor itself, and for all files, by ``--compile``: minutes."""
     torch._dynamo.reset()

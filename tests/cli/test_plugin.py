@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.helpers import forked
 from tests.helpers.tiny import TINY, waker
 from waker.cli import main
 from waker_envs.checker import check_parametric_env
@@ -75,7 +76,7 @@ def test_training_chooses_its_theta(trained: Path) -> None:
 
 def test_a_sampler_from_the_package_is_told_what_it_asks_for(installed: Path, tmp_path: Path) -> None:
     words = ["train", "--env", ENV_ID, *TINY, "--curriculum.sampler", "surprise-first"]
-    done = waker(*words, cwd=tmp_path, environment=beside(installed))
+    done = forked.waker(*words, cwd=tmp_path, environment=beside(installed))
     assert done.returncode == 0, done.stderr
     assert "the sampler is told latent_kl_1 of the current model" in done.stderr
     run = tmp_path / "runs/corridor/surprise-first/plan2explore/seed-0"
@@ -86,7 +87,7 @@ def test_a_sampler_from_the_package_is_told_what_it_asks_for(installed: Path, tm
 
 
 def test_it_is_evaluated(trained: Path, installed: Path) -> None:
-    done = waker("evaluate", "runs/corridor", cwd=trained, environment=beside(installed))
+    done = forked.waker("evaluate", "runs/corridor", cwd=trained, environment=beside(installed))
     assert done.returncode == 0, done.stderr
     rows = pd.read_parquet(trained / "runs/corridor/waker-m/plan2explore/seed-0/evaluation.parquet")
     assert set(rows["task"]) == {"left", "right"}

@@ -1,20 +1,49 @@
-"""Two samplers side by side, and how they stop; the table and the page: :mod:`tests.cli.test_followers`."""
+"""Two samplers side by side, how they stop, and the table and the page in the end."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from tests.helpers.tiny import TINY, waker
+from waker.cli import main
 from waker.cli.processes import side_by_side
 
 PYTHON = sys.executable
+
+
+def test_what_was_finished_before_is_kept_and_all_end_in_a_table_and_a_page(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In this process, one training after the other; the page is without its sections, which take seconds."""
+    monkeypatch.setattr("waker.report.page.domain_sections", lambda runs, prefix="": [])
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(finished, "runs")
+
+    def in_turns(commands: Mapping[str, Sequence[str]], console: Console) -> dict[str, int]:
+        assert all(command[:3] == [PYTHON, "-m", "waker"] for command in commands.values())
+        return {name: main(command[3:]) for name, command in commands.items()}
+
+    monkeypatch.setattr("waker.cli.processes.side_by_side", in_turns)
+    assert main(["quickstart", *TINY, "--train.task-policies", "after"]) == 0
+    out, told = capsys.readouterr()
+    assert told.count("finished before, at step") == 1
+    assert out.count("Finished: ") == 1
+    for wanted in ("mean return", "CVaR 0.1", "worst-θ regret", "worst-θ model error", "data on hard θ"):
+        assert wanted in out
+    made = Path("runs/gridhazards")
+    assert "gridhazards: dr against waker-m" in (made / "report.html").read_text()
+    assert (made / "comparison.csv").is_file()
+    assert (made / "dr/plan2explore/seed-0/evaluation.parquet").exists()
 
 
 def test_a_failing_run_fails_the_whole(tmp_path: Path) -> None:
@@ -48,6 +77,15 @@ def test_side_by_side_returns_every_code_and_line() -> None:
             Console(file=sink),
         )
     assert codes == {"good": 0, "bad": 3}
+
+
+def test_side_by_side_s_commands_follow_this_process(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with open(log, "w") as file:
+        side_by_side(
+            {"a": [PYTHON, "-c", "import os; print(os.environ['WAKER_FOLLOWS'])"]}, Console(file=file, width=200)
+        )
+    assert log.read_text() == f"a | {os.getpid()}\n"
 
 
 def test_side_by_side_gives_each_command_one_thread(tmp_path: Path) -> None:

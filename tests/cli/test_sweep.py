@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +16,14 @@ import pytest
 from waker.analysis.data import load_runs
 from waker.analysis.numbers_file import read_shares
 from waker.cli import main
+from waker.cli.settings import parse_settings
+from waker.cli.verbs.sweep import command as sweep_command
 from waker.config.saved import plain
 from waker.config.schema import Config
 from waker.errors import BLEMISHED, UserError
+from waker.storage.run_folder import run_folder
 from waker.storage.sealed import write_yaml
-from waker.storage.tables import read_rows
+from waker.storage.tables import read_rows, write_rows
 from waker.sweep.conduct import Outcome
 from waker.sweep.rows import kept
 
@@ -49,6 +53,80 @@ def rows_of(runs: Path) -> dict[tuple[str, str], pd.DataFrame]:
     return {(cell, table): read_rows(runs / "rows" / cell / f"{table}.parquet") for cell in CELLS for table in tables}
 
 
+class Killed(BaseException):
+    """Stands for SIGKILL of the sweep: it does nothing more."""
+
+
+class Ended:
+    """A job that has done its work."""
+
+    def code(self) -> int:
+        return 0
+
+    def stop(self, number: int) -> None:
+        raise AssertionError("nobody stops it")
+
+
+class Pretends:
+    """In the place of processes: a training leaves its settings and the row that it would always leave.
+
+    Args:
+        lives: jobs that this sweep starts before it is killed; -1: it is not.
+    """
+
+    def __init__(self, lives: int) -> None:
+        self.lives, self.started = lives, list[str]()
+
+    def start(self, command: Sequence[str], log: Path) -> Ended:
+        assert command[:4] == [sys.executable, "-m", "waker", "train"]
+        args = parse_settings(command[4:], "train")
+        run = run_folder(args.runs, args.config)
+        self.started.append(str(run.relative_to(args.runs)))
+        run.mkdir(parents=True, exist_ok=True)
+        if len(self.started) == self.lives:
+            (run / "metrics.jsonl").write_text('{"step": 3')  # what a kill leaves
+            raise Killed
+        write_yaml(run / "config.yaml", {"config": plain(args.config)})
+        write_rows(
+            run / "evaluation.parquet", [{"task": "green", "return": float(len(args.config.curriculum.sampler))}]
+        )
+        return Ended()
+
+
+def test_a_sweep_that_is_killed_twice_goes_on_with_what_is_missing(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its trainings are those of ``waker train`` with the study's settings, each made until its rows are kept."""
+    monkeypatch.setattr("waker.sweep.conduct._LOOK_EVERY", 0.0)
+    command = ["sweep", str(study), "--runs", str(tmp_path), "--jobs", "1"]
+    started = []
+    for lives in (1, 2, -1):
+        launcher = Pretends(lives)
+        monkeypatch.setattr("waker.cli.verbs.sweep._launcher", lambda args, runs, one=launcher: one)
+        if lives == -1:
+            assert main(command) == 0
+        else:
+            with pytest.raises(Killed):
+                sweep_command(command[1:])
+        started.append(launcher.started)
+    assert started == [[CELLS[0]], [CELLS[0], CELLS[1]], [CELLS[1]]]
+    capsys.readouterr()
+    assert main(command) == 0
+    assert capsys.readouterr().out.startswith("2 runs, 2 of them with rows in")
+    assert not (tmp_path / CELLS[0] / "checkpoints").exists()  # nobody has trained
+    for cell, sampler in zip(CELLS, ("dr", "waker-m"), strict=True):
+        rows = tmp_path / "rows" / cell
+        assert read_rows(rows / "evaluation.parquet")["return"].tolist() == [float(len(sampler))]
+        argv = ["--preset", "tiny", "--train.task-policies", "after", "--seed", "3", "--sampler", sampler]
+        assert kept(rows, plain(parse_settings(argv, "train").config))
+
+
+@pytest.mark.long(
+    "tests/cli/test_sweep.py::test_a_sweep_that_is_killed_twice_goes_on_with_what_is_missing",
+    "tests/sweep/test_launchers.py::test_a_command_of_this_machine_follows_who_started_it",
+    "tests/cli/test_followers.py::test_a_follower_ends_with_its_parent",
+    "tests/cli/test_sweep.py::test_kept_rows_are_enough",
+)
 def test_a_sweep_that_is_killed_ends_with_the_rows_of_single_runs(study: Path, tmp_path: Path) -> None:
     runs, alone = tmp_path / "runs", tmp_path / "alone"
     child = subprocess.Popen(sweep(study, runs), stdout=subprocess.DEVNULL, process_group=0)

@@ -5,6 +5,7 @@ Nothing is installed: a folder on PYTHONPATH holds the package and the metadata 
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -15,8 +16,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.helpers.tiny import waker
+from tests.helpers.forked import waker
 from tests.training.test_resume import assert_same
+from waker.cli import main
 from waker.storage.sealed import read_yaml
 
 ENVIRONMENT = '''
@@ -202,13 +204,16 @@ def test_another_setting_is_another_run(runs: Path, path: dict[str, str]) -> Non
     assert "sinks.lines.each = 0 must be at least 1" in wrong.stderr
 
 
-def test_it_is_compared_and_reported_under_its_settings(runs: Path, path: dict[str, str]) -> None:
-    """Without the package: rows are enough."""
-    compared = waker("compare", "whole", "--by", "curriculum.tilted.beta", cwd=runs)
-    assert compared.returncode == 0, compared.stderr
-    assert "tilted [curriculum.tilted.beta=0.25]" in compared.stdout
-    reported = waker("report", "whole", "--by", "curriculum.tilted.beta", "--out", "page.html", cwd=runs)
-    assert reported.returncode == 0, reported.stderr
+@pytest.mark.usefixtures("undrawn")
+def test_it_is_compared_and_reported_under_its_settings(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In this process, which knows nothing of the package: rows are enough."""
+    assert importlib.util.find_spec("theirs") is None
+    monkeypatch.chdir(runs)
+    assert main(["compare", "whole", "--by", "curriculum.tilted.beta"]) == 0
+    assert "tilted [curriculum.tilted.beta=0.25]" in " ".join(capsys.readouterr().out.split())
+    assert main(["report", "whole", "--by", "curriculum.tilted.beta", "--out", "page.html"]) == 0
     page = (runs / "page.html").read_text(encoding="utf-8")
     assert "tilted [curriculum.tilted.beta=0.25]" in page and "restless" in page
     assert "explorer.settings.power: 2.0" in page and "env_kwargs.wind: 0.25" in page

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from experiments.faults import command_lines, misbehaving
+from experiments.faults import __main__ as search
+from experiments.faults import command_lines, damaged_runs, finished, killed_runs, misbehaving, warm
 from experiments.faults.__main__ import without_places
 from experiments.faults.damage import files_by_kind, flip_bit, kind_of, truncate
 from experiments.faults.damaged_runs import tells_of
+from experiments.faults.finished import RUN
 from experiments.faults.options import every_option, hostile
+from experiments.faults.outcome import outcome
 from experiments.faults.rows import Rows, command_line, summary
 from experiments.faults.verdict import told, verdict
 from experiments.faults.warm import Ended
@@ -155,6 +162,191 @@ def test_rows_name_no_folder_of_this_machine() -> None:
     assert without_places(told, Path("/tmp/f")) == "runs/a/config.yaml is not b.py [File waker/cli.py]"
 
 
+# Each part on command lines that only pretend ----------------------------------------------------------------------
+
+End = Callable[[Path], tuple[int | None, str, str]]
+"""What a command line does in a folder: exit code, output, errors."""
+
+
+@pytest.fixture
+def base(finished: Path, tmp_path: Path) -> Path:
+    """The folder that cases begin with: a finished run and a file of tasks."""
+    folder = tmp_path / "base"
+    shutil.copytree(finished, folder / "finished" / "runs")
+    (folder / "finished" / "tasks.py").touch()
+    return folder
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, end: End) -> list[tuple[str, ...]]:
+    """Every command line ends as ``end`` says, in this process; those that were called."""
+    called: list[tuple[str, ...]] = []
+
+    def run(argv: Sequence[str], cwd: Path, limit: float = 0.0, *rest: Any, **more: Any) -> Ended:
+        called.append(tuple(argv))
+        return Ended(tuple(argv), *end(cwd), 1.0)
+
+    monkeypatch.setattr(warm, "run", run)
+    monkeypatch.setattr(warm, "call", lambda function, *args: function(*args))
+    return called
+
+
+@pytest.mark.parametrize(
+    ("end", "found", "fault"),
+    [
+        ((2, "", "waker: there is no such thing\n"), "refused", 0),
+        ((0, "", ""), "exit 0 without a word", 1),
+        ((1, "", TRACE), "traceback", 1),
+        ((None, "", ""), "hang", 1),
+    ],
+)
+def test_a_command_line_is_judged_by_its_end(
+    end: tuple[int | None, str, str],
+    found: str,
+    fault: int,
+    base: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    called = pretend(monkeypatch, lambda cwd: end)
+    row = command_lines.run_case(0, 0, base, tmp_path / "work")
+    assert (row["verdict"], row["fault"]) == (found, fault)
+    assert [list(argv) for argv in called] == [command_lines.words_of(0, 0)[1]]
+    assert not list((tmp_path / "work").iterdir())
+
+
+def comparison(cwd: Path) -> tuple[int, str, str]:
+    """A file of numbers that depends on the run's bytes."""
+    files = sorted(path for path in (cwd / RUN).rglob("*") if path.is_file())
+    (cwd / "numbers.csv").write_text(repr([path.read_bytes()[-64:] for path in files if path.suffix == ".yaml"]))
+    return 0, "Numbers: numbers.csv\n", ""
+
+
+@pytest.mark.parametrize(
+    ("said", "changed", "found", "fault"),
+    [
+        ("", False, "the same", 0),
+        ("manifest.json is damaged\n", True, "told", 0),
+        ("", True, "silent difference", 1),
+    ],
+)
+def test_a_verb_on_a_damaged_run_is_compared_with_the_undamaged(
+    said: str, changed: bool, found: str, fault: int, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(damaged_runs.VERBS, "resume", damaged_runs.VERBS["compare"])  # the first in turn
+    monkeypatch.setattr(finished, "make_stopped", lambda folder: folder.mkdir())
+    pretend(monkeypatch, comparison)
+    damaged_runs.make_baselines(base, ["resume"])
+
+    def end(cwd: Path) -> tuple[int, str, str]:
+        code, out, _ = comparison(cwd)
+        if changed:
+            (cwd / "numbers.csv").write_text("other numbers")
+        return code, out, said
+
+    pretend(monkeypatch, end)
+    monkeypatch.setattr(damaged_runs, "flip_bit", lambda path, rng: "flipped nothing")
+    row = damaged_runs.run_case(0, 0, base, tmp_path / "work")
+    assert (row["verdict"], row["fault"]) == (found, fault)
+    assert row["kind"] == "resume: bit flip of checkpoints/*/manifest.json"
+
+
+class Mortal:
+    """A command under way that ends when it is let be, or killed."""
+
+    def __init__(self, argv: Sequence[str], cwd: Path) -> None:
+        self.argv, self.killed = tuple(argv), False
+
+    def wait(self, seconds: float) -> bool:
+        return self.killed
+
+    def send(self, number: int) -> None:
+        assert number == signal.SIGKILL
+        self.killed = True
+
+    def ended(self, grace: float = 0.0) -> Ended:
+        return Ended(self.argv, -signal.SIGKILL, "", "", 0.1)
+
+
+@pytest.mark.parametrize(("loses", "found", "fault"), [(False, "the same", 0), (True, "different", 1)])
+def test_a_killed_run_is_compared_with_the_uninterrupted(
+    loses: bool, found: str, fault: int, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = {"seconds": [1.0, 1.0, 1.0], "outcome": outcome(base / "finished" / RUN)}
+    (base / "whole-online.json").write_text(json.dumps(whole))
+    killed: list[Mortal] = []
+    said = {"train": "Finished: runs", "adapt": "Trained: near", "evaluate": "runs: 8 episodes"}
+
+    def start(argv: Sequence[str], cwd: Path) -> Mortal:
+        command = Mortal(argv, cwd)
+        killed.append(command)
+        if not (cwd / "runs").exists():
+            shutil.copytree(base / "finished" / "runs", cwd / "runs")
+            if loses:
+                (cwd / RUN / "metrics.jsonl").write_text("")
+        return command
+
+    pretend(monkeypatch, lambda cwd: (0, "", ""))
+    monkeypatch.setattr(warm, "start", start)
+    monkeypatch.setattr(
+        warm, "finish", lambda command, limit: Ended(command.argv, 0, f"{said[command.argv[0]]}\n", "", 1.0)
+    )
+    row = killed_runs.run_case(0, 0, base, tmp_path / "work")
+    assert (row["verdict"], row["fault"], row["told"]) == (found, fault, "metrics" * loses)
+    assert row["kind"] == "online: 5 kills"
+    assert sum(command.killed for command in killed) == 5
+    assert list(dict.fromkeys(command.argv for command in killed)) == killed_runs.verbs_of("online")
+
+
+@pytest.mark.parametrize(
+    ("end", "found", "fault"),
+    [
+        ((2, "", "waker: the environment failed (RuntimeError: boom)\n"), "refused", 0),
+        ((0, "Finished: runs\n", ""), "different", 1),
+    ],
+)
+def test_a_misbehaving_environment_must_be_told(
+    end: tuple[int, str, str], found: str, fault: int, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (base / "corridor.json").write_text(json.dumps({"weights": "those of the well-behaved one"}))
+    called = pretend(monkeypatch, lambda cwd: end)
+    monkeypatch.setattr(misbehaving, "outcome", lambda run: {"weights": "others"})
+    row = misbehaving.run_case(8, 0, base, tmp_path / "work")
+    assert (row["verdict"], row["fault"]) == (found, fault)
+    assert called == [misbehaving.training("raise", "init", 0)]
+
+
+@pytest.mark.parametrize("fault", [0, 1])
+def test_rows_and_a_summary_are_written_and_faults_are_the_exit_code(
+    fault: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run_case(case: int, seed: int, base: Path, work: Path) -> dict[str, Any]:
+        told = f"{work}/kills-{case}/here/config.yaml"
+        return {"kind": "k", "command": "c", "verdict": "hang" if fault and case == 3 else "the same"} | {
+            "fault": fault * (case == 3), "told": told, "seconds": 1.0
+        }  # fmt: skip
+
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    monkeypatch.setattr(search, "PARTS", {"kills": (run_case, 9)})
+    monkeypatch.setattr(warm, "warm_up", lambda: None)
+    monkeypatch.setattr(search, "prepare", lambda part, cases, base: None)
+    monkeypatch.setattr(search.bad_envs, "register", lambda: None)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(search, "_stop_as_usual", lambda: None)
+    arguments = ["--part", "kills", "--case", "kills:0", "kills:3", "--jobs", "1", "--out", str(tmp_path)]
+    assert search.main(arguments) == fault
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    with (tmp_path / "kills.csv").open(newline="") as file:
+        rows = {row["case"]: (row["verdict"], row["told"]) for row in csv.DictReader(file)}
+    assert rows == {"0": ("the same", "config.yaml"), "3": ("hang" if fault else "the same", "config.yaml")}
+    page = (tmp_path / "README.md").read_text()
+    verdicts = "the same 1, hang 1" if fault else "the same 2"
+    assert re.search(rf"^\| kills \| \w+(\+changes)? \| 2 \| {fault} \| {verdicts} \|$", page, re.MULTILINE), page
+    assert ("FAULT" in capsys.readouterr().out) == bool(fault)
+    assert search.main(arguments) == fault  # what was found stays found
+
+
+# In whole processes -----------------------------------------------------------------------------------------------
+
 SLICES = {
     "fuzz": ["0"],
     "envs": ["8"],
@@ -165,6 +357,15 @@ SLICES = {
 one."""
 
 
+@pytest.mark.long(
+    "tests/experiments/test_faults.py::test_a_command_line_is_judged_by_its_end",
+    "tests/experiments/test_faults.py::test_a_verb_on_a_damaged_run_is_compared_with_the_undamaged",
+    "tests/experiments/test_faults.py::test_a_killed_run_is_compared_with_the_uninterrupted",
+    "tests/experiments/test_faults.py::test_a_misbehaving_environment_must_be_told",
+    "tests/experiments/test_faults.py::test_rows_and_a_summary_are_written_and_faults_are_the_exit_code",
+    "tests/storage/test_damage.py::test_damage_is_told_or_changes_nothing",
+    "tests/cli/test_third_party.py::test_a_killed_run_ends_as_the_undisturbed_one",
+)
 def test_a_slice_of_the_parts_finds_no_fault(tmp_path: Path) -> None:
     """In one process of its own: children of this one would inherit its threads."""
     cases = [f"{part}:{case}" for part, numbers in SLICES.items() for case in numbers]

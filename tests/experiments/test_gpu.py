@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from experiments.gpu import checks, table
+from experiments.gpu import __main__ as script
+from experiments.gpu import checks, table, whole, worker
 from experiments.gpu.pool import Pool, descendants
 from experiments.gpu.tasks import CHECKS, Task
+from waker.cli.settings import parse_settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,7 +32,89 @@ def test_a_check_holds_on_cuda(name: str) -> None:
     assert [row for row in rows if row["holds"] is False] == []
 
 
-@pytest.fixture(scope="module")
+PARTS = {"card", "checks", "work", "speed", "run", "loop", "render"}
+TRAINS = """
+import json, pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+folder = pathlib.Path(sys.argv[1], "domain")
+folder.mkdir(parents=True)
+row = {"step": 30, "updates": 2, "time/updates_per_second": 1.5, "model_loss": 3.0, "reward_loss/green": 0.5, "kl": 1.0}
+(folder / "metrics.jsonl").write_text(json.dumps(row) + "\\n")
+time.sleep(60)
+"""
+
+
+def pretended(place: str, way: str, folder: Path, quick: bool) -> subprocess.Popen[bytes]:
+    """In the place of a training: it logs a row, and waits to be stopped."""
+    return subprocess.Popen([sys.executable, "-c", TRAINS, str(folder)])
+
+
+class InTurns:
+    """The script's pool, with its tasks in this process, one after the other."""
+
+    def __init__(
+        self, device: str, quick: bool, folder: Path, log: Path, found: Callable[[Any], None], *limits: float
+    ) -> None:
+        self.device, self.quick, self.folder, self.found = device, quick, folder, found
+
+    def run(self, tasks: Sequence[Task]) -> None:
+        for task in tasks:
+            folder = self.folder / task.label
+            folder.mkdir()
+            (folder / "go").touch()
+            asked = {"task": asdict(task), "device": self.device, "folder": str(folder), "quick": self.quick}
+            assert worker.main(json.dumps(asked)) == 0, (folder / "rows.jsonl").read_text()
+            assert (folder / "ready").exists() == task.waits
+            for line in (folder / "rows.jsonl").read_text().splitlines():
+                self.found(json.loads(line))
+
+
+def test_every_task_of_the_smallest_sizes_gives_its_rows_in_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With one step of the published code, and trainings that only pretend."""
+    (tmp_path / "reference").mkdir()
+    shutil.copy(checks.REFERENCES / "step_discrete.npz", tmp_path / "reference")
+    monkeypatch.setattr(checks, "REFERENCES", tmp_path / "reference")
+    monkeypatch.setattr(whole, "_started", pretended)
+    monkeypatch.setattr(script, "Pool", InTurns)
+    monkeypatch.setattr(sys, "argv", ["gpu", "--device", "cpu", "--quick", "--out", str(tmp_path)])
+    assert script.main() == 0
+    rows = [json.loads(line) for line in (tmp_path / "quick" / "rows.jsonl").read_text().splitlines()]
+    assert {row["part"] for row in rows} == PARTS
+    judged = [row for row in rows if row["part"] == "checks"]
+    assert all(row["holds"] for row in judged) and len(judged) >= 8
+    page = (tmp_path / "quick" / "table.md").read_text()
+    assert page in capsys.readouterr().out
+    assert "| reference" not in page and "| all: step_discrete" in page
+    assert page.count("| tiny |") == 1
+    assert (tmp_path / "quick" / "losses.csv").read_text().startswith("device,step,updates,")
+    assert json.loads((tmp_path / "quick" / "machine.json").read_text())["torch"] == torch.__version__
+
+
+def test_a_run_of_the_device_stands_beside_the_processor_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whole, "_started", pretended)
+    run, losses = list(whole.run("cpu", "both", (), (), True)())
+    assert (run["what"], run["steps"], run["updates"], run["exit_code"]) == ("run", 30, 2, 143)
+    assert run["time/updates_per_second"] == 1.5
+    assert losses == {
+        "what": "losses", "device": "cpu", "step": 30, "updates": 2, "model_loss": 3.0, "reward_loss/green": 0.5
+    }  # fmt: skip
+
+
+def test_a_training_of_the_script_is_a_command_that_goes_on_until_it_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[list[str]] = []
+    monkeypatch.setattr(whole.subprocess, "Popen", lambda command, **rest: begun.append(command))
+    whole._started("cpu", "off", tmp_path, quick=True)
+    assert begun[0][:4] == [sys.executable, "-m", "waker", "train"]
+    args = parse_settings(begun[0][4:], "train")
+    assert (args.runs, args.config.device, args.config.train.compile) == (tmp_path, "cpu", "off")
+    assert args.config.train.steps == 1_000_000
+
+
+@pytest.fixture
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results of the script in the smallest sizes."""
     out = tmp_path_factory.mktemp("gpu")
@@ -36,9 +124,14 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out / "quick"
 
 
+@pytest.mark.long(
+    "tests/experiments/test_gpu.py::test_every_task_of_the_smallest_sizes_gives_its_rows_in_this_process",
+    "tests/experiments/test_gpu.py::test_a_run_of_the_device_stands_beside_the_processor_s",
+    "tests/experiments/test_gpu.py::test_tasks_that_fail_or_are_not_reached_are_rows",
+)
 def test_the_script_finds_out_all_of_it_in_the_smallest_sizes(quick: Path) -> None:
     rows = [json.loads(line) for line in (quick / "rows.jsonl").read_text().splitlines()]
-    assert {row["part"] for row in rows} == {"card", "checks", "work", "speed", "run", "loop", "render"}
+    assert {row["part"] for row in rows} == PARTS
     assert all(row["holds"] for row in rows if row["part"] == "checks")
     assert not any("failed" in row for row in rows)
     page = (quick / "table.md").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -50,6 +51,12 @@ def test_a_command_runs_on_one_thread_its_code_comes_back_and_its_output_is_kept
     log.write_text("before\n")
     assert ended(launcher.start(SAYS, log)) == 5
     assert log.read_text() == "before\nthreads 1\n"
+
+
+def test_a_command_of_this_machine_follows_who_started_it(tmp_path: Path) -> None:
+    says = [sys.executable, "-c", "import os; print(os.environ['WAKER_FOLLOWS'])"]
+    assert ended(Local().start(says, tmp_path / "log")) == 0
+    assert (tmp_path / "log").read_text() == f"{os.getpid()}\n"
 
 
 def test_a_command_that_is_stopped_ends_with_another_code_than_zero(launcher: Launcher, tmp_path: Path) -> None:

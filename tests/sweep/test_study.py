@@ -106,6 +106,10 @@ def test_the_paper_s_own_study_is_well_formed() -> None:
     cells = read_cells(Path(__file__).parents[2] / "experiments" / "paper.yaml")
     assert len(cells) == 5 * 6 * 2 * 5
     some = [c for c in cells if (c.seed, c.explorer) == (0, "random") and c.sampler in ("waker-m", "hardest-oracle")]
+    others = [c for c in cells if (c.seed, c.explorer) == (1, "plan2explore") and c.sampler not in ("waker-m", "dr")]
+    some += {c.sampler: c for c in others}.values()  # each with one domain
+    some += [c for c in cells if (c.seed, c.sampler, c.domain) == (4, "dr", "CleanUp")]
+    assert {c.sampler for c in some} == {c.sampler for c in cells}
     settings = [parse_settings(cell.arguments, "train").config for cell in some]
     assert {config.env for config in settings} == {
         f"waker/{name}-v0" for name in ("TerrainWalker", "TerrainHopper", "CleanUp", "CarCleanUp", "Combined")

@@ -100,6 +100,12 @@ t.HardTheta.advance = advance
 """
 
 
+@pytest.mark.long(
+    "tests/training/test_adapt.py::test_a_stopped_evaluation_goes_on_with_adapted_policies_too",
+    "tests/evaluation/test_pieces.py::test_rows_do_not_depend_on_when_it_was_stopped",
+    "tests/terminal/test_signals.py::test_the_first_signal_says_how_to_stop_at_once",
+    "tests/cli/test_quickstart.py::test_ctrl_c_stops_and_saves_every_run",
+)
 def test_one_signal_stops_an_evaluation_and_the_next_start_goes_on_with_it(tmp_path: Path) -> None:
     """The rows in the end are those of an evaluation that nobody stopped."""
     (tmp_path / "sitecustomize.py").write_text(SLOW)

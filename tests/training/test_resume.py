@@ -223,6 +223,10 @@ dummies.run(Path(sys.argv[1]), dummies.config(save_every=30), dummies.Quiet(slow
 """
 
 
+@pytest.mark.long(
+    "tests/training/test_resume.py::test_a_killed_run_goes_on_bit_for_bit_from_its_last_checkpoint",
+    "tests/cli/test_third_party.py::test_a_killed_run_ends_as_the_undisturbed_one",
+)
 def test_sigkill_of_a_real_process_at_any_moment(uninterrupted: Path, tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[2]
     environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'envs'}", "OMP_NUM_THREADS": "1"}
@@ -297,6 +301,13 @@ def test_the_real_agent_resumes(
     assert_same(whole, path)
 
 
+@pytest.mark.long(
+    "tests/training/test_resume.py::test_the_real_agent_resumes",
+    "tests/training/test_adapt.py::test_compiled_policies_go_on_compiled_and_are_evaluated_as_they_are",
+    "tests/machine/test_compile.py::test_the_whole_update_compiles_without_a_break_and_agrees_with_the_eager_one",
+    "tests/machine/test_compile.py::test_adapting_is_two_graphs_however_many_updates_are_made",
+    "tests/machine/test_compile.py::test_no_choice_changes_the_names_in_a_checkpoint",
+)
 def test_the_compiled_agent_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Traced only, which takes seconds; with inductor itself, some minutes: WAKER_TEST_BACKEND=inductor."""
     backend = os.environ.get("WAKER_TEST_BACKEND", "eager")
