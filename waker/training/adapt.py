@@ -13,18 +13,21 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from waker.agent.task_adapter import TaskAdapter
+from waker.behaviour.actor_critic import ActorCriticStack
 from waker.config.schema import CompileSetting, Config
 from waker.errors import UserError
 from waker.loggers import make_sink
 from waker.machine import arithmetic
 from waker.machine.compile_costs import Costs
 from waker.names import ALL, EXPLORER, joined_part, task_name
+from waker.protocols import Player
 from waker.replay.feed import Feed
 from waker.replay.relabel import TaskFunction, load_task, relabelled
 from waker.replay.ring import Replay
@@ -208,8 +211,8 @@ class Adaptation:
         """The run's replay with the rewards that heads are fitted to."""
         return relabelled(held, self.loaded.family.spec, self.tasks)
 
-    def _fresh(self, config: Config) -> TaskAdapter:
-        """What is trained; its weights are drawn from torch's generator."""
+    def _fresh(self, config: Config) -> Any:
+        """What is trained, a :class:`TaskAdapter` here; its weights are drawn from torch's generator."""
         return adapter_for(self.loaded, self.names, config, self.compiling.costs)
 
     def run(self, updates: int) -> Outcome:
@@ -264,11 +267,14 @@ class Adaptation:
 
     def adapt(self) -> None:
         """One update, and a metric row when it is time."""
-        self.metrics.means.add(self.adapter.update(self.feed.next()))
+        self.metrics.means.add(self._update())
         self.updates += 1
         if self.updates % self.loaded.config.train.log_every == 0 or not self.adapting:
             self.metrics.write(self.loaded.step, self.updates)
         self.progress.update(self.updates, self._before + self.updates, lambda: "", "adapt")
+
+    def _update(self) -> dict[str, Tensor]:
+        return self.adapter.update(self.feed.next())
 
     def save(self) -> Path:
         """Save everything: metrics first, then the checkpoint.
@@ -382,18 +388,33 @@ def remembered(record: Mapping[str, Any], name: str) -> TaskFunction:
 
 
 def load_adapted(
-    loaded: LoadedRun,
-    folder: Path,
-    names: Sequence[str],
-    note: Callable[[str], None],
-    adapter: TaskAdapter | None = None,
+    loaded: LoadedRun, folder: Path, names: Sequence[str], note: Callable[[str], None]
 ) -> TaskAdapter | None:
-    """The policies of one adapted folder; None where no checkpoint has been saved yet.
+    """The policies of one adapted folder; None where no checkpoint has been saved yet."""
+    return load_into(adapter_for(loaded, names), loaded, folder, note)
 
-    Args:
-        adapter: what its state is loaded into; None = that of reward tasks.
-    """
-    adapter = adapter or adapter_for(loaded, names)
+
+class Adapted(Protocol):
+    """Adapted policies, whatever they were adapted by."""
+
+    tasks: tuple[str, ...]
+    updates: int
+
+    @property
+    def policies(self) -> ActorCriticStack: ...
+
+    def player(self) -> Player: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+A = TypeVar("A", bound=Adapted)
+
+
+def load_into(adapter: A, loaded: LoadedRun, folder: Path, note: Callable[[str], None]) -> A | None:
+    """Fresh policies with the state of one adapted folder; None where no checkpoint has been saved yet."""
 
     def use(state: dict[str, Any]) -> bool:
         check_fit(state["adapter"], adapter.state_dict(), "policies")
