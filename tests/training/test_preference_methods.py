@@ -214,7 +214,7 @@ def test_the_commands_and_the_evaluation(place: Path, capsys: pytest.CaptureFixt
     ("argv", "told"),
     [
         (["--method", "clp"], "unknown method 'clp'; did you mean 'cpl'? (valid: cpl, features, head, rest, self)"),
-        (["--method", "cpl", "--method.cpl.alpha", "0"], "--method.cpl.alpha"),
+        (["--method", "cpl", "--method.cpl.alpha", "0"], "method.cpl.alpha = 0 must be above 0"),
         (["--method", "cpl", "--method.cpl.alhpa", "1"], "alhpa"),
         (["--method", "cpl", "--method.rest.steps", "3"], "add --method rest"),
         (["--method", "head", "--method.head.steps", "3"], "head has no settings of its own"),
@@ -222,7 +222,7 @@ def test_the_commands_and_the_evaluation(place: Path, capsys: pytest.CaptureFixt
         (["--method", "rest", "--method.rest.threshold", "global"], "shares up to 1"),
         (["--method", "features"], "needs named features: add --features"),
         (["--method", "cpl", "--features", "f.py:f"], "--features are of method features, not of cpl"),
-        (["--method", "rest", "--compile", "inductor"], "compile"),
+        (["--method", "rest", "--compile", "graphs"], "updates of method rest are not compiled"),
     ],
 )
 def test_mistakes_are_one_line(answered: Path, argv: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:

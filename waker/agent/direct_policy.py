@@ -76,7 +76,8 @@ class DirectPolicy(ABC):
         heads: PreferenceHeads | None,
         seed: int,
     ) -> None:
-        self.model, self.tasks, self.settings, self.heads, self.seed = model, (task,), settings, heads, seed
+        self.model, self.settings, self.heads, self.seed = model, settings, heads, seed
+        self.tasks: tuple[str, ...] = (task,)
         self.device = next(model.parameters()).device
         self.precision = Precision(config.train.precision, self.device)
         self.policies, self.reference = (

@@ -58,18 +58,19 @@ class GrowingPolicy(DirectPolicy):
     settings: GrowingSettings
     _known: tuple[int, Grown] | None = None
 
-    def teach(self, replay: Replay, window: int) -> None:
+    def teach(self, replay: Replay, window: int, rewards: RewardFunction | None = None) -> None:
         """Let rollouts begin in the states of a replay.
 
         Args:
             window: records of the windows that the model filters.
+            rewards: that judge; None = the head's.
         """
 
         def starts(number: int) -> Starts:
             with torch_seed(self._seed_of(number, 0)):
                 return replay_starts(self.model, replay, self.settings.starts, window, self._rng(number, 2))
 
-        self.teach_from(starts, self._rewards)
+        self.teach_from(starts, rewards or self._rewards)
 
     def teach_from(self, starts: Callable[[int], Starts], rewards: RewardFunction) -> None:
         """Let rollouts begin elsewhere, or be judged by something else.
