@@ -34,7 +34,7 @@ from waker.preferences.table import Answers
 from waker.replay.feed import Feed
 from waker.storage.run_folder import RunFolder
 from waker.terminal.progress import Progress
-from waker.training.adapt import Adaptation
+from waker.training.adapt import DEFAULT_UPDATES, Adaptation
 from waker.training.adapt_direct import DirectMethod
 from waker.training.adapt_preferences import lesson
 from waker.training.asking import answer, ask
@@ -108,6 +108,11 @@ class Bench:
         self.lab = Laboratory(self.loaded, task)
         self.seed = self.loaded.config.seed
 
+    @property
+    def updates(self) -> int:
+        """Of policies that learn by imagination."""
+        return self.sizes.updates or self.loaded.config.train.adapt_updates or DEFAULT_UPDATES
+
     def load(self) -> LoadedRun:
         """The run as it is on disk."""
         return load_run(self.folder, lambda text: None)
@@ -135,7 +140,7 @@ class Bench:
         file = self.folder / f"{name}.parquet"
         table.write(file, frame)
         kind, head = find_method(method), dataclasses.replace(self.sizes.head, error=error)
-        updates = updates or kind.updates(own) or self.sizes.updates or self.loaded.config.train.adapt_updates
+        updates = updates or kind.updates(own) or self.updates
         with RunFolder(self.folder, self.loaded.config).locked():
             loaded = self.load()
             taught = lesson(loaded, name, file, head, print, method, own)
@@ -149,7 +154,7 @@ def rewards(bench: Bench) -> Iterator[Cell]:
 
     def make() -> Iterator[Row]:
         lab = bench.lab
-        updates = bench.sizes.updates or bench.loaded.config.train.adapt_updates
+        updates = bench.updates
         with RunFolder(bench.folder, bench.loaded.config).locked():
             made = Adaptation(bench.load(), [bench.task], Progress("rewards", updates, quiet=True))
             made.run(updates)

@@ -25,8 +25,9 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from experiments.preference_arms import ARMS, SMALL, Bench, Row, Sizes
+from experiments.preference_arms import ARMS, SMALL, Bench, Cell, Row, Sizes
 from waker.analysis.metrics import student_interval
+from waker.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "preferences"
@@ -52,6 +53,14 @@ def append(path: Path, rows: Sequence[Row]) -> None:
     part.replace(path)
 
 
+def made(cell: Cell) -> list[Row]:
+    """A cell's rows; where nothing can be learned from its answers (all tied, say), what was said of it."""
+    try:
+        return list(cell.make())
+    except UserError as error:
+        return [{"refused": str(error)}]
+
+
 def carry_out(bench: Bench, arms: Sequence[str], out: Path) -> None:
     """Make the cells of the arms that are not there yet."""
     out.mkdir(parents=True, exist_ok=True)
@@ -62,7 +71,7 @@ def carry_out(bench: Bench, arms: Sequence[str], out: Path) -> None:
             if (cell.how, cell.queries) in there:
                 continue
             began = time.process_time()
-            found = list(cell.make())
+            found = made(cell)
             about = {"arm": arm, "seed": bench.seed, "how": cell.how, "queries": cell.queries}
             spent = {"cpu_s": time.process_time() - began}
             append(path, [{**about, **row, **spent} for row in found])

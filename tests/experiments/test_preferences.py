@@ -25,6 +25,7 @@ from experiments.preference_curves import (
 )
 from experiments.preference_lab import earned, worth
 from tests.helpers.asked import family
+from waker.errors import UserError
 from waker_envs.grids.hazards import GridHazards
 from waker_envs.grids.layouts import HAZARD, TILES
 
@@ -142,14 +143,24 @@ def test_a_cell_is_made_once_and_a_stopped_arm_goes_on(tmp_path: Path, monkeypat
     assert row["high"] - row["mean"] == pytest.approx(4.3027 * 0.1 / np.sqrt(3), abs=1e-4)
 
 
-def test_every_arm_runs(finished: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_learned_from_is_told_in_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make() -> Iterator[dict[str, Any]]:
+        raise UserError("all 9 answers are ties")
+        yield {}
+
+    monkeypatch.setitem(ARMS, "cpl", lambda bench: iter([Cell("return", 9, make)]))
+    preferences.carry_out(cast(Any, SimpleNamespace(seed=1)), ["cpl"], tmp_path)
+    assert pd.read_csv(tmp_path / "cpl.csv")["refused"].tolist() == ["all 9 answers are ties"]
+
+
+def test_arms_run(finished: Path, tmp_path: Path) -> None:
     from tests.helpers.tiny import RUN
 
     small = ["--small", "--work", str(tmp_path), "--arms", "features", "cpl", "self", "curve"]
     preferences.main([str(finished / RUN), *small])
     for arm in ("features", "cpl", "self", "curve"):
         rows = pd.read_csv(tmp_path / "small" / f"{arm}.csv")
-        shares = rows[[c for c in ("planned", "sampled", "greedy") if c in rows]].to_numpy()
-        assert ((shares >= 0) & (shares <= 1 + 1e-9)).all()
+        shares = rows[[c for c in ("planned", "sampled", "greedy") if c in rows]].stack().dropna()
+        assert len(shares) and shares.between(0, 1 + 1e-9).all()
     assert set(pd.read_csv(tmp_path / "small" / "self.csv")["round"]) == {0, 1, 2}
     assert not (finished / RUN / "adapted").exists()
