@@ -25,7 +25,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from experiments.preference_arms import ARMS, SMALL, Bench, Cell, Row, Sizes
+from experiments.preference_arms import ARMS
+from experiments.preference_bench import SMALL, Bench, Cell, Row, Sizes
 from waker.analysis.metrics import student_interval
 from waker.errors import UserError
 

@@ -14,7 +14,8 @@ import pytest
 
 from experiments import preferences
 from experiments.exact_model import Rooms, rooms_of, values
-from experiments.preference_arms import ARMS, Cell
+from experiments.preference_arms import ARMS
+from experiments.preference_bench import Cell
 from experiments.preference_curves import (
     best_of_n_form,
     best_of_n_kl,
