@@ -1,4 +1,4 @@
-"""What the arms of :mod:`experiments.preferences` work on: a copy of a run, its laboratory, and the sizes of all things.
+"""What the arms of :mod:`experiments.preferences` work on: a copy of a run, its laboratory, and all sizes.
 
 Policies are trained by what ``waker adapt`` runs, in the copy, so that one that was stopped goes on.
 """
