@@ -13,21 +13,19 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from waker.agent.task_adapter import TaskAdapter
-from waker.behaviour.actor_critic import ActorCriticStack
 from waker.config.schema import CompileSetting, Config
 from waker.errors import UserError
 from waker.loggers import make_sink
 from waker.machine import arithmetic
 from waker.machine.compile_costs import Costs
 from waker.names import ALL, EXPLORER, joined_part, task_name
-from waker.protocols import Player
 from waker.replay.feed import Feed
 from waker.replay.relabel import TaskFunction, load_task, relabelled
 from waker.replay.ring import Replay
@@ -40,6 +38,7 @@ from waker.storage.state_shapes import check_fit
 from waker.terminal.notices import tell_loss
 from waker.terminal.progress import Progress
 from waker.terminal.signals import StopSignals
+from waker.training.adapted import load_into
 from waker.training.compile_choice import Compiling, adapt_calls, decide
 from waker.training.loading import LoadedRun, recorded_arithmetic, with_free_products
 from waker.training.loop import Outcome, adapt, to_its_end
@@ -392,34 +391,3 @@ def load_adapted(
 ) -> TaskAdapter | None:
     """The policies of one adapted folder; None where no checkpoint has been saved yet."""
     return load_into(adapter_for(loaded, names), loaded, folder, note)
-
-
-class Adapted(Protocol):
-    """Adapted policies, whatever they were adapted by."""
-
-    tasks: tuple[str, ...]
-    updates: int
-
-    @property
-    def policies(self) -> ActorCriticStack: ...
-
-    def player(self) -> Player: ...
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
-
-
-A = TypeVar("A", bound=Adapted)
-
-
-def load_into(adapter: A, loaded: LoadedRun, folder: Path, note: Callable[[str], None]) -> A | None:
-    """Fresh policies with the state of one adapted folder; None where no checkpoint has been saved yet."""
-
-    def use(state: dict[str, Any]) -> bool:
-        check_fit(state["adapter"], adapter.state_dict(), "policies")
-        adapter.load_state_dict(state["adapter"])
-        return True
-
-    checkpoints = Checkpoints(folder / "checkpoints", loaded.config.train.keep)
-    return adapter if checkpoints.newest(use, note) else None

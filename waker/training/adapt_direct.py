@@ -20,8 +20,9 @@ from waker.model.preference_heads import PreferenceHeads
 from waker.seeding import seed_for
 from waker.settings import from_plain
 from waker.terminal.progress import Progress
-from waker.training.adapt import Adaptation, Adapted
+from waker.training.adapt import Adaptation
 from waker.training.adapt_preferences import Lesson, PreferenceAdaptation, members_of
+from waker.training.adapted import Adapted
 from waker.training.compile_choice import Compiling
 from waker.training.loading import LoadedRun
 from waker.training.preference_methods import Method, find_method

@@ -29,7 +29,8 @@ from waker.settings import Settings
 from waker.storage.files import saving, sha256
 from waker.storage.sealed import read_yaml, write_json
 from waker.terminal.progress import Progress
-from waker.training.adapt import Adaptation, Adapted, adapted_sets, folder_of, load_into
+from waker.training.adapt import Adaptation, adapted_sets, folder_of
+from waker.training.adapted import Adapted, load_into
 from waker.training.compile_choice import Compiling
 from waker.training.loading import LoadedRun
 from waker.training.preference_methods import find_method

@@ -31,8 +31,8 @@ from waker.replay.ring import Replay
 from waker.seeding import stream, torch_seed
 from waker.specs import EnvSpec
 from waker.storage.tables import read_rows
-from waker.training.adapt import Adapted
 from waker.training.adapt_preferences import taught
+from waker.training.adapted import Adapted
 from waker.training.dreaming import dreamt_pairs
 from waker.training.loading import LoadedRun
 

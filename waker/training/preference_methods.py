@@ -16,8 +16,9 @@ from waker.errors import UserError
 
 if TYPE_CHECKING:
     from waker.terminal.progress import Progress
-    from waker.training.adapt import Adaptation, Adapted
+    from waker.training.adapt import Adaptation
     from waker.training.adapt_preferences import Lesson
+    from waker.training.adapted import Adapted
     from waker.training.compile_choice import Compiling
     from waker.training.loading import LoadedRun
 

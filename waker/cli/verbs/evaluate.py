@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from waker.evaluation.setup import Setup
     from waker.replay.relabel import TaskFunction
     from waker.storage.tables import Row
-    from waker.training.adapt import Adapted
+    from waker.training.adapted import Adapted
     from waker.training.loading import LoadedRun
 
 

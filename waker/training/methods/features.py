@@ -9,9 +9,10 @@ from typing import Any
 from waker.errors import UserError
 from waker.replay.relabel import TaskFunction
 from waker.terminal.progress import Progress
-from waker.training.adapt import Adaptation, Adapted, adapter_for
+from waker.training.adapt import Adaptation, adapter_for
 from waker.training.adapt_features import FeatureAdaptation
 from waker.training.adapt_preferences import Lesson
+from waker.training.adapted import Adapted
 from waker.training.compile_choice import Compiling
 from waker.training.loading import LoadedRun
 from waker.training.preference_methods import Method, register_method

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from waker.terminal.progress import Progress
-from waker.training.adapt import Adaptation, Adapted
+from waker.training.adapt import Adaptation
 from waker.training.adapt_preferences import Lesson, PreferenceAdaptation, head_adapter, members_of
+from waker.training.adapted import Adapted
 from waker.training.compile_choice import Compiling
 from waker.training.loading import LoadedRun
 from waker.training.preference_methods import Method, register_method
