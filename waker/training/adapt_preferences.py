@@ -72,8 +72,7 @@ class Lesson:
         """What the policies belong to: they are trained anew where it has changed. The file's place is none of it."""
         about: dict[str, Any] = {"sha256": self.sha256, "method": self.method}
         about |= {"head": asdict(self.settings)} if self.judged else {"error": self.settings.error}
-        own: Any = self.own
-        return {**about, "settings": plain(asdict(own))} if isinstance(own, Settings) else about
+        return {**about, "settings": plain(vars(self.own))} if isinstance(self.own, Settings) else about
 
 
 def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
