@@ -132,7 +132,7 @@ def test_disagreement_takes_the_best_of_ten_times_as_many(place: Path, monkeypat
         return np.arange(probability.shape[1])
 
     monkeypatch.setattr(asking, "disagreement", by_number)
-    found = table.pairs_of(ask(loaded, replay, 10, 3, "disagreement", 5, "", note))
+    found = table.pairs_of(ask(loaded, replay, 10, 3, "disagreement", 5, "", note)[0])
     rng = stream(5, "queries by disagreement")
     rng.integers(2**31)  # the seed of latents
     drawn = uniform_pairs(candidates(replay, 3), 100, rng).at(np.arange(99, 89, -1))

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from waker.agent.segment_features import segment_features
+from waker.agent.segment_features import as_tensors, drawn_features
 from waker.config.schema import OptimizerConfig
 from waker.errors import UserError
 from waker.model.optim import Adam
@@ -31,7 +31,6 @@ from waker.seeding import torch_seed
 CHECK = 50
 """Updates between two looks at the criterion."""
 _REPLAY_STATES = 4_096
-_MOST_NUMBERS = 2**28
 _FOLDS = 10
 
 
@@ -112,12 +111,13 @@ class HeadFit:
     Args:
         model: frozen.
         heads: fresh.
-        replay: whose segments were asked about.
+        replay: of the run.
         answers: what was answered.
         settings: how.
         context: records that the model sees before a segment, at most; also those of a window, two at least, from which
             states are drawn for the scale.
         seed: of latents, folds and batches.
+        asked: that the segments lie in; None = the run's replay.
     """
 
     def __init__(
@@ -129,16 +129,14 @@ class HeadFit:
         settings: HeadSettings,
         context: int,
         seed: int,
+        asked: Replay | None = None,
     ) -> None:
         self.model, self.heads, self.settings = model, heads, settings
         self._replay, self._window, self._seed = replay, context, seed
         device = next(heads.parameters()).device
         n = len(answers.label)
         both = joined(list(answers.pairs))
-        with torch_seed(seed):
-            drawn = [segment_features(model, replay, both, context)]
-            fit = max(1, _MOST_NUMBERS // drawn[0].feature.numel())
-            drawn += [segment_features(model, replay, both, context) for _ in range(min(settings.draws, fit) - 1)]
+        drawn = drawn_features(model, asked or replay, both, context, settings.draws, seed)
         given = torch.stack([features.given(heads) for features in drawn])  # (S, 2n, L, inputs)
         self._given = given[:, :n], given[:, n:]
         self._inside = drawn[0].inside[:n], drawn[0].inside[n:]  # (n, L)
@@ -206,9 +204,7 @@ class HeadFit:
         """Set the head's offset and scale by states of the replay."""
         rng = np.random.default_rng(self._seed)
         windows = self._replay.sample(rng, max(1, _REPLAY_STATES // self._window), self._window)
-        device = next(self.heads.parameters()).device
-        names = (*(key.name for key in self.model.keys), "action", "is_first")
-        batch = {name: torch.from_numpy(windows[name]).to(device) for name in names}
+        batch = as_tensors(self.model, windows)
         with torch_seed(self._seed):
             feature = self.model.observe(batch).state.feature
         given = self.heads.given(feature[:, :-1], batch["action"][:, 1:], feature[:, 1:])

@@ -8,7 +8,7 @@ Shapes: n segments of L steps at most, F feature, A action.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -19,9 +19,12 @@ from waker.model.reward_heads import RewardHeads
 from waker.model.world_model import WorldModel
 from waker.preferences.segments import Segments, arrived, windows
 from waker.replay.ring import Replay
+from waker.seeding import torch_seed
 
 CHUNK = 256
 """Segments that are filtered at once."""
+_MOST_NUMBERS = 2**28
+"""In all draws of some segments together: a gigabyte."""
 
 
 class SegmentFeatures(NamedTuple):
@@ -36,6 +39,10 @@ class SegmentFeatures(NamedTuple):
     feature: Tensor
     action: Tensor
     inside: Tensor
+
+    def at(self, which: slice | Tensor) -> SegmentFeatures:
+        """Some of them."""
+        return SegmentFeatures(*(tensor[which] for tensor in self))
 
     def given(self, heads: RewardHeads) -> Tensor:
         """What heads see of the steps, (n, L, inputs)."""
@@ -55,15 +62,36 @@ def segment_features(model: WorldModel, replay: Replay, segments: Segments, cont
     return SegmentFeatures(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
 
+def as_tensors(model: WorldModel, records: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+    """Windows of a replay as a batch on the model's device, without rewards."""
+    device = next(model.parameters()).device
+    names = (*(key.name for key in model.keys), "action", "is_first", "is_terminal", "theta_id")
+    return {name: torch.from_numpy(np.ascontiguousarray(records[name])).to(device) for name in names}
+
+
+def drawn_features(
+    model: WorldModel, replay: Replay, segments: Segments, context: int, draws: int, seed: int
+) -> list[SegmentFeatures]:
+    """Several draws of the segments' latents; fewer where they would take more than a gigabyte, but one at least.
+
+    Args:
+        draws: how many.
+        seed: of what is drawn; torch's own generators are left as they were.
+    """
+    with torch_seed(seed):
+        found = [segment_features(model, replay, segments, context)]
+        fit = max(1, _MOST_NUMBERS // max(1, found[0].feature.numel()))
+        found += [segment_features(model, replay, segments, context) for _ in range(min(draws, fit) - 1)]
+    return found
+
+
 def _filtered(model: WorldModel, replay: Replay, segments: Segments, context: int) -> Iterator[SegmentFeatures]:
     device = next(model.parameters()).device
     longest = int(segments.length.max(initial=1))
-    observed = (*(key.name for key in model.keys), "action", "is_first")
     for start in range(0, segments.n, CHUNK):
         some = segments.at(np.arange(start, min(start + CHUNK, segments.n)))
         records, place = windows(replay, some, context + longest + 1)
-        batch = {name: torch.from_numpy(np.ascontiguousarray(records[name])).to(device) for name in observed}
-        feature = model.observe(batch).state.feature  # (n, T, F)
+        feature = model.observe(as_tensors(model, records)).state.feature  # (n, T, F)
         steps = np.minimum(np.arange(longest + 1), some.length[:, None])
         at = torch.from_numpy(place[:, None] + steps).to(device)  # (n, L+1)
         taken = feature.gather(1, at.unsqueeze(-1).expand(-1, -1, feature.shape[-1]))

@@ -68,12 +68,8 @@ class TaskAdapter:
             heads = RewardHeads(len(tasks), features, spec.action.dim, config.model).to(device)
             _copy_members(model.rewards, spec.tasks, heads, tasks)
         self.heads = heads
-        ahead = looks_ahead(config, spec.action)
-        # A board is seen from where the agent stands, which its decoded keys laid side by side do not let one do.
-        decodes = ahead and config.adapt.sees == "decoded" and model.decoder.seen_dim > 0 and model.where is None
-        size, view = (model.decoder.seen_dim, model.decoder.seen) if decodes else (features, None)
-        self.policy_learner = task_learner(tasks, size, spec.action, config, device, self.precision, view, model.where)
-        self.starts = config.adapt.starts if ahead else config.behaviour.starts
+        self.policy_learner = learner_on(model, spec.action, config, tasks, self.precision)
+        self.starts = config.adapt.starts if looks_ahead(config, spec.action) else config.behaviour.starts
         self.heads_optimizer = Adam(self.heads.parameters(), config.model.optimizer, len(tasks))
         self.updates = 0
         # Two functions, optimisers included, whatever `adapt_repeats` is. Neither sees the number of updates: a number
@@ -132,9 +128,14 @@ class TaskAdapter:
     def _rewards(self, trajectory: Trajectory) -> Tensor:
         return task_rewards(self.heads, trajectory)
 
-    def player(self) -> Player:
+    @property
+    def policies(self) -> ActorCriticStack:
         """The adapted policies."""
-        return ModelPlayer(self.model, self.policy_learner.policies, self.precision)
+        return self.policy_learner.policies
+
+    def player(self) -> Player:
+        """The adapted policies, as players."""
+        return ModelPlayer(self.model, self.policies, self.precision)
 
     def _tensors(self) -> Iterator[Tensor]:
         """All that an update reads or changes in place, but for its batch."""
@@ -157,6 +158,18 @@ class TaskAdapter:
         self.heads_optimizer.load_state_dict(state["heads_optimizer"])
         self.policy_learner.load_state_dict(state["learner"])
         self.updates = state["updates"]
+
+
+def learner_on(
+    model: WorldModel, action: ActionSpec, config: Config, tasks: tuple[str, ...], precision: Precision | None = None
+) -> PolicyLearner:
+    """Fresh policies for the tasks on a model, seeing what ``adapt.sees`` says of it; see :func:`task_learner`."""
+    device = next(model.parameters()).device
+    # A board is seen from where the agent stands, which its decoded keys laid side by side do not let one do.
+    decodes = looks_ahead(config, action) and config.adapt.sees == "decoded" and model.decoder.seen_dim > 0
+    decodes = decodes and model.where is None
+    size, view = (model.decoder.seen_dim, model.decoder.seen) if decodes else (model.rssm.features, None)
+    return task_learner(tasks, size, action, config, device, precision, view, model.where)
 
 
 def task_learner(

@@ -42,7 +42,7 @@ def imagine(rssm: Dynamics, policies: ActorCriticStack, start: State, horizon: i
     features, policy = [feature], []
     actions = [feature.new_zeros(members, n, policies.action_dim)]
     for _ in range(horizon):
-        parameters = policies.actor(feature.detach())  # policies see the feature without gradient
+        parameters = policies.actor(policies.see(feature.detach()))  # policies see the feature without gradient
         action = policies.sample(parameters, mode)
         state = rssm.imagine(state, rearrange(action, "m n a -> (m n) a"), mode)
         feature = rearrange(state.feature, "(m n) f -> m n f", m=members)

@@ -36,7 +36,7 @@ class TrainArgs:
     config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
 
 
-def _option(argv: Sequence[str], *names: str) -> str | None:
+def option_of(argv: Sequence[str], *names: str) -> str | None:
     """The value of an option that must be known before the others are parsed; the last one counts."""
     value = None
     for word, following in zip(argv, [*argv[1:], ""], strict=False):
@@ -145,20 +145,20 @@ def parse_settings(argv: Sequence[str], verb: str) -> TrainArgs:
     given, argv = constructor_arguments(argv)
     to_sampler, argv = constructor_arguments(argv, "--curriculum.settings")
     to_explorer, argv = constructor_arguments(argv, "--explorer.settings")
-    preset, file = _option(argv, "--preset"), _option(argv, "--config")
-    env = _option(argv, "--env")
-    sampler = _option(argv, "--curriculum.sampler", "--sampler")
+    preset, file = option_of(argv, "--preset"), option_of(argv, "--config")
+    env = option_of(argv, "--env")
+    sampler = option_of(argv, "--curriculum.sampler", "--sampler")
     if file is not None:
         if preset is not None:
             raise UserError("--preset and --config: settings start from one of them")
-        base = _without_others(read_settings(Path(file)), sampler, _option(argv, "--explorer.name", "--explorer"))
+        base = _without_others(read_settings(Path(file)), sampler, option_of(argv, "--explorer.name", "--explorer"))
     else:
         preset = preset or presets.DEFAULT
         if preset not in PRESETS:
             raise unknown("preset", preset, PRESETS)
         base = presets.preset(preset, waker_envs.resolve_id(env) if env else None, sampler)
     sampler = sampler or base.curriculum.sampler
-    explorer = _option(argv, "--explorer.name", "--explorer") or base.explorer.name
+    explorer = option_of(argv, "--explorer.name", "--explorer") or base.explorer.name
     to_sampler = {**base.curriculum.settings, **to_sampler}
     to_sampler, argv = own_options(argv, "curriculum", sampler, curriculum_settings, to_sampler, verb)
     to_explorer = {**base.explorer.settings, **to_explorer}

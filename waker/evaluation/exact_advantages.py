@@ -46,6 +46,28 @@ def advantages(
     Raises:
         UserError: the family has no table of an episode, or the replay holds what the table does not.
     """
+    return step_worths(family, replay, segments, places, task, regret=True)
+
+
+def step_worths(
+    family: Family,
+    replay: Replay,
+    segments: Segments,
+    places: Sequence[Place],
+    task: str,
+    regret: bool,
+    lenient: bool = False,
+) -> NDArray[np.float64]:
+    """A* of each step of the segments, or the reward that is expected of it, (n, Lmax); 0 behind a segment's end.
+
+    Args:
+        places, task: as of :func:`advantages`.
+        regret: A*; else the reward.
+        lenient: NaN for what is not in the table, as imagined segments may show, instead of an error.
+
+    Raises:
+        UserError: the family has no table of an episode, or the replay holds what the table does not.
+    """
     spec, k = family.spec, family.spec.tasks.index(task)
     states = {key.name: left(replay, key.name, segments)[0] for key in spec.observation if key.classes}
     action, inside = arrived(replay, "action", segments)
@@ -59,34 +81,48 @@ def advantages(
                 table = exact.tabular(place.episode)
                 known[key] = None if table is None else _Room.of(spec, table, k)
             if (room := known[key]) is None:
-                raise UserError(
-                    f"--score regret needs the exact optimum, and {spec.env_id} offers no table of its episodes "
-                    "(`tabular`); use --score return"
-                )
+                told = "--score regret needs the exact optimum" if regret else "what is imagined is judged by tables"
+                instead = "; use --score return" if regret and not lenient else ""
+                raise UserError(f"{told}, and {spec.env_id} offers no table of its episodes (`tabular`){instead}")
             steps = int(segments.length[n])
             seen = {name: array[n, :steps] for name, array in states.items()}
-            found[n, :steps] = room.advantages(seen, chosen[n, :steps], place.time)
+            worth = room.worths(seen, chosen[n, :steps], place.time, regret)
+            if np.isnan(worth).any() and not lenient:
+                raise UserError(
+                    "the replay holds a state that is not in the family's table: the environment has changed"
+                )
+            found[n, :steps] = worth
     return found
 
 
 class _Room(NamedTuple):
-    """An episode's table, solved: Q* (T, A, S), and which of its states an observation is."""
+    """An episode's table, solved: Q* (T, A, S), rewards (A, S), and which of its states an observation is."""
 
     q: NDArray[np.float64]
+    reward: NDArray[np.float64]
     numbers: Numbers
 
     @classmethod
     def of(cls, spec: EnvSpec, table: TabularMDP, task: int) -> _Room:
         q = action_values(table.move, table.reward[task : task + 1], table.length)[:, 0]
         states = states_of(spec, table)
-        return cls(q, Numbers(_rows({key.name: states[key.name] for key in spec.observation if key.classes})))
+        return cls(
+            q,
+            np.asarray(table.reward[task]),
+            Numbers(_rows({key.name: states[key.name] for key in spec.observation if key.classes})),
+        )
 
-    def advantages(self, seen: Mapping[str, NDArray[Any]], action: NDArray[np.int64], time: int) -> NDArray[np.float64]:
-        state = self.numbers.of(_rows(seen))
-        if (state < 0).any() or time + len(action) > len(self.q):
-            raise UserError("the replay holds a state that is not in the family's table: the environment has changed")
-        q = self.q[time + np.arange(len(action)), :, state]  # (L, A)
-        return np.asarray(q[np.arange(len(action)), action] - q.max(1))
+    def worths(
+        self, seen: Mapping[str, NDArray[Any]], action: NDArray[np.int64], time: int, regret: bool
+    ) -> NDArray[np.float64]:
+        """A* or the expected reward of each step, (L,); NaN where the state, or the time, is none of the table's."""
+        state, number = self.numbers.of(_rows(seen)), np.arange(len(action))
+        unknown = (state < 0) | (time + number >= len(self.q))
+        known = np.where(unknown, 0, state)
+        if not regret:
+            return np.where(unknown, np.nan, self.reward[action, known])
+        q = self.q[np.minimum(time + number, len(self.q) - 1), :, known]  # (L, A)
+        return np.where(unknown, np.nan, q[number, action] - q.max(1))
 
 
 def _rows(states: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:

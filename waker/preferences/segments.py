@@ -154,6 +154,27 @@ def windows(replay: Replay, segments: Segments, most: int) -> tuple[dict[str, ND
     return found, segments.tick - start
 
 
+def shared_starts(replay: Replay, pairs: tuple[Segments, Segments], most: int) -> Bools:
+    """Of which pairs both segments begin after the same history: the same records as far as a model is shown, (n,).
+
+    Args:
+        most: records before a segment that a model sees, at most.
+    """
+    one, two = (_histories(replay, segments, most) for segments in pairs)
+    return np.array([a == b for a, b in zip(one, two, strict=True)], bool)
+
+
+def _histories(replay: Replay, segments: Segments, most: int) -> list[bytes]:
+    records, place = windows(replay, segments._replace(length=np.zeros_like(segments.length)), most + 1)
+    names = [name for name in sorted(records) if name not in (*_UNSEEN, "theta_id", "is_last", "is_terminal")]
+    found = []
+    for n, last in enumerate(place.tolist()):
+        # What led into a window's first record is not known to a model.
+        parts = [records[name][n, name == "action" : last + 1] for name in names]
+        found.append(b"".join(np.ascontiguousarray(part).tobytes() for part in parts))
+    return found
+
+
 def digests(replay: Replay, first: Segments, second: Segments) -> list[str]:
     """What tells that both segments of each pair are still the records that were asked about.
 

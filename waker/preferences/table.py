@@ -3,7 +3,7 @@
 =================================  ====================================================================================
 ``query``                          its number
 ``run``, ``replay_sha``            the run that was asked about, and a digest of both segments' records
-``source``                         ``replay``: where segments come from
+``source``                         ``replay``, or ``imagined:FILE`` beside it (:mod:`waker.preferences.imagined`)
 ``slot_1 tick_1 length_1``, ``_2`` the segments (:mod:`waker.preferences.segments`)
 ``label``                          P(first preferred): 1 first, 0 second, 0.5 a tie; empty where it was skipped
 ``labeller``                       ``human`` or ``teacher:…``; empty where nobody has answered yet
@@ -70,14 +70,18 @@ class Answers(NamedTuple):
     label: NDArray[np.float64]
 
 
-def questions(pairs: Pairs, replay: Replay, run: str, rule: str, round_: int = 0, first: int = 0) -> pd.DataFrame:
+def questions(
+    pairs: Pairs, replay: Replay, run: str, rule: str, round_: int = 0, first: int = 0, source: str = "replay"
+) -> pd.DataFrame:
     """Rows of pairs that nobody has answered yet.
 
     Args:
+        pairs, replay: the segments, and what they lie in.
         run: the run's name.
         rule: how they were chosen.
         round_: when.
         first: the number of the first query.
+        source: what the segments lie in, by name.
     """
     one, two = pairs
     columns: dict[str, Any] = {
@@ -89,7 +93,7 @@ def questions(pairs: Pairs, replay: Replay, run: str, rule: str, round_: int = 0
         "label": np.full(one.n, np.nan),
         "rule": rule,
     }
-    frame = pd.DataFrame({**_DEFAULTS, **columns, "round": round_}, index=range(one.n))
+    frame = pd.DataFrame({**_DEFAULTS, **columns, "round": round_, "source": source}, index=range(one.n))
     return _typed(frame[list(COLUMNS)])
 
 
@@ -300,7 +304,10 @@ def merged(path: Path, frame: pd.DataFrame, answered: pd.DataFrame, source: Path
 
 
 def check_of_run(path: Path, frame: pd.DataFrame, run: str, replay: Replay) -> None:
-    """Refuse a file that was asked of another run, or whose records the replay no longer holds.
+    """Refuse a file that was asked of another run, or whose records are no longer held.
+
+    Args:
+        replay: that the segments lie in.
 
     Raises:
         UserError: one line.
@@ -308,8 +315,10 @@ def check_of_run(path: Path, frame: pd.DataFrame, run: str, replay: Replay) -> N
     foreign = [name for name in frame["run"] if name != run]
     if foreign:
         raise UserError(f"{path} was asked of run {foreign[0] or '(none)'}, not of {run}")
-    if other := [name for name in frame["source"] if name != "replay"]:
-        raise UserError(f"{path} has segments of source {other[0]!r}; only those of the replay can be read")
+    if other := [name for name in frame["source"] if name != "replay" and not name.startswith("imagined:")]:
+        raise UserError(
+            f"{path} has segments of source {other[0]!r}; only those of the replay, or imagined:FILE, can be read"
+        )
     pairs = pairs_of(frame)
     gone = ~(held(replay, pairs.first) & held(replay, pairs.second))
     if gone.any():

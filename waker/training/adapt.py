@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from waker.agent.task_adapter import TaskAdapter
 from waker.config.schema import CompileSetting, Config
@@ -37,6 +38,7 @@ from waker.storage.state_shapes import check_fit
 from waker.terminal.notices import tell_loss
 from waker.terminal.progress import Progress
 from waker.terminal.signals import StopSignals
+from waker.training.adapted import load_into
 from waker.training.compile_choice import Compiling, adapt_calls, decide
 from waker.training.loading import LoadedRun, recorded_arithmetic, with_free_products
 from waker.training.loop import Outcome, adapt, to_its_end
@@ -208,8 +210,8 @@ class Adaptation:
         """The run's replay with the rewards that heads are fitted to."""
         return relabelled(held, self.loaded.family.spec, self.tasks)
 
-    def _fresh(self, config: Config) -> TaskAdapter:
-        """What is trained; its weights are drawn from torch's generator."""
+    def _fresh(self, config: Config) -> Any:
+        """What is trained, a :class:`TaskAdapter` here; its weights are drawn from torch's generator."""
         return adapter_for(self.loaded, self.names, config, self.compiling.costs)
 
     def run(self, updates: int) -> Outcome:
@@ -264,11 +266,14 @@ class Adaptation:
 
     def adapt(self) -> None:
         """One update, and a metric row when it is time."""
-        self.metrics.means.add(self.adapter.update(self.feed.next()))
+        self.metrics.means.add(self._update())
         self.updates += 1
         if self.updates % self.loaded.config.train.log_every == 0 or not self.adapting:
             self.metrics.write(self.loaded.step, self.updates)
         self.progress.update(self.updates, self._before + self.updates, lambda: "", "adapt")
+
+    def _update(self) -> dict[str, Tensor]:
+        return self.adapter.update(self.feed.next())
 
     def save(self) -> Path:
         """Save everything: metrics first, then the checkpoint.
@@ -382,23 +387,7 @@ def remembered(record: Mapping[str, Any], name: str) -> TaskFunction:
 
 
 def load_adapted(
-    loaded: LoadedRun,
-    folder: Path,
-    names: Sequence[str],
-    note: Callable[[str], None],
-    adapter: TaskAdapter | None = None,
+    loaded: LoadedRun, folder: Path, names: Sequence[str], note: Callable[[str], None]
 ) -> TaskAdapter | None:
-    """The policies of one adapted folder; None where no checkpoint has been saved yet.
-
-    Args:
-        adapter: what its state is loaded into; None = that of reward tasks.
-    """
-    adapter = adapter or adapter_for(loaded, names)
-
-    def use(state: dict[str, Any]) -> bool:
-        check_fit(state["adapter"], adapter.state_dict(), "policies")
-        adapter.load_state_dict(state["adapter"])
-        return True
-
-    checkpoints = Checkpoints(folder / "checkpoints", loaded.config.train.keep)
-    return adapter if checkpoints.newest(use, note) else None
+    """The policies of one adapted folder; None where no checkpoint has been saved yet."""
+    return load_into(adapter_for(loaded, names), loaded, folder, note)

@@ -62,7 +62,8 @@ class FeatureAdaptation(Adaptation):
         """The run's replay with the linear reward that the answers tell."""
         spec, what = self.loaded.family.spec, f"features {self.features.source}"
         named = functools.partial(_called, self.features, what)
-        weights = weights_of(held, spec, self.lesson.answers, named, what, self.lesson.settings.error)
+        asked = self.lesson.asked or held
+        weights = weights_of(asked, spec, self.lesson.answers, named, what, self.lesson.settings.error)
 
         def reward(observation: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
             found = columns(named, observation, what)

@@ -2,7 +2,8 @@
 
 Called by ``waker adapt RUN --preferences FILE``. It is an :class:`~waker.training.adapt.Adaptation` that fits its head
 first, to a criterion, and policies on it afterwards; the folder is ``adapted/<name>/``, and its record holds the file's
-SHA-256. How the fit ended is in ``head.json`` there.
+SHA-256. How the fit ended is in ``head.json`` there. Other methods that make a policy of answers are in
+:mod:`waker.training.methods`.
 """
 
 from __future__ import annotations
@@ -14,24 +15,26 @@ from typing import Any
 
 import numpy as np
 
-from waker.agent.head_fit import CHECK, HeadFit, HeadSettings
+from waker.agent.head_fit import HeadFit, HeadSettings
 from waker.agent.preference_adapter import PreferenceAdapter
-from waker.agent.task_adapter import TaskAdapter
 from waker.config.schema import Config
 from waker.errors import UserError
 from waker.names import ALL, EXPLORER, task_name
 from waker.preferences import table
+from waker.preferences.imagined import segments_in
 from waker.preferences.segments import ended
 from waker.replay.ring import Replay
 from waker.seeding import seed_for
+from waker.settings import Settings
 from waker.storage.files import saving, sha256
 from waker.storage.sealed import read_yaml, write_json
 from waker.terminal.progress import Progress
-from waker.training.adapt import Adaptation, adapted_sets, folder_of, load_adapted
+from waker.training.adapt import Adaptation, adapted_sets, folder_of
+from waker.training.adapted import Adapted, load_into
 from waker.training.compile_choice import Compiling
 from waker.training.loading import LoadedRun
+from waker.training.preference_methods import find_method
 
-METHODS = ("head",)
 _STREAM = 2
 """Sets the chance of a head's fit apart from that of policies."""
 
@@ -46,8 +49,11 @@ class Lesson:
         sha256: of that file.
         answers: what it says, without the truth.
         counts: of queries, answers, ties.
-        settings: of the head.
+        settings: of the head; without a head its share of errors alone counts.
         method: how a policy is made of the answers.
+        own: that method's settings; None = it has none.
+        judged: whether the method fits a head.
+        asked: that the segments lie in; None = the run's replay.
     """
 
     name: str
@@ -57,15 +63,31 @@ class Lesson:
     counts: Mapping[str, int]
     settings: HeadSettings
     method: str = "head"
+    own: Any = None
+    judged: bool = True
+    asked: Replay | None = None
 
     @property
     def record(self) -> dict[str, Any]:
         """What the policies belong to: they are trained anew where it has changed. The file's place is none of it."""
-        return {"sha256": self.sha256, "method": self.method, "head": asdict(self.settings)}
+        about: dict[str, Any] = {"sha256": self.sha256, "method": self.method}
+        about |= {"head": asdict(self.settings)} if self.judged else {"error": self.settings.error}
+        return {**about, "settings": plain(vars(self.own))} if isinstance(self.own, Settings) else about
+
+
+def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as YAML gives them back: lists for tuples."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
 
 
 def lesson(
-    loaded: LoadedRun, name: str, file: Path, settings: HeadSettings, note: Callable[[str], None], method: str = "head"
+    loaded: LoadedRun,
+    name: str,
+    file: Path,
+    settings: HeadSettings,
+    note: Callable[[str], None],
+    method: str = "head",
+    own: Any = None,
 ) -> Lesson:
     """Read a file of answers for a run.
 
@@ -73,6 +95,7 @@ def lesson(
         name: of the task; none of the environment's.
         file: see :mod:`waker.preferences.table`.
         note: told of damage to the replay.
+        method, own: how a policy is made of them, and that method's settings.
 
     Raises:
         UserError: the file is not there, malformed, of another run, empty, half-answered, or says nothing; or the name
@@ -84,8 +107,12 @@ def lesson(
     if record.is_file() and "preferences" not in read_yaml(record):
         raise UserError(f"{record.parent} holds policies of a reward function; choose another --name")
     frame = table.read(file)
-    table.check_of_run(file, frame, loaded.run.name, loaded.replay(note))
-    return Lesson(name, file, sha256(file), table.answers_of(file, frame), table.counts(frame), settings, method)
+    replay = loaded.replay(note)
+    asked = segments_in(file, frame, replay)
+    table.check_of_run(file, frame, loaded.run.name, asked)
+    answers, judged = table.answers_of(file, frame), find_method(method).judged
+    counts = table.counts(frame)
+    return Lesson(name, file, sha256(file), answers, counts, settings, method, own, judged, asked)
 
 
 class PreferenceAdaptation(Adaptation):
@@ -110,102 +137,121 @@ class PreferenceAdaptation(Adaptation):
     ) -> None:
         self.lesson = lesson
         super().__init__(loaded, [lesson.name], progress, compiling, used)
-        assert isinstance(self.adapter, PreferenceAdapter)
-        train, replay = loaded.config.train, self.feed.replay
-        seed = seed_for(loaded.config.seed, "torch", _STREAM)
-        self.fit = HeadFit(
-            loaded.agent.model, self.adapter.heads, replay, lesson.answers, lesson.settings, train.length, seed
-        )
+        self.asked = lesson.asked or self.feed.replay
+        self.fit = self._head_fit() if lesson.judged else None
         pairs = lesson.answers.pairs
-        self._ended = int((ended(replay, pairs.first) | ended(replay, pairs.second)).sum())
+        self._ended = int((ended(self.asked, pairs.first) | ended(self.asked, pairs.second)).sum())
+
+    def _head_fit(self) -> HeadFit:
+        """The head's fit, from its beginning."""
+        train, lesson = self.loaded.config.train, self.lesson
+        seed = seed_for(self.loaded.config.seed, "torch", _STREAM)
+        model, heads = self.loaded.agent.model, self.adapter.heads
+        return HeadFit(model, heads, self.feed.replay, lesson.answers, lesson.settings, train.length, seed, self.asked)
 
     def _taught(self, held: Replay) -> Replay:
         """The run's replay without any reward: what is learned from are answers."""
         return held.replaced("task_rewards", np.zeros((held.slots, held.size, 1), np.float32))
 
-    def _fresh(self, config: Config) -> TaskAdapter:
-        return _adapter(self.loaded, self.lesson.name, self.lesson.settings.members, config, self.compiling)
+    def _fresh(self, config: Config) -> Any:
+        return head_adapter(self.loaded, self.lesson.name, self.lesson.settings.members, config, self.compiling)
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the head is, or none is asked for."""
+        return self.fit is None or self.fit.finished
 
     @property
     def place(self) -> str:
         """How far it is."""
-        return super().place if self.fit.finished else f"{self.fit.updates:,} updates of the head"
+        return super().place if self.fitted else f"{self._before:,} updates of the head"
 
     @property
     def adapting(self) -> bool:
         """Whether there are updates to make, of the head or of policies."""
-        return not self.fit.finished or super().adapting
+        return not self.fitted or super().adapting
 
     def adapt(self) -> None:
         """Some updates of the head, until it is fitted; then one of policies."""
-        if self.fit.finished:
+        if self.fit is None or self.fit.finished:
             super().adapt()
-            return
-        if self.fit.step():
-            self._fitted()
+        elif self.fit.step():
+            self._fitted(self.fit)
         else:
-            self.progress.update(0, self.fit.updates, lambda: self.fit.told, "fit")
+            self.progress.update(0, self.fit.updates, lambda: self.fit.told if self.fit else "", "fit")
 
-    def _fitted(self) -> None:
+    def _fitted(self, fit: HeadFit) -> None:
         """Tell and keep how the fit ended, and save: it is not made twice."""
-        self.progress.note(self.fit.told)
-        if self.fit.updates >= self.lesson.settings.most:
+        self.progress.note(fit.told)
+        if fit.updates >= self.lesson.settings.most:
             self.progress.note("the head was still learning when its updates ended")
-        if not self.fit.pinned:
+        if not fit.pinned:
             self.progress.note(
                 "all pairs have segments of equal length, which leave a constant of the reward free: the median state "
                 "of the replay is taken to pay 0"
             )
         with saving(f"the head in {self.folder}"):
             told = {"file": str(self.lesson.file), **self.lesson.record, **self.lesson.counts}
-            write_json(self.folder / "head.json", {**told, "pairs_with_an_end": self._ended, **self.fit.record()}, 1)
+            write_json(self.folder / "head.json", {**told, "pairs_with_an_end": self._ended, **fit.record()}, 1)
         self.save()
 
     @property
     def _before(self) -> int:
-        return self.fit.updates
+        return 0 if self.fit is None else self.fit.updates
 
     def _more_state(self) -> dict[str, Any]:
-        return {"fit": self.fit.state_dict()}
+        return {} if self.fit is None else {"fit": self.fit.state_dict()}
 
     def _restore(self, state: Mapping[str, Any]) -> bool:
-        self.fit.load_state_dict(state["fit"])
+        if self.fit is not None:
+            self.fit.load_state_dict(state["fit"])
         return super()._restore(state)
 
     def _record(self) -> dict[str, Any]:
         return {**super()._record(), "preferences": self.lesson.record}
 
 
-def _adapter(
+def head_adapter(
     loaded: LoadedRun, name: str, members: int, config: Config | None = None, compiling: Compiling | None = None
 ) -> PreferenceAdapter:
+    """A fresh head of so many members, and a fresh policy."""
     costs = compiling.costs if compiling else None
     return PreferenceAdapter(loaded.agent.model, loaded.family.spec, config or loaded.config, name, members, costs)
 
 
+def members_of(folder: Path, record: Mapping[str, Any]) -> int:
+    """Of the head in a folder.
+
+    Raises:
+        UserError: its record lacks them.
+    """
+    of_head = record["preferences"].get("head")
+    if not isinstance(of_head, dict) or not isinstance(of_head.get("members"), int):
+        raise UserError(f"{folder / 'tasks.yaml'} cannot be read: it lacks the head's members")
+    return int(of_head["members"])
+
+
 def load_taught(
     loaded: LoadedRun, folder: Path, record: Mapping[str, Any], note: Callable[[str], None]
-) -> TaskAdapter | None:
-    """The head and policy of one folder that was adapted to preferences; None where no policy has been saved yet.
+) -> Adapted | None:
+    """The policy, and the head if there is one, of a folder that was adapted to preferences.
 
     Args:
         record: its ``tasks.yaml``.
 
+    Returns:
+        None where no policy has been saved yet.
+
     Raises:
-        UserError: the record lacks something.
+        UserError: the record lacks something, or names a method that is not there.
     """
-    (name,), of_head = record["tasks"], record["preferences"].get("head")
-    if record["preferences"].get("method") == "features":  # an ordinary head was fitted to a linear reward
-        return load_adapted(loaded, folder, [name], note)
-    if not isinstance(of_head, dict) or not isinstance(of_head.get("members"), int):
-        raise UserError(f"{folder / 'tasks.yaml'} cannot be read: it lacks the head's members")
-    adapter = _adapter(loaded, name, of_head["members"])
-    found = load_adapted(loaded, folder, [name], note, adapter)
-    return adapter if found and adapter.updates else None  # stopped while the head was fitted
+    method = find_method(str(record["preferences"].get("method", "head")))
+    found = load_into(method.fresh(loaded, folder, record), loaded, folder, note)
+    return found if found and found.updates else None  # stopped while the head was fitted
 
 
-def taught(loaded: LoadedRun, name: str, note: Callable[[str], None]) -> TaskAdapter:
-    """The newest head and policy of preferences on the run's present model.
+def taught(loaded: LoadedRun, name: str, note: Callable[[str], None]) -> Adapted:
+    """The newest policy of preferences on the run's present model.
 
     Args:
         name: of the task; empty = the one adapted last.
@@ -225,6 +271,3 @@ def taught(loaded: LoadedRun, name: str, note: Callable[[str], None]) -> TaskAda
         f"{loaded.run.path} has no head {of}that could choose queries: ask by --rule uniform first, and `waker adapt` "
         "the answers"
     )
-
-
-__all__ = ["CHECK", "METHODS", "Lesson", "PreferenceAdaptation", "lesson", "load_taught", "taught"]

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from waker.agent.preference_adapter import PreferenceAdapter
+from waker.agent.direct_policy import log_probs
 from waker.agent.segment_features import segment_features
-from waker.agent.task_adapter import TaskAdapter
 from waker.errors import UserError, unknown
-from waker.evaluation.exact_advantages import advantages, places_of
+from waker.evaluation.exact_advantages import advantages, places_of, step_worths
 from waker.evaluation.filmstrip import picture
+from waker.model.preference_heads import PreferenceHeads
 from waker.preferences import table
+from waker.preferences.imagined import Imagined, source_of
 from waker.preferences.page import Strip
 from waker.preferences.queries import FACTOR, Pairs, disagreement, largest, uniform_pairs
 from waker.preferences.segments import Segments, arrived, candidates, ended, joined, shown
@@ -30,6 +32,8 @@ from waker.seeding import stream, torch_seed
 from waker.specs import EnvSpec
 from waker.storage.tables import read_rows
 from waker.training.adapt_preferences import taught
+from waker.training.adapted import Adapted
+from waker.training.dreaming import dreamt_pairs
 from waker.training.loading import LoadedRun
 
 SCORES = ("return", "regret")
@@ -46,8 +50,9 @@ def ask(
     seed: int,
     name: str,
     note: Callable[[str], None],
-) -> pd.DataFrame:
-    """Rows of queries that nobody has answered.
+    dream: Path | None = None,
+) -> tuple[pd.DataFrame, Imagined | None]:
+    """Rows of queries that nobody has answered, and the imagined segments that they are about, if they are.
 
     Args:
         queries: how many.
@@ -55,45 +60,92 @@ def ask(
         rule: one of :data:`waker.preferences.queries.RULES`.
         seed: of what is drawn.
         name: of the task whose head or policy chooses; empty = the newest. Not for ``uniform``.
+        dream: the file of the queries, about futures that the model imagines; None = they are about the replay.
 
     Raises:
         UserError: too few segments, or nothing learned that could choose.
     """
     rng = stream(seed, f"queries by {rule}")
     segments = candidates(replay, length)
-    if rule == "uniform":
-        pairs, told = uniform_pairs(segments, queries, rng), rule
+    adapter = None if rule == "uniform" else taught(loaded, name, note)
+    told = rule if adapter is None else f"{rule} of {adapter.tasks[0]}"
+    if dream is not None:
+        imagined, pairs = _dreamt(loaded, adapter, replay, segments, queries, length, rule, rng)
+        return table.questions(pairs, imagined.replay, loaded.run.name, told, source=source_of(dream)), imagined
+    if adapter is None:
+        pairs = uniform_pairs(segments, queries, rng)
     else:
-        adapter = taught(loaded, name, note)
         chosen = _by_policy if rule == "policy" else _by_disagreement
         with torch_seed(int(rng.integers(2**31))):
             pairs = chosen(loaded, adapter, replay, segments, queries, rng)
-        told = f"{rule} of {adapter.tasks[0]}"
-    return table.questions(pairs, replay, loaded.run.name, told)
+    return table.questions(pairs, replay, loaded.run.name, told), None
+
+
+def _dreamt(
+    loaded: LoadedRun,
+    adapter: Adapted | None,
+    replay: Replay,
+    segments: Segments,
+    queries: int,
+    length: int,
+    rule: str,
+    rng: np.random.Generator,
+) -> tuple[Imagined, Pairs]:
+    """Pairs of imagined segments, two from each of some start states: by chance, or by the policy learned so far.
+
+    By disagreement the policy acts, and of :data:`FACTOR` times as many pairs those are taken about whose answer the
+    head's members differ most.
+    """
+    if not segments.n:
+        raise UserError("the replay holds no segment of this length to dream from; choose a smaller --length")
+    count = queries * (FACTOR if rule == "disagreement" else 1)
+    starts = segments.at(rng.integers(segments.n, size=count))
+    policies, seed = None if adapter is None else adapter.policies, int(rng.integers(2**31))
+    imagined, pairs = dreamt_pairs(loaded, policies, replay, starts, length, seed)
+    if rule != "disagreement":
+        return imagined, pairs
+    with torch_seed(seed + 1):
+        best = _most_disputed(loaded, adapter, imagined.replay, pairs, queries)
+    kept = imagined.at(np.concatenate([best, count + best]))
+    one, two = pairs.at(best)
+    return kept, Pairs(one._replace(slot=np.arange(queries)), two._replace(slot=np.arange(queries, 2 * queries)))
 
 
 def _by_disagreement(
     loaded: LoadedRun,
-    adapter: TaskAdapter,
+    adapter: Adapted,
     replay: Replay,
     segments: Segments,
     queries: int,
     rng: np.random.Generator,
 ) -> Pairs:
     """Of :data:`FACTOR` times as many pairs those about whose answer the head's members differ most."""
-    if not isinstance(adapter, PreferenceAdapter) or adapter.heads.size < 2:
-        raise UserError("one member alone never disagrees; `waker adapt` without --features and with --members 3, say")
     pairs = uniform_pairs(segments, FACTOR * queries, rng)
+    return pairs.at(_most_disputed(loaded, adapter, replay, pairs, queries))
+
+
+def _most_disputed(
+    loaded: LoadedRun, adapter: Adapted | None, replay: Replay, pairs: Pairs, queries: int
+) -> NDArray[np.int64]:
+    """The pairs about whose answer the head's members differ most, by index."""
+    heads = getattr(adapter, "heads", None)
+    if not isinstance(heads, PreferenceHeads):
+        raise UserError(
+            "only a head that was fitted to answers disagrees with itself; `waker adapt` without --features, and with "
+            "--method head, rest or self"
+        )
+    if heads.size < 2:
+        raise UserError("one member alone never disagrees; `waker adapt` with --members 3, say")
     features = segment_features(loaded.agent.model, replay, joined(list(pairs)), loaded.config.train.length)
-    sums = adapter.heads.sums(features.given(adapter.heads).unsqueeze(0), features.inside.unsqueeze(0))  # (E, 2c)
+    sums = heads.sums(features.given(heads).unsqueeze(0), features.inside.unsqueeze(0))  # (E, 2c)
     first, second = sums.split(pairs.first.n, 1)
     probability = torch.sigmoid(first - second).cpu().numpy()
-    return pairs.at(largest(disagreement(probability), queries))
+    return largest(disagreement(probability), queries)
 
 
 def _by_policy(
     loaded: LoadedRun,
-    adapter: TaskAdapter,
+    adapter: Adapted,
     replay: Replay,
     segments: Segments,
     queries: int,
@@ -108,12 +160,7 @@ def _by_policy(
         raise UserError(f"the replay holds {segments.n} segments, too few for {queries} queries by the policy")
     some = segments.at(rng.choice(segments.n, count, replace=False))
     features = segment_features(loaded.agent.model, replay, some, loaded.config.train.length)
-    policies = adapter.policy_learner.policies
-    left = features.feature[:, :-1].flatten(0, 1).unsqueeze(0)
-    parameters = policies.actor(policies.see(left))  # (1, n·L, p)
-    likely = policies.log_prob(parameters, features.action.flatten(0, 1).unsqueeze(0))[0].unflatten(
-        0, features.inside.shape
-    )
+    likely = log_probs(adapter.policies, features.feature[:, :-1], features.action)
     mean = (likely * features.inside).sum(1) / features.inside.sum(1)
     best = rng.permutation(largest(mean.cpu().numpy(), 2 * queries))
     return Pairs(some.at(best[:queries]), some.at(best[queries:]))
@@ -132,16 +179,25 @@ def _strips(replay: Replay, spec: EnvSpec, segments: Segments) -> list[Strip]:
 
 
 def answer(
-    loaded: LoadedRun, replay: Replay, frame: pd.DataFrame, teacher: str, score: str, task: str, seed: int
+    loaded: LoadedRun,
+    replay: Replay,
+    frame: pd.DataFrame,
+    teacher: str,
+    score: str,
+    task: str,
+    seed: int,
+    imagined: Imagined | None = None,
 ) -> pd.DataFrame:
     """The rows with a simulated teacher's answers to all queries.
 
     Args:
-        replay: that the queries are about, see :func:`waker.preferences.table.check_of_run`.
+        replay: of the run.
         teacher: see :func:`waker.preferences.teachers.parse_teacher`.
         score: ``return``: the rewards of a segment's steps; ``regret``: how much worse than the best each was.
         task: of the environment.
         seed: of the teacher's chance.
+        imagined: segments that the queries are about, in place of the replay's. Their truth is that of the family's
+            tables, expected over a step's chance; what shows a state that cannot be is skipped.
 
     Raises:
         UserError: no such teacher or task, or the family knows no optimum.
@@ -153,10 +209,12 @@ def answer(
         raise UserError("a teacher that skips what earns nothing looks at returns: --score regret is at most 0")
     pairs = table.pairs_of(frame)
     rows = _episodes(loaded)
-    scores = [_scores(loaded, replay, segments, rows, score, task) for segments in pairs]
-    inside = tuple(arrived(replay, "is_last", segments)[1] for segments in pairs)
+    asked = replay if imagined is None else imagined.replay
+    scores = [_scores(loaded, replay, asked, segments, imagined, rows, score, task) for segments in pairs]
+    inside = tuple(arrived(asked, "is_last", segments)[1] for segments in pairs)
     assert len(inside) == 2
     label = who.answers(scores[0], scores[1], inside, _scale(who, rows, task), seed)
+    label = np.where(np.isnan(scores[0]).any(1) | np.isnan(scores[1]).any(1), np.nan, label)
     sums = [discounted(s, i, 1.0, late=True) for s, i in zip(scores, inside, strict=True)]
     about = json.dumps({**who.parameters, "score": score, "seed": seed})
     return table.labelled(
@@ -171,15 +229,25 @@ def _episodes(loaded: LoadedRun) -> pd.DataFrame:
 
 
 def _scores(
-    loaded: LoadedRun, replay: Replay, segments: Segments, rows: pd.DataFrame, score: str, task: str
+    loaded: LoadedRun,
+    replay: Replay,
+    asked: Replay,
+    segments: Segments,
+    imagined: Imagined | None,
+    rows: pd.DataFrame,
+    score: str,
+    task: str,
 ) -> NDArray[np.float64]:
-    """What each step of the segments is worth to a teacher, (n, Lmax)."""
-    if score == "return":
-        rewards, _ = arrived(replay, "task_rewards", segments)
+    """What each step of the segments is worth to a teacher, (n, Lmax); NaN where nobody can say."""
+    if score == "return" and imagined is None:
+        rewards, _ = arrived(asked, "task_rewards", segments)
         return np.asarray(rewards[..., loaded.family.spec.tasks.index(task)], np.float64)
     running: Sequence[dict[str, object]] = loaded.state["collector"]["slots"]
-    places = places_of(loaded.family, replay, segments, rows, running)
-    return advantages(loaded.family, replay, segments, places, task)
+    real = segments if imagined is None else imagined.origin.at(segments.slot)
+    places = places_of(loaded.family, replay, real, rows, running)
+    if imagined is None:
+        return advantages(loaded.family, asked, segments, places, task)
+    return step_worths(loaded.family, asked, segments, places, task, score == "regret", lenient=True)
 
 
 def _scale(teacher: Teacher, rows: pd.DataFrame, task: str) -> Scale:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from waker.cli.arguments import parse
+from waker.cli.part_options import help_of, own_options, refuse_others
+from waker.cli.settings import option_of
 from waker.config.schema import CompileSetting
-from waker.errors import UserError, unknown
+from waker.errors import Ended, UserError, unknown
 from waker.settings import Count, Share
 from waker.storage.run_search import run_folders
 
@@ -36,11 +39,13 @@ class AdaptArgs:
     """New tasks, each file.py:function; the function's name becomes the task's. The file is run."""
     updates: Count | None = None
     """Batches in all, each for train.adapt_repeats policy updates; None = the run's train.adapt_updates, or 1000 where
-    that is 0."""
+    that is 0; of cpl, rest and self as many as their settings say."""
     preferences: Path | None = None
     """File of answers that say what the task is, in place of --tasks."""
-    method: Literal["head"] = "head"
-    """How a policy is made of them. head: a reward head by Bradley and Terry's model, then imagination."""
+    method: str = "head"
+    """How a policy is made of them. head: a reward head by Bradley and Terry's model, then imagination; features: what
+    --features means; cpl: from the answers alone; rest, self: a head judges rollouts of the policy in imagination, and
+    it clones the best, or prefers the best to the worst. --method.NAME.SETTING are a method's own."""
     name: str = "preferred"
     """What that task is called."""
     features: str = ""
@@ -88,9 +93,38 @@ def chosen_tasks(names: tuple[str, ...], modules: tuple[str, ...], known: tuple[
     return [*(new.get(name, name) for name in chosen), *(task for name, task in new.items() if name not in chosen)]
 
 
+def _parsed(argv: list[str]) -> tuple[AdaptArgs, dict[str, Any]]:
+    """The arguments, and the settings of the method's own.
+
+    Raises:
+        UserError: an unknown method, or a setting that it does not have.
+    """
+    name = option_of(argv, "--method") or ("features" if option_of(argv, "--features") else "head")
+    own: dict[str, Any] = {}
+    if option_of(argv, "--method") or any(word.startswith("--method.") for word in argv):
+        from waker.training.preference_methods import method_settings
+
+        try:
+            own, argv = own_options(argv, "method", name, method_settings, {}, "adapt")
+            refuse_others(argv, "method", name, method_settings)
+            args = parse(AdaptArgs, argv, verb="adapt")
+        except Ended:
+            if (kind := method_settings(name)) is not None:
+                print(help_of("method", name, kind))
+            raise
+        method_settings(name)
+    else:
+        args = parse(AdaptArgs, argv, verb="adapt")
+    if args.features and name != "features":
+        raise UserError(f"--features are of method features, not of {name}: leave one of them out")
+    if args.preferences is None and (own or option_of(argv, "--method")):
+        raise UserError("--method says how a policy is made of answers: add --preferences FILE")
+    return dataclasses.replace(args, method=name), own
+
+
 def command(argv: list[str]) -> int:
     """Run ``waker adapt``."""
-    args = parse(AdaptArgs, argv, verb="adapt")
+    args, own = _parsed(argv)
     from waker.machine.host_memory import keep_freed_memory
     from waker.machine.mkl_dispatch import tell_unless_done
     from waker.names import task_name
@@ -112,45 +146,53 @@ def command(argv: list[str]) -> int:
     keep_freed_memory()
     tell_unless_done()
     for folder, wanted in zip(folders, tasks, strict=True):
-        print(_adapted(folder, wanted, args) if args.preferences is None else _taught(folder, args))
+        print(_adapted(folder, wanted, args) if args.preferences is None else _taught(folder, args, own))
     return 0
 
 
-def _taught(folder: Path, args: AdaptArgs) -> str:
-    """Train the policy of a task that is given by preferences; one line that says where it is."""
+def _taught(folder: Path, args: AdaptArgs, own: dict[str, Any]) -> str:
+    """Train the policy of a task that is given by preferences; one line that says where it is.
+
+    Args:
+        own: settings of the method's own, without those that are as usual.
+    """
     from waker.agent.head_fit import HeadSettings
     from waker.names import printable
     from waker.preferences.table import told
     from waker.replay.relabel import load_task
+    from waker.settings import from_plain
     from waker.storage.run_folder import RunFolder, read_config
     from waker.terminal.progress import Progress
-    from waker.training.adapt import DEFAULT_UPDATES, Adaptation, arithmetic_of, compiling_of
-    from waker.training.adapt_features import FeatureAdaptation
-    from waker.training.adapt_preferences import PreferenceAdaptation, lesson
+    from waker.training.adapt import DEFAULT_UPDATES, arithmetic_of, compiling_of
+    from waker.training.adapt_preferences import lesson
     from waker.training.loading import load_run
     from waker.training.loop import Outcome
+    from waker.training.preference_methods import find_method
 
     assert args.preferences is not None
-    config, file = read_config(folder), args.preferences.absolute()
-    features = load_task(args.features) if args.features else None
-    updates = args.updates or config.train.adapt_updates or DEFAULT_UPDATES
+    config, file, method = read_config(folder), args.preferences.absolute(), find_method(args.method)
+    if not method.compiled and args.compile not in (None, "off"):
+        raise UserError(f"updates of method {args.method} are not compiled: leave out --compile")
+    settings: Any = from_plain(method.Own, own, f"method.{args.method}.") if method.Own else None
+    if args.features:
+        settings = load_task(args.features)
+    updates = args.updates or method.updates(settings) or config.train.adapt_updates or DEFAULT_UPDATES
     progress = Progress(f"{RunFolder(folder, config).name}, {printable(args.name)}", updates)
     with RunFolder(folder, config).locked():
         loaded = load_run(folder, progress.note, args.device, settle=False)
-        settings = HeadSettings(members=args.members, error=args.error)
-        taught = lesson(loaded, args.name, file, settings, lambda text: None, args.method)
+        head = HeadSettings(members=args.members, error=args.error)
+        taught = lesson(loaded, args.name, file, head, lambda text: None, args.method, settings)
         used = arithmetic_of(loaded, [args.name], progress.note)
-        compiling = compiling_of(loaded, [args.name], updates, args.compile, progress.note)
-        adaptation: Adaptation = (
-            PreferenceAdaptation(loaded, taught, progress, compiling, used)
-            if features is None
-            else FeatureAdaptation(loaded, taught, features, progress, compiling, used)
+        compiling = compiling_of(
+            loaded, [args.name], updates, args.compile if method.compiled else "off", progress.note
         )
+        adaptation = method.adaptation(loaded, taught, progress, compiling, used)
         progress.note(told(taught.counts))
         outcome = adaptation.run(updates)
     done = "Trained before" if outcome is Outcome.SKIPPED else "Trained"
+    made = "a head and a policy" if taught.judged or args.features else "a policy"
     return (
-        f"{done}: a head and a policy for {printable(args.name)} in {printable(adaptation.folder)}; measure them with "
+        f"{done}: {made} for {printable(args.name)} in {printable(adaptation.folder)}; measure them with "
         f"`waker evaluate {printable(args.run)} --as {printable(args.name)}=TASK`"
     )
 

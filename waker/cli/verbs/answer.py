@@ -83,6 +83,7 @@ def command(argv: list[str]) -> int:
 def _taught(args: AnswerArgs, frame: pd.DataFrame) -> pd.DataFrame:
     """The rows with a simulated teacher's answers."""
     from waker.preferences import table
+    from waker.preferences.imagined import imagined_of
     from waker.storage.run_folder import RunFolder, read_config
     from waker.training.asking import answer
     from waker.training.loading import load_run
@@ -93,5 +94,6 @@ def _taught(args: AnswerArgs, frame: pd.DataFrame) -> pd.DataFrame:
     with RunFolder(folder, read_config(folder)).locked():
         loaded = load_run(folder, print)
         replay = loaded.replay(print)
-        table.check_of_run(args.file, frame, loaded.run.name, replay)
-        return answer(loaded, replay, frame, args.teacher, args.score, args.task, args.seed)
+        imagined = imagined_of(args.file.absolute(), frame)
+        table.check_of_run(args.file, frame, loaded.run.name, replay if imagined is None else imagined.replay)
+        return answer(loaded, replay, frame, args.teacher, args.score, args.task, args.seed, imagined)

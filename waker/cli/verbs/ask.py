@@ -14,7 +14,7 @@ from waker.settings import Count, NotNegativeInt
 
 @dataclass(frozen=True)
 class AskArgs:
-    """Choose pairs of segments of a run's replay, and ask which of each pair is better.
+    """Choose pairs of segments of a run's replay, or of what its model imagines, and ask which of each pair is better.
 
     Writes a file with one row a pair, and a page beside it (.html) on which a person answers by keys or clicks and
     saves the answers as CSV, which `waker answer` takes in; a simulated teacher answers by the same verb. Then `waker
@@ -30,6 +30,9 @@ class AskArgs:
     rule: Literal["uniform", "disagreement", "policy"] = "uniform"
     """How pairs are chosen: by chance; those whose answer the members of the head learned so far differ about most; or
     from segments that the policy learned so far would most likely have acted out."""
+    source: Literal["replay", "imagined"] = "replay"
+    """What is asked about: what happened; or what the world model imagines, two futures from each of some states of the
+    replay, in which chance acts by --rule uniform, and the policy learned so far by the others."""
     name: str = ""
     """Of the task whose head or policy chooses (`waker adapt --name`); none = the one adapted last."""
     out: Path = Path("queries.parquet")
@@ -45,6 +48,7 @@ def command(argv: list[str]) -> int:
     args = parse(AskArgs, argv, verb="ask")
     from waker.names import printable
     from waker.preferences import table
+    from waker.preferences.imagined import file_of, write_imagined
     from waker.preferences.page import write_page
     from waker.storage.files import saving
     from waker.storage.run_folder import RunFolder, read_config
@@ -60,13 +64,16 @@ def command(argv: list[str]) -> int:
     with RunFolder(folder, read_config(folder)).locked():
         loaded = load_run(folder, note)
         replay = loaded.replay(note)
-        frame = ask(loaded, replay, args.queries, args.length, args.rule, args.seed, args.name, note)
+        dream = out if args.source == "imagined" else None
+        frame, imagined = ask(loaded, replay, args.queries, args.length, args.rule, args.seed, args.name, note, dream)
     page = out.with_suffix(".html")
     with saving(f"queries in {out}"):
         out.parent.mkdir(parents=True, exist_ok=True)
+        if imagined is not None:
+            write_imagined(file_of(out), imagined)
         table.write(out, frame)
         if args.page:
-            films = strips(replay, loaded.family.spec, table.pairs_of(frame))
+            films = strips(replay if imagined is None else imagined.replay, loaded.family.spec, table.pairs_of(frame))
             write_page(page, frame, films, f"{len(frame)} queries about {loaded.run.name}", f"{out.stem}-answers.csv")
     on_page = f" Answer them on {printable(page)}," if args.page else " Answer them by editing its labels,"
     note(

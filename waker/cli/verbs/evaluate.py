@@ -19,12 +19,12 @@ from waker.settings import Count, NotNegativeInt
 from waker.storage.run_search import run_folders
 
 if TYPE_CHECKING:
-    from waker.agent.task_adapter import TaskAdapter
     from waker.evaluation.pieces import Pieces
     from waker.evaluation.records import Measurement
     from waker.evaluation.setup import Setup
     from waker.replay.relabel import TaskFunction
     from waker.storage.tables import Row
+    from waker.training.adapted import Adapted
     from waker.training.loading import LoadedRun
 
 
@@ -124,7 +124,7 @@ def adapted_rows(
                 _left_out(loaded, f"task {name!r} is left out: {error}")
         rewards = {name: rewards[name] for name in record["functions"] if name in rewards}  # in the record's order
         tasks = [name for name in record["tasks"] if name in rewards or name not in record["functions"]]
-        adapter: TaskAdapter | None
+        adapter: Adapted | None
         if by_preferences:
             adapter = load_taught(loaded, folder, record, note)
         else:
