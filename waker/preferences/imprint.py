@@ -189,6 +189,80 @@ def checked_design(columns: Mapping[str, ArrayLike], what: str, entries: str = "
     return x
 
 
+class Imprint(NamedTuple):
+    """One line of a table of imprints.
+
+    Attributes:
+        reward: whose it is.
+        effects: ``pooled`` or ``within``.
+        feature: its name.
+        estimate … p: see :class:`Fit`; NaN where nobody can tell.
+        p_adjusted: of all features of the reward together (Bonferroni).
+        spread: the feature's standard deviation.
+        inflation: see :func:`inflation`.
+        n, groups: entries and rooms.
+        why: the reason where there is no estimate.
+    """
+
+    reward: str
+    effects: str
+    feature: str
+    estimate: float
+    se: float
+    low: float
+    high: float
+    p: float
+    p_adjusted: float
+    spread: float
+    inflation: float
+    n: int
+    groups: int
+    why: str = ""
+
+
+POOLED, WITHIN = "pooled", "within"
+
+
+def imprints(
+    columns: Mapping[str, ArrayLike], rewards: Mapping[str, ArrayLike], group: ArrayLike, what: str
+) -> list[Imprint]:
+    """The imprint of all features on all rewards, pooled and within rooms.
+
+    Args:
+        columns: features, each (n,).
+        rewards: left-hand sides, each (n,), as they are: standardise what shall be compared.
+        group: rooms (n,), two at least.
+        what: whose features they are, in messages.
+
+    Raises:
+        UserError: see :func:`checked_design`.
+    """
+    names = list(columns)
+    x = checked_design(columns, what)
+    spread, inflated = x.std(0), inflation(x)
+    _, number = np.unique(np.asarray(group), return_inverse=True)
+    inside = demeaned(x, number)
+    inside[:, np.sqrt((inside * inside).mean(0)) < 1e-9 * spread] = 0.0  # rounding, where a room has one value
+    tied = combinations(inside, names)
+    free = [k for k, name in enumerate(names) if name not in tied]
+    found: list[Imprint] = []
+    for reward, y in rewards.items():
+        for effects, chosen in ((POOLED, list(range(len(names)))), (WITHIN, free)):
+            fit = regress(y, x[:, chosen], number, effects == WITHIN) if chosen else None
+            adjusted = bonferroni(fit.p) if fit else np.zeros(0)
+            for k, name in enumerate(names):
+                about = float(spread[k]), float(inflated[k]), len(x), int(number.max()) + 1
+                if fit is None or k not in chosen:
+                    others = ", ".join(tied[name])
+                    why = f"within rooms it is a sum of {others}" if others else "the same all over each room"
+                    found.append(Imprint(reward, effects, name, *(np.nan,) * 6, *about, why))
+                    continue
+                at = chosen.index(k)
+                told = (float(column[at]) for column in (*fit[:5], adjusted))
+                found.append(Imprint(reward, effects, name, *told, *about))
+    return found
+
+
 def reward_shift(before: ArrayLike, after: ArrayLike) -> Floats:
     """Signed angle from (r_chosen, r_rejected) before to the same after, (n, 2) each → (n,) in (−π, π].
 

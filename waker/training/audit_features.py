@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,15 +59,22 @@ class AuditFeatures:
         return columns(named, observation, what)
 
     def chosen(self, found: Mapping[str, Floats]) -> dict[str, Floats]:
-        """Those that are not left out.
+        """Those that are not left out."""
+        return {name: column for name, column in found.items() if name not in self.without}
+
+    def check_names(self, of_states: Iterable[str], of_theta: Iterable[str]) -> None:
+        """Refuse names that are to be left out, or to be targets, and are none.
 
         Raises:
-            UserError: one that is to be left out, or a target, is no feature.
+            UserError: naming the nearest.
         """
-        for name in (*self.without, *(self.targets or ())):
-            if name not in found:
-                raise unknown("feature", name, found)
-        return {name: column for name, column in found.items() if name not in self.without}
+        states = list(of_states)
+        for name in self.without:
+            if name not in (known := [*states, *of_theta]):
+                raise unknown("feature", name, known)
+        for name in self.targets or ():
+            if name not in states:
+                raise unknown(f"feature in TARGETS of {self.source}", name, states)
 
     def of_theta(self, parameters: Mapping[str, Floats]) -> dict[str, Floats]:
         """The parameters of n θ, and the file's own features of them, each (n,).

@@ -129,7 +129,10 @@ def _adapted(
 
 
 def beginning(loaded: LoadedRun, adapter: TaskAdapter, name: str, tasks: list[str]) -> RewardHeads:
-    """The heads that an adaptation began with, drawn again: the same seed makes the same weights."""
+    """The heads that an adaptation began with, drawn again: the same seed makes the same weights.
+
+    Of reward tasks fresh ones, which know nothing, also where the adaptation began with those of the model.
+    """
     model, spec = loaded.agent.model, loaded.family.spec
     with torch_seed(seed_for(loaded.config.seed, "torch", ADAPTED_STREAM)):
         if isinstance(adapter, PreferenceAdapter):
