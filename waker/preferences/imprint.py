@@ -23,6 +23,8 @@ from waker.errors import UserError
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 LEVEL = 0.95
+_EXACT = 1e-9
+"""Share of y that a fit leaves at most where it is exact."""
 _DEPENDENT = 1e-7
 """Share of a column's length that others must leave of it; below it the column is their sum."""
 
@@ -100,6 +102,11 @@ def regress(y: ArrayLike, x: ArrayLike, group: ArrayLike, within: bool = False) 
     correction = groups / (groups - 1) * (n - 1) / (n - width - 1)
     covariance = correction * bread @ (summed.T @ summed) @ bread
     error = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    size = float(np.sqrt(target @ target))
+    if np.sqrt(((target - design @ coefficients) ** 2).sum()) <= _EXACT * size:  # what is left is rounding
+        error = np.zeros_like(error)
+        told = np.abs(coefficients) * np.sqrt((design * design).sum(0)) > _EXACT * size
+        coefficients = np.where(told, coefficients, 0.0)
     estimate, se = coefficients[:width], error[:width]
     half = float(stdtrit(groups - 1, 0.5 + LEVEL / 2)) * se
     constant, constant_se = (np.nan, np.nan) if within else (float(coefficients[width]), float(error[width]))
@@ -173,11 +180,11 @@ def checked_design(columns: Mapping[str, ArrayLike], what: str, entries: str = "
             "or let the run go on"
         )
     if len(same := constant_features(x)):
-        listed = ", ".join(repr(names[k]) for k in same)
-        plural = "s are" if len(same) > 1 else " is"
+        listed, left_out = (sep.join(show(names[k]) for k in same) for sep, show in ((", ", repr), (" ", str)))
+        noun, verb, pronoun = ("feature", "is", "it") if len(same) == 1 else ("features", "are", "them")
         raise UserError(
-            f"{what}: feature{plural} the same in all {len(x)} {entries}: {listed}. What never changes has no imprint; "
-            f"leave {'them' if len(same) > 1 else 'it'} out (--without {' '.join(names[k] for k in same)})"
+            f"{what}: {noun} {listed} {verb} the same in all {len(x)} {entries}; what never changes has no imprint: "
+            f"leave {pronoun} out (--without {left_out})"
         )
     if tied := combinations(x - x.mean(0), names):
         name, others = next(iter(tied.items()))
@@ -258,7 +265,8 @@ def imprints(
                     found.append(Imprint(reward, effects, name, *(np.nan,) * 6, *about, why))
                     continue
                 at = chosen.index(k)
-                told = (float(column[at]) for column in (*fit[:5], adjusted))
+                estimate, se, low, high, p = (float(column[at]) for column in fit[:5])
+                told = (estimate, se, low, high, p, float(adjusted[at]))
                 found.append(Imprint(reward, effects, name, *told, *about))
     return found
 

@@ -22,25 +22,25 @@ _Z = float(ndtri(0.975))
 
 
 class Share(NamedTuple):
-    """k of n with Wilson's 95 % interval; NaN of none."""
+    """``hits`` of n with Wilson's 95 % interval; NaN of none."""
 
-    count: int
+    hits: int
     n: int
     share: float
     low: float
     high: float
 
     @classmethod
-    def of(cls, count: int, n: int) -> Share:
+    def of(cls, hits: int, n: int) -> Share:
         """The interval of a binomial share (Wilson 1927)."""
         if not n:
-            return cls(count, n, np.nan, np.nan, np.nan)
-        p, z2 = count / n, _Z**2
+            return cls(hits, n, np.nan, np.nan, np.nan)
+        p, z2 = hits / n, _Z**2
         middle = (p + z2 / (2 * n)) / (1 + z2 / n)
         half = _Z / (1 + z2 / n) * np.sqrt(p * (1 - p) / n + z2 / (4 * n**2))
         # At the ends the limits are exact, but for rounding.
-        low, high = (0.0 if not count else float(middle - half)), (1.0 if count == n else float(middle + half))
-        return cls(count, n, p, low, high)
+        low, high = (0.0 if not hits else float(middle - half)), (1.0 if hits == n else float(middle + half))
+        return cls(hits, n, p, low, high)
 
 
 def untied(label: ArrayLike) -> Bools:
@@ -110,7 +110,7 @@ class Turned(NamedTuple):
     Attributes:
         pairs: that the edit changes.
         wrong: right pairs that turn wrong, of the right ones among them.
-        otherwise: the same where nothing was edited and only the latents were drawn anew.
+        otherwise: the same where nothing was edited and latents were drawn in place of modes.
         odds: of the former against the latter.
         before, after: agreement with the truth without and with the edit.
         correlation: of differences without and with it.
@@ -129,7 +129,7 @@ def turned(original: ArrayLike, edited: ArrayLike, again: ArrayLike, label: Arra
     """What an edit that leaves the true reward alone did to a reward's answers.
 
     Args:
-        original, edited, again: differences without the edit, with it, and once more without it, (n,).
+        original, edited, again: differences without the edit, with it, and without it by drawn latents, (n,).
         label: the truth, (n,).
         changed: pairs that the edit changes, (n,).
     """

@@ -41,12 +41,12 @@ RESISTANCE_LEAD = (
     "what it still contradicts: resisted and reversed. In brackets Wilson's 95 % interval."
 )
 ROBUSTNESS_LEAD = (
-    "New pairs whose right answer the head gives, seen after an edit that changes nothing of the true reward. Each that "
-    "turns wrong shows that the head looks at what was edited."
+    "New pairs whose right answer the head gives, seen after an edit that changes nothing of the true reward. Each "
+    "that turns wrong shows that the head looks at what was edited."
 )
 ROBUSTNESS_CAPTION = (
-    "Redrawn: the same with no edit, but the model's latents drawn anew. Log odds: of turning wrong by the edit against "
-    "that (half a pair is added where a count is 0). Chosen and rejected: the edit is made in one segment alone."
+    "Redrawn: with no edit, by latents drawn from the posterior in place of its modes. Log odds: of turning wrong by "
+    "the edit against that (half a pair is added where a count is 0). Chosen, rejected: that segment alone is edited."
 )
 THETA_LEAD = (
     "What share of the optimum the policy loses, by features of θ, all others equal: per unit of the feature, over "
@@ -172,16 +172,14 @@ def _imprint(audit: Audit, sources: Mapping[str, Source]) -> Section | None:
         "Dots are imprints, lines their 95 % intervals. Where the head's lies apart from the truth's, it pays wrongly."
     )
     figure = Picture.of(imprint_figure(rows), caption, "Imprint of each feature", rows=rows)
-    more = {}
-    if not shift.empty:
-        lines = [
-            [Cell(printable(row["feature"])), _number(row), Cell(_p(row["p_adjusted"]))] for _, row in shift.iterrows()
-        ]
-        more = {
-            "more": "Reward shift while it learned",
-            "more_tables": [HtmlTable(["feature", "radians", "p"], lines, 1, SHIFT_LEAD, source=sources["imprint"])],
-        }
-    return Section("imprint", "Feature imprint", IMPRINT_LEAD, tables, [figure], **more)
+    lines = [
+        [Cell(printable(row["feature"])), _number(row), Cell(_p(row["p_adjusted"]))] for _, row in shift.iterrows()
+    ]
+    more = [HtmlTable(["feature", "radians", "p"], lines, 1, SHIFT_LEAD, source=sources["imprint"])] if lines else []
+    title = "Feature imprint"
+    return Section(
+        "imprint", title, IMPRINT_LEAD, tables, [figure], more="Reward shift while it learned", more_tables=more
+    )
 
 
 def _share(row: pd.Series, name: str = "share") -> Cell:
@@ -198,7 +196,7 @@ def _resistance(audit: Audit, sources: Mapping[str, Source]) -> Section | None:
     kinds = list(dict.fromkeys(rows["pairs"]))
     for name in dict.fromkeys(rows["class"]):
         of = [rows[(rows["class"] == name) & (rows["pairs"] == kind)].iloc[0] for kind in kinds]
-        cells = [cell for row in of for cell in (Cell(str(row["count"])), _share(row))]
+        cells = [cell for row in of for cell in (Cell(str(row["hits"])), _share(row))]
         lines.append([Cell(name), *cells])
     heads = ["class", *(head for kind in kinds for head in (kind, "share"))]
     caption = (

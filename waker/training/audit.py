@@ -126,7 +126,7 @@ class Audit:
         imprint: one row a reward, kind of effects and feature: the columns of
             :class:`~waker.preferences.imprint.Imprint`, and ``tag``.
         constant: None where the head pays the same everywhere.
-        resistance: a row for each source of pairs and class: pairs, count, n, share, low, high.
+        resistance: a row for each source of pairs and class: pairs, hits, n, share, low, high.
         robustness: a row for each edit and for nothing edited.
         theta: as ``imprint``, of what the policy loses on θ.
         notes: what was left out, and why.
@@ -333,9 +333,9 @@ class _Maker:
         found = four_classes(_gap(sums[BEFORE]), _gap(sums[HEAD]), answers.label)
         return [{"pairs": source, "class": name, **share._asdict()} for name, share in found.items()]
 
-    def _sums(self, pairs: Pairs, replay: Replay | None = None, draw: int = 0) -> dict[str, Floats]:
-        """Both segments' sums by each payer, (n, 2)."""
-        seed = seed_for(self.settings.seed, "torch", draw)
+    def _sums(self, pairs: Pairs, replay: Replay | None = None, drawn: bool = False) -> dict[str, Floats]:
+        """Both segments' sums by each payer, (n, 2); of the posterior's modes, or of latents drawn from it."""
+        seed = seed_for(self.settings.seed, "torch") if drawn else None
         found = segment_sums(self.loaded, replay or self.replay, joined(list(pairs)), self.payers, seed)
         return {name: total.reshape(2, -1).T for name, total in found.items()}
 
@@ -383,17 +383,17 @@ class _Maker:
             return []
         n = len(label)
         sides = Pairs(at.at(np.arange(n)), at.at(np.arange(n, 2 * n)))
-        original, again = (_gap(self._sums(sides, small, draw)[HEAD]) for draw in (0, 1))
+        plain = self._sums(sides, small)[HEAD]
+        again = _gap(self._sums(sides, small, drawn=True)[HEAD])
         prefers = label > 0.5
         rows = []
         for edit, (replaced, changed) in found.items():
             after = self._sums(sides, replaced)[HEAD]
-            plain = self._sums(sides, small)[HEAD]
             chosen = np.stack([prefers, ~prefers], 1)
             for side, which in (("both", np.ones((n, 2), bool)), ("chosen", chosen), ("rejected", ~chosen)):
                 sums = np.where(which, after, plain)
                 hit = (which & changed.reshape(2, n).T).any(1)
-                rows.append({"edit": edit, "side": side, **_turned(original, _gap(sums), again, label, hit)})
+                rows.append({"edit": edit, "side": side, **_turned(_gap(plain), _gap(sums), again, label, hit)})
         return rows
 
     # θ ------------------------------------------------------------------------------------------------------------
@@ -468,12 +468,12 @@ def _gap(sums: Floats) -> Floats:
     return np.asarray(sums[:, 0] - sums[:, 1])
 
 
-def _turned(original: Floats, after: Floats, again: Floats, label: Floats, hit: NDArray[np.bool_]) -> dict[str, Any]:
+def _turned(original: Floats, after: Floats, again: Floats, label: Floats, hit: Any) -> dict[str, Any]:
     found = turned(original, after, again, label, hit)
     return {
         "pairs": found.pairs,
         "right": found.wrong.n,
-        "wrong": found.wrong.count,
+        "wrong": found.wrong.hits,
         "share": found.wrong.share,
         "low": found.wrong.low,
         "high": found.wrong.high,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from waker.agent.segment_features import segment_features
 from waker.errors import UserError
+from waker.model.rssm import Posterior
+from waker.model.world_model import WorldModel
 from waker.preferences.segments import Segments, windows
 from waker.replay.ring import Replay
 from waker.seeding import stream, torch_seed
@@ -161,12 +163,30 @@ def _rooms(joined: Mapping[str, NDArray[Any]], constant: Sequence[str]) -> tuple
 # Segments -------------------------------------------------------------------------------------------------------------
 
 
+class _Modes:
+    """A world model whose latents are the posterior's modes, for :func:`segment_features`."""
+
+    def __init__(self, model: WorldModel) -> None:
+        self._model, self.keys = model, model.keys
+
+    def parameters(self) -> Iterator[torch.nn.Parameter]:
+        return self._model.parameters()
+
+    def observe(self, batch: Mapping[str, torch.Tensor]) -> Posterior:
+        return self._model.observe(batch, mode=True)
+
+
 def segment_sums(
-    loaded: LoadedRun, replay: Replay, segments: Segments, payers: Mapping[str, Member], seed: int
+    loaded: LoadedRun, replay: Replay, segments: Segments, payers: Mapping[str, Member], seed: int | None = None
 ) -> dict[str, Floats]:
-    """What each payer gives for the steps of segments together, (n,); latents are drawn by ``seed``."""
-    with torch_seed(seed):
-        seen = segment_features(loaded.agent.model, replay, segments, max(2, loaded.config.train.length))
+    """What each payer gives for the steps of segments together, (n,).
+
+    Args:
+        seed: latents are drawn from the posterior by it; None = they are its modes.
+    """
+    model = loaded.agent.model if seed is not None else cast(WorldModel, _Modes(loaded.agent.model))
+    with torch_seed(seed or 0):
+        seen = segment_features(model, replay, segments, max(2, loaded.config.train.length))
         return {
             name: (member.rewards(seen.given(member.heads)) * seen.inside).sum(1).double().cpu().numpy()
             for name, member in payers.items()
