@@ -104,16 +104,22 @@ class Constant:
     @property
     def told(self) -> str:
         """In words."""
-        known = "" if np.isnan(self.low) else f" [{self.low:+.2f}, {self.high:+.2f}]"
-        size = f"{self.value:+.2f}{known} a step, where the best states pay 1"
-        if not self.found:
+        of_truth = not np.isnan(self.low)
+        interval = f" [{self.low:+.2f}, {self.high:+.2f}]" if of_truth else ""
+        size = f"{self.value:+.2f}{interval} a step, where the best states pay 1"
+        if not self.found and of_truth:
             return f"No constant is added to the head: what earns nothing is paid {size}."
+        if not self.found:
+            return f"No constant is seen: the median step of the replay is paid {size}."
         if not self.ends:
             effect = "no step of the replay ended an episode, so it changes nothing there"
         elif self.value < 0:
             effect = "every step costs, so a policy gains by ending its episode"
         else:
             effect = "every step pays, so a policy gains by staying alive, whatever it does"
+        if not of_truth:
+            unsure = "if the task earns nothing there, a constant is added to the head"
+            return f"The median step of the replay is paid {size}: {unsure}, and {effect}."
         return f"A constant is added to the head: what earns nothing is paid {size}; {effect}."
 
 
