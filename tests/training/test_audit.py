@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from tests.helpers.tiny import RUN, refused
+from waker.analysis.glossary import section
 from waker.agent.head_fit import CHECK, HeadSettings
 from waker.cli import main
 from waker.model.preference_heads import PreferenceHeads
@@ -95,6 +96,8 @@ def test_a_run_is_audited_on_the_command_line(
     plain = read_json(numbers)
     for name, rows in tables.items():
         assert len(plain[name]) == len(rows) > 0
+    explained = {entry.name for part in ("audit", "tables") for entry in section(part)}
+    assert {name for rows in tables.values() for name in rows} <= explained
     assert plain["about"]["head"] == "mytask" and plain["about"]["taught by"] == "preferences"
     assert "NaN" not in numbers.read_text()
     html = page.read_text(encoding="utf-8")
