@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from tests.helpers.tiny import RUN, refused
-from waker.analysis.glossary import section
 from waker.agent.head_fit import CHECK, HeadSettings
+from waker.analysis.glossary import section
 from waker.cli import main
 from waker.model.preference_heads import PreferenceHeads
 from waker.preferences import table

@@ -253,6 +253,8 @@ class _Maker:
         if steps.rooms < _FEW_ROOMS:
             self.notes.append(f"{steps.rooms} {steps.unit} are few: intervals over them are rough")
         columns = self.features.chosen(steps.features)
+        if _FEW_ROOMS <= steps.rooms <= len(columns):
+            self.notes.append(f"{steps.rooms} {steps.unit} are fewer than features: nobody can tell all their errors")
         truth = {TRUE: steps.truth[:, self.spec.tasks.index(self.task)]} if self.task else {}
         rewards: dict[str, Floats] = {}
         for name, paid in {HEAD: steps.rewards[HEAD], **truth, BEFORE: steps.rewards[BEFORE]}.items():
@@ -313,9 +315,15 @@ class _Maker:
                     "are"
                 )
                 return None
-        frame = table.read(file)
-        table.check_of_run(file, frame, self.loaded.run.name, self.replay)
-        return table.answers_of(file, frame)
+        try:
+            frame = table.read(file)
+            table.check_of_run(file, frame, self.loaded.run.name, self.replay)
+            return table.answers_of(file, frame)
+        except UserError as error:
+            if self.settings.preferences is not None:
+                raise
+            self.notes.append(f"no resistance of the answers: {error}")  # the run may have gone on since
+            return None
 
     def _truly_labelled(self) -> table.Answers:
         """New pairs, labelled by the sums of the task's rewards."""
@@ -422,7 +430,11 @@ class _Maker:
         earned = known["exact_value"].fillna(known["return"]) if "exact_value" in known else known["return"]
         lost = (1.0 - earned / known["optimal_return"]).to_numpy(np.float64)
         parameters = {name: known[column].to_numpy(np.float64) for name, column in self._parameters.items()}
-        return self._theta_rows(lost, parameters)
+        try:
+            return self._theta_rows(lost, parameters)
+        except UserError as error:  # the rest of the audit does not hang on it
+            self.notes.append(f"no θ: {error}")
+            return []
 
     def _theta_rows(self, lost: Floats, parameters: Mapping[str, Floats]) -> list[dict[str, Any]]:
         all_of = self.features.of_theta(parameters)
