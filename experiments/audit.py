@@ -38,8 +38,9 @@ from waker.preferences.table import Answers
 from waker.preferences.teachers import preferred
 from waker.replay.ring import Replay
 from waker.seeding import preserved_torch
-from waker.training.audit import Audit, AuditSettings, audit
+from waker.training.audit import AuditSettings, audit
 from waker.training.audit_features import AuditFeatures
+from waker.training.audit_results import Audit
 from waker.training.audited_head import AuditedHead, Member, find_head
 from waker.training.loading import LoadedRun, load_run
 

@@ -15,7 +15,7 @@ from waker.preferences.resistance import four_classes
 from waker.report.audit_figures import classes_figure, edits_figure, imprint_figure
 from waker.report.audit_page import render, write_audit
 from waker.report.style import NARROW, stacked
-from waker.training.audit import Audit, Constant
+from waker.training.audit_results import Audit, Constant
 
 NAME = "<b>green</b>"
 

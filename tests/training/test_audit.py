@@ -17,14 +17,16 @@ from tests.helpers.tiny import RUN, refused
 from waker.agent.head_fit import CHECK, HeadSettings
 from waker.analysis.glossary import section
 from waker.cli import main
+from waker.errors import UserError
 from waker.model.preference_heads import PreferenceHeads
 from waker.preferences import table
 from waker.preferences.segments import arrived, candidates
 from waker.storage.sealed import read_json, write_json
 from waker.terminal.progress import Progress
 from waker.training.adapt_preferences import PreferenceAdaptation, lesson
-from waker.training.audit import Audit, AuditSettings, audit, constant_of, unit_of
+from waker.training.audit import AuditSettings, audit
 from waker.training.audit_features import read_features
+from waker.training.audit_results import Audit, constant_of, unit_of
 from waker.training.audit_steps import edited, excerpt, replay_steps, segment_sums
 from waker.training.audited_head import AuditedHead, find_head
 from waker.training.loading import LoadedRun, load_run
@@ -225,6 +227,24 @@ def test_edits_reach_the_observations_of_the_slots_that_they_change(loaded: Load
         np.testing.assert_array_equal(differs, changed, err_msg=name)
     assert made["slip recoloured"][1].all()
     assert edited(object(), loaded.family.spec, "green", small) is None
+
+
+def test_a_family_whose_edits_fail_or_are_not_there(loaded: LoadedRun) -> None:
+    replay, env = loaded.replay(note), loaded.family.make().unwrapped
+    small, _ = excerpt(replay, candidates(replay, 3).at(np.arange(2)), 8)
+
+    class Family:
+        observation_space = env.observation_space
+
+        def __init__(self, error: Exception) -> None:
+            self.error = error
+
+        def neutral_edits(self, task: str, states: Any) -> Any:
+            raise self.error
+
+    assert edited(Family(NotImplementedError()), loaded.family.spec, "green", small) is None
+    with pytest.raises(UserError, match=r"neutral_edits of waker/GridHazards-v0 failed: ValueError: no"):
+        edited(Family(ValueError("no")), loaded.family.spec, "green", small)
 
 
 def test_robustness_is_told_of_both_segments_and_of_each(loaded: LoadedRun, place: Path) -> None:

@@ -20,7 +20,7 @@ from waker.report.audit_figures import classes_figure, edits_figure, imprint_fig
 from waker.report.blocks import Cell, HtmlTable, Picture, Section, Source
 from waker.report.page import fill, write_page
 from waker.storage.files import saving
-from waker.training.audit import SHARE, SHIFT, Audit
+from waker.training.audit_results import SHARE, SHIFT, Audit
 
 IMPRINT_LEAD = (
     "What the reward pays for having a feature, all others equal, in standard deviations of the reward over the steps "

@@ -13,7 +13,7 @@ from waker.errors import UserError
 from waker.settings import Count, NotNegativeInt
 
 if TYPE_CHECKING:
-    from waker.training.audit import Audit
+    from waker.training.audit_results import Audit
 
 
 @dataclass(frozen=True)
