@@ -34,6 +34,7 @@ from waker.cli.arguments import parse
 from waker.cli.settings import parse_settings
 from waker.cli.verbs.adapt import AdaptArgs
 from waker.cli.verbs.ask import AskArgs
+from waker.cli.verbs.audit import AuditArgs
 from waker.cli.verbs.quickstart import plan
 from waker.curriculum import registry as registry_of_samplers
 from waker.errors import BLEMISHED
@@ -41,6 +42,7 @@ from waker.preferences import table
 from waker.report.blocks import Section
 from waker.report.sections import domain_sections
 from waker.storage.sealed import read_yaml, write_yaml
+from waker.training.audit_features import read_features
 from waker_envs import registry
 
 _SPAN = re.compile(r"`([^`\n]+)`")
@@ -116,7 +118,7 @@ def place(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     config = folder / "runs" / RUN.with_name("seed-1") / "config.yaml"
     record = read_yaml(config)
     write_yaml(config, {**record, "config": {**record["config"], "seed": 1}})
-    for name in ("tasks.py", "corridor.py", "restless.py", "rank_first.py", "features.py"):
+    for name in ("tasks.py", "corridor.py", "restless.py", "rank_first.py", "features.py", "room_features.py"):
         (folder / name).write_text(scripts(name)[0].text, encoding="utf-8")
     shutil.copy(ROOT / "tests/plugin_example/corridor_example.py", folder)
     ask_queries(folder)
@@ -167,7 +169,7 @@ def run_waker(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         assert main([verb]) == 0
     elif "--help" in rest:
         assert main([verb, *rest]) == 0
-    elif not rest and verb in ("adapt", "ask", "answer", "evaluate", "sweep"):  # its name alone, in a sentence
+    elif not rest and verb in ("adapt", "ask", "answer", "audit", "evaluate", "sweep"):  # its name alone, in a sentence
         assert main([verb, "--help"]) == 0
     elif verb == "quickstart":
         assert plan(rest).trainings
@@ -189,6 +191,9 @@ def run_waker(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         assert main(["envs", *rest]) == 0
     elif verb == "ask" and "--rule" in rest:  # it takes a head that was learned before
         assert parse(AskArgs, rest, verb="ask").rule != "uniform"
+    elif verb == "audit":  # the smallest run has not met all that its features name
+        args = parse(AuditArgs, rest, verb="audit")
+        assert callable(read_features(args.features).function)
     elif verb == "adapt" and "--compile" in rest:  # a compiler would take minutes
         assert parse(AdaptArgs, rest, verb="adapt").compile == "compile"
     else:

@@ -118,6 +118,10 @@ class ParametricEnv(gym.Env[Any, Any]):
         and no sample of episodes stands between a plan and its regret.
         ``deterministic(theta) -> bool``: whether nothing in an episode of θ is random once it has begun, so that the
         return of a deterministic policy is its exact value. Without the method nothing is taken for certain.
+        ``neutral_edits(task, states) -> dict[str, dict[str, NDArray]]``: name → edited states, each an edit that leaves
+        every reward of the task as it is, for what it is that a learned reward looks at (``waker audit``). ``states``
+        are T consecutive observations of one episode by key, (T, …); one that is no Dict has the key ``observation``.
+        Edited ones have their keys, shapes and dtypes. What would change nothing in them is left out.
     """
 
     theta_space: ThetaSpace

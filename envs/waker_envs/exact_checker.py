@@ -1,5 +1,5 @@
-"""The checker's part for what a family knows exactly: ``optimal_return``, ``predict``, ``tabular``, ``beginnings``
-and ``deterministic``. Called by the checker."""
+"""The checker's part for what a family knows exactly: ``optimal_return``, ``predict``, ``tabular``, ``beginnings``,
+``deterministic`` and ``neutral_edits``. Called by the checker."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from waker_envs.api import ParametricEnv, Theta
+from waker_envs.edits_checker import edits_fault
 from waker_envs.foreign import reason_of
 from waker_envs.played import EnvCheckError
 from waker_envs.predictions import prediction_fault
@@ -37,6 +38,7 @@ def check_exact(env: ParametricEnv, thetas: list[Theta], seed: int) -> None:
         "tabular": tabular_fault,
         "beginnings": beginnings_fault,
         "deterministic": deterministic_fault,
+        "neutral_edits": edits_fault,
     }
     for method, fault_of in faults.items():
         for theta in thetas if hasattr(env, method) else []:

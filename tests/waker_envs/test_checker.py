@@ -366,6 +366,50 @@ class PredictionIsNone(Board):
         return None
 
 
+class Edited(Good):
+    """Its states are numbers; the edits of each class below are wrong in one way."""
+
+    def neutral_edits(self, task: str, states: Any) -> Any:
+        return {}
+
+
+class EditsOfAnotherReward(Edited):
+    def neutral_edits(self, task: str, states: Any) -> Any:
+        return {"turned round": {key: array[::-1].copy() for key, array in states.items()}}
+
+
+class EditsThatChangeNothing(Edited):
+    def neutral_edits(self, task: str, states: Any) -> Any:
+        return {"none": {key: array.copy() for key, array in states.items()}}
+
+
+class EditsInPlace(Edited):
+    def neutral_edits(self, task: str, states: Any) -> Any:
+        for array in states.values():
+            array[:] = 0
+        return {}
+
+
+class EditsOfAnotherShape(Edited):
+    def neutral_edits(self, task: str, states: Any) -> Any:
+        return {"short": {key: array[1:] for key, array in states.items()}}
+
+
+class EditsOfAnotherKey(Edited):
+    def neutral_edits(self, task: str, states: Any) -> Any:
+        return {"lost": {}}
+
+
+class EditsOutside(Edited):
+    def neutral_edits(self, task: str, states: Any) -> Any:
+        return {"far": {key: array + np.asarray(1e6, array.dtype) for key, array in states.items()}}
+
+
+class EditsInAList(Edited):
+    def neutral_edits(self, task: str, states: Any) -> Any:
+        return [states]
+
+
 BROKEN: list[tuple[Callable[..., Any], str, str]] = [
     (NoTasks, "tuple of different names", "must be"),
     (NoActionSpace, "has no action_space", "set self.action_space"),
@@ -409,6 +453,13 @@ BROKEN: list[tuple[Callable[..., Any], str, str]] = [
     (PredictionBesideNumbers, "only a part of the observation: it leaves out wind", "leave the method out"),
     (PredictionOfAStandStill, r"\['board'\] gives probability 0 to what was observed", "all that can happen"),
     (PredictionIsNone, "returns NoneType", "must be a dict"),
+    (EditsOfAnotherReward, "'turned round' changes the reward", "offer only what leaves every reward"),
+    (EditsThatChangeNothing, "'none': it changes nothing", "leave it out"),
+    (EditsInPlace, "changes the states that it is given", "work on copies"),
+    (EditsOfAnotherShape, "'short': key 'observation' is", "was given"),
+    (EditsOfAnotherKey, "'lost': it must have the keys", "of the observation"),
+    (EditsOutside, "'far': state 0 is not in the observation space", "observation space"),
+    (EditsInAList, "returns a list", "a dict of edits by name"),
 ]
 
 

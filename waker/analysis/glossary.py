@@ -17,9 +17,9 @@ import yaml
 from waker.analysis.quantities import MEANINGS
 from waker.errors import unknown
 
-SECTIONS = ("metrics", "run", "episodes", "curriculum", "evaluation", "model_error", "quantities", "tables")
+SECTIONS = ("metrics", "run", "episodes", "curriculum", "evaluation", "model_error", "quantities", "tables", "audit")
 """Metrics of training (``metrics.jsonl``); columns that all tables share; columns of the four tables of a run; the
-quantities of ``waker compare``, and the columns of its files."""
+quantities of ``waker compare``, and the columns of its files; those of the files of ``waker audit``."""
 
 
 _OF_AN_EVALUATION = "evaluation/<quantity>/<task>"

@@ -41,6 +41,9 @@ VERBS: dict[str, Verb] = {
     "adapt": Verb("train policies for (new) tasks from a run's model and replay alone", "waker adapt RUN"),
     "ask": Verb("pairs of a run's segments to compare, as a file and as a page", "waker ask RUN --queries 25"),
     "answer": Verb("put a person's or a simulated teacher's answers into it", "waker answer queries.parquet"),
+    "audit": Verb(
+        "what a learned reward pays for, by named features; a page", "waker audit RUN --features features.py"
+    ),
     "evaluate": Verb("measure task policies and the world model of finished runs", "waker evaluate RUN"),
     "compare": Verb("one table of several runs, by sampler and task", "waker compare runs/gridhazards"),
     "report": Verb("one self-contained HTML page of one or more runs", "waker report runs/gridhazards"),

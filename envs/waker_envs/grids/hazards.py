@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from waker_envs.api import Board, ParametricEnv, Theta, Transition, UnknownTaskError
 from waker_envs.checked import check_choice, checked_index
+from waker_envs.grids.hazards_edits import room_edits
 from waker_envs.grids.hazards_exact import cell_values, forward, room_table
 from waker_envs.grids.hazards_theta import Layouts, hazard_space, layout_counts, nearest, sides
 from waker_envs.grids.layouts import HAZARD, N_ACTIONS, TILES, WALL, Layout, check_room, hazard_count, make_layout
@@ -343,6 +344,28 @@ class GridHazards(ParametricEnv):
             "agent": rows.reshape(-1, self.frame, self.frame),
             "cells": certain(cells, (self.n_classes,) * self.frame**2),
         }
+
+    def neutral_edits(self, task: str, states: Mapping[str, NDArray[Any]]) -> dict[str, dict[str, NDArray[Any]]]:
+        """Edits of consecutive states of a room that leave all rewards of ``task`` as they are.
+
+        ``slip recoloured``: the floor of another slip level; ``other tiles swapped``: the two tiles that the task does
+        not name; ``hazard moved``: a hazard on which no state stands, to floor on which none stands; ``room shifted``:
+        a row down and a column to the right in its frame of wall, where there is room.
+
+        Args:
+            states: ``agent`` (T, 2) and ``cells`` (T, n²).
+
+        Raises:
+            NotImplementedError: pixel observations.
+            UnknownTaskError: the family has no such task.
+        """
+        if self.obs_kind == "pixels":
+            raise NotImplementedError("pictures are not edited")
+        if task not in self.tasks:
+            raise UnknownTaskError(f"unknown task {task!r}; this family has {', '.join(self.tasks)}")
+        tile, agent, cells = len(self.slips) + 2 + self.tasks.index(task), states["agent"], states["cells"]
+        found = room_edits(agent.astype(np.int64), cells.astype(np.int64), len(self.slips), tile)
+        return {name: {k: seen[k].astype(states[k].dtype) for k in states} for name, seen in found.items()}
 
     def _episode(self, theta: ArrayLike, seed: int) -> tuple[Layout, int, int]:
         rng, _ = seeding.np_random(int(seed))
