@@ -57,7 +57,6 @@ def update_flops(spec: EnvSpec, config: Config) -> float:
     return model_flops(spec, config) + policy_flops(spec, config) + ensemble_flops(spec, config)
 
 
-
 def feature_size(config: Config) -> int:
     """F: latents and deterministic state side by side."""
     return config.model.stoch * config.model.classes + config.model.deter

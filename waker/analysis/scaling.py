@@ -6,8 +6,8 @@ training seeds. Two intervals are made, and what is told is the wider end of bot
 - *seeds*: whole curves of training seeds are resampled and fitted anew. It sees what seeds differ in; where all of them
   stop before the bend, all of them are wrong together and it does not see that.
 - *profile*: all values of a parameter at which the best fit of the others is not significantly worse, by the F
-  distribution. It sees how far the points leave the parameter open; a spread of seeds that shifts a whole curve it takes
-  for the curve's form.
+  distribution. It sees how far the points leave the parameter open; a spread of seeds that shifts a whole curve it
+  takes for the curve's form.
 
 Whatever was fitted, an asymptote is *identified* only where the window reaches :data:`WINDOW` times C_mid: before that
 the bend is not behind one, and the fit may say anything (a curve of A 0.8 seen up to C_mid, with 18 points and noise of
@@ -28,8 +28,8 @@ from waker.analysis.metrics import Floats, student_quantile
 from waker.analysis.scaling_law import (
     BEYOND,
     STEEPNESS,
-    Fixed,
     Fits,
+    Fixed,
     Law,
     checked,
     fit_many,
@@ -185,8 +185,9 @@ _NONE = (float("nan"),) * 3
 
 
 def expanded(tail: float, n: int) -> float:
-    """The percentile that makes a bootstrap of the mean of n as wide as Student's interval (Hesterberg 2015): Φ(q √(n/(n
-    − 1))), q Student's quantile of n − 1 degrees of freedom.
+    """The percentile that makes a bootstrap of the mean of n as wide as Student's interval (Hesterberg 2015).
+
+    Φ(q √(n / (n − 1))), q Student's quantile of n − 1 degrees of freedom.
 
     Args:
         tail: of the interval, below ½.
@@ -408,5 +409,3 @@ def _resampled_at(curve: Curve, levels: Floats, resamples: int) -> Fits:
     """Fits of means over resampled seeds with given asymptotes, (R,)."""
     means = curve.rewards[_draws(len(curve.rewards), resamples)].mean(1)
     return fit_many(curve.compute, means, curve.floor, Fixed(asymptote=levels))
-
-

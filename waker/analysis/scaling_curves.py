@@ -1,10 +1,10 @@
 """Curves of reward against compute, from run folders, from a study's numbers, or from a file of curves.
 
-Called by ``waker scaling``. A reward is a share of the exact optimum, 1 − normalised regret: what a policy (or a plan in
-the model) is worth in an episode is divided by the mean optimum of its θ and task. Three numbers are made of a
+Called by ``waker scaling``. A reward is a share of the exact optimum, 1 − normalised regret: what a policy (or a plan
+in the model) is worth in an episode is divided by the mean optimum of its θ and task. Three numbers are made of a
 measurement: the *mean*; the *CVaR*, the mean share of the worst tenth of the θ, averaged over tasks; and the *worst*
-pair of θ and task. The last two are of the means over the measurement's own episodes, and not corrected for being chosen
-among them: the same episodes are met at every measurement of every run, so that a curve of them is one of a fixed set.
+pair of θ and task. The last two are of the means over the measurement's own episodes, and not corrected for being
+chosen among them: every measurement of every run meets the same episodes, so that a curve is one of a fixed set.
 
 A file of curves has one row for each run, measurement and number, with the columns :data:`CURVES`; it is what is
 committed, and read again instead of run folders. A file of numbers (``waker compare --page``) is of one step and has
@@ -22,8 +22,8 @@ import numpy as np
 import pandas as pd
 
 from waker.analysis.data import RunData
-from waker.analysis.numbers_file import read_numbers
 from waker.analysis.metrics import Floats, tail_weights
+from waker.analysis.numbers_file import read_numbers
 from waker.analysis.plans_compared import over_all_episodes
 from waker.analysis.quantities import TAIL, worth
 from waker.analysis.scaling import Curve
@@ -54,12 +54,12 @@ def share_numbers(rows: pd.DataFrame) -> dict[str, float]:
     known, best = known[cells > 0], cells[cells > 0]
     if known.empty:
         return dict.fromkeys(MEASURES, float("nan"))
-    lost = ((known["optimal_return"] - known["worth"]) / best).to_numpy(float)
+    share = (known["worth"] / best).to_numpy(float)
     theta = known.groupby(coordinates, dropna=False, sort=False).ngroup().to_numpy()
-    cell = pd.DataFrame({"theta": theta, "task": known["task"].to_numpy(), "share": 1.0 - lost})
+    cell = pd.DataFrame({"theta": theta, "task": known["task"].to_numpy(), "share": share})
     means = cell.groupby(["task", "theta"])["share"].agg(["mean", "size"])
     tails = [_tail(part["mean"].to_numpy(float), part["size"].to_numpy(float)) for _, part in means.groupby("task")]
-    return {"mean": 1.0 - float(lost.mean()), "cvar": float(np.mean(tails)), "worst": float(means["mean"].min())}
+    return {"mean": float(share.mean()), "cvar": float(np.mean(tails)), "worst": float(means["mean"].min())}
 
 
 def _tail(shares: Floats, rows: Floats) -> float:

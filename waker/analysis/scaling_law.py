@@ -144,9 +144,7 @@ def fit_one(compute: ArrayLike, reward: ArrayLike, floor: float, fixed: Fixed | 
     best, error = start, float(found.error[0])
     if free.any():
         inside = np.clip(start[free], low[free] + 1e-12, high[free] - 1e-12)
-        polished = least_squares(
-            residuals, inside, bounds=(low[free], high[free]), xtol=1e-15, ftol=1e-15, gtol=1e-15
-        )
+        polished = least_squares(residuals, inside, bounds=(low[free], high[free]), xtol=1e-15, ftol=1e-15, gtol=1e-15)
         if 2.0 * polished.cost <= error:
             best, error = start.copy(), 2.0 * float(polished.cost)
             best[free] = polished.x
@@ -256,4 +254,3 @@ def _line(x: Floats, y: Floats) -> tuple[tuple[float, float], float]:
     if level > 1.0:
         level, slope = 1.0, max(0.0, float((x * (1.0 - y)).sum() / (x * x).sum()))
     return (level, slope), float(((level - slope * x - y) ** 2).sum())
-

@@ -1,4 +1,4 @@
-"""All fits, forecasts and differences of a table of curves, as rows: what ``waker scaling`` prints, writes and draws."""
+"""All fits, forecasts and differences of a table of curves, as rows: what ``waker scaling`` prints and writes."""
 
 from __future__ import annotations
 

@@ -42,6 +42,7 @@ VERBS: dict[str, Verb] = {
     "answer": Verb("put a person's or a simulated teacher's answers into it", "waker answer queries.parquet"),
     "evaluate": Verb("measure task policies and the world model of finished runs", "waker evaluate RUN"),
     "compare": Verb("one table of several runs, by sampler and task", "waker compare runs/gridhazards"),
+    "scaling": Verb("asymptote and efficiency of reward against compute", "waker scaling runs/gridhazards"),
     "report": Verb("one self-contained HTML page of one or more runs", "waker report runs/gridhazards"),
     "metrics": Verb("what a metric, a column or a quantity means", "waker metrics credit"),
     "bench": Verb("time updates and their parts beside what the machine can do", "waker bench --config laptop-grid"),
