@@ -149,6 +149,13 @@ def test_a_power_law_forecasts_better_where_one_was_planted() -> None:
     assert np.isnan(found.within) and np.isnan(found.inside)
 
 
+def test_a_measurement_a_few_steps_late_is_in_the_first_half() -> None:
+    steps = np.array([5_000.0, 10_006, 15_000, 20_007, 30_001, 40_003])
+    law = PLANTED._replace(mid=8_000.0)
+    found = forecast(Curve(steps, law.at(steps)[None], law.floor, (0,)), resamples=0)
+    assert (found.fitted, found.judged) == (4, 2) and found.error < 1e-3
+
+
 def test_a_forecast_wants_points_to_fit() -> None:
     compute = np.array([5.0, 10.0, 15.0, 20.0])
     with pytest.raises(UserError, match="needs 4 points in the first half of the compute, and there are 2"):

@@ -46,6 +46,8 @@ LEAST = 4
 """Points of a curve that is fitted at all: one more than there are unknowns."""
 ALIKE = 0.02
 """Asymptotes that lie no further apart are alike, however small the spread of seeds is (ScaleRL's error bar)."""
+LATE = 0.02
+"""A measurement may be due at an amount of compute and made at so much more."""
 CONFIDENCE = 0.95
 RESAMPLES = 200
 _PROFILE = 60
@@ -82,8 +84,8 @@ class Curve(NamedTuple):
         return np.asarray(self.rewards.std(0, ddof=1))
 
     def until(self, compute: float) -> Curve:
-        """The points up to an amount of compute."""
-        kept = self.compute <= compute * (1.0 + 1e-9)
+        """The points up to an amount of compute, or a fiftieth beyond it: measurements come a few steps late."""
+        kept = self.compute <= compute * (1.0 + LATE)
         return self._replace(compute=self.compute[kept], rewards=self.rewards[:, kept])
 
     def of_seeds(self, seeds: tuple[int, ...]) -> Curve:

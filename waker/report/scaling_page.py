@@ -96,7 +96,8 @@ def _sections(found: Scaling, domain: str, axis: str, named: bool) -> list[Secti
         f"at least {FEWEST} points and the last lies at {WINDOW:g} C_mid or beyond; intervals are the wider of "
         "resampled seeds and profile likelihood."
     )
-    figures = [Picture.of(curves_figure(found, keys, unit), _CURVES, f"Curves, {unit}")]
+    points = _points_of(found, keys)
+    figures = [Picture.of(curves_figure(found, keys, unit), _CURVES, f"Curves, {unit}", rows=points)]
     if drawn := lines_figure(found, keys, unit):
         figures.append(Picture.of(drawn, _LINES, f"Linearised, {unit}"))
     anchor = f"{domain}-{axis}" if named else axis
@@ -104,7 +105,8 @@ def _sections(found: Scaling, domain: str, axis: str, named: bool) -> list[Secti
     judged = of(found.forecasts)
     judged = judged[judged["why"] == ""]
     if len(judged):
-        here = [key for key in keys if (judged[["sampler", "explorer", "measure"]] == key[1:4]).all(axis=1).any()]
+        known = set(judged[["sampler", "explorer", "measure"]].itertuples(index=False, name=None))
+        here = [key for key in keys if key[1:4] in known]
         figure = Picture.of(forecasts_figure(found, here, unit), _FORECASTS, f"Forecasts, {unit}")
         lead = "How well the first half of the compute tells the second, and whether a power law does better."
         tables = [_table(forecast_rows(judged))]
@@ -121,6 +123,16 @@ def _table(lines: Lines) -> HtmlTable:
     heads, rows = lines
     cells = [[_cell(head, cell) for head, cell in zip(heads, row, strict=True)] for row in rows]
     return HtmlTable(heads, cells, 2)
+
+
+def _points_of(found: Scaling, keys: Sequence[Key]) -> pd.DataFrame:
+    """What the curves are drawn of: one row a seed and point."""
+    return pd.DataFrame(
+        {"sampler": key[1], "explorer": key[2], "measure": key[3], "seed": seed, "compute": at, "share": share}
+        for key in keys
+        for seed, row in zip(found.curves[key].seeds, found.curves[key].rewards, strict=True)
+        for at, share in zip(found.curves[key].compute, row, strict=True)
+    )
 
 
 def _cell(head: str, cell: str) -> Cell:
