@@ -209,12 +209,12 @@ def fit_curve(curve: Curve, resamples: int = RESAMPLES) -> Fit:
         raise UserError(f"a curve needs {LEAST} points and has {len(compute)}: evaluate more often")
     law, error = fit_one(compute, curve.mean, curve.floor)
     drawn = _resampled(curve, resamples)
-    found = [
+    asymptote, steepness, mid = (
         _estimate(name, getattr(law, name), curve, law, error, None if drawn is None else getattr(drawn, name))
         for name in NAMES
-    ]
-    window = float(compute[-1] / law.mid)
-    return Fit(law, *found, float(np.sqrt(error / len(compute))), window, _reasons(curve, law))
+    )
+    residual, window = float(np.sqrt(error / len(compute))), float(compute[-1] / law.mid)
+    return Fit(law, asymptote, steepness, mid, residual, window, _reasons(curve, law))
 
 
 def _reasons(curve: Curve, law: Law) -> tuple[str, ...]:

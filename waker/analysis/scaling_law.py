@@ -55,8 +55,9 @@ class Law(NamedTuple):
 
 def gained(compute: ArrayLike, mid: ArrayLike, steepness: ArrayLike) -> Floats:
     """The share of the gain, 1 / (1 + (C_mid/C)^B), in [0, 1)."""
+    c, half, power = (np.asarray(value, np.float64) for value in (compute, mid, steepness))
     with np.errstate(divide="ignore", over="ignore"):
-        return np.asarray(1.0 / (1.0 + (np.asarray(mid, np.float64) / np.asarray(compute, np.float64)) ** steepness))
+        return np.asarray(1.0 / (1.0 + (half / c) ** power))
 
 
 def linearised(reward: ArrayLike, floor: float, asymptote: float, mid: float, steepness: float) -> Floats:

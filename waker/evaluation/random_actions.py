@@ -23,6 +23,10 @@ def random_values(table: TabularMDP) -> Floats:
     return value
 
 
+def _optimal_values(table: TabularMDP) -> Floats:
+    return optimal_policy(table.move, table.reward, table.length)[1]
+
+
 def random_rows(family: Family) -> list[Row]:
     """One row for each θ of a finite space and each task: ``return`` of random actions and ``optimal_return``.
 
@@ -40,10 +44,8 @@ def random_rows(family: Family) -> list[Row]:
             begun = exact.beginnings(episode)
             if not begun:
                 return []
-            earned = sum(random_values(one.table) @ one.chance for one in begun)
-            best = sum(
-                optimal_policy(one.table.move, one.table.reward, one.table.length)[1] @ one.chance for one in begun
-            )
+            earned = np.sum([random_values(one.table) @ one.chance for one in begun], 0)  # (K,)
+            best = np.sum([_optimal_values(one.table) @ one.chance for one in begun], 0)
             about = family.columns(replace(episode, seed=-1))
             rows += [
                 {"task": task, **about, "return": float(earned[k]), "optimal_return": float(best[k])}
