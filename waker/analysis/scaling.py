@@ -169,7 +169,8 @@ class Difference(NamedTuple):
         asymptote: with an interval by resampled seeds, paired.
         margin: |difference| of asymptotes that is told apart.
         common: the mean A that both were fitted anew with; NaN where asymptotes differ.
-        steepness, mid: ratios at the common A, with intervals; NaN where there is none.
+        steepness, mid: ratios at the common A, with intervals that hold both at once with 95 %; NaN where there is
+            none.
         verdict: ``asymptote``, ``efficiency``, ``alike`` or ``cannot tell``.
         why: in words.
     """
@@ -393,9 +394,12 @@ def compare_curves(one: Curve, other: Curve, resamples: int = RESAMPLES) -> Diff
     levels = (drawn[0].asymptote + drawn[1].asymptote) / 2.0
     again = [_resampled_at(curve, levels, resamples) for curve in pair]
 
+    # Two parameters are looked at, either of which may tell curves apart: Bonferroni's share for each.
+    both = max(2.0, float(student_quantile(1.0 - (1.0 - CONFIDENCE) / 4.0, len(common) - 1)))
+
     def ratio(of: Callable[[Law], float], many: Callable[[Fits], Floats]) -> tuple[float, float, float]:
         value = float(np.log(of(refitted[0]) / of(refitted[1])))
-        half = quantile * stretch * float(np.log(many(again[0]) / many(again[1])).std())
+        half = both * stretch * float(np.log(many(again[0]) / many(again[1])).std())
         return float(np.exp(value)), float(np.exp(value - half)), float(np.exp(value + half))
 
     steepness = ratio(lambda law: law.steepness, lambda fits: fits.steepness)
