@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from waker.analysis.scaling import FEWEST, WINDOW, Curve
 from waker.analysis.scaling_curves import AXES, MEASURES
@@ -18,7 +19,7 @@ from waker.errors import UserError
 from waker.names import printable
 from waker.report.blocks import Cell, HtmlTable, Picture, Section
 from waker.report.page import fill, write_page
-from waker.report.scaling_tables import Lines, difference_rows, fit_rows, forecast_rows
+from waker.report.scaling_tables import Lines, compute, difference_rows, fit_rows, forecast_rows
 from waker.report.style import GREY, colours, grid, legend, style, text
 
 _WIDTH = 4.7
@@ -151,6 +152,9 @@ def _panels(keys: Sequence[Key], draw: Callable[[Axes, Key, str], None], unit: s
                     draw(panel, key, palette[key[1]])
             panel.set_title(text(MEASURES[measure]))
             panel.set(xscale="log", xlabel=unit)
+            panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            panel.xaxis.set_major_formatter(lambda value, _: compute(value))
+            panel.xaxis.set_minor_formatter(NullFormatter())
         legend(figure, palette)
         return figure
 

@@ -35,7 +35,7 @@ def compute(value: Any) -> str:
     """``20 000`` steps, ``1.4e+12`` FLOP."""
     if pd.isna(value):
         return NONE
-    return f"{value:,.0f}".replace(",", " ") if value < 1e6 else f"{value:.2e}"
+    return f"{value:,.0f}".replace(",", " ") if value < 1e6 else f"{value:.3g}"
 
 
 def _group(row: Any, several: bool) -> str:
