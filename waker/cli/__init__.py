@@ -46,6 +46,7 @@ VERBS: dict[str, Verb] = {
     ),
     "evaluate": Verb("measure task policies and the world model of finished runs", "waker evaluate RUN"),
     "compare": Verb("one table of several runs, by sampler and task", "waker compare runs/gridhazards"),
+    "scaling": Verb("asymptote and efficiency of reward against compute", "waker scaling runs/gridhazards"),
     "report": Verb("one self-contained HTML page of one or more runs", "waker report runs/gridhazards"),
     "metrics": Verb("what a metric, a column or a quantity means", "waker metrics credit"),
     "envs": Verb("list the environments, or describe one and its parameters θ", "waker envs waker/GridHazards-v0"),

@@ -65,3 +65,19 @@ def update_work(spec: EnvSpec, config: Config) -> Work:
     drawn = replay.sample(np.random.default_rng(0), train.batch, train.length)
     batch = {name: torch.from_numpy(array).to("meta") for name, array in drawn.items()}
     return work_of(lambda: agent.update(batch))
+
+
+def adaptation_flop(spec: EnvSpec, config: Config) -> float:
+    """FLOP of all of ``train.adapt_updates``: task policies from the frozen model; 0 where there is none."""
+    train = replace(config.train, compile="off", precision="fp32")
+    if train.task_policies != "after" or not train.adapt_updates:
+        return 0.0
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        adapter = Agent(spec, replace(config, train=train), "meta").start_adaptation()
+    drawn = synthetic_replay(spec, 1, train.length, 1).sample(np.random.default_rng(0), train.adapt_batch, train.length)
+    batch = {name: torch.from_numpy(array).to("meta") for name, array in drawn.items()}
+    heads = min(train.adapt_heads, train.adapt_updates)
+    first = work_of(lambda: adapter.update(batch)).flop if heads else 0.0
+    adapter.updates = train.adapt_heads  # from here on policies learn as well
+    rest = work_of(lambda: adapter.update(batch)).flop if train.adapt_updates > heads else 0.0
+    return heads * first + (train.adapt_updates - heads) * rest

@@ -1,0 +1,200 @@
+"""Planted curves: what is recovered, how often intervals hold it, and when nothing may be told."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from waker.analysis.metrics import student_interval, student_quantile
+from waker.analysis.scaling import (
+    ALIKE,
+    FEWEST,
+    LEAST,
+    Curve,
+    compare_curves,
+    expanded,
+    fit_curve,
+    forecast,
+    profile_interval,
+)
+from waker.analysis.scaling_law import Law, fit_one
+from waker.errors import UserError
+
+COMPUTE = np.linspace(1.0, 18.0, 18)
+PLANTED = Law(0.059, 0.8, 1.5, 3.0)  # the window reaches six times C_mid
+
+
+def planted(law: Law, seed: int, seeds: int = 5, noise: float = 0.02, spread: float = 0.0) -> Curve:
+    """A curve of a law with noise of each point, and of each seed's whole gain."""
+    rng = np.random.default_rng(seed)
+    gains = 1.0 + spread * rng.standard_normal((seeds, 1))
+    rewards = law.floor + (law.at(COMPUTE) - law.floor) * gains + noise * rng.standard_normal((seeds, len(COMPUTE)))
+    return Curve(COMPUTE, rewards, law.floor, tuple(range(seeds)))
+
+
+@pytest.mark.parametrize(("noise", "spread"), [(0.03, 0.0), (0.02, 0.03)])
+def test_intervals_hold_what_was_planted(noise: float, spread: float) -> None:
+    law, rounds = PLANTED._replace(mid=4.5), 20
+    held = np.zeros(3)
+    for seed in range(rounds):
+        fit = fit_curve(planted(law, seed, noise=noise, spread=spread), resamples=60)
+        truths = (law.asymptote, law.steepness, law.mid)
+        found = (fit.asymptote, fit.steepness, fit.mid)
+        held += [of.low <= truth <= of.high for of, truth in zip(found, truths, strict=True)]
+        assert fit.identified
+    # 95 % of 20 is 19; a true 95 % falls below 16 in one of 380 tries.
+    assert (held >= 16).all(), held
+
+
+def test_an_interval_shrinks_with_seeds() -> None:
+    few, many = (fit_curve(planted(PLANTED, 1, seeds=n), resamples=60).asymptote for n in (3, 24))
+    assert many.high - many.low < 0.7 * (few.high - few.low)
+
+
+def test_the_wider_end_of_both_intervals_is_told() -> None:
+    found = fit_curve(planted(PLANTED, 2, spread=0.03), resamples=60).asymptote
+    assert found.low == min(found.seeds[0], found.profile[0])
+    assert found.high == max(found.seeds[1], found.profile[1])
+
+
+def test_one_seed_has_its_profile_alone() -> None:
+    found = fit_curve(planted(PLANTED, 0, seeds=1))
+    assert np.isnan(found.asymptote.seeds).all()
+    assert (found.asymptote.low, found.asymptote.high) == found.asymptote.profile
+
+
+def test_few_seeds_have_students_width() -> None:
+    # Of a mean of n values the percentiles' normal quantile, times the bootstrap's own too small spread, is Student's.
+    values = np.array([0.1, 0.4, 0.7])
+    spread = values.std() / np.sqrt(3)
+    from scipy.special import ndtri
+
+    reach = -float(ndtri(expanded(0.025, 3))) * spread
+    assert values.mean() + reach == pytest.approx(student_interval(values).high)
+    assert expanded(0.025, 10_000) == pytest.approx(0.025, abs=1e-4)
+    assert student_quantile(0.975, 2) == pytest.approx(4.303, abs=1e-3)
+
+
+def test_before_twice_c_mid_nothing_is_identified() -> None:
+    told = 0
+    for seed in range(20):
+        fit = fit_curve(planted(PLANTED._replace(mid=18.0), seed, noise=0.03, seeds=1), resamples=0)
+        told += fit.identified
+        if not fit.identified:
+            assert any("before 2" in why for why in fit.unidentified)
+    assert told <= 2  # the window of a fit is itself fitted: 5 % of such curves pass
+
+
+def test_far_beyond_it_everything_is() -> None:
+    assert all(fit_curve(planted(PLANTED, seed), resamples=0).identified for seed in range(10))
+
+
+def test_few_points_identify_nothing_however_well_they_fit() -> None:
+    compute = np.linspace(1.0, 18.0, FEWEST - 1)
+    short = Curve(compute, PLANTED.at(compute)[None], PLANTED.floor, (0,))
+    fit = fit_curve(short, resamples=0)
+    assert fit.law == pytest.approx(PLANTED, rel=1e-4)
+    assert fit.unidentified == (f"{FEWEST - 1} points, fewer than {FEWEST}",)
+
+
+def test_the_laptop_presets_four_measurements_identify_nothing() -> None:
+    compute = np.array([10_000.0, 20_000.0, 30_000.0, 40_000.0])
+    law = Law(0.059, 0.95, 1.5, 6_000.0)
+    fit = fit_curve(Curve(compute, law.at(compute)[None], law.floor, (0,)), resamples=0)
+    assert not fit.identified
+    assert "4 points, fewer than 15" in fit.unidentified
+
+
+def test_a_curve_that_never_rises_is_told() -> None:
+    flat = Curve(COMPUTE, np.full((2, 18), 0.059), 0.059, (0, 1))
+    assert any("nothing rises" in why for why in fit_curve(flat, resamples=20).unidentified)
+
+
+def test_a_curve_that_begins_behind_its_rise_is_told() -> None:
+    high = Curve(COMPUTE, np.full((2, 18), 0.9), 0.059, (0, 1))
+    assert any("nothing was seen of the rise" in why for why in fit_curve(high, resamples=20).unidentified)
+
+
+def test_three_points_are_no_curve() -> None:
+    with pytest.raises(UserError, match=f"needs {LEAST} points and has 3"):
+        fit_curve(Curve(COMPUTE[:3], PLANTED.at(COMPUTE[:3])[None], 0.059, (0,)))
+
+
+def test_the_profile_ends_where_the_f_test_does() -> None:
+    curve = planted(PLANTED, 5, seeds=1, noise=0.03)
+    law, error = fit_one(COMPUTE, curve.mean, curve.floor)
+    low, high = profile_interval(curve, "asymptote", law, error)
+    from scipy.stats import f
+
+    from waker.analysis.scaling_law import Fixed, fit_many
+
+    allowed = error * (1.0 + f.ppf(0.95, 1, 15) / 15)
+    for end in (low, high):
+        at_end = fit_many(COMPUTE, curve.mean, curve.floor, Fixed(asymptote=end)).error[0]
+        assert at_end == pytest.approx(allowed, rel=0.03)
+
+
+def test_a_forecast_of_a_planted_curve_holds() -> None:
+    found = forecast(planted(PLANTED._replace(mid=1.8), 0), resamples=60)
+    assert (found.fitted, found.judged, found.until) == (9, 9, 9.0)
+    assert found.largest <= found.allowed and found.within == 1.0
+    assert found.inside >= 8 / 9
+    assert found.better == "sigmoid" and found.power_error > 2 * found.error
+
+
+def test_a_power_law_forecasts_better_where_one_was_planted() -> None:
+    rewards = (0.95 - 0.7 * COMPUTE**-0.3)[None]
+    found = forecast(Curve(COMPUTE, rewards, 0.0, (0,)), resamples=0)
+    assert found.better == "power law" and found.power_error < 1e-5
+    assert np.isnan(found.within) and np.isnan(found.inside)
+
+
+def test_a_measurement_a_few_steps_late_is_in_the_first_half() -> None:
+    steps = np.array([5_000.0, 10_006, 15_000, 20_007, 30_001, 40_003])
+    law = PLANTED._replace(mid=8_000.0)
+    found = forecast(Curve(steps, law.at(steps)[None], law.floor, (0,)), resamples=0)
+    assert (found.fitted, found.judged) == (4, 2) and found.error < 1e-3
+
+
+def test_a_forecast_wants_points_to_fit() -> None:
+    compute = np.array([5.0, 10.0, 15.0, 20.0])
+    with pytest.raises(UserError, match="needs 4 points in the first half of the compute, and there are 2"):
+        forecast(Curve(compute, PLANTED.at(compute)[None], 0.059, (0,)))
+
+
+@pytest.mark.parametrize(
+    ("other", "verdict", "told"),
+    [
+        (PLANTED, "alike", "so are B and C_mid"),
+        (PLANTED._replace(asymptote=0.68), "asymptote", "asymptotes differ by"),
+        (PLANTED._replace(steepness=3.0), "efficiency", "B differ"),
+        (PLANTED._replace(mid=1.5), "efficiency", "C_mid differ"),
+    ],
+)
+def test_curricula_are_told_apart_by_what_was_planted(other: Law, verdict: str, told: str) -> None:
+    found = compare_curves(planted(PLANTED, 1), planted(other, 2), resamples=60)
+    assert found.verdict == verdict and told in found.why
+    if verdict == "efficiency":
+        ratio, low, high = found.steepness if "B" in told else found.mid
+        assert low < (0.5 if "B" in told else 2.0) < high and low <= ratio <= high
+    assert found.margin >= ALIKE
+
+
+def test_the_common_asymptote_is_the_mean_of_both() -> None:
+    one, other = planted(PLANTED, 1), planted(PLANTED._replace(mid=1.5), 2)
+    found = compare_curves(one, other, resamples=60)
+    levels = [fit_one(COMPUTE, curve.mean, curve.floor)[0].asymptote for curve in (one, other)]
+    assert found.common == pytest.approx(np.mean(levels))
+
+
+def test_what_is_not_identified_is_not_compared() -> None:
+    found = compare_curves(planted(PLANTED, 1), planted(PLANTED._replace(mid=30.0), 2), resamples=20)
+    assert found.verdict == "cannot tell" and "not identified" in found.why
+    assert np.isnan(found.margin)
+
+
+def test_one_common_seed_tells_no_difference() -> None:
+    one = planted(PLANTED, 1, noise=0.005)
+    other = planted(PLANTED._replace(asymptote=0.5), 2, noise=0.005)
+    found = compare_curves(one, other._replace(seeds=(4, 5, 6, 7, 8)), resamples=20)
+    assert found.verdict == "cannot tell" and "two seeds" in found.why
