@@ -3,8 +3,8 @@
 Counted as :mod:`torch.utils.flop_counter` does: matrix products and convolutions alone, a multiplication and an
 addition as two. A layer that maps r rows of i numbers to o numbers costs 2·r·i·o forward, as much again for its
 weights' gradient, and as much again for its input's gradient where something below learns from it. Called by ``waker
-scaling``; :func:`waker.training.update_work.update_work` counts the same by running the update without numbers, and covers
-what this module does not (:func:`uncounted` names it).
+scaling``; :func:`waker.training.update_work.update_work` counts the same by running the update without numbers, and
+covers what this module does not (:func:`uncounted` names it).
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ from waker.config.schema import Config
 from waker.curriculum.labels import variant_label
 from waker.curriculum.registry import curriculum_settings
 from waker.errors import UserError, unknown
-from waker.exploration.registry import explorer_class
 from waker.settings import flat, short_names
 from waker_envs.file_source import is_source, source_name
 
@@ -97,6 +96,8 @@ def _short() -> Mapping[str, str]:
 
 def _looked_up(section: str, part: str) -> dict[str, Any]:
     """The defaults of a built-in or installed part's own settings; none where it is a file, or not here."""
+    from waker.exploration.registry import explorer_class  # explorers are networks, and tables need no torch
+
     if is_source(part):
         return {}
     try:

@@ -122,6 +122,9 @@ def _adapted(
         adapter = load_adapted(loaded, folder, record["tasks"], note)
     if adapter is None:
         return None
+    if not isinstance(adapter, TaskAdapter):
+        note(f"{name} was taught by method {record['preferences']['method']}: only heads of method head are audited")
+        return None
     file = folder / "head.json"
     about = read_json(file) if taught and file.is_file() else {}
     fresh = beginning(loaded, adapter, name, record["tasks"])
