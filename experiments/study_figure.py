@@ -16,7 +16,7 @@ _MODEL = "worst-θ regret of plans in the model"
 
 
 def figure(answers: pd.DataFrame, folder: Path) -> Figure:
-    """Four panels, of what there is.
+    """Panels of what there is: of three questions, and of the data that is saved where longer runs were made.
 
     Args:
         answers: of :func:`experiments.study.answers`.
@@ -24,14 +24,25 @@ def figure(answers: pd.DataFrame, folder: Path) -> Figure:
     """
     numbers = {part: part_of(folder, part) for part in PARTS if (folder / f"{part}-numbers.csv").exists()}
     with style():
+        saved = answers[(answers["question"] == "Q7") & (answers["quantity"] == PRIMARY)]
         whole = Figure(figsize=(10.0, 7.2), layout="constrained")
-        robust, shares, bound, data = whole.subplots(2, 2).ravel()
+        robust, shares, bound, data = _panels(whole, bool(len(saved)))
         palette = colours(dict.fromkeys(numbers["main"]["sampler"]))
         _robustness(robust, answers[(answers["question"] == "Q1") & (answers["quantity"] == PRIMARY)], numbers, palette)
         _shares(shares, answers[answers["quantity"].isin(["hard_share", "noisy_share"])], palette)
         _bound(bound, pd.read_csv(folder / "checkpoints.csv"), palette)
-        _data(data, answers[(answers["question"] == "Q7") & (answers["quantity"] == PRIMARY)], numbers)
+        if data is not None:
+            _data(data, saved)
         return whole
+
+
+def _panels(whole: Figure, four: bool) -> tuple[Axes, Axes, Axes, Axes | None]:
+    """Two rows of two; of three panels the last has a row of its own."""
+    grid = whole.add_gridspec(2, 2)
+    first, second = (whole.add_subplot(grid[0, column]) for column in range(2))
+    if four:
+        return first, second, whole.add_subplot(grid[1, 0]), whole.add_subplot(grid[1, 1])
+    return first, second, whole.add_subplot(grid[1, :]), None
 
 
 def _robustness(panel: Axes, rows: pd.DataFrame, numbers: dict[str, pd.DataFrame], palette: dict[str, str]) -> None:
@@ -50,7 +61,8 @@ def _robustness(panel: Axes, rows: pd.DataFrame, numbers: dict[str, pd.DataFrame
 
 def _shares(panel: Axes, rows: pd.DataFrame, palette: dict[str, str]) -> None:
     names = list(dict.fromkeys(rows["compared"]))
-    for quantity, filled in (("hard_share", "full"), ("noisy_share", "none")):
+    noisy = (rows["quantity"] == "noisy_share").any()
+    for quantity, filled in (("hard_share", "full"), ("noisy_share", "none"))[: 2 if noisy else 1]:
         of = rows[rows["quantity"] == quantity].set_index("compared").reindex(names)
         for at, name in enumerate(names):
             panel.hlines(at, of["low"][name], of["high"][name], color=palette[name], lw=1.5)
@@ -59,7 +71,8 @@ def _shares(panel: Axes, rows: pd.DataFrame, palette: dict[str, str]) -> None:
     panel.set_ylim(len(names) - 0.5, -0.6)
     panel.set_xlim(left=0.0)
     panel.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
-    panel.set(title="Q2, Q3: what is sampled?", xlabel="share of steps: ● on θ experts call hard, ○ on slippery θ")
+    what = "● on θ experts call hard, ○ on slippery θ" if noisy else "on θ experts call hard"
+    panel.set(title="Q2, Q3: what is sampled?" if noisy else "Q2: what is sampled?", xlabel=f"share of steps: {what}")
 
 
 def _bound(panel: Axes, rows: pd.DataFrame, palette: dict[str, str]) -> None:
@@ -73,12 +86,8 @@ def _bound(panel: Axes, rows: pd.DataFrame, palette: dict[str, str]) -> None:
     panel.set_xlabel("worst-θ model error (pale: before the last step)")
 
 
-def _data(panel: Axes, rows: pd.DataFrame, numbers: dict[str, pd.DataFrame]) -> None:
+def _data(panel: Axes, rows: pd.DataFrame) -> None:
     panel.set(title="Q7: how much data is saved?", xlabel="agent steps of domain randomisation")
-    if rows.empty:
-        panel.set_axis_off()
-        panel.text(0.5, 0.5, "not run", transform=panel.transAxes, ha="center", color=GREY)
-        return
     at = [int(name.split(", ", 1)[1].split()[0].replace(",", "")) for name in rows["compared"]]
     panel.axhline(0.0, color=GREY, lw=1)
     panel.vlines(at, rows["low"], rows["high"], color=colours([BASELINE])[BASELINE], lw=2)
