@@ -92,6 +92,16 @@ def test_errors_by_hand_conservative_and_robust() -> None:
         dpo_loss(u, yes, 0.5)
 
 
+def test_cpl_s_labels_are_smoothed_as_conservative_dpo_s() -> None:
+    """The trap: an option of all methods that one of them reads and does not use."""
+    first, second, label = torch.randn(9), torch.randn(9), torch.rand(9)
+    expected = dpo_loss(first - second, label, 0.1)
+    torch.testing.assert_close(cpl_loss(first, second, label, 1.0, 0.1), expected)
+    assert float(cpl_loss(torch.tensor(1.0), torch.tensor(0.0), torch.tensor(1.0), 1.0, 0.1)) == pytest.approx(
+        0.9 * math.log1p(math.exp(-1.0)) + 0.1 * math.log1p(math.exp(1.0))
+    )
+
+
 def test_ipo_by_hand() -> None:
     """The trap: τ where 1/(2τ) belongs, or a square that forgets who won."""
     assert float(ipo_loss(torch.tensor(math.log(8.0)), torch.tensor(1.0), 0.1)) == pytest.approx(8.530, abs=5e-4)

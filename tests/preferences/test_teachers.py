@@ -46,6 +46,8 @@ def test_a_flip_is_half_as_often_as_a_coin_of_the_same_effect() -> None:
 
 def test_without_noise_the_larger_sum_wins_and_equal_ones_tie() -> None:
     np.testing.assert_array_equal(preferred([2.0, -0.1, 0.0], math.inf), [1.0, 0.0, 0.5])
+    same = (-0.1 - 0.2 - 0.3) - (-0.3 - 0.2 - 0.1)  # not 0: the order of a sum is not a preference
+    assert same != 0.0 and preferred(same, math.inf) == 0.5
 
 
 def test_no_probability_is_zero() -> None:

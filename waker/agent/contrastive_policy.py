@@ -66,7 +66,8 @@ class ContrastivePolicy(DirectPolicy):
         Args:
             replay: that the segments lie in.
             answers: what was answered.
-            error: share of answers taken to be a coin's: half of them are turned round.
+            error: share of answers taken to be a coin's: half of them are turned round. CPL's labels are smoothed by
+                that half, as conservative DPO's are.
             context: records that the model sees before a segment, at most.
         """
         n = len(answers.label)
@@ -108,7 +109,7 @@ class ContrastivePolicy(DirectPolicy):
             c.alpha * segment_score(x, i, c.gamma)
             for x, i in zip(own if c.reference == "uniform" else ratio, inside, strict=True)
         ]
-        contrastive = cpl_loss(score[0], score[1], label, c.bias)
+        contrastive = cpl_loss(score[0], score[1], label, c.bias, self._flips)
         direct = self._direct(ratio, inside, label)
         won = torch.stack([label, 1.0 - label], 1)
         likely = torch.stack([segment_score(x, i) / i.sum(1) for x, i in zip(own, inside, strict=True)], 1)

@@ -32,7 +32,7 @@ def segment_score(log_prob: Tensor, inside: Tensor, gamma: float = 1.0) -> Tenso
     return (gamma**step * log_prob * inside).sum(-1)
 
 
-def cpl_loss(first: Tensor, second: Tensor, label: Tensor, bias: float = 1.0) -> Tensor:
+def cpl_loss(first: Tensor, second: Tensor, label: Tensor, bias: float = 1.0, flips: float = 0.0) -> Tensor:
     """y·ℓ(first wins) + (1 − y)·ℓ(second wins), ℓ = −log σ(winner − λ loser), each (n,).
 
     With λ = 1 only differences count: both segments may become unlikely together, and the policy's mass leave what was
@@ -42,7 +42,9 @@ def cpl_loss(first: Tensor, second: Tensor, label: Tensor, bias: float = 1.0) ->
         first, second: α Σ γ^t log π of both segments; or of log(π / π_ref).
         label: y = P(first preferred).
         bias: λ, on whichever segment is the loser.
+        flips: ε, the share of answers taken to be turned round; labels are smoothed by it.
     """
+    label = (1.0 - flips) * label + flips * (1.0 - label)
     return -label * F.logsigmoid(first - bias * second) - (1.0 - label) * F.logsigmoid(second - bias * first)
 
 

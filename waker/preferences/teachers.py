@@ -22,13 +22,15 @@ Bools = NDArray[np.bool_]
 LARGEST = 50.0
 """|β (G₁ − G₂)| beyond it counts as it, so that no probability is 0 (as in the package *imitation*)."""
 TIE = 0.5
+ROUNDING = 1e-9
+"""Sums of the same steps in another order differ by less."""
 
 
 def preferred(difference: ArrayLike, beta: float = 1.0) -> Floats:
-    """P(first preferred) of G₁ − G₂: σ(β · difference); with β = ∞ 1, 0, or ½ where they are equal."""
+    """P(first preferred) of G₁ − G₂: σ(β · difference); with β = ∞ 1, 0, or ½ where they are equal but for rounding."""
     gap = np.asarray(difference, np.float64)
     if math.isinf(beta):
-        return 0.5 * (np.sign(gap) + 1.0)
+        return 0.5 * (np.sign(np.where(np.abs(gap) < ROUNDING, 0.0, gap)) + 1.0)
     return 1.0 / (1.0 + np.exp(-np.clip(beta * gap, -LARGEST, LARGEST)))
 
 
