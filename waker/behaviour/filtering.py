@@ -35,8 +35,9 @@ def interpolated(score: Tensor, share: float) -> Tensor:
 def kept(score: Tensor, threshold: Threshold, level: float, margin: float = 0.0) -> Tensor:
     """Which rollouts are learned from, (N, C) → (N, C) bool.
 
-    By a start's own threshold a rollout must also be better than the mean of its start's by ``margin``, by ``global``
-    better than the least of all: where all earn nothing, none is kept. Of several that lie on a threshold all are, as many returns of a grid are equal.
+    By a start's own threshold a rollout must also be better than the mean of its start's by ``margin``, by
+    ``global`` better than the least of all: where all earn nothing, none is kept. Of several that lie on a
+    threshold all are, as many returns of a grid are equal.
 
     Args:
         threshold: ``percentile``: ``level`` in 0 … 100, of each start. ``interpolated``: γ in 0 … 1, of each start.
