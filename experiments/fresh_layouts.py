@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from waker.analysis.data import load_runs
+from waker.analysis.data import load_runs, settings_of
 from waker.analysis.metrics import means_over_seeds
 from waker.names import PLANNED
 
@@ -29,7 +29,7 @@ def shares(runs: list[Path]) -> pd.DataFrame:
         planned = played[(played["policy"] == PLANNED) & (played["step"] == played["step"].max())]
         for suite, of in planned.groupby("suite", sort=False):
             value, optimum = of["exact_value"].sum(), of["optimal_return"].sum()
-            about = {"latent": run.settings["model.latent"], "seed": run.seed, "suite": suite}
+            about = {"latent": settings_of(run)["model.latent"], "seed": run.seed, "suite": suite}
             rows.append({**about, "share": value / optimum, "episodes": len(of)})
     return pd.DataFrame(rows)
 
