@@ -103,7 +103,7 @@ def test_the_defaults_in_the_help_are_those_of_the_preset(capsys: pytest.Capture
         (["train", "--lr=1"], "unknown option '--lr'"),
         (["train", "laptop"], "unexpected argument 'laptop'"),
         (["train", "--sampler", "dr", "waker-m"], "'waker-m'; a run has one sampler and one seed, several are a study"),
-        (["train", "--lr", "1e-4"], "unknown option '--lr'; did you mean '--model.optimizer.lr' or '--explorer.opt"),
+        (["train", "--lr", "1e-4"], "unknown option '--lr'; did you mean '--model.optimizer.lr' or '--behaviour.actor"),
         (["train", "--train.steps", "many"], "--train.steps"),
         (["train", "--train.steps", "0"], "train.steps = 0 must be at least 1"),
         (["train", "--train.length", "1"], "train.length = 1 must be at least 2"),

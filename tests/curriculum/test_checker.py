@@ -24,6 +24,7 @@ from waker.curriculum import (
 )
 from waker.curriculum.checker import CurriculumCheckError, check_curriculum
 from waker.curriculum.evidence import needs
+from waker.curriculum.kit import draws
 from waker.errors import UserError
 from waker.plug_ins import is_ours
 
@@ -31,8 +32,20 @@ EXPERTS = {"hardest-oracle", "reweighting-oracle"}
 BOX = ("dr", "waker-m", "waker-r", "plr", "robust-plr", "accel", "alp-gmm")
 
 
-@pytest.mark.parametrize("name", sorted(set(curriculum_names()) - EXPERTS - {"alp-gmm"}))
-def test_ours_on_a_finite_space(name: str) -> None:
+OURS = sorted(set(curriculum_names()) - EXPERTS - {"alp-gmm"})
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_ours_on_a_finite_space(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a tenth of the draws; the long test has all."""
+    monkeypatch.setattr(draws, "DRAWS", draws.DRAWS // 10)
+    monkeypatch.setattr(draws, "IN_A_ROW", draws.IN_A_ROW // 10)
+    check_curriculum(name)
+
+
+@pytest.mark.long("test_ours_on_a_finite_space")
+@pytest.mark.parametrize("name", OURS)
+def test_ours_with_all_draws(name: str) -> None:
     check_curriculum(name)
 
 

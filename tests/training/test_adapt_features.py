@@ -112,7 +112,7 @@ def test_the_command(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = ["--out", str(place / "n.csv"), "--queries", "3", "--no-page"]
     assert main(["ask", str(place / "run"), "--rule", "policy", *file]) == 0
     capsys.readouterr()
-    assert "one member alone never disagrees" in refused(
+    assert "only a head that was fitted to answers disagrees" in refused(
         ["ask", str(place / "run"), "--rule", "disagreement", *file], capsys
     )
     assert "are the same in all of the replay" in refused([*adapt, "--features", f"{features}:same"], capsys)
