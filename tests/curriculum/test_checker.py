@@ -43,7 +43,7 @@ def test_ours_on_a_finite_space(name: str, monkeypatch: pytest.MonkeyPatch) -> N
     check_curriculum(name)
 
 
-@pytest.mark.long("test_ours_on_a_finite_space")
+@pytest.mark.long("tests/curriculum/test_checker.py::test_ours_on_a_finite_space")
 @pytest.mark.parametrize("name", OURS)
 def test_ours_with_all_draws(name: str) -> None:
     check_curriculum(name)
