@@ -22,6 +22,7 @@ from waker.model.preference_heads import PreferenceHeads
 from waker.preferences import table
 from waker.preferences.segments import arrived, candidates
 from waker.storage.sealed import read_json, write_json
+from waker.storage.tables import read_rows
 from waker.terminal.progress import Progress
 from waker.training.adapt_preferences import PreferenceAdaptation, lesson
 from waker.training.audit import AuditSettings, audit
@@ -259,6 +260,40 @@ def test_theta_rows_are_of_this_policy_s_episodes(loaded: LoadedRun, place: Path
     result = found(loaded, place)
     assert set(result.theta["feature"]) == {"size", "hazards", "slip", "large and slippery"}
     assert result.about["evaluated episodes"] == 18 and set(result.theta["reward"]) == {"share lost"}
+
+
+def remeasured(place: Path, to: Path, **columns: Any) -> Path:
+    """A copy of the run whose rows of evaluations have other values."""
+    shutil.copytree(place / "run", to)
+    file = to / "evaluation.parquet"
+    rows = read_rows(file)
+    shutil.rmtree(file)
+    rows.assign(**columns).to_parquet(file)
+    return to
+
+
+def test_a_policy_that_was_taught_anew_is_not_told_by_the_old_one_s_episodes(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place / "run", tmp_path / "run")
+    again = load_run(tmp_path / "run", note)
+    taught = lesson(again, "mytask", place / "q.parquet", HEAD, note)
+    PreferenceAdaptation(again, taught, Progress("test", 2, quiet=True)).run(2)
+    result = found(again, place)
+    assert result.theta.empty and "evaluated episodes" not in result.about
+    assert [text for text in result.notes if "was not measured since it was taught: `waker evaluate RUN --as" in text]
+
+
+def test_episodes_of_an_earlier_step_are_not_those_of_this_model(place: Path, tmp_path: Path) -> None:
+    step = load_run(place / "run", note).step
+    older = load_run(remeasured(place, tmp_path / "older", step=step - 1), note)
+    result = found(older, place)
+    assert result.theta.empty and any("not measured since it was taught" in text for text in result.notes)
+
+
+def test_later_rows_of_somebody_else_hide_none(place: Path, loaded: LoadedRun, tmp_path: Path) -> None:
+    rows = read_rows(place / "run" / "evaluation.parquet")
+    step = rows["step"].where(rows["policy"] != "random", rows["step"] + 1)
+    result = found(load_run(remeasured(place, tmp_path / "run", step=step), note), place)
+    pd.testing.assert_frame_equal(result.theta, found(loaded, place).theta)
 
 
 def test_without_the_truth_only_the_head_and_the_answers_are_told(loaded: LoadedRun, place: Path) -> None:

@@ -317,15 +317,18 @@ class _Maker:
     def theta(self) -> list[dict[str, Any]]:
         """Rows of the regression of what the policy loses on features of θ."""
         rows = read_rows(self.loaded.run.path / "evaluation.parquet")
+        judged = f" --as {self.head.name}={self.task or 'TASK'}" if self.head.preferences else ""
         if rows.empty or not ((rows["task"] == self.head.name) & (rows["policy"] != "random")).any():
-            judged = f" --as {self.head.name}=TASK" if self.head.preferences else ""
             self.notes.append(f"no policy for {self.head.name} was measured yet (`waker evaluate RUN{judged}`): no θ")
             return []
-        policies = ("adapted", "learned") if self.head.adapted else ("learned",)
-        of_task = rows[(rows["task"] == self.head.name) & (rows["suite"] == DR_SUITE)]
-        policy = next((p for p in policies if (of_task["policy"] == p).any()), None)
-        of_task = of_task[(of_task["policy"] == policy) & (of_task["step"] == of_task["step"].max())]
-        known = of_task[of_task["optimal_return"] > 0]
+        of_policy = self._of_policy(rows)
+        if of_policy.empty:
+            self.notes.append(
+                f"the policy for {self.head.name} was not measured since it was taught: `waker evaluate RUN{judged}` "
+                "does it; no θ"
+            )
+            return []
+        known = of_policy[of_policy["optimal_return"] > 0]
         if known.empty:
             self.notes.append("the family knows no optimum of its episodes: what the policy loses is not known")
             return []
@@ -337,6 +340,17 @@ class _Maker:
         except UserError as error:  # the rest of the audit does not hang on it
             self.notes.append(f"no θ: {error}")
             return []
+
+    def _of_policy(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The episodes of domain randomisation that the policy of this very head played, on the present model."""
+        mine = (rows["task"] == self.head.name) & (rows["suite"] == DR_SUITE) & (rows["step"] == self.loaded.step)
+        if "policy_digest" not in rows:  # of earlier versions: nobody knows which state of an adapted policy they are of
+            told = pd.Series(None, rows.index, object)
+        else:
+            told = rows["policy_digest"]
+        if self.head.adapted:
+            return rows[mine & rows["policy"].isin(["adapted", "learned"]) & (told == self.head.policy)]
+        return rows[mine & (rows["policy"] == "learned") & told.isna()]
 
     def _theta_rows(self, lost: Floats, parameters: Mapping[str, Floats]) -> list[dict[str, Any]]:
         all_of = self.features.of_theta(parameters)

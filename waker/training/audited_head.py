@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from waker.seeding import seed_for, torch_seed
 from waker.storage.sealed import read_json
 from waker.training.adapt import adapted_sets, load_adapted
 from waker.training.adapt_preferences import load_taught
+from waker.training.adapted import digest_of
 from waker.training.loading import LoadedRun
 
 ADAPTED_STREAM = 1
@@ -51,6 +52,7 @@ class AuditedHead:
         before_name: of the earlier task; empty = the head's own beginning.
         record: its ``head.json``; empty where there is none.
         adapted: its policy was trained by ``waker adapt``.
+        policy: digest of that policy's state; empty where it is the run's own.
     """
 
     name: str
@@ -60,6 +62,7 @@ class AuditedHead:
     before_name: str = ""
     record: Mapping[str, Any] = field(default_factory=dict)
     adapted: bool = True
+    policy: str = ""
 
 
 def find_head(loaded: LoadedRun, name: str, before: str, note: Callable[[str], None]) -> AuditedHead:
@@ -76,7 +79,7 @@ def find_head(loaded: LoadedRun, name: str, before: str, note: Callable[[str], N
     if not before:
         return found
     earlier = _found(loaded, before, note)
-    return AuditedHead(found.name, found.now, earlier.now, found.preferences, before, found.record, found.adapted)
+    return replace(found, before=earlier.now, before_name=before)
 
 
 def _found(loaded: LoadedRun, name: str, note: Callable[[str], None]) -> AuditedHead:
@@ -128,7 +131,8 @@ def _adapted(
     file = folder / "head.json"
     about = read_json(file) if taught and file.is_file() else {}
     fresh = beginning(loaded, adapter, name, record["tasks"])
-    return AuditedHead(name, Member(adapter.heads, number), Member(fresh, number), taught, record=about)
+    now, before = Member(adapter.heads, number), Member(fresh, number)
+    return AuditedHead(name, now, before, taught, record=about, policy=digest_of(adapter))
 
 
 def beginning(loaded: LoadedRun, adapter: TaskAdapter, name: str, tasks: list[str]) -> RewardHeads:
