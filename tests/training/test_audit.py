@@ -20,7 +20,9 @@ from waker.cli import main
 from waker.errors import UserError
 from waker.model.preference_heads import PreferenceHeads
 from waker.preferences import table
+from waker.preferences.imagined import imagined_of
 from waker.preferences.segments import arrived, candidates
+from waker.replay.ring import Replay
 from waker.storage.sealed import read_json, write_json
 from waker.storage.tables import read_rows
 from waker.terminal.progress import Progress
@@ -310,6 +312,33 @@ def test_a_reward_task_s_head_is_audited_too(loaded: LoadedRun, place: Path) -> 
     own = audit(loaded, loaded.replay(note), features, settings, note)
     assert own.about["task"] == "blue" and own.about["taught by"] == "rewards"
     assert set(own.resistance["pairs"]) <= {"new pairs"}
+
+
+def test_answers_about_what_the_model_imagined_are_found_beside_their_file(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place / "run", tmp_path / "run")
+    run, file = str(tmp_path / "run"), tmp_path / "dreamt.parquet"
+    asked = ["--source", "imagined", "--queries", "40", "--length", "3", "--no-page", "--out", str(file)]
+    assert main(["ask", run, *asked]) == 0
+    frame = table.read(file)
+    table.write(file, frame.assign(label=np.arange(40) % 3 / 2, labeller="human"))
+    dreamer = load_run(tmp_path / "run", note)
+    taught = lesson(dreamer, "dreamt", file, HEAD, note)
+    PreferenceAdaptation(dreamer, taught, Progress("test", 1, quiet=True)).run(1)
+    result = found(dreamer, place, find_head(dreamer, "dreamt", "", note))
+    assert not any("no longer holds" in text for text in result.notes)
+    # The same from sums over the imagined segments, a step at a time.
+    replay, head = imagined_replay(file), find_head(dreamer, "dreamt", "", note)
+    label = taught.answers.label
+    sums = [segment_sums(dreamer, replay, s, {"now": head.now})["now"] for s in taught.answers.pairs]
+    wrong = ((sums[0] - sums[1]) * (label - 0.5) <= 0)[label != 0.5].sum()
+    of = result.resistance[result.resistance["pairs"] == "answers"].set_index("class")
+    assert of.loc["resistance", "hits"] == wrong and of.loc["resistance", "n"] == (label != 0.5).sum() > 0
+
+
+def imagined_replay(file: Path) -> Replay:
+    held = imagined_of(file, table.read(file))
+    assert held is not None
+    return held.replay
 
 
 def test_answers_that_are_gone_are_told(place: Path, tmp_path: Path) -> None:

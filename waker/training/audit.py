@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from waker.errors import UserError, unknown
 from waker.names import DR_SUITE, theta_column
 from waker.preferences import table
+from waker.preferences.imagined import segments_in
 from waker.preferences.imprint import (
     Imprint,
     checked_design,
@@ -192,22 +193,23 @@ class _Maker:
     def resistance(self) -> list[dict[str, Any]]:
         """Rows of the four classes: of the answers that the head was taught by, and of new pairs by the truth."""
         rows: list[dict[str, Any]] = []
-        answers = self._answers()
+        answers, asked = self._answers()
         if answers is not None:
-            rows += self._classes("answers", answers)
-            self._shift(answers)
+            rows += self._classes("answers", answers, asked)
+            self._shift(answers, asked)
         longest = max((int(s.length.max()) for s in answers.pairs), default=_LENGTH) if answers else _LENGTH
         self._length = self.settings.length or longest
         self._new = self._truly_labelled() if self.task else None
         if self._new is not None:
-            rows += self._classes("new pairs", self._new)
+            rows += self._classes("new pairs", self._new, self.replay)
         return rows
 
-    def _answers(self) -> table.Answers | None:
-        """Those that the head was taught by, or that were named."""
+    def _answers(self) -> tuple[table.Answers | None, Replay]:
+        """Those that the head was taught by, or that were named; and what their segments lie in."""
+        nothing = None, self.replay
         file, told = self.settings.preferences, self.head.record.get("file")
         if file is None and (not self.head.preferences or not isinstance(told, str)):
-            return None
+            return nothing
         if file is None:
             assert isinstance(told, str)
             file = Path(told)
@@ -216,16 +218,17 @@ class _Maker:
                     f"the answers that the head was taught by are no longer in {file}: --preferences tells where they "
                     "are"
                 )
-                return None
+                return nothing
         try:
             frame = table.read(file)
-            table.check_of_run(file, frame, self.loaded.run.name, self.replay)
-            return table.answers_of(file, frame)
+            asked = segments_in(file, frame, self.replay)
+            table.check_of_run(file, frame, self.loaded.run.name, asked)
+            return table.answers_of(file, frame), asked
         except UserError as error:
             if self.settings.preferences is not None:
                 raise
             self.notes.append(f"no resistance of the answers: {error}")  # the run may have gone on since
-            return None
+            return nothing
 
     def _truly_labelled(self) -> table.Answers:
         """New pairs, labelled by the sums of the task's rewards."""
@@ -238,33 +241,37 @@ class _Maker:
             sums.append((rewards[..., k].astype(np.float64) * inside).sum(1))
         return table.Answers(pairs, preferred(sums[0] - sums[1], np.inf))
 
-    def _classes(self, source: str, answers: table.Answers) -> list[dict[str, Any]]:
+    def _classes(self, source: str, answers: table.Answers, asked: Replay) -> list[dict[str, Any]]:
         self.about[source] = len(answers.label)
         kept = untied(answers.label)
         self.about[f"{source} with a choice"] = int(kept.sum())
         if not kept.any():
             self.notes.append(f"all {len(kept)} {source} are ties: nothing can be contradicted")
             return []
-        sums = self._sums(answers.pairs)
+        sums = self._sums(answers.pairs, asked)
         found = four_classes(_gap(sums[BEFORE]), _gap(sums[HEAD]), answers.label)
         return [{"pairs": source, "class": name, **share._asdict()} for name, share in found.items()]
 
-    def _sums(self, pairs: Pairs, replay: Replay | None = None, drawn: bool = False) -> dict[str, Floats]:
-        """Both segments' sums by each payer, (n, 2); of the posterior's modes, or of latents drawn from it."""
+    def _sums(self, pairs: Pairs, replay: Replay, drawn: bool = False) -> dict[str, Floats]:
+        """Both segments' sums by each payer, (n, 2); of the posterior's modes, or of latents drawn from it.
+
+        Args:
+            replay: that the segments lie in.
+        """
         seed = seed_for(self.settings.seed, "torch") if drawn else None
-        found = segment_sums(self.loaded, replay or self.replay, joined(list(pairs)), self.payers, seed)
+        found = segment_sums(self.loaded, replay, joined(list(pairs)), self.payers, seed)
         return {name: total.reshape(2, -1).T for name, total in found.items()}
 
-    def _shift(self, answers: table.Answers) -> None:
+    def _shift(self, answers: table.Answers, asked: Replay) -> None:
         """SEAL's reward shift, on the features of both segments."""
         kept = untied(answers.label)
         pairs = answers.pairs.at(np.flatnonzero(kept))
         if pairs.first.n < 2:
             return
         first = answers.label[kept] > 0.5
-        sums = {name: np.where(first[:, None], two, two[:, ::-1]) for name, two in self._sums(pairs).items()}
+        sums = {name: np.where(first[:, None], two, two[:, ::-1]) for name, two in self._sums(pairs, asked).items()}
         of = [
-            self.features.chosen(summed(self.replay, self.spec, s, self.features.of_states, self.features.source))
+            self.features.chosen(summed(asked, self.spec, s, self.features.of_states, self.features.source))
             for s in pairs
         ]
         columns: dict[str, Floats] = {}
@@ -344,7 +351,9 @@ class _Maker:
     def _of_policy(self, rows: pd.DataFrame) -> pd.DataFrame:
         """The episodes of domain randomisation that the policy of this very head played, on the present model."""
         mine = (rows["task"] == self.head.name) & (rows["suite"] == DR_SUITE) & (rows["step"] == self.loaded.step)
-        if "policy_digest" not in rows:  # of earlier versions: nobody knows which state of an adapted policy they are of
+        if (
+            "policy_digest" not in rows
+        ):  # of earlier versions: nobody knows which state of an adapted policy they are of
             told = pd.Series(None, rows.index, object)
         else:
             told = rows["policy_digest"]
