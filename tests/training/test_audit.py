@@ -147,6 +147,21 @@ def test_steps_are_those_of_the_replay_each_once(loaded: LoadedRun, place: Path)
     assert replay_steps(loaded, replay, features, {}, 30, 0).n == 30
 
 
+def test_an_episode_that_is_read_in_pieces_is_one(loaded: LoadedRun, place: Path) -> None:
+    """In a single room episodes are what errors are clustered by: two a slot here, each longer than a piece."""
+    held = loaded.replay(note)
+    records = held.read(held.first, held.ticks)
+    begins = np.zeros_like(records["is_first"])
+    middle = held.ticks // 2 + 1
+    assert middle - held.first > loaded.config.train.length < held.ticks - middle
+    begins[:, 0] = begins[:, middle - held.first] = True
+    one_room = {name: np.zeros_like(records[name]) for name in ("theta_id", "cells")}
+    one = Replay({name: (v.shape[2:], v.dtype) for name, v in records.items()}, held.slots, held.slots * held.ticks)
+    one.fill(0, {**records, **one_room, "is_first": begins})
+    steps = replay_steps(loaded, one, read_features(str(place / "features.py")), {}, 10**6, 0)
+    assert steps.unit == "episodes" and steps.rooms == 2 * held.slots
+
+
 def shifted(head: AuditedHead, by: float) -> None:
     assert isinstance(head.now.heads, PreferenceHeads)
     head.now.heads.offset -= by * head.now.heads.scale
