@@ -191,6 +191,8 @@ def test_the_constant_is_what_the_unpaid_is_paid() -> None:
     assert value == pytest.approx(-2.0, abs=0.02) and low < -2.0 + 0.02 and high > -2.0 - 0.02 and high - low < 0.1
     value, low, high = constant_of(truth, truth, room)
     assert value == pytest.approx(0.0, abs=1e-12) and low == high
+    value, low, high = constant_of(truth - 1.0 + 0.1 * rng.normal(size=600), truth, room % 2)
+    assert value == pytest.approx(-1.0, abs=0.02) and np.isnan(low) and np.isnan(high)  # of two rooms
     assert unit_of(np.array([0.0] * 90 + [2.0] * 10)) == 2.0
     assert unit_of(np.array([0.0] * 999 + [3.0])) == 3.0  # so rare that no quantile knows of it
 

@@ -132,6 +132,8 @@ def _number(row: pd.Series | None, digits: int = 2) -> Cell:
         return Cell.of(NONE, "the reward is the same everywhere, or not known")
     if pd.isna(row["estimate"]):
         return Cell.of(NONE, printable(str(row["why"])))
+    if pd.isna(row["low"]):
+        return Cell(f"{row['estimate']:+.{digits}f}", printable(str(row["why"])))
     return Cell(f"{row['estimate']:+.{digits}f}", f"[{row['low']:+.{digits}f}, {row['high']:+.{digits}f}]")
 
 

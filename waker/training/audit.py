@@ -45,7 +45,8 @@ from waker.training.audited_head import AuditedHead, find_head
 from waker.training.loading import LoadedRun
 
 Floats = NDArray[np.float64]
-_FEW_ROOMS = 10
+_FEW_ROOMS = 40
+"""Rooms below which intervals over them are told as rough (docs/audit.md has what they hold)."""
 _LENGTH = 8
 
 
@@ -156,8 +157,11 @@ class _Maker:
         if steps.rooms < _FEW_ROOMS:
             self.notes.append(f"{steps.rooms} {steps.unit} are few: intervals over them are rough")
         columns = self.features.chosen(steps.features)
-        if _FEW_ROOMS <= steps.rooms <= len(columns):
-            self.notes.append(f"{steps.rooms} {steps.unit} are fewer than features: nobody can tell all their errors")
+        if steps.rooms <= len(columns) + 1:
+            self.notes.append(
+                f"{steps.rooms} {steps.unit} are too few for errors of {len(columns)} features: leave some out "
+                "(--without NAME), or let the run go on"
+            )
         truth = {TRUE: steps.truth[:, self.spec.tasks.index(self.task)]} if self.task else {}
         rewards: dict[str, Floats] = {}
         for name, paid in {HEAD: steps.rewards[HEAD], **truth, BEFORE: steps.rewards[BEFORE]}.items():
@@ -181,6 +185,8 @@ class _Maker:
         if truth is None or not unit_of(truth) > 0:
             return Constant(median, np.nan, np.nan, median, pinned, ends)
         value, low, high = constant_of(paid / scale, truth / unit_of(truth), steps.room)
+        if np.isnan(low):
+            return Constant(median, np.nan, np.nan, median, pinned, ends)
         return Constant(value, low, high, median, pinned, ends)
 
     def _probe(self) -> dict[str, Floats]:

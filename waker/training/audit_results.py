@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
-from waker.preferences.imprint import regress
+from waker.preferences.imprint import LEVEL, regress
 
 Floats = NDArray[np.float64]
 HEAD, TRUE, BEFORE = "head", "true", "before"
@@ -123,7 +124,7 @@ def unit_of(rewards: Floats) -> float:
 
 
 def constant_of(paid: Floats, truth: Floats, room: NDArray[np.int64]) -> tuple[float, float, float]:
-    """α of paid = α + β truth with its 95 % interval over rooms, all (n,)."""
+    """α of paid = α + β truth with its 95 % interval over rooms, all (n,); NaN limits with two rooms alone."""
     fit = regress(paid, truth[:, None], room)
-    half = float(fit.high[0] - fit.estimate[0]) / float(fit.se[0]) * fit.constant_se if fit.se[0] > 0 else 0.0
+    half = float(stdtrit(fit.groups - 1, 0.5 + LEVEL / 2)) * fit.constant_se
     return fit.constant, fit.constant - half, fit.constant + half
