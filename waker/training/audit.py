@@ -39,7 +39,18 @@ from waker.seeding import seed_for, stream
 from waker.storage.files import sha256
 from waker.storage.tables import read_rows
 from waker.training.audit_features import AuditFeatures
-from waker.training.audit_results import BEFORE, HEAD, SHARE, SHIFT, TRUE, Audit, Constant, constant_of, unit_of
+from waker.training.audit_results import (
+    BEFORE,
+    HEAD,
+    SHARE,
+    SHIFT,
+    TRUE,
+    Audit,
+    Constant,
+    constant_of,
+    differences,
+    unit_of,
+)
 from waker.training.audit_steps import Steps, edited, excerpt, replay_steps, segment_sums
 from waker.training.audited_head import AuditedHead, find_head
 from waker.training.loading import LoadedRun
@@ -164,14 +175,13 @@ class _Maker:
             )
         truth = {TRUE: steps.truth[:, self.spec.tasks.index(self.task)]} if self.task else {}
         rewards: dict[str, Floats] = {}
-        for name, paid in {HEAD: steps.rewards[HEAD], **truth, BEFORE: steps.rewards[BEFORE]}.items():
+        raw = {HEAD: steps.rewards[HEAD], **truth, BEFORE: steps.rewards[BEFORE]}
+        for name, paid in raw.items():
             try:
                 rewards[name] = standardised(paid)
             except ValueError:
                 self.notes.append(f"{_WHO[name]} is the same in all {steps.n} steps: it has no imprint")
-        for one, other in ((HEAD, TRUE), (HEAD, BEFORE)):
-            if one in rewards and other in rewards:
-                rewards[f"{one} − {other}"] = rewards[one] - rewards[other]
+        rewards |= differences({name: raw[name] for name in rewards})
         found = imprints(columns, rewards, steps.room, f"features {self.features.source}")
         return found, self._constant(steps, truth.get(TRUE))
 

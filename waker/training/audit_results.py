@@ -6,6 +6,7 @@ Made by :mod:`waker.training.audit`; shown by :mod:`waker.report.audit_page`.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,6 +122,23 @@ def unit_of(rewards: Floats) -> float:
     more (:meth:`waker.model.preference_heads.PreferenceHeads.settle`)."""
     median, high = np.quantile(rewards, [0.5, 0.99])
     return float(high - median) or float(rewards.max() - median)
+
+
+def differences(paid: Mapping[str, Floats]) -> dict[str, Floats]:
+    """What the head pays otherwise than the truth, and than before, ``head − true`` and ``head − before``, each (n,).
+
+    Each reward is first divided by :func:`unit_of`. By their own standard deviations it would not do: a head that pays
+    for more things has a larger one, and would be told to pay too little for the task.
+
+    Args:
+        paid: by :data:`HEAD`, and by :data:`TRUE` and :data:`BEFORE` as far as they are there; any constant.
+    """
+    of_unit = {name: reward / unit for name, reward in paid.items() if (unit := unit_of(reward)) > 0}
+    return {
+        f"{HEAD} − {other}": of_unit[HEAD] - of_unit[other]
+        for other in (TRUE, BEFORE)
+        if HEAD in of_unit and other in of_unit
+    }
 
 
 def constant_of(paid: Floats, truth: Floats, room: NDArray[np.int64]) -> tuple[float, float, float]:
