@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import re
 import shutil
@@ -14,7 +15,10 @@ import pytest
 import torch
 
 from tests.helpers.tiny import RUN, refused
+from waker.agent.contrastive_policy import ContrastiveSettings
 from waker.agent.head_fit import CHECK, HeadSettings
+from waker.agent.rest_policy import RestSettings
+from waker.agent.self_policy import SelfSettings
 from waker.analysis.glossary import section
 from waker.cli import main
 from waker.errors import UserError
@@ -33,6 +37,7 @@ from waker.training.audit_results import Audit, constant_of, unit_of
 from waker.training.audit_steps import edited, excerpt, replay_steps, segment_sums
 from waker.training.audited_head import AuditedHead, find_head
 from waker.training.loading import LoadedRun, load_run
+from waker.training.preference_methods import find_method
 
 FEATURES = '''"""What is under the agent, and what the room is like."""
 import numpy as np
@@ -329,6 +334,49 @@ def test_a_reward_task_s_head_is_audited_too(loaded: LoadedRun, place: Path) -> 
     own = audit(loaded, loaded.replay(note), features, settings, note)
     assert own.about["task"] == "blue" and own.about["taught by"] == "rewards"
     assert set(own.resistance["pairs"]) <= {"new pairs"}
+
+
+GROWING: dict[str, Any] = {"clone": 1, "batch": 2, "rounds": 1, "starts": 2, "candidates": 2, "horizon": 2}
+DIRECT = {
+    "rest": RestSettings(**GROWING, margin=0.0, steps=1, levels=(50.0,)),
+    "self": SelfSettings(**GROWING, margin=0.0, steps=1),
+    "cpl": ContrastiveSettings(clone=1, batch=2, updates=1, draws=1),
+}
+
+
+def by_method(place: Path, to: Path, method: str) -> tuple[LoadedRun, PreferenceHeads | None]:
+    """A copy of the run with a policy ``direct`` by that method; and what its head began with."""
+    shutil.copytree(place / "run", to)
+    loaded = load_run(to, note)
+    taught = lesson(loaded, "direct", place / "q.parquet", HEAD, note, method, DIRECT[method])
+    made: Any = find_method(method).adaptation(loaded, taught, Progress("test", 1, quiet=True))
+    began = copy.deepcopy(made.adapter.heads)
+    made.run(2)
+    return loaded, began
+
+
+@pytest.mark.parametrize("method", ["rest", "self"])
+def test_the_head_that_judges_a_direct_method_is_audited(place: Path, tmp_path: Path, method: str) -> None:
+    own, began = by_method(place, tmp_path / "run", method)
+    assert began is not None
+    head = find_head(own, "", "", note)
+    assert head.name == "direct" and head.preferences
+    for a, b in zip(head.before.heads.parameters(), began.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert any(not torch.equal(a, b) for a, b in zip(head.now.heads.parameters(), began.parameters(), strict=True))
+    assert set(found(own, place, head).resistance["pairs"]) == {"answers", "new pairs"}
+
+
+def test_a_method_without_a_head_says_so(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own, _ = by_method(place, tmp_path / "run", "cpl")
+    reason = "direct was taught by method cpl, which makes a policy of the answers without a reward head"
+    asked = ["audit", str(tmp_path / "run"), "--features", str(place / "features.py"), "--head", "direct"]
+    assert reason in refused(asked, capsys)
+    told: list[str] = []
+    assert find_head(own, "", "", told.append).name == "mytask"  # taught before it
+    assert len(told) == 1 and reason in told[0]
+    shutil.rmtree(tmp_path / "run" / "adapted" / "mytask")
+    assert reason in refused(asked[:-2], capsys)
 
 
 def test_answers_about_what_the_model_imagined_are_found_beside_their_file(place: Path, tmp_path: Path) -> None:
