@@ -185,6 +185,8 @@ def test_what_is_the_same_all_over_a_room_has_no_imprint_within() -> None:
             {"a": np.arange(9.0) ** 2, "b": np.arange(9.0), "c": 3 - np.arange(9.0)},
             "'c' is a sum of multiples of 'b' .*--without c",
         ),
+        ({"a": np.arange(9.0), "b c": np.ones(9)}, "feature 'b c' is the same in all 9 steps; .*--without 'b c'"),
+        ({"a": np.arange(9.0), "b c": -np.arange(9.0)}, "'b c' is a sum of multiples of 'a' .*--without 'b c'"),
         (
             {"a": np.arange(9) == 1, "b": np.arange(9) > 1, "c": np.arange(9) < 1},
             "'c' is a sum of multiples of 'a', 'b'",

@@ -31,8 +31,8 @@ from waker.storage.sealed import read_json, write_json
 from waker.storage.tables import read_rows
 from waker.terminal.progress import Progress
 from waker.training.adapt_preferences import PreferenceAdaptation, lesson
-from waker.training.audit import AuditSettings, audit
-from waker.training.audit_features import read_features
+from waker.training.audit import AuditSettings, _Maker, audit
+from waker.training.audit_features import AuditFeatures, read_features
 from waker.training.audit_results import Audit, constant_of, unit_of
 from waker.training.audit_steps import edited, excerpt, replay_steps, segment_sums
 from waker.training.audited_head import AuditedHead, find_head
@@ -404,6 +404,34 @@ def imagined_replay(file: Path) -> Replay:
     held = imagined_of(file, table.read(file))
     assert held is not None
     return held.replay
+
+
+def test_a_side_s_feature_that_tells_nothing_is_left_out_of_the_shift(place: Path, loaded: LoadedRun) -> None:
+    """Of segments of three steps ``one`` sums to 3 on both sides, and ``twice`` follows ``row``."""
+
+    def named(observation: Any) -> dict[str, Any]:
+        row = observation["agent"][..., 0].astype(float)
+        return {"row": row, "one": row * 0.0 + 1.0, "twice": 2.0 * row, "column": observation["agent"][..., 1]}
+
+    made = _Maker(
+        loaded,
+        loaded.replay(note),
+        AuditFeatures("f.py:named", named),
+        AuditSettings(),
+        find_head(loaded, "mytask", "", note),
+        "green",
+        note,
+    )
+    whole = table.answers_of(place / "q.parquet", table.read(place / "q.parquet"))
+    chosen = (whole.label != 0.5) & (whole.pairs.first.length == 3) & (whole.pairs.second.length == 3)
+    label, pairs = np.tile(whole.label[chosen], 4), whole.pairs.at(np.tile(np.flatnonzero(chosen), 4))
+    assert len(label) > 5
+    made._shift(table.Answers(pairs, label), made.replay)
+    assert any("'chosen: one' is the same in all answers" in text for text in made.notes), made.notes
+    assert any("'rejected: twice' is a sum of multiples of 'rejected: row'" in text for text in made.notes)
+    assert not any("--without" in text and ": one" in text for text in made.notes)
+    kept = {one.feature for one in made.shift}
+    assert kept and not kept & {"chosen: one", "rejected: one", "chosen: twice", "rejected: twice"}
 
 
 def test_answers_that_are_gone_are_told(place: Path, tmp_path: Path) -> None:

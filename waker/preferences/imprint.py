@@ -12,6 +12,7 @@ Shapes: n entries, V features, G rooms.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -184,7 +185,8 @@ def checked_design(columns: Mapping[str, ArrayLike], what: str, entries: str = "
             "or let the run go on"
         )
     if len(same := constant_features(x)):
-        listed, left_out = (sep.join(show(names[k]) for k in same) for sep, show in ((", ", repr), (" ", str)))
+        listed = ", ".join(repr(names[k]) for k in same)
+        left_out = " ".join(shlex.quote(names[k]) for k in same)
         noun, verb, pronoun = ("feature", "is", "it") if len(same) == 1 else ("features", "are", "them")
         raise UserError(
             f"{what}: {noun} {listed} {verb} the same in all {len(x)} {entries}; what never changes has no imprint: "
@@ -194,8 +196,8 @@ def checked_design(columns: Mapping[str, ArrayLike], what: str, entries: str = "
         name, others = next(iter(tied.items()))
         raise UserError(
             f"{what}: feature {name!r} is a sum of multiples of {', '.join(map(repr, others))} (and a constant), so "
-            f"nobody can tell what each is paid; leave one of them out (--without {name}): it becomes what the others "
-            "are compared with"
+            f"nobody can tell what each is paid; leave one of them out (--without {shlex.quote(name)}): it "
+            "becomes what the others are compared with"
         )
     return x
 

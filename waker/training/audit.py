@@ -7,6 +7,7 @@ audit``; :mod:`waker.report.audit_page` shows it. Nothing is written to the run.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -294,6 +295,9 @@ class _Maker:
         for side, chosen in (("chosen", first), ("rejected", ~first)):
             columns |= {f"{side}: {name}": np.where(chosen, of[0][name], of[1][name]) for name in of[0]}
         angle = reward_shift(sums[BEFORE], sums[HEAD])
+        columns = self._told_apart(columns)
+        if not columns:
+            return
         try:
             checked_design(columns, self.features.source, "answers")
             found = imprints(columns, {SHIFT: angle}, np.arange(len(angle)), self.features.source)
@@ -301,6 +305,23 @@ class _Maker:
             self.notes.append(f"no reward shift: {error}")
             return
         self.shift = [one for one in found if one.effects == "pooled"]
+
+    def _told_apart(self, columns: Mapping[str, Floats]) -> dict[str, Floats]:
+        """The features of both sides without those that tell nothing; a note has their names.
+
+        No name of a side can be left out by the command, and the other side may need the feature.
+        """
+        names = list(columns)
+        x = np.stack(list(columns.values()), 1)
+        same = [names[k] for k in constant_features(x)]
+        left = [name for name in names if name not in same]
+        centred = x - x.mean(0)
+        tied = combinations(centred[:, [names.index(name) for name in left]], left)
+        why = [f"{name!r} is the same in all answers" for name in same]
+        why += [f"{name!r} is a sum of multiples of {', '.join(map(repr, of))}" for name, of in tied.items()]
+        if why:
+            self.notes.append(f"reward shift: left out as nobody can tell what they do: {'; '.join(why)}")
+        return {name: columns[name] for name in left if name not in tied}
 
     def robustness(self) -> list[dict[str, Any]]:
         """Rows of the family's edits that leave the true reward alone, on the new pairs."""
@@ -400,7 +421,8 @@ class _Maker:
             )
         by_theta = np.stack([x[group == g][0] for g in range(groups)])
         if tied := combinations(by_theta - by_theta.mean(0), names):
-            raise UserError(f"{what}: {next(iter(tied))!r} cannot be told from the others (--without it)")
+            name = next(iter(tied))
+            raise UserError(f"{what}: {name!r} cannot be told from the others (--without {shlex.quote(name)})")
         self.about |= {"evaluated episodes": len(lost), "evaluated θ": groups}
         found = imprints(columns, {SHARE: lost}, group.reshape(-1), what)
         return [one._asdict() for one in found if one.effects == "pooled"]
