@@ -15,13 +15,15 @@ reward all spoilers are 0; with −2 the audit says that a constant was added, a
 
 Features: ``green`` (target), ``distance`` to it in cells ÷ 8; spoilers ``blue``, ``red``, ``hazard`` (under the agent),
 ``beside hazard``, ``size`` of the room ÷ 5, ``slippery`` floor. Writes ``audit.csv``: a row for each run, N, fit seed,
-shift and number. A run takes about a minute of one core for each N and seed.
+shift and number, a head at a time; what is there is not made again. ``audit-summary.csv`` has means over training
+seeds, of each the mean over its fits, with Student's 95 % intervals. A run takes about a minute of one core for each N
+and seed.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,9 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from experiments.preferences import append
 from waker.agent.head_fit import HeadFit, HeadSettings
+from waker.analysis.metrics import means_over_seeds
 from waker.model.preference_heads import PreferenceHeads
 from waker.preferences.queries import uniform_pairs
 from waker.preferences.segments import arrived, candidates
@@ -44,6 +48,8 @@ from waker.training.audit_results import Audit
 from waker.training.audited_head import AuditedHead, Member, find_head
 from waker.training.loading import LoadedRun, load_run
 
+Cell = tuple[str, str, int, int]
+CELL = ["run", "how", "queries", "fit"]
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "preferences"
 LENGTH, SHIFT = 8, -2.0
@@ -123,44 +129,65 @@ def numbers(found: Audit) -> Iterator[dict[str, Any]]:
         yield {"part": "constant", "name": "constant", "value": c.value, "low": c.low, "high": c.high}
 
 
-def of_run(folder: Path, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """All rows of a run."""
-    loaded = load_run(folder, print)
-    replay = loaded.replay(print)
-    about = {"run": loaded.run.name, "seed": loaded.config.seed, "step": loaded.step}
-    settings = AuditSettings(task=args.task, length=LENGTH, seed=loaded.config.seed)
+def done(path: Path) -> set[Cell]:
+    """The heads whose rows a file has: run, how, N and fit seed."""
+    if not path.is_file():
+        return set()
+    rows = pd.read_csv(path)[CELL].drop_duplicates()
+    return {(str(run), str(how), int(n), int(fit)) for run, how, n, fit in rows.itertuples(index=False)}
 
-    def audited(head: AuditedHead, **more: Any) -> Iterator[dict[str, Any]]:
+
+def of_run(folder: Path, args: argparse.Namespace, have: Set[Cell]) -> Iterator[list[dict[str, Any]]]:
+    """The rows of a run, a head at a time, without those that there are."""
+    loaded = load_run(folder, print)
+    name = loaded.run.name
+    settings = AuditSettings(task=args.task, length=LENGTH, seed=loaded.config.seed)
+    replay = loaded.replay(print)
+
+    def audited(head: AuditedHead, **more: Any) -> list[dict[str, Any]]:
         found = audit(loaded, replay, NAMED, settings, print, head)
         print(more, found.constant.told if found.constant else "", flush=True)
-        yield from ({**about, **more, **row} for row in numbers(found))
+        about = {"run": name, "seed": loaded.config.seed, "step": loaded.step}
+        return [{**about, **more, **row} for row in numbers(found)]
 
-    yield from audited(find_head(loaded, args.task, "", print), how="rewards", queries=0, fit=0, shift=0.0)
+    if (name, "rewards", 0, 0) not in have:
+        yield audited(find_head(loaded, args.task, "", print), how="rewards", queries=0, fit=0, shift=0.0)
+    task = loaded.family.spec.tasks.index(args.task)
     for n in args.queries:
         for seed in range(args.seeds):
-            now, before = fitted(
-                loaded, replay, answered(replay, n, seed, loaded.family.spec.tasks.index(args.task)), seed
-            )
+            if (name, "head", n, seed) in have:
+                continue
+            now, before = fitted(loaded, replay, answered(replay, n, seed, task), seed)
             head = AuditedHead("preferred", Member(now, 0), Member(before, 0), True)
-            yield from audited(head, how="head", queries=n, fit=seed, shift=0.0)
+            rows = audited(head, how="head", queries=n, fit=seed, shift=0.0)
             now.offset -= SHIFT * now.scale
-            yield from audited(head, how="head", queries=n, fit=seed, shift=SHIFT)
+            yield [*rows, *audited(head, how="head", queries=n, fit=seed, shift=SHIFT)]
 
 
-def main() -> None:
-    """Audit all heads, then write the rows."""
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """Means over training seeds with 95 % intervals: of each seed the mean over its fits, as these share a replay."""
+    by = ["part", "name", "how", "shift", "queries"]
+    of_seed = rows.dropna(subset="value").groupby([*by, "seed"], sort=False)["value"].mean().reset_index()
+    return means_over_seeds(of_seed, by, "value")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Audit all heads that have no rows yet, each written when it is made; then the summary."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--task", default="green")
     parser.add_argument("--queries", type=int, nargs="+", default=[100, 200, 1000])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=RESULTS)
-    args = parser.parse_args()
-    rows = pd.DataFrame([row for folder in args.runs for row in of_run(folder, args)])
+    args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
-    rows.to_csv(args.out / "audit.csv", index=False, float_format="%.5g")
-    shown = rows[rows["part"] != "imprint"]
-    print(shown.groupby(["part", "name", "how", "shift", "queries"], sort=False)["value"].mean().round(3).to_string())
+    path = args.out / "audit.csv"
+    for folder in args.runs:
+        for rows in of_run(folder, args, done(path)):
+            append(path, rows)
+    found = summary(pd.read_csv(path))
+    found.to_csv(args.out / "audit-summary.csv", index=False, float_format="%.5g")
+    print(found[found["part"] != "imprint"].round(3).to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -185,6 +185,8 @@ def test_what_is_the_same_all_over_a_room_has_no_imprint_within() -> None:
             {"a": np.arange(9.0) ** 2, "b": np.arange(9.0), "c": 3 - np.arange(9.0)},
             "'c' is a sum of multiples of 'b' .*--without c",
         ),
+        ({"a": np.arange(9.0), "b c": np.ones(9)}, "feature 'b c' is the same in all 9 steps; .*--without 'b c'"),
+        ({"a": np.arange(9.0), "b c": -np.arange(9.0)}, "'b c' is a sum of multiples of 'a' .*--without 'b c'"),
         (
             {"a": np.arange(9) == 1, "b": np.arange(9) > 1, "c": np.arange(9) < 1},
             "'c' is a sum of multiples of 'a', 'b'",
@@ -207,6 +209,44 @@ def test_features_that_are_nearly_alike_are_not_refused() -> None:
 def test_too_few_groups_or_entries_are_errors_of_the_caller() -> None:
     with pytest.raises(ValueError, match="too few"):
         regress(np.arange(5.0), np.arange(5.0)[:, None], np.zeros(5))
+
+
+@pytest.mark.parametrize("within", [False, True])
+@pytest.mark.parametrize(("rooms", "told"), [(3, False), (4, False), (5, True)])
+def test_fewer_rooms_than_coefficients_tell_no_errors(rooms: int, told: bool, within: bool) -> None:
+    """Three features and a constant: scores of G rooms sum to zero, so that four have rank three at most."""
+    rng = np.random.default_rng(10)
+    room = np.arange(60) % rooms
+    x = {name: rng.normal(size=60) for name in "abc"}
+    y = x["a"] + rng.normal(size=60)
+    fit = regress(y, np.stack(list(x.values()), 1), room, within)
+    assert np.isfinite(fit.estimate).all()
+    for column in (fit.se, fit.low, fit.high, fit.p):
+        assert np.isfinite(column).all() == told and np.isnan(column).all() != told
+    assert within or np.isfinite(fit.constant_se) == told
+    rows = imprints(x, {"y": y}, room, "f")
+    reason = "" if told else f"{rooms} clusters are too few for errors of 3 features"
+    assert {row.why for row in rows} == {reason}
+    assert all(np.isnan(row.p_adjusted) != told for row in rows)
+
+
+@pytest.mark.parametrize(("rooms", "held"), [(5, 0.74), (20, 0.90), (80, 0.94)])
+def test_intervals_of_few_rooms_hold_the_truth_less_often_than_they_say(rooms: int, held: float) -> None:
+    """The coverage that docs/audit.md tells, of a feature of the room beside two others."""
+    rng, count = np.random.default_rng(12), 0
+    room = np.repeat(np.arange(rooms), 20)
+    for _ in range(400):
+        x = rng.normal(size=(20 * rooms, 3)) + rng.normal(size=(rooms, 3))[room]
+        x[:, 0] = rng.normal(size=rooms)[room]
+        fit = regress(rng.normal(size=rooms)[room] + rng.normal(size=20 * rooms), x, room)
+        count += bool(fit.low[0] <= 0.0 <= fit.high[0])
+    assert count / 400 == pytest.approx(held, abs=0.06)  # three standard errors of 400
+
+
+def test_an_exact_fit_has_no_error_however_few_rooms_there_are() -> None:
+    x = np.random.default_rng(11).normal(size=(40, 2))
+    fit = regress(1.0 + 2.0 * x[:, 0], x, np.arange(40) % 2)
+    assert fit.se.tolist() == [0.0, 0.0] and fit.p.tolist() == [0.0, 1.0]
 
 
 def test_a_reward_shift_is_the_signed_angle() -> None:

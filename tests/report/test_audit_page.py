@@ -10,14 +10,28 @@ import pandas as pd
 import pytest
 
 from waker.errors import UserError
-from waker.preferences.imprint import Imprint, imprints
+from waker.preferences.imprint import Imprint, imprints, standardised
 from waker.preferences.resistance import four_classes
 from waker.report.audit_figures import classes_figure, edits_figure, imprint_figure
 from waker.report.audit_page import render, write_audit
 from waker.report.style import NARROW, stacked
-from waker.training.audit_results import Audit, Constant
+from waker.training.audit_results import Audit, Constant, differences
 
 NAME = "<b>green</b>"
+
+
+def test_a_spoiler_that_is_paid_besides_is_no_lack_of_pay_for_the_task() -> None:
+    """head = 3 · task + 1.5 · spoiler − 2, and never both at once: the difference is ½ spoiler, and 0 of the task."""
+    kind = np.arange(1_000) % 20
+    columns = {"task": (kind == 0).astype(float), "spoiler": (kind == 1).astype(float)}
+    paid = {"head": 3.0 * columns["task"] + 1.5 * columns["spoiler"] - 2.0, "true": columns["task"]}
+    found = differences({**paid, "before": np.zeros(1_000)})
+    assert list(found) == ["head − true"]  # what pays nothing has no unit
+    rows = {row.feature: row.estimate for row in imprints(columns, found, np.arange(1_000) % 50, "f") if row.p >= 0}
+    assert rows == pytest.approx({"task": 0.0, "spoiler": 0.5}, abs=1e-12)
+    by_deviation = {"d": standardised(paid["head"]) - standardised(paid["true"])}
+    first = imprints(columns, by_deviation, np.arange(1_000) % 50, "f")[0]
+    assert first.estimate < -0.3  # what it would be called by deviations
 
 
 def made(constant: Constant | None = None, empty: bool = False) -> Audit:

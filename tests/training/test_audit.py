@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import re
 import shutil
@@ -14,22 +15,29 @@ import pytest
 import torch
 
 from tests.helpers.tiny import RUN, refused
+from waker.agent.contrastive_policy import ContrastiveSettings
 from waker.agent.head_fit import CHECK, HeadSettings
+from waker.agent.rest_policy import RestSettings
+from waker.agent.self_policy import SelfSettings
 from waker.analysis.glossary import section
 from waker.cli import main
 from waker.errors import UserError
 from waker.model.preference_heads import PreferenceHeads
 from waker.preferences import table
+from waker.preferences.imagined import imagined_of
 from waker.preferences.segments import arrived, candidates
+from waker.replay.ring import Replay
 from waker.storage.sealed import read_json, write_json
+from waker.storage.tables import read_rows
 from waker.terminal.progress import Progress
 from waker.training.adapt_preferences import PreferenceAdaptation, lesson
-from waker.training.audit import AuditSettings, audit
-from waker.training.audit_features import read_features
+from waker.training.audit import AuditSettings, _Maker, audit
+from waker.training.audit_features import AuditFeatures, read_features
 from waker.training.audit_results import Audit, constant_of, unit_of
 from waker.training.audit_steps import edited, excerpt, replay_steps, segment_sums
 from waker.training.audited_head import AuditedHead, find_head
 from waker.training.loading import LoadedRun, load_run
+from waker.training.preference_methods import find_method
 
 FEATURES = '''"""What is under the agent, and what the room is like."""
 import numpy as np
@@ -144,6 +152,21 @@ def test_steps_are_those_of_the_replay_each_once(loaded: LoadedRun, place: Path)
     assert replay_steps(loaded, replay, features, {}, 30, 0).n == 30
 
 
+def test_an_episode_that_is_read_in_pieces_is_one(loaded: LoadedRun, place: Path) -> None:
+    """In a single room episodes are what errors are clustered by: two a slot here, each longer than a piece."""
+    held = loaded.replay(note)
+    records = held.read(held.first, held.ticks)
+    begins = np.zeros_like(records["is_first"])
+    middle = held.ticks // 2 + 1
+    assert middle - held.first > loaded.config.train.length < held.ticks - middle
+    begins[:, 0] = begins[:, middle - held.first] = True
+    one_room = {name: np.zeros_like(records[name]) for name in ("theta_id", "cells")}
+    one = Replay({name: (v.shape[2:], v.dtype) for name, v in records.items()}, held.slots, held.slots * held.ticks)
+    one.fill(0, {**records, **one_room, "is_first": begins})
+    steps = replay_steps(loaded, one, read_features(str(place / "features.py")), {}, 10**6, 0)
+    assert steps.unit == "episodes" and steps.rooms == 2 * held.slots
+
+
 def shifted(head: AuditedHead, by: float) -> None:
     assert isinstance(head.now.heads, PreferenceHeads)
     head.now.heads.offset -= by * head.now.heads.scale
@@ -173,6 +196,8 @@ def test_the_constant_is_what_the_unpaid_is_paid() -> None:
     assert value == pytest.approx(-2.0, abs=0.02) and low < -2.0 + 0.02 and high > -2.0 - 0.02 and high - low < 0.1
     value, low, high = constant_of(truth, truth, room)
     assert value == pytest.approx(0.0, abs=1e-12) and low == high
+    value, low, high = constant_of(truth - 1.0 + 0.1 * rng.normal(size=600), truth, room % 2)
+    assert value == pytest.approx(-1.0, abs=0.02) and np.isnan(low) and np.isnan(high)  # of two rooms
     assert unit_of(np.array([0.0] * 90 + [2.0] * 10)) == 2.0
     assert unit_of(np.array([0.0] * 999 + [3.0])) == 3.0  # so rare that no quantile knows of it
 
@@ -261,6 +286,40 @@ def test_theta_rows_are_of_this_policy_s_episodes(loaded: LoadedRun, place: Path
     assert result.about["evaluated episodes"] == 18 and set(result.theta["reward"]) == {"share lost"}
 
 
+def remeasured(place: Path, to: Path, **columns: Any) -> Path:
+    """A copy of the run whose rows of evaluations have other values."""
+    shutil.copytree(place / "run", to)
+    file = to / "evaluation.parquet"
+    rows = read_rows(file)
+    shutil.rmtree(file)
+    rows.assign(**columns).to_parquet(file)
+    return to
+
+
+def test_a_policy_that_was_taught_anew_is_not_told_by_the_old_one_s_episodes(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place / "run", tmp_path / "run")
+    again = load_run(tmp_path / "run", note)
+    taught = lesson(again, "mytask", place / "q.parquet", HEAD, note)
+    PreferenceAdaptation(again, taught, Progress("test", 2, quiet=True)).run(2)
+    result = found(again, place)
+    assert result.theta.empty and "evaluated episodes" not in result.about
+    assert [text for text in result.notes if "was not measured since it was taught: `waker evaluate RUN --as" in text]
+
+
+def test_episodes_of_an_earlier_step_are_not_those_of_this_model(place: Path, tmp_path: Path) -> None:
+    step = load_run(place / "run", note).step
+    older = load_run(remeasured(place, tmp_path / "older", step=step - 1), note)
+    result = found(older, place)
+    assert result.theta.empty and any("not measured since it was taught" in text for text in result.notes)
+
+
+def test_later_rows_of_somebody_else_hide_none(place: Path, loaded: LoadedRun, tmp_path: Path) -> None:
+    rows = read_rows(place / "run" / "evaluation.parquet")
+    step = rows["step"].where(rows["policy"] != "random", rows["step"] + 1)
+    result = found(load_run(remeasured(place, tmp_path / "run", step=step), note), place)
+    pd.testing.assert_frame_equal(result.theta, found(loaded, place).theta)
+
+
 def test_without_the_truth_only_the_head_and_the_answers_are_told(loaded: LoadedRun, place: Path) -> None:
     result = found(loaded, place, task="")
     assert set(result.imprint["reward"]) <= {"head", "before", "head − before", "reward shift"}
@@ -275,6 +334,104 @@ def test_a_reward_task_s_head_is_audited_too(loaded: LoadedRun, place: Path) -> 
     own = audit(loaded, loaded.replay(note), features, settings, note)
     assert own.about["task"] == "blue" and own.about["taught by"] == "rewards"
     assert set(own.resistance["pairs"]) <= {"new pairs"}
+
+
+GROWING: dict[str, Any] = {"clone": 1, "batch": 2, "rounds": 1, "starts": 2, "candidates": 2, "horizon": 2}
+DIRECT = {
+    "rest": RestSettings(**GROWING, margin=0.0, steps=1, levels=(50.0,)),
+    "self": SelfSettings(**GROWING, margin=0.0, steps=1),
+    "cpl": ContrastiveSettings(clone=1, batch=2, updates=1, draws=1),
+}
+
+
+def by_method(place: Path, to: Path, method: str) -> tuple[LoadedRun, PreferenceHeads | None]:
+    """A copy of the run with a policy ``direct`` by that method; and what its head began with."""
+    shutil.copytree(place / "run", to)
+    loaded = load_run(to, note)
+    taught = lesson(loaded, "direct", place / "q.parquet", HEAD, note, method, DIRECT[method])
+    made: Any = find_method(method).adaptation(loaded, taught, Progress("test", 1, quiet=True))
+    began = copy.deepcopy(made.adapter.heads)
+    made.run(2)
+    return loaded, began
+
+
+@pytest.mark.parametrize("method", ["rest", "self"])
+def test_the_head_that_judges_a_direct_method_is_audited(place: Path, tmp_path: Path, method: str) -> None:
+    own, began = by_method(place, tmp_path / "run", method)
+    assert began is not None
+    head = find_head(own, "", "", note)
+    assert head.name == "direct" and head.preferences
+    for a, b in zip(head.before.heads.parameters(), began.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert any(not torch.equal(a, b) for a, b in zip(head.now.heads.parameters(), began.parameters(), strict=True))
+    assert set(found(own, place, head).resistance["pairs"]) == {"answers", "new pairs"}
+
+
+def test_a_method_without_a_head_says_so(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own, _ = by_method(place, tmp_path / "run", "cpl")
+    reason = "direct was taught by method cpl, which makes a policy of the answers without a reward head"
+    asked = ["audit", str(tmp_path / "run"), "--features", str(place / "features.py"), "--head", "direct"]
+    assert reason in refused(asked, capsys)
+    told: list[str] = []
+    assert find_head(own, "", "", told.append).name == "mytask"  # taught before it
+    assert len(told) == 1 and reason in told[0]
+    shutil.rmtree(tmp_path / "run" / "adapted" / "mytask")
+    assert reason in refused(asked[:-2], capsys)
+
+
+def test_answers_about_what_the_model_imagined_are_found_beside_their_file(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place / "run", tmp_path / "run")
+    run, file = str(tmp_path / "run"), tmp_path / "dreamt.parquet"
+    asked = ["--source", "imagined", "--queries", "40", "--length", "3", "--no-page", "--out", str(file)]
+    assert main(["ask", run, *asked]) == 0
+    frame = table.read(file)
+    table.write(file, frame.assign(label=np.arange(40) % 3 / 2, labeller="human"))
+    dreamer = load_run(tmp_path / "run", note)
+    taught = lesson(dreamer, "dreamt", file, HEAD, note)
+    PreferenceAdaptation(dreamer, taught, Progress("test", 1, quiet=True)).run(1)
+    result = found(dreamer, place, find_head(dreamer, "dreamt", "", note))
+    assert not any("no longer holds" in text for text in result.notes)
+    # The same from sums over the imagined segments, a step at a time.
+    replay, head = imagined_replay(file), find_head(dreamer, "dreamt", "", note)
+    label = taught.answers.label
+    sums = [segment_sums(dreamer, replay, s, {"now": head.now})["now"] for s in taught.answers.pairs]
+    wrong = ((sums[0] - sums[1]) * (label - 0.5) <= 0)[label != 0.5].sum()
+    of = result.resistance[result.resistance["pairs"] == "answers"].set_index("class")
+    assert of.loc["resistance", "hits"] == wrong and of.loc["resistance", "n"] == (label != 0.5).sum() > 0
+
+
+def imagined_replay(file: Path) -> Replay:
+    held = imagined_of(file, table.read(file))
+    assert held is not None
+    return held.replay
+
+
+def test_a_side_s_feature_that_tells_nothing_is_left_out_of_the_shift(place: Path, loaded: LoadedRun) -> None:
+    """Of segments of three steps ``one`` sums to 3 on both sides, and ``twice`` follows ``row``."""
+
+    def named(observation: Any) -> dict[str, Any]:
+        row = observation["agent"][..., 0].astype(float)
+        return {"row": row, "one": row * 0.0 + 1.0, "twice": 2.0 * row, "column": observation["agent"][..., 1]}
+
+    made = _Maker(
+        loaded,
+        loaded.replay(note),
+        AuditFeatures("f.py:named", named),
+        AuditSettings(),
+        find_head(loaded, "mytask", "", note),
+        "green",
+        note,
+    )
+    whole = table.answers_of(place / "q.parquet", table.read(place / "q.parquet"))
+    chosen = (whole.label != 0.5) & (whole.pairs.first.length == 3) & (whole.pairs.second.length == 3)
+    label, pairs = np.tile(whole.label[chosen], 4), whole.pairs.at(np.tile(np.flatnonzero(chosen), 4))
+    assert len(label) > 5
+    made._shift(table.Answers(pairs, label), made.replay)
+    assert any("'chosen: one' is the same in all answers" in text for text in made.notes), made.notes
+    assert any("'rejected: twice' is a sum of multiples of 'rejected: row'" in text for text in made.notes)
+    assert not any("--without" in text and ": one" in text for text in made.notes)
+    kept = {one.feature for one in made.shift}
+    assert kept and not kept & {"chosen: one", "rejected: one", "chosen: twice", "rejected: twice"}
 
 
 def test_answers_that_are_gone_are_told(place: Path, tmp_path: Path) -> None:

@@ -4,13 +4,15 @@ SEAL's first measure (Revel et al. 2024, arXiv 2408.10270): r = α + Σ β_τ τ
 where SEAL has pairs here are *rooms*, groups of entries that have something in common which no feature tells. Two
 estimates answer two questions: ``pooled`` compares all entries, ``within`` those of one room alone (fixed effects).
 Errors are robust to whatever entries of a room share (clusters; Liang and Zeger 1986, with Cameron and Miller's 2015
-correction for few). Called by :mod:`waker.training.audit`.
+correction for few, of whom G = V + 1 are too few: the scores' sums over rooms have rank G − 1 at most). Called by
+:mod:`waker.training.audit`.
 
 Shapes: n entries, V features, G rooms.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -33,7 +35,8 @@ class Fit(NamedTuple):
     """A regression.
 
     Attributes:
-        estimate, se: β and their standard errors, (V,).
+        estimate, se: β and their standard errors, (V,). With G ≤ V + 1 nothing tells errors: they, intervals and p are
+            NaN, unless the fit is exact.
         low, high: Student's 95 % intervals with G − 1 degrees of freedom, (V,).
         p: two-sided, of β = 0, (V,).
         constant, constant_se: α, and its standard error; NaN with fixed effects, which take its place.
@@ -102,6 +105,8 @@ def regress(y: ArrayLike, x: ArrayLike, group: ArrayLike, within: bool = False) 
     correction = groups / (groups - 1) * (n - 1) / (n - width - 1)
     covariance = correction * bread @ (summed.T @ summed) @ bread
     error = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    if groups <= width + 1:
+        error = np.full_like(error, np.nan)
     size = float(np.sqrt(target @ target))
     if np.sqrt(((target - design @ coefficients) ** 2).sum()) <= _EXACT * size:  # what is left is rounding
         error = np.zeros_like(error)
@@ -115,10 +120,10 @@ def regress(y: ArrayLike, x: ArrayLike, group: ArrayLike, within: bool = False) 
 
 
 def p_values(estimate: Floats, se: Floats, freedom: int) -> Floats:
-    """Two-sided p of estimate = 0 by Student's distribution; 1 of an exact zero without error."""
+    """Two-sided p of estimate = 0 by Student's distribution; 1 of an exact zero without error, NaN of no error."""
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where(se > 0, np.abs(estimate) / se, np.where(estimate == 0, 0.0, np.inf))
-    return np.asarray(2.0 * stdtr(freedom, -t))
+    return np.asarray(np.where(np.isnan(se), np.nan, 2.0 * stdtr(freedom, -t)))
 
 
 def bonferroni(p: ArrayLike) -> Floats:
@@ -180,7 +185,8 @@ def checked_design(columns: Mapping[str, ArrayLike], what: str, entries: str = "
             "or let the run go on"
         )
     if len(same := constant_features(x)):
-        listed, left_out = (sep.join(show(names[k]) for k in same) for sep, show in ((", ", repr), (" ", str)))
+        listed = ", ".join(repr(names[k]) for k in same)
+        left_out = " ".join(shlex.quote(names[k]) for k in same)
         noun, verb, pronoun = ("feature", "is", "it") if len(same) == 1 else ("features", "are", "them")
         raise UserError(
             f"{what}: {noun} {listed} {verb} the same in all {len(x)} {entries}; what never changes has no imprint: "
@@ -190,8 +196,8 @@ def checked_design(columns: Mapping[str, ArrayLike], what: str, entries: str = "
         name, others = next(iter(tied.items()))
         raise UserError(
             f"{what}: feature {name!r} is a sum of multiples of {', '.join(map(repr, others))} (and a constant), so "
-            f"nobody can tell what each is paid; leave one of them out (--without {name}): it becomes what the others "
-            "are compared with"
+            f"nobody can tell what each is paid; leave one of them out (--without {shlex.quote(name)}): it "
+            "becomes what the others are compared with"
         )
     return x
 
@@ -203,12 +209,12 @@ class Imprint(NamedTuple):
         reward: whose it is.
         effects: ``pooled`` or ``within``.
         feature: its name.
-        estimate … p: see :class:`Fit`; NaN where nobody can tell.
+        estimate … p: see :class:`Fit`; NaN where nobody can tell: all of them, or the errors alone.
         p_adjusted: of all features of the reward together (Bonferroni).
         spread: the feature's standard deviation.
         inflation: see :func:`inflation`.
         n, groups: entries and rooms.
-        why: the reason where there is no estimate.
+        why: the reason where there is no estimate, or no error of it.
     """
 
     reward: str
@@ -267,7 +273,8 @@ def imprints(
                 at = chosen.index(k)
                 estimate, se, low, high, p = (float(column[at]) for column in fit[:5])
                 told = (estimate, se, low, high, p, float(adjusted[at]))
-                found.append(Imprint(reward, effects, name, *told, *about))
+                few = f"{fit.groups} clusters are too few for errors of {len(chosen)} features"
+                found.append(Imprint(reward, effects, name, *told, *about, few if np.isnan(se) else ""))
     return found
 
 

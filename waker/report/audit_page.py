@@ -24,8 +24,10 @@ from waker.training.audit_results import SHARE, SHIFT, Audit
 
 IMPRINT_LEAD = (
     "What the reward pays for having a feature, all others equal, in standard deviations of the reward over the steps "
-    "of the replay. A head that has learned the task has the imprint of the true reward: the difference is what it "
-    "learned wrongly. Spoilers should have none."
+    "of the replay. A head that pays for other things besides the task has less of its deviation left for the task, so "
+    "a smaller imprint than the truth's is no mistake by itself. The differences are of both rewards in another unit, "
+    "in which the best states pay 1 more than the median one: what the head pays for a feature beyond the task, if "
+    "both are of one size there. A preference tells no size, so no number here says it without that."
 )
 POOLED_CAPTION = (
     "Pooled: all steps are compared with each other. In brackets the 95 % interval, its errors robust to whatever "
@@ -132,6 +134,8 @@ def _number(row: pd.Series | None, digits: int = 2) -> Cell:
         return Cell.of(NONE, "the reward is the same everywhere, or not known")
     if pd.isna(row["estimate"]):
         return Cell.of(NONE, printable(str(row["why"])))
+    if pd.isna(row["low"]):
+        return Cell(f"{row['estimate']:+.{digits}f}", printable(str(row["why"])))
     return Cell(f"{row['estimate']:+.{digits}f}", f"[{row['low']:+.{digits}f}, {row['high']:+.{digits}f}]")
 
 
@@ -168,9 +172,7 @@ def _imprint(audit: Audit, sources: Mapping[str, Source]) -> Section | None:
         _imprint_table(rows, effects, caption, sources["imprint"])
         for effects, caption in ((POOLED, POOLED_CAPTION), (WITHIN, WITHIN_CAPTION))
     ]
-    caption = (
-        "Dots are imprints, lines their 95 % intervals. Where the head's lies apart from the truth's, it pays wrongly."
-    )
+    caption = "Dots are imprints, lines their 95 % intervals; differences, in their own unit, are in the table alone."
     figure = Picture.of(imprint_figure(rows), caption, "Imprint of each feature", rows=rows)
     lines = [
         [Cell(printable(row["feature"])), _number(row), Cell(_p(row["p_adjusted"]))] for _, row in shift.iterrows()

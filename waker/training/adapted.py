@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from waker.behaviour.actor_critic import ActorCriticStack
+from waker.evaluation.pieces import subject_of
 from waker.protocols import Player
 from waker.storage.checkpoint import Checkpoints
 from waker.storage.state_shapes import check_fit
@@ -30,6 +31,11 @@ class Adapted(Protocol):
 
 
 A = TypeVar("A", bound=Adapted)
+
+
+def digest_of(adapter: Adapted) -> str:
+    """What tells a policy from the same one trained anew or further: the first 64 bits of a digest of its state."""
+    return subject_of(adapter.state_dict())[:16]
 
 
 def load_into(adapter: A, loaded: LoadedRun, folder: Path, note: Callable[[str], None]) -> A | None:

@@ -7,6 +7,7 @@ audit``; :mod:`waker.report.audit_page` shows it. Nothing is written to the run.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from waker.errors import UserError, unknown
 from waker.names import DR_SUITE, theta_column
 from waker.preferences import table
+from waker.preferences.imagined import segments_in
 from waker.preferences.imprint import (
     Imprint,
     checked_design,
@@ -38,13 +40,25 @@ from waker.seeding import seed_for, stream
 from waker.storage.files import sha256
 from waker.storage.tables import read_rows
 from waker.training.audit_features import AuditFeatures
-from waker.training.audit_results import BEFORE, HEAD, SHARE, SHIFT, TRUE, Audit, Constant, constant_of, unit_of
+from waker.training.audit_results import (
+    BEFORE,
+    HEAD,
+    SHARE,
+    SHIFT,
+    TRUE,
+    Audit,
+    Constant,
+    constant_of,
+    differences,
+    unit_of,
+)
 from waker.training.audit_steps import Steps, edited, excerpt, replay_steps, segment_sums
 from waker.training.audited_head import AuditedHead, find_head
 from waker.training.loading import LoadedRun
 
 Floats = NDArray[np.float64]
-_FEW_ROOMS = 10
+_FEW_ROOMS = 40
+"""Rooms below which intervals over them are told as rough (docs/audit.md has what they hold)."""
 _LENGTH = 8
 
 
@@ -155,18 +169,20 @@ class _Maker:
         if steps.rooms < _FEW_ROOMS:
             self.notes.append(f"{steps.rooms} {steps.unit} are few: intervals over them are rough")
         columns = self.features.chosen(steps.features)
-        if _FEW_ROOMS <= steps.rooms <= len(columns):
-            self.notes.append(f"{steps.rooms} {steps.unit} are fewer than features: nobody can tell all their errors")
+        if steps.rooms <= len(columns) + 1:
+            self.notes.append(
+                f"{steps.rooms} {steps.unit} are too few for errors of {len(columns)} features: leave some out "
+                "(--without NAME), or let the run go on"
+            )
         truth = {TRUE: steps.truth[:, self.spec.tasks.index(self.task)]} if self.task else {}
         rewards: dict[str, Floats] = {}
-        for name, paid in {HEAD: steps.rewards[HEAD], **truth, BEFORE: steps.rewards[BEFORE]}.items():
+        raw = {HEAD: steps.rewards[HEAD], **truth, BEFORE: steps.rewards[BEFORE]}
+        for name, paid in raw.items():
             try:
                 rewards[name] = standardised(paid)
             except ValueError:
                 self.notes.append(f"{_WHO[name]} is the same in all {steps.n} steps: it has no imprint")
-        for one, other in ((HEAD, TRUE), (HEAD, BEFORE)):
-            if one in rewards and other in rewards:
-                rewards[f"{one} − {other}"] = rewards[one] - rewards[other]
+        rewards |= differences({name: raw[name] for name in rewards})
         found = imprints(columns, rewards, steps.room, f"features {self.features.source}")
         return found, self._constant(steps, truth.get(TRUE))
 
@@ -180,6 +196,8 @@ class _Maker:
         if truth is None or not unit_of(truth) > 0:
             return Constant(median, np.nan, np.nan, median, pinned, ends)
         value, low, high = constant_of(paid / scale, truth / unit_of(truth), steps.room)
+        if np.isnan(low):
+            return Constant(median, np.nan, np.nan, median, pinned, ends)
         return Constant(value, low, high, median, pinned, ends)
 
     def _probe(self) -> dict[str, Floats]:
@@ -192,22 +210,23 @@ class _Maker:
     def resistance(self) -> list[dict[str, Any]]:
         """Rows of the four classes: of the answers that the head was taught by, and of new pairs by the truth."""
         rows: list[dict[str, Any]] = []
-        answers = self._answers()
+        answers, asked = self._answers()
         if answers is not None:
-            rows += self._classes("answers", answers)
-            self._shift(answers)
+            rows += self._classes("answers", answers, asked)
+            self._shift(answers, asked)
         longest = max((int(s.length.max()) for s in answers.pairs), default=_LENGTH) if answers else _LENGTH
         self._length = self.settings.length or longest
         self._new = self._truly_labelled() if self.task else None
         if self._new is not None:
-            rows += self._classes("new pairs", self._new)
+            rows += self._classes("new pairs", self._new, self.replay)
         return rows
 
-    def _answers(self) -> table.Answers | None:
-        """Those that the head was taught by, or that were named."""
+    def _answers(self) -> tuple[table.Answers | None, Replay]:
+        """Those that the head was taught by, or that were named; and what their segments lie in."""
+        nothing = None, self.replay
         file, told = self.settings.preferences, self.head.record.get("file")
         if file is None and (not self.head.preferences or not isinstance(told, str)):
-            return None
+            return nothing
         if file is None:
             assert isinstance(told, str)
             file = Path(told)
@@ -216,16 +235,17 @@ class _Maker:
                     f"the answers that the head was taught by are no longer in {file}: --preferences tells where they "
                     "are"
                 )
-                return None
+                return nothing
         try:
             frame = table.read(file)
-            table.check_of_run(file, frame, self.loaded.run.name, self.replay)
-            return table.answers_of(file, frame)
+            asked = segments_in(file, frame, self.replay)
+            table.check_of_run(file, frame, self.loaded.run.name, asked)
+            return table.answers_of(file, frame), asked
         except UserError as error:
             if self.settings.preferences is not None:
                 raise
             self.notes.append(f"no resistance of the answers: {error}")  # the run may have gone on since
-            return None
+            return nothing
 
     def _truly_labelled(self) -> table.Answers:
         """New pairs, labelled by the sums of the task's rewards."""
@@ -238,39 +258,46 @@ class _Maker:
             sums.append((rewards[..., k].astype(np.float64) * inside).sum(1))
         return table.Answers(pairs, preferred(sums[0] - sums[1], np.inf))
 
-    def _classes(self, source: str, answers: table.Answers) -> list[dict[str, Any]]:
+    def _classes(self, source: str, answers: table.Answers, asked: Replay) -> list[dict[str, Any]]:
         self.about[source] = len(answers.label)
         kept = untied(answers.label)
         self.about[f"{source} with a choice"] = int(kept.sum())
         if not kept.any():
             self.notes.append(f"all {len(kept)} {source} are ties: nothing can be contradicted")
             return []
-        sums = self._sums(answers.pairs)
+        sums = self._sums(answers.pairs, asked)
         found = four_classes(_gap(sums[BEFORE]), _gap(sums[HEAD]), answers.label)
         return [{"pairs": source, "class": name, **share._asdict()} for name, share in found.items()]
 
-    def _sums(self, pairs: Pairs, replay: Replay | None = None, drawn: bool = False) -> dict[str, Floats]:
-        """Both segments' sums by each payer, (n, 2); of the posterior's modes, or of latents drawn from it."""
+    def _sums(self, pairs: Pairs, replay: Replay, drawn: bool = False) -> dict[str, Floats]:
+        """Both segments' sums by each payer, (n, 2); of the posterior's modes, or of latents drawn from it.
+
+        Args:
+            replay: that the segments lie in.
+        """
         seed = seed_for(self.settings.seed, "torch") if drawn else None
-        found = segment_sums(self.loaded, replay or self.replay, joined(list(pairs)), self.payers, seed)
+        found = segment_sums(self.loaded, replay, joined(list(pairs)), self.payers, seed)
         return {name: total.reshape(2, -1).T for name, total in found.items()}
 
-    def _shift(self, answers: table.Answers) -> None:
+    def _shift(self, answers: table.Answers, asked: Replay) -> None:
         """SEAL's reward shift, on the features of both segments."""
         kept = untied(answers.label)
         pairs = answers.pairs.at(np.flatnonzero(kept))
         if pairs.first.n < 2:
             return
         first = answers.label[kept] > 0.5
-        sums = {name: np.where(first[:, None], two, two[:, ::-1]) for name, two in self._sums(pairs).items()}
+        sums = {name: np.where(first[:, None], two, two[:, ::-1]) for name, two in self._sums(pairs, asked).items()}
         of = [
-            self.features.chosen(summed(self.replay, self.spec, s, self.features.of_states, self.features.source))
+            self.features.chosen(summed(asked, self.spec, s, self.features.of_states, self.features.source))
             for s in pairs
         ]
         columns: dict[str, Floats] = {}
         for side, chosen in (("chosen", first), ("rejected", ~first)):
             columns |= {f"{side}: {name}": np.where(chosen, of[0][name], of[1][name]) for name in of[0]}
         angle = reward_shift(sums[BEFORE], sums[HEAD])
+        columns = self._told_apart(columns)
+        if not columns:
+            return
         try:
             checked_design(columns, self.features.source, "answers")
             found = imprints(columns, {SHIFT: angle}, np.arange(len(angle)), self.features.source)
@@ -278,6 +305,23 @@ class _Maker:
             self.notes.append(f"no reward shift: {error}")
             return
         self.shift = [one for one in found if one.effects == "pooled"]
+
+    def _told_apart(self, columns: Mapping[str, Floats]) -> dict[str, Floats]:
+        """The features of both sides without those that tell nothing; a note has their names.
+
+        No name of a side can be left out by the command, and the other side may need the feature.
+        """
+        names = list(columns)
+        x = np.stack(list(columns.values()), 1)
+        same = [names[k] for k in constant_features(x)]
+        left = [name for name in names if name not in same]
+        centred = x - x.mean(0)
+        tied = combinations(centred[:, [names.index(name) for name in left]], left)
+        why = [f"{name!r} is the same in all answers" for name in same]
+        why += [f"{name!r} is a sum of multiples of {', '.join(map(repr, of))}" for name, of in tied.items()]
+        if why:
+            self.notes.append(f"reward shift: left out as nobody can tell what they do: {'; '.join(why)}")
+        return {name: columns[name] for name in left if name not in tied}
 
     def robustness(self) -> list[dict[str, Any]]:
         """Rows of the family's edits that leave the true reward alone, on the new pairs."""
@@ -317,15 +361,18 @@ class _Maker:
     def theta(self) -> list[dict[str, Any]]:
         """Rows of the regression of what the policy loses on features of θ."""
         rows = read_rows(self.loaded.run.path / "evaluation.parquet")
+        judged = f" --as {self.head.name}={self.task or 'TASK'}" if self.head.preferences else ""
         if rows.empty or not ((rows["task"] == self.head.name) & (rows["policy"] != "random")).any():
-            judged = f" --as {self.head.name}=TASK" if self.head.preferences else ""
             self.notes.append(f"no policy for {self.head.name} was measured yet (`waker evaluate RUN{judged}`): no θ")
             return []
-        policies = ("adapted", "learned") if self.head.adapted else ("learned",)
-        of_task = rows[(rows["task"] == self.head.name) & (rows["suite"] == DR_SUITE)]
-        policy = next((p for p in policies if (of_task["policy"] == p).any()), None)
-        of_task = of_task[(of_task["policy"] == policy) & (of_task["step"] == of_task["step"].max())]
-        known = of_task[of_task["optimal_return"] > 0]
+        of_policy = self._of_policy(rows)
+        if of_policy.empty:
+            self.notes.append(
+                f"the policy for {self.head.name} was not measured since it was taught: `waker evaluate RUN{judged}` "
+                "does it; no θ"
+            )
+            return []
+        known = of_policy[of_policy["optimal_return"] > 0]
         if known.empty:
             self.notes.append("the family knows no optimum of its episodes: what the policy loses is not known")
             return []
@@ -337,6 +384,19 @@ class _Maker:
         except UserError as error:  # the rest of the audit does not hang on it
             self.notes.append(f"no θ: {error}")
             return []
+
+    def _of_policy(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The episodes of domain randomisation that the policy of this very head played, on the present model."""
+        mine = (rows["task"] == self.head.name) & (rows["suite"] == DR_SUITE) & (rows["step"] == self.loaded.step)
+        if (
+            "policy_digest" not in rows
+        ):  # of earlier versions: nobody knows which state of an adapted policy they are of
+            told = pd.Series(None, rows.index, object)
+        else:
+            told = rows["policy_digest"]
+        if self.head.adapted:
+            return rows[mine & rows["policy"].isin(["adapted", "learned"]) & (told == self.head.policy)]
+        return rows[mine & (rows["policy"] == "learned") & told.isna()]
 
     def _theta_rows(self, lost: Floats, parameters: Mapping[str, Floats]) -> list[dict[str, Any]]:
         all_of = self.features.of_theta(parameters)
@@ -361,7 +421,8 @@ class _Maker:
             )
         by_theta = np.stack([x[group == g][0] for g in range(groups)])
         if tied := combinations(by_theta - by_theta.mean(0), names):
-            raise UserError(f"{what}: {next(iter(tied))!r} cannot be told from the others (--without it)")
+            name = next(iter(tied))
+            raise UserError(f"{what}: {name!r} cannot be told from the others (--without {shlex.quote(name)})")
         self.about |= {"evaluated episodes": len(lost), "evaluated θ": groups}
         found = imprints(columns, {SHARE: lost}, group.reshape(-1), what)
         return [one._asdict() for one in found if one.effects == "pooled"]

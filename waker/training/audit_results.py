@@ -6,14 +6,16 @@ Made by :mod:`waker.training.audit`; shown by :mod:`waker.report.audit_page`.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
-from waker.preferences.imprint import regress
+from waker.preferences.imprint import LEVEL, regress
 
 Floats = NDArray[np.float64]
 HEAD, TRUE, BEFORE = "head", "true", "before"
@@ -122,8 +124,25 @@ def unit_of(rewards: Floats) -> float:
     return float(high - median) or float(rewards.max() - median)
 
 
+def differences(paid: Mapping[str, Floats]) -> dict[str, Floats]:
+    """What the head pays otherwise than the truth, and than before, ``head − true`` and ``head − before``, each (n,).
+
+    Each reward is first divided by :func:`unit_of`. By their own standard deviations it would not do: a head that pays
+    for more things has a larger one, and would be told to pay too little for the task.
+
+    Args:
+        paid: by :data:`HEAD`, and by :data:`TRUE` and :data:`BEFORE` as far as they are there; any constant.
+    """
+    of_unit = {name: reward / unit for name, reward in paid.items() if (unit := unit_of(reward)) > 0}
+    return {
+        f"{HEAD} − {other}": of_unit[HEAD] - of_unit[other]
+        for other in (TRUE, BEFORE)
+        if HEAD in of_unit and other in of_unit
+    }
+
+
 def constant_of(paid: Floats, truth: Floats, room: NDArray[np.int64]) -> tuple[float, float, float]:
-    """α of paid = α + β truth with its 95 % interval over rooms, all (n,)."""
+    """α of paid = α + β truth with its 95 % interval over rooms, all (n,); NaN limits with two rooms alone."""
     fit = regress(paid, truth[:, None], room)
-    half = float(fit.high[0] - fit.estimate[0]) / float(fit.se[0]) * fit.constant_se if fit.se[0] > 0 else 0.0
+    half = float(stdtrit(fit.groups - 1, 0.5 + LEVEL / 2)) * fit.constant_se
     return fit.constant, fit.constant - half, fit.constant + half

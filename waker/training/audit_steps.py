@@ -78,7 +78,7 @@ def replay_steps(
         UserError: the features fail, or there are too few steps.
     """
     found: dict[str, list[NDArray[Any]]] = {}
-    varying, episodes, count = set[str](), 0, 0
+    varying, count = set[str](), 0
     names = [key.name for key in loaded.family.spec.observation if key.kind != "image"]
     for records in _pieces(replay, loaded.config.train.length, seed):
         led = ~records["is_first"][:, 1:]
@@ -86,10 +86,8 @@ def replay_steps(
             same = records[name][:, 1:] == records[name][:, :-1]
             if not same.reshape(*led.shape, -1).all(-1)[led].all():
                 varying.add(name)
-        episode = episodes + _episodes(records["is_first"])
-        episodes = int(episode.max()) + 1
         parts: dict[str, NDArray[Any]] = {
-            "episode": episode[:, 1:],
+            "episode": _episodes(records["begun"])[:, 1:],
             "theta_id": records["theta_id"][:, 1:],
             "terminal": records["is_terminal"][:, 1:],
             "truth": records["task_rewards"][:, 1:],
@@ -118,21 +116,34 @@ def replay_steps(
 
 
 def _pieces(replay: Replay, length: int, seed: int) -> Iterator[dict[str, NDArray[Any]]]:
-    """Records (slots, T) of consecutive ticks, T ≤ length, in an order of chance; each begins as an episode does."""
+    """Records (slots, T) of consecutive ticks, T ≤ length, in an order of chance; each begins as an episode does.
+
+    ``begun`` is the tick at which each record's episode began, or at which what is held of it begins.
+    """
     length = max(length, 2)
-    begins = [(s, min(s + length, stop)) for start, stop in replay.spans for s in range(start, stop, length)]
-    begins = [(start, stop) for start, stop in begins if stop - start > 1]
+    begins = [(s, min(s + length, span[1]), span) for span in replay.spans for s in range(*span, length)]
+    begins = [(start, stop, span) for start, stop, span in begins if stop - start > 1]
+    begun = {span: _begun(replay, *span) for span in replay.spans}
     for at in stream(seed, "steps of an audit").permutation(len(begins)).tolist():
-        records = dict(replay.read(*begins[at]))
+        start, stop, span = begins[at]
+        records = dict(replay.read(start, stop))
+        records["begun"] = begun[span][:, start - span[0] : stop - span[0]]
         records["is_first"] = records["is_first"].copy()
         records["is_first"][:, 0] = True
         yield records
 
 
-def _episodes(first: Bools) -> Ints:
-    """A number for each episode of a piece, (slots, T)."""
-    number = np.cumsum(first.ravel()) - 1  # every slot begins with one
-    return np.asarray(number.reshape(first.shape), np.int64)
+def _begun(replay: Replay, start: int, stop: int) -> Ints:
+    """The tick at which the episode of each record of a span began, its first tick at the earliest, (slots, n)."""
+    ticks = np.arange(start, stop)
+    first = replay.arrays["is_first"][:, ticks % replay.size]
+    return np.asarray(np.maximum.accumulate(np.where(first, ticks, start), 1), np.int64)
+
+
+def _episodes(begun: Ints) -> Ints:
+    """A number for each episode of a replay, whatever piece its records are read in, (slots, T)."""
+    slots = len(begun)
+    return np.asarray(begun * slots + np.arange(slots)[:, None], np.int64)
 
 
 @torch.no_grad()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from waker.agent.preference_adapter import PreferenceAdapter
+from waker.agent.direct_policy import DirectPolicy
 from waker.agent.task_adapter import TaskAdapter
 from waker.errors import UserError, unknown
 from waker.model.preference_heads import PreferenceHeads
@@ -19,6 +19,7 @@ from waker.seeding import seed_for, torch_seed
 from waker.storage.sealed import read_json
 from waker.training.adapt import adapted_sets, load_adapted
 from waker.training.adapt_preferences import load_taught
+from waker.training.adapted import digest_of
 from waker.training.loading import LoadedRun
 
 ADAPTED_STREAM = 1
@@ -51,6 +52,7 @@ class AuditedHead:
         before_name: of the earlier task; empty = the head's own beginning.
         record: its ``head.json``; empty where there is none.
         adapted: its policy was trained by ``waker adapt``.
+        policy: digest of that policy's state; empty where it is the run's own.
     """
 
     name: str
@@ -60,6 +62,7 @@ class AuditedHead:
     before_name: str = ""
     record: Mapping[str, Any] = field(default_factory=dict)
     adapted: bool = True
+    policy: str = ""
 
 
 def find_head(loaded: LoadedRun, name: str, before: str, note: Callable[[str], None]) -> AuditedHead:
@@ -76,10 +79,15 @@ def find_head(loaded: LoadedRun, name: str, before: str, note: Callable[[str], N
     if not before:
         return found
     earlier = _found(loaded, before, note)
-    return AuditedHead(found.name, found.now, earlier.now, found.preferences, before, found.record, found.adapted)
+    return replace(found, before=earlier.now, before_name=before)
+
+
+class _Headless(UserError):
+    """A policy has no reward head that could be looked at, or none whose beginning is known."""
 
 
 def _found(loaded: LoadedRun, name: str, note: Callable[[str], None]) -> AuditedHead:
+    why = ""
     names: list[str] = [*loaded.family.spec.tasks]
     for folder, record in reversed(adapted_sets(loaded.run.path)):
         if record["model"]["updates"] != loaded.updates:
@@ -88,8 +96,19 @@ def _found(loaded: LoadedRun, name: str, note: Callable[[str], None]) -> Audited
         taught = "preferences" in record
         if name not in record["tasks"] if name else not taught:
             continue
-        if (head := _adapted(loaded, folder, record, name or record["tasks"][0], note)) is not None:
+        try:
+            head = _adapted(loaded, folder, record, name or record["tasks"][0], note)
+        except _Headless as error:
+            if name:
+                raise
+            why = why or str(error)
+            continue
+        if head is not None:
+            if why:
+                note(f"{why}; the head for {head.name} was taught before, and is looked at")
             return head
+    if why:
+        raise UserError(f"{why}; --head names a reward task, or `waker adapt` the answers by --method head")
     if not name:
         raise UserError(
             f"{loaded.run.path} has no policy that was taught by preferences: `waker ask` it, `waker answer` the "
@@ -122,25 +141,35 @@ def _adapted(
         adapter = load_adapted(loaded, folder, record["tasks"], note)
     if adapter is None:
         return None
-    if not isinstance(adapter, TaskAdapter):
-        note(f"{name} was taught by method {record['preferences']['method']}: only heads of method head are audited")
-        return None
+    if not isinstance(adapter, TaskAdapter | DirectPolicy):
+        raise _Headless(
+            f"{name} was taught by method {record['preferences']['method']}, which is none of this package's: what its "
+            "head was before it learned cannot be drawn again, so it is not audited"
+        )
+    if adapter.heads is None:
+        raise _Headless(
+            f"{name} was taught by method {record['preferences']['method']}, which makes a policy of the answers "
+            "without a reward head: there is nothing to audit"
+        )
     file = folder / "head.json"
     about = read_json(file) if taught and file.is_file() else {}
-    fresh = beginning(loaded, adapter, name, record["tasks"])
-    return AuditedHead(name, Member(adapter.heads, number), Member(fresh, number), taught, record=about)
+    fresh = beginning(loaded, adapter, record["tasks"])
+    now, before = Member(adapter.heads, number), Member(fresh, number)
+    return AuditedHead(name, now, before, taught, record=about, policy=digest_of(adapter))
 
 
-def beginning(loaded: LoadedRun, adapter: TaskAdapter, name: str, tasks: list[str]) -> RewardHeads:
+def beginning(loaded: LoadedRun, adapter: TaskAdapter | DirectPolicy, tasks: list[str]) -> RewardHeads:
     """The heads that an adaptation began with, drawn again: the same seed makes the same weights.
 
+    Heads of preferences are the first that any of our methods draws.
     Of reward tasks fresh ones, which know nothing, also where the adaptation began with those of the model.
     """
     model, spec = loaded.agent.model, loaded.family.spec
     with torch_seed(seed_for(loaded.config.seed, "torch", ADAPTED_STREAM)):
-        if isinstance(adapter, PreferenceAdapter):
+        if isinstance(adapter.heads, PreferenceHeads):
             members = PreferenceHeads(adapter.heads.size, model.rssm.features, spec.action.dim, loaded.config.model)
             return _beside(members, adapter.heads)
+        assert adapter.heads is not None
         fresh = RewardHeads(len(tasks), model.rssm.features, spec.action.dim, loaded.config.model)
     return _beside(fresh, adapter.heads)
 

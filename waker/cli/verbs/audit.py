@@ -103,7 +103,7 @@ def told(found: Audit) -> list[str]:
         of = pooled[pooled["reward"] == reward]
         if len(of):
             each = ", ".join(
-                f"{feature} {estimate:+.2f} ± {error:.2f}"
+                f"{feature} {estimate:+.2f}" + ("" if error != error else f" ± {error:.2f}")
                 for feature, estimate, error in zip(of["feature"], of["estimate"], of["se"], strict=True)
             )
             lines.append(f"{title}: {each}")

@@ -91,7 +91,7 @@ def adapted_rows(
 ) -> list[Row]:
     """Rows of every set of adapted policies, and of random ones in tasks that the run itself has no policy for.
 
-    Their ``policy`` is ``learned`` for such tasks, else ``adapted``.
+    Their ``policy`` is ``learned`` for such tasks, else ``adapted``; ``policy_digest`` tells which state of it.
 
     Args:
         functions: tasks that were named now, which go before those that are remembered.
@@ -103,6 +103,7 @@ def adapted_rows(
     from waker.terminal.notices import tell_loss
     from waker.training.adapt import adapted_sets, load_adapted, remembered
     from waker.training.adapt_preferences import load_taught
+    from waker.training.adapted import digest_of
 
     rows: list[Row] = []
     measured: set[str] = set(loaded.family.spec.tasks) if owned else set()
@@ -136,8 +137,10 @@ def adapted_rows(
         sources = [*((name, task.source) for name, task in rewards.items()), *judge.items()]
         digest = subject_of(adapter.state_dict(), tasks, sources, [file_digest(task) for task in rewards.values()])
         played = pieces.measured(f"{folder.name} ({digest[:12]})", play)
+        policy = digest_of(adapter)
         for row in played:
-            rows.append({**row, "policy": "adapted" if row["task"] in measured else "learned"})
+            kind = "adapted" if row["task"] in measured else "learned"
+            rows.append({**row, "policy": kind, "policy_digest": policy})
         if new := tuple(name for name in tasks if name not in measured):
             random = RandomPlayer(loaded.family.spec.action, stream(setup.seed, "random policy"), new)
             play = functools.partial(evaluate, setup, random, new, rewards=rewards, judged=judge, policy="random")
