@@ -20,6 +20,7 @@ from waker.analysis.scaling_curves import (
     read_curves,
     share_numbers,
 )
+from waker.analysis.scaling_law import Law, fit_one
 from waker.errors import UserError
 
 
@@ -78,6 +79,34 @@ def test_measurements_a_few_steps_apart_are_one_point() -> None:
     curve, told = curve_of(pd.concat([one, other]), "step")
     assert curve is not None and not told
     assert curve.compute.tolist() == [10_003.0, 20_000.5]
+
+
+@pytest.mark.parametrize("late", [0, 6])
+def test_a_hundred_measurements_are_a_hundred_points(late: int) -> None:
+    # Behind the fiftieth, neighbours lie less than 2 % apart.
+    law, steps = Law(0.05, 0.8, 1.5, 20_000.0), [1_000 * i for i in range(1, 101)]
+    of = [rows([s + more for s in steps], [law.at([s + more for s in steps]).tolist()]) for more in (0, late)]
+    curve, told = curve_of(pd.concat([of[0], of[1].assign(seed=1)]), "step")
+    assert curve is not None and not told
+    assert curve.compute.tolist() == [s + late / 2 for s in steps]
+    found, _ = fit_one(curve.compute, curve.mean, curve.floor)
+    assert found.asymptote == pytest.approx(0.8, abs=1e-3)
+
+
+def test_a_measurement_that_a_seed_lacks_shifts_no_other() -> None:
+    steps = [1_000 * i for i in range(60, 101)]
+    values = [float(s) for s in steps]
+    curve, told = curve_of(rows(steps, [values, [*values[:10], float("nan"), *values[11:]]]), "step")
+    assert curve is not None and told == ["1 of 41 points are left out: seeds 1 lack some"]
+    assert curve.compute.tolist() == [*values[:10], *values[11:]]
+    assert curve.rewards.tolist() == [curve.compute.tolist()] * 2
+
+
+def test_one_point_is_no_wider_than_a_fiftieth() -> None:
+    # Each lies within 1.5 % of the one before, the third not within 2 % of the first.
+    parts = [rows([step], [[0.1]]).assign(seed=seed) for seed, step in enumerate((10_000, 10_150, 10_300))]
+    curve, told = curve_of(pd.concat(parts), "step")
+    assert curve is None and told == ["2 of 2 points are left out: seeds 0, 1, 2 lack some"]
 
 
 def test_without_flop_there_is_no_curve_of_it() -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from waker.analysis.data import RunData
 from waker.analysis.metrics import Floats, tail_weights
@@ -38,7 +39,7 @@ CURVES = (*RUN, "step", "updates", "flop", "measure", "value", "floor")
 actions."""
 AXES = {"step": "agent steps", "flop": "FLOP"}
 _MARK = 0.02
-"""Measurements whose compute differs by a smaller share are one point of a curve."""
+"""Measurements of several seeds whose compute differs by a smaller share may be one point of a curve."""
 _OF_NUMBERS = ("fraction_of_optimum", "planned_fraction_of_optimum")
 
 
@@ -202,11 +203,11 @@ def curve_of(rows: pd.DataFrame, axis: str) -> tuple[Curve | None, list[str]]:
         axis: ``step`` or ``flop``.
     """
     known = rows.dropna(subset=[axis, "value"])
-    known = known[known[axis] > 0].sort_values(axis)
+    known = known[known[axis] > 0].sort_values([axis, "step"], kind="stable")
     if known.empty:
         return None, []
-    marks = (np.diff(np.log(known[axis].to_numpy(float)), prepend=-np.inf) > _MARK).cumsum()
-    known = known.assign(mark=marks)
+    known = known.drop_duplicates(["seed", axis], keep="last")
+    known = known.assign(mark=_marks(known["seed"].to_numpy(int), known[axis].to_numpy(float)))
     values = known.pivot_table(index="seed", columns="mark", values="value", aggfunc="last")
     whole = values.dropna(axis=1)
     notes = []
@@ -219,6 +220,29 @@ def curve_of(rows: pd.DataFrame, axis: str) -> tuple[Curve | None, list[str]]:
     compute = known[known["mark"].isin(whole.columns)].groupby("mark")[axis].mean().to_numpy(float)
     floor = float(known["floor"].mean())
     return Curve(compute, whole.to_numpy(float), floor, tuple(int(seed) for seed in whole.index)), notes
+
+
+def _marks(seeds: NDArray[np.int64], compute: Floats) -> NDArray[np.int64]:
+    """The point that each measurement belongs to, counted from 0.
+
+    A point has a seed once, and lies within :data:`_MARK` of its first measurement. A measurement that lies nearer to a
+    later one of that first measurement's seed is not joined to it: a seed that lacks one shifts no other.
+
+    Args:
+        seeds, compute: of measurements, (n,), in the order of their compute.
+    """
+    at = np.log(compute)
+    of_seed = {int(seed): at[seeds == seed] for seed in np.unique(seeds)}
+    marks = np.zeros(len(at), np.int64)
+    first, inside = 0, set[int]()
+    for i, seed in enumerate(map(int, seeds)):
+        away = at[i] - at[first]
+        nearest = np.abs(of_seed[int(seeds[first])] - at[i]).min()
+        if i and (seed in inside or away > _MARK or nearest < away):
+            marks[i:] += 1
+            first, inside = i, set()
+        inside.add(seed)
+    return marks
 
 
 def after(rows: pd.DataFrame, step: int) -> pd.DataFrame:
