@@ -102,6 +102,22 @@ def test_a_measurement_that_a_seed_lacks_shifts_no_other() -> None:
     assert curve.rewards.tolist() == [curve.compute.tolist()] * 2
 
 
+def test_a_run_that_was_ended_early_takes_no_points_from_the_others() -> None:
+    values = [i / 20 for i in range(18)]
+    steps = [1_000 * (i + 1) for i in range(18)]
+    curve, told = curve_of(rows(steps, [values, values, values[:3] + [float("nan")] * 15]), "step")
+    assert curve is not None and curve.seeds == (0, 1) and curve.compute.tolist() == steps
+    assert told == ["seed 2 is left out: 3 measurements, the median seed has 18"]
+
+
+def test_one_longer_run_does_not_drop_the_others() -> None:
+    steps, nan = [1_000 * (i + 1) for i in range(18)], float("nan")
+    short = [0.1] * 6 + [nan] * 12
+    curve, told = curve_of(rows(steps, [short, short, short, [0.1] * 18]), "step")
+    assert curve is not None and curve.seeds == (0, 1, 2, 3) and len(curve.compute) == 6
+    assert told == ["12 of 18 points are left out: seeds 0, 1, 2 lack some"]
+
+
 def test_one_point_is_no_wider_than_a_fiftieth() -> None:
     # Each lies within 1.5 % of the one before, the third not within 2 % of the first.
     parts = [rows([step], [[0.1]]).assign(seed=seed) for seed, step in enumerate((10_000, 10_150, 10_300))]

@@ -207,7 +207,7 @@ def fit_curve(curve: Curve, resamples: int = RESAMPLES) -> Fit:
     """
     compute, _ = checked(curve.compute, curve.rewards, curve.floor)
     if len(compute) < LEAST:
-        raise UserError(f"a curve needs {LEAST} points and has {len(compute)}: evaluate more often")
+        raise UserError(f"a curve needs {LEAST} points and has {len(compute)}")
     law, error = fit_one(compute, curve.mean, curve.floor)
     drawn = _resampled(curve, resamples)
     asymptote, steepness, mid = (

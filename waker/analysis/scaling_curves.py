@@ -40,6 +40,8 @@ actions."""
 AXES = {"step": "agent steps", "flop": "FLOP"}
 _MARK = 0.02
 """Measurements of several seeds whose compute differs by a smaller share may be one point of a curve."""
+_MOST = 0.5
+"""A seed with a smaller share of the median seed's measurements lacks most of them."""
 _OF_NUMBERS = ("fraction_of_optimum", "planned_fraction_of_optimum")
 
 
@@ -196,7 +198,8 @@ def curve_frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 def curve_of(rows: pd.DataFrame, axis: str) -> tuple[Curve | None, list[str]]:
     """The curve of one group and measure, over the points that every seed has; and what was left out, in lines.
 
-    None where no compute of this axis is known, or no point is shared.
+    A seed with fewer than half as many measurements as the median seed is left out: one run that was ended early would
+    take their points from all others. None where no compute of this axis is known, or no point is shared.
 
     Args:
         rows: with the columns :data:`CURVES`, of one domain, sampler, explorer and measure.
@@ -207,10 +210,14 @@ def curve_of(rows: pd.DataFrame, axis: str) -> tuple[Curve | None, list[str]]:
     if known.empty:
         return None, []
     known = known.drop_duplicates(["seed", axis], keep="last")
+    counts = known.groupby("seed").size()
+    few = counts[counts < _MOST * counts.median()]
+    notes = [f"seed {seed} is left out: {n} measurements, the median seed has {counts.median():g}"
+             for seed, n in few.items()]  # fmt: skip
+    known = known[~known["seed"].isin(few.index)]
     known = known.assign(mark=_marks(known["seed"].to_numpy(int), known[axis].to_numpy(float)))
     values = known.pivot_table(index="seed", columns="mark", values="value", aggfunc="last")
     whole = values.dropna(axis=1)
-    notes = []
     if whole.shape[1] < values.shape[1]:
         lacking = [int(seed) for seed in values.index[values.isna().any(axis=1)]]
         left = values.shape[1] - whole.shape[1]
