@@ -54,6 +54,11 @@ def test_a_theta_where_nothing_can_be_earned_has_no_share() -> None:
     assert np.isnan(list(share_numbers(none).values())).all()
 
 
+def test_rows_that_name_no_theta_are_told() -> None:
+    with pytest.raises(UserError, match="no column theta_… names one"):
+        share_numbers(measured().drop(columns="theta_size"))
+
+
 def rows(steps: list[int], values: list[list[float]], measure: str = "mean", sampler: str = "dr") -> pd.DataFrame:
     """A curve's rows: one list of values a seed; NaN is left out."""
     found = [

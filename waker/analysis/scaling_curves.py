@@ -50,8 +50,13 @@ def share_numbers(rows: pd.DataFrame) -> dict[str, float]:
 
     Args:
         rows: with ``worth`` and ``optimal_return``, ``task`` and ``theta_…``.
+
+    Raises:
+        UserError: no column names a θ.
     """
     coordinates = [c for c in rows if str(c).startswith("theta_")]
+    if not coordinates:
+        raise UserError("shares of the optimum are over θ, and no column theta_… names one")
     known = rows.dropna(subset=["optimal_return", "worth"])
     cells = known.groupby([*coordinates, "task"], dropna=False, sort=False)["optimal_return"].transform("mean")
     known, best = known[cells > 0], cells[cells > 0]
