@@ -187,6 +187,16 @@ def test_the_common_asymptote_is_the_mean_of_both() -> None:
     assert found.common == pytest.approx(np.mean(levels))
 
 
+def test_seeds_that_one_curve_lacks_are_no_part_of_the_difference() -> None:
+    # The same five runs, of which the second curve has three more that are worse, and slower.
+    one, worse = planted(PLANTED, 1), planted(PLANTED._replace(asymptote=0.5, mid=2.0), 2, seeds=3)
+    more = Curve(COMPUTE, np.concatenate([one.rewards, worse.rewards]), one.floor, (0, 1, 2, 3, 4, 5, 6, 7))
+    found = compare_curves(one, more, resamples=60)
+    assert found == compare_curves(one, one, resamples=60)
+    assert found.asymptote == (0.0, 0.0, 0.0) and found.verdict == "alike"
+    assert found.steepness[0] == found.mid[0] == 1.0
+
+
 def test_what_is_not_identified_is_not_compared() -> None:
     found = compare_curves(planted(PLANTED, 1), planted(PLANTED._replace(mid=30.0), 2), resamples=20)
     assert found.verdict == "cannot tell" and "not identified" in found.why

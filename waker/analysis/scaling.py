@@ -363,22 +363,21 @@ def _inside(first: Curve, later: Floats, seen: Floats, spread: Floats, law: Law,
 def compare_curves(one: Curve, other: Curve, resamples: int = RESAMPLES) -> Difference:
     """Two curves by their asymptotes first; where these are alike, by steepness and C_mid at a common asymptote.
 
-    Seeds are resampled in pairs. Asymptotes differ where they lie further apart than :data:`ALIKE` and than Student's
+    All is fitted to the means over the seeds that both have, which are resampled in pairs. Asymptotes differ where they lie further apart than :data:`ALIKE` and than Student's
     quantile (at least 2) times the spread of the resampled difference.
 
     Raises:
         UserError: a curve is none, or too short.
     """
-    fits = [fit_curve(curve, 0) for curve in (one, other)]
+    common = tuple(seed for seed in one.seeds if seed in other.seeds)
+    if len(common) < 2:
+        return Difference(_NONE, np.nan, np.nan, _NONE, _NONE, "cannot tell", "fewer than two seeds that both have")
+    pair = [curve.of_seeds(common) for curve in (one, other)]
+    fits = [fit_curve(curve, 0) for curve in pair]
     laws = [fit.law for fit in fits]
     gap = laws[0].asymptote - laws[1].asymptote
     if open_ := [why for fit in fits for why in fit.unidentified]:
         return Difference((gap, *_NONE[:2]), np.nan, np.nan, _NONE, _NONE, "cannot tell", f"not identified: {open_[0]}")
-    common = tuple(seed for seed in one.seeds if seed in other.seeds)
-    if len(common) < 2:
-        why = "fewer than two seeds that both have"
-        return Difference((gap, *_NONE[:2]), np.nan, np.nan, _NONE, _NONE, "cannot tell", why)
-    pair = [curve.of_seeds(common) for curve in (one, other)]
     drawn = [_resampled(curve, resamples) for curve in pair]
     assert drawn[0] is not None and drawn[1] is not None
     quantile = max(2.0, float(student_quantile((1.0 + CONFIDENCE) / 2.0, len(common) - 1)))
@@ -390,7 +389,7 @@ def compare_curves(one: Curve, other: Curve, resamples: int = RESAMPLES) -> Diff
         why = f"asymptotes differ by {gap:+.3f}, more than {margin:.3f}"
         return Difference(of_asymptote, margin, np.nan, _NONE, _NONE, "asymptote", why)
     level = float(np.mean([law.asymptote for law in laws]))
-    refitted = [fit_one(c.compute, c.mean, c.floor, Fixed(asymptote=level))[0] for c in (one, other)]
+    refitted = [fit_one(c.compute, c.mean, c.floor, Fixed(asymptote=level))[0] for c in pair]
     levels = (drawn[0].asymptote + drawn[1].asymptote) / 2.0
     again = [_resampled_at(curve, levels, resamples) for curve in pair]
 
