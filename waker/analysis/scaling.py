@@ -3,7 +3,8 @@
 Called by ``waker scaling`` and its page. The law is that of :mod:`waker.analysis.scaling_law`, fitted to the mean over
 training seeds. Two intervals are made, and what is told is the wider end of both, for they see different things:
 
-- *seeds*: whole curves of training seeds are resampled and fitted anew. It sees what seeds differ in; where all of them
+- *seeds*: whole curves of training seeds are resampled and fitted anew; the value ± Student's quantile times the spread
+  of what they come to, of B and C_mid in logarithms. It sees what seeds differ in; where all of them
   stop before the bend, all of them are wrong together and it does not see that.
 - *profile*: all values of a parameter at which the best fit of the others is not significantly worse, by the F
   distribution. It sees how far the points leave the parameter open; a spread of seeds that shifts a whole curve it
@@ -22,7 +23,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import fdtri, ndtr
+from scipy.special import fdtri
 
 from waker.analysis.metrics import Floats, student_quantile
 from waker.analysis.scaling_law import (
@@ -187,18 +188,6 @@ class Difference(NamedTuple):
 _NONE = (float("nan"),) * 3
 
 
-def expanded(tail: float, n: int) -> float:
-    """The percentile that makes a bootstrap of the mean of n as wide as Student's interval (Hesterberg 2015).
-
-    Φ(q √(n / (n − 1))), q Student's quantile of n − 1 degrees of freedom.
-
-    Args:
-        tail: of the interval, below ½.
-        n: resampled units, at least 2.
-    """
-    return float(ndtr(float(student_quantile(tail, n - 1)) * np.sqrt(n / (n - 1))))
-
-
 def fit_curve(curve: Curve, resamples: int = RESAMPLES) -> Fit:
     """Fit the law, with intervals.
 
@@ -244,14 +233,32 @@ def _resampled(curve: Curve, resamples: int) -> Fits | None:
     return fit_many(curve.compute, means, curve.floor)
 
 
-def _percentiles(values: Floats, seeds: int) -> tuple[float, float]:
-    tail = expanded((1.0 - CONFIDENCE) / 2.0, seeds)
-    low, high = np.quantile(values, [tail, 1.0 - tail])
-    return float(low), float(high)
+def _reach(drawn: Floats, seeds: int, tail: float = (1.0 - CONFIDENCE) / 2.0, least: float = 0.0) -> float:
+    """Half of Student's interval from what resampled seeds came to, (R,).
+
+    A bootstrap's spread of a mean of n is √((n − 1)/n) of its standard error (Hesterberg 2015).
+
+    Args:
+        least: of the quantile.
+    """
+    quantile = max(least, float(student_quantile(1.0 - tail, seeds - 1)))
+    return quantile * float(np.sqrt(seeds / (seeds - 1))) * float(drawn.std())
+
+
+def _seed_interval(name: str, value: float, curve: Curve, drawn: Floats) -> tuple[float, float]:
+    """Student's interval from resampled seeds, of B and C_mid in logarithms; within the range that is fitted in."""
+    low, high = _range(name, curve)
+    if name == "asymptote":
+        half = _reach(drawn, len(curve.rewards))
+        ends = value - half, value + half
+    else:
+        half = _reach(np.log(drawn), len(curve.rewards))
+        ends = float(value * np.exp(-half)), float(value * np.exp(half))
+    return max(low, ends[0]), min(high, ends[1])
 
 
 def _estimate(name: str, value: float, curve: Curve, law: Law, error: float, drawn: Floats | None) -> Estimate:
-    by_seeds = (float("nan"),) * 2 if drawn is None else _percentiles(drawn, len(curve.rewards))
+    by_seeds = (float("nan"),) * 2 if drawn is None else _seed_interval(name, value, curve, drawn)
     by_profile = profile_interval(curve, name, law, error)
     ends = [end for end in (*by_seeds, *by_profile, value) if not np.isnan(end)]
     return Estimate(value, min(ends), max(ends), by_seeds, by_profile)
@@ -380,9 +387,7 @@ def compare_curves(one: Curve, other: Curve, resamples: int = RESAMPLES) -> Diff
         return Difference((gap, *_NONE[:2]), np.nan, np.nan, _NONE, _NONE, "cannot tell", f"not identified: {open_[0]}")
     drawn = [_resampled(curve, resamples) for curve in pair]
     assert drawn[0] is not None and drawn[1] is not None
-    quantile = max(2.0, float(student_quantile((1.0 + CONFIDENCE) / 2.0, len(common) - 1)))
-    stretch = float(np.sqrt(len(common) / (len(common) - 1)))
-    reach = quantile * stretch * float((drawn[0].asymptote - drawn[1].asymptote).std())
+    reach = _reach(drawn[0].asymptote - drawn[1].asymptote, len(common), least=2.0)
     margin = max(ALIKE, reach)
     of_asymptote = (gap, gap - reach, gap + reach)
     if abs(gap) > margin:
@@ -394,11 +399,11 @@ def compare_curves(one: Curve, other: Curve, resamples: int = RESAMPLES) -> Diff
     again = [_resampled_at(curve, levels, resamples) for curve in pair]
 
     # Two parameters are looked at, either of which may tell curves apart: Bonferroni's share for each.
-    both = max(2.0, float(student_quantile(1.0 - (1.0 - CONFIDENCE) / 4.0, len(common) - 1)))
+    both = (1.0 - CONFIDENCE) / 4.0
 
     def ratio(of: Callable[[Law], float], many: Callable[[Fits], Floats]) -> tuple[float, float, float]:
         value = float(np.log(of(refitted[0]) / of(refitted[1])))
-        half = both * stretch * float(np.log(many(again[0]) / many(again[1])).std())
+        half = _reach(np.log(many(again[0]) / many(again[1])), len(common), both, least=2.0)
         return float(np.exp(value)), float(np.exp(value - half)), float(np.exp(value + half))
 
     steepness = ratio(lambda law: law.steepness, lambda fits: fits.steepness)
