@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
+from scipy.stats import f
 
 from waker.analysis.metrics import student_interval
 from waker.analysis.scaling import (
     ALIKE,
     FEWEST,
     LEAST,
+    NAMES,
     Curve,
     _resampled,
     _seed_interval,
@@ -18,7 +21,7 @@ from waker.analysis.scaling import (
     forecast,
     profile_interval,
 )
-from waker.analysis.scaling_law import Law, fit_one
+from waker.analysis.scaling_law import Fixed, Law, fit_one
 from waker.errors import UserError
 
 COMPUTE = np.linspace(1.0, 18.0, 18)
@@ -148,18 +151,21 @@ def test_three_points_are_no_curve() -> None:
         fit_curve(Curve(COMPUTE[:3], PLANTED.at(COMPUTE[:3])[None], 0.059, (0,)))
 
 
-def test_the_profile_ends_where_the_f_test_does() -> None:
-    curve = planted(PLANTED, 5, seeds=1, noise=0.03)
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("noise", [0.03, 0.001])
+def test_the_profile_ends_where_the_f_test_does(noise: float, name: str) -> None:
+    curve = planted(PLANTED, 5, seeds=1, noise=noise)
     law, error = fit_one(COMPUTE, curve.mean, curve.floor)
-    low, high = profile_interval(curve, "asymptote", law, error)
-    from scipy.stats import f
+    low, high = profile_interval(curve, name, law, error)
+    allowed = error * float(f.ppf(0.95, 1, 15)) / 15
 
-    from waker.analysis.scaling_law import Fixed, fit_many
+    def beyond(value: float) -> float:
+        return fit_one(COMPUTE, curve.mean, curve.floor, Fixed(**{name: value}))[1] - error - allowed
 
-    allowed = error * (1.0 + f.ppf(0.95, 1, 15) / 15)
-    for end in (low, high):
-        at_end = fit_many(COMPUTE, curve.mean, curve.floor, Fixed(asymptote=end)).error[0]
-        assert at_end == pytest.approx(allowed, rel=0.03)
+    value = getattr(law, name)
+    for end, limit in ((low, 0.5 * value), (high, min(2.0 * value, 1.0 if name == "asymptote" else np.inf))):
+        true = limit if beyond(limit) < 0 else brentq(beyond, value, limit, xtol=1e-5)
+        assert end - value == pytest.approx(true - value, rel=0.02)
 
 
 def test_a_forecast_of_a_planted_curve_holds() -> None:

@@ -53,6 +53,8 @@ CONFIDENCE = 0.95
 RESAMPLES = 200
 _PROFILE = 60
 """Values of a parameter at which its profile is computed."""
+_FINER = 16
+"""Values between the last that the profile holds and the next."""
 _SEED = 0  # of resamples: the same curves make the same intervals
 NAMES = ("asymptote", "steepness", "mid")
 
@@ -290,12 +292,23 @@ def profile_interval(curve: Curve, name: str, law: Law, error: float) -> tuple[f
     else:
         grid = np.geomspace(low, high, _PROFILE)
     grid = np.unique(np.append(grid, np.clip(getattr(law, name), low, high)))
-    rows = np.repeat(curve.mean[None], len(grid), 0)
-    errors = fit_many(curve.compute, rows, curve.floor, Fixed(**{name: grid})).error
+
+    def errors_at(values: Floats) -> Floats:
+        rows = np.repeat(curve.mean[None], len(values), 0)
+        return fit_many(curve.compute, rows, curve.floor, Fixed(**{name: values})).error
+
+    errors = errors_at(grid)
     inside = np.flatnonzero(errors <= allowed)
     if not len(inside):
         return float(getattr(law, name)), float(getattr(law, name))
-    return _crossing(grid, errors, allowed, inside[0], -1), _crossing(grid, errors, allowed, inside[-1], 1)
+    ends = []
+    for at, step in ((inside[0], -1), (inside[-1], 1)):
+        if not 0 <= at + step < len(grid):
+            ends.append(float(grid[at]))
+            continue
+        finer = np.linspace(grid[at], grid[at + step], _FINER)
+        ends.append(_crossing(finer, errors_at(finer), allowed, error))
+    return ends[0], ends[1]
 
 
 def _range(name: str, curve: Curve) -> tuple[float, float]:
@@ -305,14 +318,18 @@ def _range(name: str, curve: Curve) -> tuple[float, float]:
     return STEEPNESS if name == "steepness" else (float(curve.compute[0]), BEYOND * float(curve.compute[-1]))
 
 
-def _crossing(grid: Floats, errors: Floats, allowed: float, at: int, step: int) -> float:
-    """Where the profile crosses what is allowed, between the last value inside and the next."""
-    beyond = at + step
-    if not 0 <= beyond < len(grid):
-        return float(grid[at])
-    rise = errors[beyond] - errors[at]
-    share = (allowed - errors[at]) / rise if rise > 0 else 0.0
-    return float(grid[at] + np.clip(share, 0.0, 1.0) * (grid[beyond] - grid[at]))
+def _crossing(grid: Floats, errors: Floats, allowed: float, least: float) -> float:
+    """Where a profile crosses what is allowed: the first value beyond it, and the last before.
+
+    Between the two the root of what the error rises above the least is a straight line: the error is nearly a parabola.
+
+    Args:
+        grid, errors: (n,), of which the first lies inside and the last does not.
+    """
+    beyond = int(np.flatnonzero(errors > allowed)[0])
+    root = np.sqrt(np.clip(errors[[max(beyond - 1, 0), beyond]] - least, 0.0, None))
+    share = (np.sqrt(allowed - least) - root[0]) / (root[1] - root[0])
+    return float(grid[max(beyond - 1, 0)] + np.clip(share, 0.0, 1.0) * (grid[beyond] - grid[max(beyond - 1, 0)]))
 
 
 def forecast(curve: Curve, resamples: int = RESAMPLES) -> Forecast:
