@@ -427,8 +427,8 @@ def compare_curves(one: Curve, other: Curve, resamples: int = RESAMPLES) -> Diff
     mid = ratio(lambda law: law.mid, lambda fits: fits.mid)
     apart = [name for name, (_, low, high) in (("B", steepness), ("C_mid", mid)) if low > 1.0 or high < 1.0]
     verdict = "efficiency" if apart else "alike"
-    why = f"asymptotes are alike (within {margin:.3f}); "
-    why += f"{' and '.join(apart)} differ at a common asymptote" if apart else "so are B and C_mid at a common one"
+    why = f"asymptotes are alike (within {margin:.3f}), "
+    why += f"but {' and '.join(apart)} differ at a common one" if apart else "and so are B and C_mid at a common one"
     return Difference(of_asymptote, margin, level, steepness, mid, verdict, why)
 
 
