@@ -387,8 +387,9 @@ def _inside(first: Curve, later: Floats, seen: Floats, spread: Floats, law: Law,
 def compare_curves(one: Curve, other: Curve, resamples: int = RESAMPLES) -> Difference:
     """Two curves by their asymptotes first; where these are alike, by steepness and C_mid at a common asymptote.
 
-    All is fitted to the means over the seeds that both have, which are resampled in pairs. Asymptotes differ where they lie further apart than :data:`ALIKE` and than Student's
-    quantile (at least 2) times the spread of the resampled difference.
+    All is fitted to the means over the seeds that both have, which are resampled in pairs. Asymptotes differ where they
+    lie further apart than :data:`ALIKE` and than Student's quantile (at least 2) times the spread of the resampled
+    difference.
 
     Raises:
         UserError: a curve is none, or too short.

@@ -89,7 +89,9 @@ def scaling_of(
     )
 
 
-def _curves(rows: pd.DataFrame, measures: Sequence[str], axes: Sequence[str]) -> tuple[dict[Key, Curve], dict[Key, list[str]]]:
+def _curves(
+    rows: pd.DataFrame, measures: Sequence[str], axes: Sequence[str]
+) -> tuple[dict[Key, Curve], dict[Key, list[str]]]:
     """The curves, and what was left out of each, in lines: also of those that are none."""
     curves: dict[Key, Curve] = {}
     left: dict[Key, list[str]] = {}
