@@ -4,9 +4,10 @@ The protocol is translation.md.
 
     python -m experiments.translation [--seeds 40 41 42] [--queries 0 25 50 100 200 400] [--updates 800]
     python -m experiments.translation --seeds 20 --queries 0 25 --updates 40 --out build/translation    # tries it out
+    python -m experiments.translation --summary                                   # of the rows that there are
 
 Writes ``results/translation/rows.csv`` (share of the optimum by arm, number of own labels and seed),
-``contradictions.csv`` and ``figure.png``.
+``contradictions.csv``, ``summary.csv`` (means over seeds with Student's 95 % intervals) and ``figure.png``.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from experiments.exact_model import Rooms, rooms_of
+from waker.analysis.metrics import student_interval
 from waker.preferences.teachers import preferred
 from waker.preferences.translation import Translator, contradictions, translator
 from waker_envs.grids.hazards import GridHazards
@@ -369,6 +371,25 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
+def summary(rows: pd.DataFrame, whole: str = "all stages") -> pd.DataFrame:
+    """Of each arm and number of own labels the mean share over seeds, and what all stages have more, paired by seed.
+
+    Returns:
+        ``arm``, ``labels``, ``seeds``; ``share``, ``low``, ``high``; ``more``, ``more_low``, ``more_high``: Student's
+        95 % intervals, NaN of one seed; ``more`` is NaN where no seed has all stages with so many labels.
+    """
+    compared = rows[rows["arm"] == whole].set_index(["labels", "seed"])["share"]
+    found = []
+    for (arm, labels), part in rows.groupby(["arm", "labels"], sort=False):
+        own = part.set_index(["labels", "seed"])["share"]
+        more = (compared.reindex(own.index) - own).dropna()
+        paired = student_interval(more) if len(more) else (np.nan, np.nan, np.nan)
+        found.append((arm, labels, len(own), *student_interval(own), *paired))
+    return pd.DataFrame(
+        found, columns=["arm", "labels", "seeds", "share", "low", "high", "more", "more_low", "more_high"]
+    )
+
+
 def reached(rows: pd.DataFrame, share: float = 0.8) -> pd.Series:
     """The smallest number of own labels with which the mean over seeds is at least ``share``; NaN where none is."""
     means = rows.groupby(["arm", "labels"], sort=False)["share"].mean().reset_index()
@@ -382,7 +403,13 @@ def main() -> None:
     parser.add_argument("--queries", type=int, nargs="+", default=[0, 25, 50, 100, 200, 400])
     parser.add_argument("--updates", type=int, default=800)
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--summary", action="store_true", help="make the summary again from the rows")
     args = parser.parse_args()
+    if args.summary:
+        of_rows = summary(pd.read_csv(args.out / "rows.csv"))
+        of_rows.to_csv(args.out / "summary.csv", index=False, float_format="%.4f")
+        print(of_rows.round(3).to_string(index=False))
+        return
     a, rows, wrong = family_a(), [], []
     for seed in args.seeds:
         wrong += list(wrong_labels(seed, a))
@@ -392,6 +419,7 @@ def main() -> None:
     table = pd.DataFrame(rows)
     args.out.mkdir(parents=True, exist_ok=True)
     table.to_csv(args.out / "rows.csv", index=False, float_format="%.4f")
+    summary(table).to_csv(args.out / "summary.csv", index=False, float_format="%.4f")
     pd.DataFrame(wrong).to_csv(args.out / "contradictions.csv", index=False, float_format="%.4f")
     draw(table, args.out / "figure.png")
     print(table.pivot_table(index="arm", columns="labels", values="share", sort=False).round(3).to_string())

@@ -20,6 +20,7 @@ from waker.analysis.scaling_curves import (
     read_curves,
     share_numbers,
 )
+from waker.analysis.scaling_law import Law, fit_one
 from waker.errors import UserError
 
 
@@ -53,6 +54,11 @@ def test_a_theta_where_nothing_can_be_earned_has_no_share() -> None:
     assert np.isnan(list(share_numbers(none).values())).all()
 
 
+def test_rows_that_name_no_theta_are_told() -> None:
+    with pytest.raises(UserError, match="no column theta_… names one"):
+        share_numbers(measured().drop(columns="theta_size"))
+
+
 def rows(steps: list[int], values: list[list[float]], measure: str = "mean", sampler: str = "dr") -> pd.DataFrame:
     """A curve's rows: one list of values a seed; NaN is left out."""
     found = [
@@ -78,6 +84,50 @@ def test_measurements_a_few_steps_apart_are_one_point() -> None:
     curve, told = curve_of(pd.concat([one, other]), "step")
     assert curve is not None and not told
     assert curve.compute.tolist() == [10_003.0, 20_000.5]
+
+
+@pytest.mark.parametrize("late", [0, 6])
+def test_a_hundred_measurements_are_a_hundred_points(late: int) -> None:
+    # Behind the fiftieth, neighbours lie less than 2 % apart.
+    law, steps = Law(0.05, 0.8, 1.5, 20_000.0), [1_000 * i for i in range(1, 101)]
+    of = [rows([s + more for s in steps], [law.at([s + more for s in steps]).tolist()]) for more in (0, late)]
+    curve, told = curve_of(pd.concat([of[0], of[1].assign(seed=1)]), "step")
+    assert curve is not None and not told
+    assert curve.compute.tolist() == [s + late / 2 for s in steps]
+    found, _ = fit_one(curve.compute, curve.mean, curve.floor)
+    assert found.asymptote == pytest.approx(0.8, abs=1e-3)
+
+
+def test_a_measurement_that_a_seed_lacks_shifts_no_other() -> None:
+    steps = [1_000 * i for i in range(60, 101)]
+    values = [float(s) for s in steps]
+    curve, told = curve_of(rows(steps, [values, [*values[:10], float("nan"), *values[11:]]]), "step")
+    assert curve is not None and told == ["1 of 41 points are left out: seeds 1 lack some"]
+    assert curve.compute.tolist() == [*values[:10], *values[11:]]
+    assert curve.rewards.tolist() == [curve.compute.tolist()] * 2
+
+
+def test_a_run_that_was_ended_early_takes_no_points_from_the_others() -> None:
+    values = [i / 20 for i in range(18)]
+    steps = [1_000 * (i + 1) for i in range(18)]
+    curve, told = curve_of(rows(steps, [values, values, values[:3] + [float("nan")] * 15]), "step")
+    assert curve is not None and curve.seeds == (0, 1) and curve.compute.tolist() == steps
+    assert told == ["seed 2 is left out: 3 measurements, the median seed has 18"]
+
+
+def test_one_longer_run_does_not_drop_the_others() -> None:
+    steps, nan = [1_000 * (i + 1) for i in range(18)], float("nan")
+    short = [0.1] * 6 + [nan] * 12
+    curve, told = curve_of(rows(steps, [short, short, short, [0.1] * 18]), "step")
+    assert curve is not None and curve.seeds == (0, 1, 2, 3) and len(curve.compute) == 6
+    assert told == ["12 of 18 points are left out: seeds 0, 1, 2 lack some"]
+
+
+def test_one_point_is_no_wider_than_a_fiftieth() -> None:
+    # Each lies within 1.5 % of the one before, the third not within 2 % of the first.
+    parts = [rows([step], [[0.1]]).assign(seed=seed) for seed, step in enumerate((10_000, 10_150, 10_300))]
+    curve, told = curve_of(pd.concat(parts), "step")
+    assert curve is None and told == ["2 of 2 points are left out: seeds 0, 1, 2 lack some"]
 
 
 def test_without_flop_there_is_no_curve_of_it() -> None:

@@ -14,6 +14,7 @@ from waker.analysis.numbers_file import write_table
 from waker.analysis.scaling_curves import CURVES
 from waker.analysis.scaling_law import Law
 from waker.cli import main
+from waker.cli.verbs.scaling import apart
 
 QUICK = ["--resamples", "10", "--measures", "mean", "--axes", "step"]
 STEPS = np.arange(1, 17) * 1000
@@ -77,6 +78,25 @@ def test_what_is_not_identified_is_not_told(
     assert told.count("not identified") == 3  # both curves, and why they are not compared
     assert "before 2" in told and "cannot tell" in told
     assert "0 of 2 curves is identified" in page.read_text()
+
+
+def test_eighty_columns_have_every_reason_once_in_whole_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    law = Law(0.06, 0.8, 2.0, 3000.0)
+    file = curves(tmp_path / "curves.csv", {"dr": law, "waker-m": law, "waker-r": law})
+    assert main(["scaling", str(file), *QUICK, "--after", "4000"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines.count("1: 12 points, fewer than 15") == 1
+    assert lines.count("1: not identified: 12 points, fewer than 15") == 1
+    assert "fewer" not in " ".join(line for line in lines if "│" in line or "┃" in line)
+
+
+def test_reasons_are_numbered_as_they_come() -> None:
+    heads, lines, reasons = apart(["sampler", "why"], [["a", "x; y"], ["b", ""], ["c", "y"]])
+    assert heads == ["sampler", "why"] and lines == [["a", "1, 2"], ["b", ""], ["c", "2"]] and reasons == ["x", "y"]
+    assert apart(["sampler"], [["a"]]) == (["sampler"], [["a"]], [])
 
 
 def test_several_files_of_numbers_are_a_curve(

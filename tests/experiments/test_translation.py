@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from experiments.translation import (
     ARMS,
     BY_DEMONSTRATIONS,
     LENGTH,
+    RESULTS,
     SLIP,
     Family,
     action_shares,
@@ -24,11 +26,26 @@ from experiments.translation import (
     returns,
     shares,
     soft_share,
+    summary,
     translated,
     wrong_labels,
 )
 from waker.preferences.translation import Translator
 from waker_envs.grids.layouts import HAZARD, LEFT, RIGHT, TILES, WALL
+
+
+def test_the_summary_has_students_intervals_over_seeds() -> None:
+    found = [(40, "all stages", 0, 0.7), (41, "all stages", 0, 0.8), (42, "all stages", 0, 0.9)]
+    found += [(40, "without data", 0, 0.6), (41, "without data", 0, 0.7), (42, "without data", 0, 0.8)]
+    of = summary(pd.DataFrame(found, columns=["seed", "arm", "labels", "share"])).set_index("arm")
+    reach = 4.302653 * 0.1 / 3**0.5
+    assert of.loc["all stages", ["share", "low", "high"]].tolist() == pytest.approx([0.8, 0.8 - reach, 0.8 + reach])
+    assert of.loc["without data", ["more", "more_low", "more_high"]].tolist() == pytest.approx([0.1] * 3)
+
+
+def test_the_committed_summary_is_of_the_committed_rows() -> None:
+    made = summary(pd.read_csv(RESULTS / "rows.csv"))
+    pd.testing.assert_frame_equal(made, pd.read_csv(RESULTS / "summary.csv"), atol=6e-5, check_dtype=False)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,8 @@
 Called by ``waker scaling`` and its page. The law is that of :mod:`waker.analysis.scaling_law`, fitted to the mean over
 training seeds. Two intervals are made, and what is told is the wider end of both, for they see different things:
 
-- *seeds*: whole curves of training seeds are resampled and fitted anew. It sees what seeds differ in; where all of them
+- *seeds*: whole curves of training seeds are resampled and fitted anew; the value ± Student's quantile times the spread
+  of what they come to, of B and C_mid in logarithms. It sees what seeds differ in; where all of them
   stop before the bend, all of them are wrong together and it does not see that.
 - *profile*: all values of a parameter at which the best fit of the others is not significantly worse, by the F
   distribution. It sees how far the points leave the parameter open; a spread of seeds that shifts a whole curve it
@@ -22,7 +23,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import fdtri, ndtr
+from scipy.special import fdtri
 
 from waker.analysis.metrics import Floats, student_quantile
 from waker.analysis.scaling_law import (
@@ -52,6 +53,8 @@ CONFIDENCE = 0.95
 RESAMPLES = 200
 _PROFILE = 60
 """Values of a parameter at which its profile is computed."""
+_FINER = 16
+"""Values between the last that the profile holds and the next."""
 _SEED = 0  # of resamples: the same curves make the same intervals
 NAMES = ("asymptote", "steepness", "mid")
 
@@ -187,18 +190,6 @@ class Difference(NamedTuple):
 _NONE = (float("nan"),) * 3
 
 
-def expanded(tail: float, n: int) -> float:
-    """The percentile that makes a bootstrap of the mean of n as wide as Student's interval (Hesterberg 2015).
-
-    Φ(q √(n / (n − 1))), q Student's quantile of n − 1 degrees of freedom.
-
-    Args:
-        tail: of the interval, below ½.
-        n: resampled units, at least 2.
-    """
-    return float(ndtr(float(student_quantile(tail, n - 1)) * np.sqrt(n / (n - 1))))
-
-
 def fit_curve(curve: Curve, resamples: int = RESAMPLES) -> Fit:
     """Fit the law, with intervals.
 
@@ -207,7 +198,7 @@ def fit_curve(curve: Curve, resamples: int = RESAMPLES) -> Fit:
     """
     compute, _ = checked(curve.compute, curve.rewards, curve.floor)
     if len(compute) < LEAST:
-        raise UserError(f"a curve needs {LEAST} points and has {len(compute)}: evaluate more often")
+        raise UserError(f"a curve needs {LEAST} points and has {len(compute)}")
     law, error = fit_one(compute, curve.mean, curve.floor)
     drawn = _resampled(curve, resamples)
     asymptote, steepness, mid = (
@@ -244,14 +235,32 @@ def _resampled(curve: Curve, resamples: int) -> Fits | None:
     return fit_many(curve.compute, means, curve.floor)
 
 
-def _percentiles(values: Floats, seeds: int) -> tuple[float, float]:
-    tail = expanded((1.0 - CONFIDENCE) / 2.0, seeds)
-    low, high = np.quantile(values, [tail, 1.0 - tail])
-    return float(low), float(high)
+def _reach(drawn: Floats, seeds: int, tail: float = (1.0 - CONFIDENCE) / 2.0, least: float = 0.0) -> float:
+    """Half of Student's interval from what resampled seeds came to, (R,).
+
+    A bootstrap's spread of a mean of n is √((n − 1)/n) of its standard error (Hesterberg 2015).
+
+    Args:
+        least: of the quantile.
+    """
+    quantile = max(least, float(student_quantile(1.0 - tail, seeds - 1)))
+    return quantile * float(np.sqrt(seeds / (seeds - 1))) * float(drawn.std())
+
+
+def _seed_interval(name: str, value: float, curve: Curve, drawn: Floats) -> tuple[float, float]:
+    """Student's interval from resampled seeds, of B and C_mid in logarithms; within the range that is fitted in."""
+    low, high = _range(name, curve)
+    if name == "asymptote":
+        half = _reach(drawn, len(curve.rewards))
+        ends = value - half, value + half
+    else:
+        half = _reach(np.log(drawn), len(curve.rewards))
+        ends = float(value * np.exp(-half)), float(value * np.exp(half))
+    return max(low, ends[0]), min(high, ends[1])
 
 
 def _estimate(name: str, value: float, curve: Curve, law: Law, error: float, drawn: Floats | None) -> Estimate:
-    by_seeds = (float("nan"),) * 2 if drawn is None else _percentiles(drawn, len(curve.rewards))
+    by_seeds = (float("nan"),) * 2 if drawn is None else _seed_interval(name, value, curve, drawn)
     by_profile = profile_interval(curve, name, law, error)
     ends = [end for end in (*by_seeds, *by_profile, value) if not np.isnan(end)]
     return Estimate(value, min(ends), max(ends), by_seeds, by_profile)
@@ -283,12 +292,23 @@ def profile_interval(curve: Curve, name: str, law: Law, error: float) -> tuple[f
     else:
         grid = np.geomspace(low, high, _PROFILE)
     grid = np.unique(np.append(grid, np.clip(getattr(law, name), low, high)))
-    rows = np.repeat(curve.mean[None], len(grid), 0)
-    errors = fit_many(curve.compute, rows, curve.floor, Fixed(**{name: grid})).error
+
+    def errors_at(values: Floats) -> Floats:
+        rows = np.repeat(curve.mean[None], len(values), 0)
+        return fit_many(curve.compute, rows, curve.floor, Fixed(**{name: values})).error
+
+    errors = errors_at(grid)
     inside = np.flatnonzero(errors <= allowed)
     if not len(inside):
         return float(getattr(law, name)), float(getattr(law, name))
-    return _crossing(grid, errors, allowed, inside[0], -1), _crossing(grid, errors, allowed, inside[-1], 1)
+    ends = []
+    for at, step in ((inside[0], -1), (inside[-1], 1)):
+        if not 0 <= at + step < len(grid):
+            ends.append(float(grid[at]))
+            continue
+        finer = np.linspace(grid[at], grid[at + step], _FINER)
+        ends.append(_crossing(finer, errors_at(finer), allowed, error))
+    return ends[0], ends[1]
 
 
 def _range(name: str, curve: Curve) -> tuple[float, float]:
@@ -298,14 +318,18 @@ def _range(name: str, curve: Curve) -> tuple[float, float]:
     return STEEPNESS if name == "steepness" else (float(curve.compute[0]), BEYOND * float(curve.compute[-1]))
 
 
-def _crossing(grid: Floats, errors: Floats, allowed: float, at: int, step: int) -> float:
-    """Where the profile crosses what is allowed, between the last value inside and the next."""
-    beyond = at + step
-    if not 0 <= beyond < len(grid):
-        return float(grid[at])
-    rise = errors[beyond] - errors[at]
-    share = (allowed - errors[at]) / rise if rise > 0 else 0.0
-    return float(grid[at] + np.clip(share, 0.0, 1.0) * (grid[beyond] - grid[at]))
+def _crossing(grid: Floats, errors: Floats, allowed: float, least: float) -> float:
+    """Where a profile crosses what is allowed: the first value beyond it, and the last before.
+
+    Between the two the root of what the error rises above the least is a straight line: the error is nearly a parabola.
+
+    Args:
+        grid, errors: (n,), of which the first lies inside and the last does not.
+    """
+    beyond = int(np.flatnonzero(errors > allowed)[0])
+    root = np.sqrt(np.clip(errors[[max(beyond - 1, 0), beyond]] - least, 0.0, None))
+    share = (np.sqrt(allowed - least) - root[0]) / (root[1] - root[0])
+    return float(grid[max(beyond - 1, 0)] + np.clip(share, 0.0, 1.0) * (grid[beyond] - grid[max(beyond - 1, 0)]))
 
 
 def forecast(curve: Curve, resamples: int = RESAMPLES) -> Forecast:
@@ -363,51 +387,49 @@ def _inside(first: Curve, later: Floats, seen: Floats, spread: Floats, law: Law,
 def compare_curves(one: Curve, other: Curve, resamples: int = RESAMPLES) -> Difference:
     """Two curves by their asymptotes first; where these are alike, by steepness and C_mid at a common asymptote.
 
-    Seeds are resampled in pairs. Asymptotes differ where they lie further apart than :data:`ALIKE` and than Student's
-    quantile (at least 2) times the spread of the resampled difference.
+    All is fitted to the means over the seeds that both have, which are resampled in pairs. Asymptotes differ where they
+    lie further apart than :data:`ALIKE` and than Student's quantile (at least 2) times the spread of the resampled
+    difference.
 
     Raises:
         UserError: a curve is none, or too short.
     """
-    fits = [fit_curve(curve, 0) for curve in (one, other)]
+    common = tuple(seed for seed in one.seeds if seed in other.seeds)
+    if len(common) < 2:
+        return Difference(_NONE, np.nan, np.nan, _NONE, _NONE, "cannot tell", "fewer than two seeds that both have")
+    pair = [curve.of_seeds(common) for curve in (one, other)]
+    fits = [fit_curve(curve, 0) for curve in pair]
     laws = [fit.law for fit in fits]
     gap = laws[0].asymptote - laws[1].asymptote
     if open_ := [why for fit in fits for why in fit.unidentified]:
         return Difference((gap, *_NONE[:2]), np.nan, np.nan, _NONE, _NONE, "cannot tell", f"not identified: {open_[0]}")
-    common = tuple(seed for seed in one.seeds if seed in other.seeds)
-    if len(common) < 2:
-        why = "fewer than two seeds that both have"
-        return Difference((gap, *_NONE[:2]), np.nan, np.nan, _NONE, _NONE, "cannot tell", why)
-    pair = [curve.of_seeds(common) for curve in (one, other)]
     drawn = [_resampled(curve, resamples) for curve in pair]
     assert drawn[0] is not None and drawn[1] is not None
-    quantile = max(2.0, float(student_quantile((1.0 + CONFIDENCE) / 2.0, len(common) - 1)))
-    stretch = float(np.sqrt(len(common) / (len(common) - 1)))
-    reach = quantile * stretch * float((drawn[0].asymptote - drawn[1].asymptote).std())
+    reach = _reach(drawn[0].asymptote - drawn[1].asymptote, len(common), least=2.0)
     margin = max(ALIKE, reach)
     of_asymptote = (gap, gap - reach, gap + reach)
     if abs(gap) > margin:
         why = f"asymptotes differ by {gap:+.3f}, more than {margin:.3f}"
         return Difference(of_asymptote, margin, np.nan, _NONE, _NONE, "asymptote", why)
     level = float(np.mean([law.asymptote for law in laws]))
-    refitted = [fit_one(c.compute, c.mean, c.floor, Fixed(asymptote=level))[0] for c in (one, other)]
+    refitted = [fit_one(c.compute, c.mean, c.floor, Fixed(asymptote=level))[0] for c in pair]
     levels = (drawn[0].asymptote + drawn[1].asymptote) / 2.0
     again = [_resampled_at(curve, levels, resamples) for curve in pair]
 
     # Two parameters are looked at, either of which may tell curves apart: Bonferroni's share for each.
-    both = max(2.0, float(student_quantile(1.0 - (1.0 - CONFIDENCE) / 4.0, len(common) - 1)))
+    both = (1.0 - CONFIDENCE) / 4.0
 
     def ratio(of: Callable[[Law], float], many: Callable[[Fits], Floats]) -> tuple[float, float, float]:
         value = float(np.log(of(refitted[0]) / of(refitted[1])))
-        half = both * stretch * float(np.log(many(again[0]) / many(again[1])).std())
+        half = _reach(np.log(many(again[0]) / many(again[1])), len(common), both, least=2.0)
         return float(np.exp(value)), float(np.exp(value - half)), float(np.exp(value + half))
 
     steepness = ratio(lambda law: law.steepness, lambda fits: fits.steepness)
     mid = ratio(lambda law: law.mid, lambda fits: fits.mid)
     apart = [name for name, (_, low, high) in (("B", steepness), ("C_mid", mid)) if low > 1.0 or high < 1.0]
     verdict = "efficiency" if apart else "alike"
-    why = f"asymptotes are alike (within {margin:.3f}); "
-    why += f"{' and '.join(apart)} differ at a common asymptote" if apart else "so are B and C_mid at a common one"
+    why = f"asymptotes are alike (within {margin:.3f}), "
+    why += f"but {' and '.join(apart)} differ at a common one" if apart else "and so are B and C_mid at a common one"
     return Difference(of_asymptote, margin, level, steepness, mid, verdict, why)
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from waker.analysis.data import RunData
 from waker.analysis.metrics import Floats, tail_weights
@@ -38,7 +39,9 @@ CURVES = (*RUN, "step", "updates", "flop", "measure", "value", "floor")
 actions."""
 AXES = {"step": "agent steps", "flop": "FLOP"}
 _MARK = 0.02
-"""Measurements whose compute differs by a smaller share are one point of a curve."""
+"""Measurements of several seeds whose compute differs by a smaller share may be one point of a curve."""
+_MOST = 0.5
+"""A seed with a smaller share of the median seed's measurements lacks most of them."""
 _OF_NUMBERS = ("fraction_of_optimum", "planned_fraction_of_optimum")
 
 
@@ -47,8 +50,13 @@ def share_numbers(rows: pd.DataFrame) -> dict[str, float]:
 
     Args:
         rows: with ``worth`` and ``optimal_return``, ``task`` and ``theta_…``.
+
+    Raises:
+        UserError: no column names a θ.
     """
     coordinates = [c for c in rows if str(c).startswith("theta_")]
+    if not coordinates:
+        raise UserError("shares of the optimum are over θ, and no column theta_… names one")
     known = rows.dropna(subset=["optimal_return", "worth"])
     cells = known.groupby([*coordinates, "task"], dropna=False, sort=False)["optimal_return"].transform("mean")
     known, best = known[cells > 0], cells[cells > 0]
@@ -195,21 +203,26 @@ def curve_frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 def curve_of(rows: pd.DataFrame, axis: str) -> tuple[Curve | None, list[str]]:
     """The curve of one group and measure, over the points that every seed has; and what was left out, in lines.
 
-    None where no compute of this axis is known, or no point is shared.
+    A seed with fewer than half as many measurements as the median seed is left out: one run that was ended early would
+    take their points from all others. None where no compute of this axis is known, or no point is shared.
 
     Args:
         rows: with the columns :data:`CURVES`, of one domain, sampler, explorer and measure.
         axis: ``step`` or ``flop``.
     """
     known = rows.dropna(subset=[axis, "value"])
-    known = known[known[axis] > 0].sort_values(axis)
+    known = known[known[axis] > 0].sort_values([axis, "step"], kind="stable")
     if known.empty:
         return None, []
-    marks = (np.diff(np.log(known[axis].to_numpy(float)), prepend=-np.inf) > _MARK).cumsum()
-    known = known.assign(mark=marks)
+    known = known.drop_duplicates(["seed", axis], keep="last")
+    counts = known.groupby("seed").size()
+    few = counts[counts < _MOST * counts.median()]
+    notes = [f"seed {seed} is left out: {n} measurements, the median seed has {counts.median():g}"
+             for seed, n in few.items()]  # fmt: skip
+    known = known[~known["seed"].isin(few.index)]
+    known = known.assign(mark=_marks(known["seed"].to_numpy(int), known[axis].to_numpy(float)))
     values = known.pivot_table(index="seed", columns="mark", values="value", aggfunc="last")
     whole = values.dropna(axis=1)
-    notes = []
     if whole.shape[1] < values.shape[1]:
         lacking = [int(seed) for seed in values.index[values.isna().any(axis=1)]]
         left = values.shape[1] - whole.shape[1]
@@ -219,6 +232,29 @@ def curve_of(rows: pd.DataFrame, axis: str) -> tuple[Curve | None, list[str]]:
     compute = known[known["mark"].isin(whole.columns)].groupby("mark")[axis].mean().to_numpy(float)
     floor = float(known["floor"].mean())
     return Curve(compute, whole.to_numpy(float), floor, tuple(int(seed) for seed in whole.index)), notes
+
+
+def _marks(seeds: NDArray[np.int64], compute: Floats) -> NDArray[np.int64]:
+    """The point that each measurement belongs to, counted from 0.
+
+    A point has a seed once, and lies within :data:`_MARK` of its first measurement. A measurement that lies nearer to a
+    later one of that first measurement's seed is not joined to it: a seed that lacks one shifts no other.
+
+    Args:
+        seeds, compute: of measurements, (n,), in the order of their compute.
+    """
+    at = np.log(compute)
+    of_seed = {int(seed): at[seeds == seed] for seed in np.unique(seeds)}
+    marks = np.zeros(len(at), np.int64)
+    first, inside = 0, set[int]()
+    for i, seed in enumerate(map(int, seeds)):
+        away = at[i] - at[first]
+        nearest = np.abs(of_seed[int(seeds[first])] - at[i]).min()
+        if i and (seed in inside or away > _MARK or nearest < away):
+            marks[i:] += 1
+            first, inside = i, set()
+        inside.add(seed)
+    return marks
 
 
 def after(rows: pd.DataFrame, step: int) -> pd.DataFrame:

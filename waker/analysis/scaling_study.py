@@ -16,6 +16,7 @@ Group = tuple[str, str, str]
 """Domain, sampler, explorer."""
 Key = tuple[str, str, str, str, str]
 """A group, measure and axis: what one curve is of."""
+MORE = "evaluate more often"
 KEY = ("domain", "sampler", "explorer", "measure", "axis")
 FITS = (
     *KEY,
@@ -63,11 +64,12 @@ def scaling_of(
         measures, axes: which curves.
         resamples: of seeds, for intervals.
     """
-    curves, notes = _curves(rows, measures, axes)
+    curves, left = _curves(rows, measures, axes)
+    notes = [f"{key[1]}: {line}" for key, lines in left.items() for line in lines]
     fits, forecasts, differences, laws = [], [], [], {}
     for key, curve in curves.items():
         about = dict(zip(KEY, key, strict=True))
-        row, fit = _fitted(curve, resamples)
+        row, fit = _fitted(curve, resamples, left[key])
         fits.append({**about, **row})
         if fit is not None:
             laws[key] = fit
@@ -87,20 +89,23 @@ def scaling_of(
     )
 
 
-def _curves(rows: pd.DataFrame, measures: Sequence[str], axes: Sequence[str]) -> tuple[dict[Key, Curve], list[str]]:
+def _curves(
+    rows: pd.DataFrame, measures: Sequence[str], axes: Sequence[str]
+) -> tuple[dict[Key, Curve], dict[Key, list[str]]]:
+    """The curves, and what was left out of each, in lines: also of those that are none."""
     curves: dict[Key, Curve] = {}
-    notes: list[str] = []
+    left: dict[Key, list[str]] = {}
     for (domain, sampler, explorer), group in rows.groupby(["domain", "sampler", "explorer"], sort=False):
         for measure in measures:
             for axis in axes:
-                found, told = curve_of(group[group["measure"] == measure], axis)
-                notes += [f"{sampler}: {line}" for line in told]
+                key = str(domain), str(sampler), str(explorer), measure, axis
+                found, left[key] = curve_of(group[group["measure"] == measure], axis)
                 if found is not None:
-                    curves[str(domain), str(sampler), str(explorer), measure, axis] = found
-    return curves, notes
+                    curves[key] = found
+    return curves, left
 
 
-def _fitted(curve: Curve, resamples: int) -> tuple[dict[str, Any], Fit | None]:
+def _fitted(curve: Curve, resamples: int, left: Sequence[str]) -> tuple[dict[str, Any], Fit | None]:
     about: dict[str, Any] = {
         "seeds": len(curve.seeds),
         "points": len(curve.compute),
@@ -111,11 +116,11 @@ def _fitted(curve: Curve, resamples: int) -> tuple[dict[str, Any], Fit | None]:
     try:
         fit = fit_curve(curve, resamples)
     except UserError as error:
-        return {**about, "identified": False, "why": str(error)}, None
+        return {**about, "identified": False, "why": "; ".join((str(error), *(left or [MORE])))}, None
     for name in ("asymptote", "steepness", "mid"):
         of = getattr(fit, name)
         about |= {name: of.value, f"{name}_low": of.low, f"{name}_high": of.high}
-    told = {"identified": fit.identified, "why": "; ".join(fit.unidentified)}
+    told = {"identified": fit.identified, "why": "; ".join((*fit.unidentified, *left))}
     return {**about, **told, "window": fit.window, "error": fit.error}, fit
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from waker.analysis.scaling import FEWEST, WINDOW, Curve
 from waker.analysis.scaling_curves import AXES, MEASURES
 from waker.analysis.scaling_law import fit_one, fit_power, linearised
-from waker.analysis.scaling_study import Key, Scaling
+from waker.analysis.scaling_study import Group, Key, Scaling
 from waker.errors import UserError
 from waker.names import printable
 from waker.report.blocks import Cell, HtmlTable, Picture, Section
@@ -50,13 +50,15 @@ def write_scaling_page(found: Scaling, out: Path, notes: Sequence[str] = ()) -> 
     for domain, axis in pairs:
         content.append({"sections": _sections(found, str(domain), str(axis), len({d for d, _ in pairs}) > 1)})
     fits = found.fits
+    names = named(found.curves)
+    groups = fits.drop_duplicates(["domain", "sampler", "explorer"])
     runs = HtmlTable(
         ["curve", "points", "seeds"],
         [
-            [Cell(printable(name)), Cell(str(points)), Cell(str(seeds))]
-            for name, points, seeds in fits[fits["axis"] == fits["axis"].iloc[0]]
-            .drop_duplicates("sampler")[["sampler", "points", "seeds"]]
-            .itertuples(index=False, name=None)
+            [Cell(printable(names[domain, sampler, explorer])), Cell(str(points)), Cell(str(seeds))]
+            for domain, sampler, explorer, points, seeds in groups[
+                ["domain", "sampler", "explorer", "points", "seeds"]
+            ].itertuples(index=False, name=None)
         ],
     )
     html = fill(
@@ -73,6 +75,17 @@ def write_scaling_page(found: Scaling, out: Path, notes: Sequence[str] = ()) -> 
         footer="Made by waker scaling from measurements through training; the same rows make the same page.",
     )
     write_page(html, out)
+
+
+def named(keys: Iterable[Key]) -> dict[Group, str]:
+    """What each group is called among others: its sampler, with its domain and explorer where these are several."""
+    groups = list(dict.fromkeys(key[:3] for key in keys))
+    domains, explorers = ({group[at] for group in groups} for at in (0, 2))
+    found = {}
+    for domain, sampler, explorer in groups:
+        before, behind = f"{domain}, " * (len(domains) > 1), f" ({explorer})" * (len(explorers) > 1)
+        found[domain, sampler, explorer] = f"{before}{sampler}{behind}"
+    return found
 
 
 def conclusion(found: Scaling) -> str:
@@ -141,15 +154,16 @@ def _cell(head: str, cell: str) -> Cell:
 
 
 def _panels(keys: Sequence[Key], draw: Callable[[Axes, Key, str], None], unit: str) -> Figure:
-    """A panel for each measure, a colour for each sampler."""
+    """A panel for each measure, a colour for each domain, sampler and explorer."""
     measures = [m for m in MEASURES if any(key[3] == m for key in keys)]
     with style():
-        palette = colours(key[1] for key in keys)
+        names = named(keys)
+        palette = colours(names.values())
         figure, panels = grid(len(measures), 2, _WIDTH, 3.1)
         for panel, measure in zip(panels, measures, strict=True):
             for key in keys:
                 if key[3] == measure:
-                    draw(panel, key, palette[key[1]])
+                    draw(panel, key, palette[names[key[:3]]])
             panel.set_title(text(MEASURES[measure]))
             panel.set(xscale="log", xlabel=unit)
             panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from waker.analysis.scaling_study import Scaling
 
+BETWEEN = "; "
+"""Between the reasons of one line."""
 Measure = Literal["mean", "cvar", "worst"]
 Axis = Literal["step", "flop"]
 
@@ -127,7 +129,25 @@ def show(found: Scaling, console: Console) -> None:
             here = table[(table["domain"] == domain) & (table["axis"] == axis)]
             heads, lines = rows_of(here)
             if lines:
+                heads, lines, reasons = apart(heads, lines)
                 console.print(_table(title, heads, lines))
+                for number, reason in enumerate(reasons, 1):
+                    console.print(Text(f"{number}: {reason}"))
+
+
+def apart(heads: list[str], lines: list[list[str]]) -> tuple[list[str], list[list[str]], list[str]]:
+    """A table whose last column, ``why``, holds numbers of reasons, and the distinct reasons, from 1.
+
+    Without such a column the table is as it was.
+    """
+    if heads[-1] != "why":
+        return heads, lines, []
+    reasons = list(dict.fromkeys(part for line in lines for part in line[-1].split(BETWEEN) if part))
+    numbered = [
+        [*line[:-1], ", ".join(str(reasons.index(part) + 1) for part in line[-1].split(BETWEEN) if part)]
+        for line in lines
+    ]
+    return heads, numbered, reasons
 
 
 def _table(title: str, heads: Any, lines: Any) -> Table:
