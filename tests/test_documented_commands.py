@@ -7,6 +7,7 @@ knows fails a test.
 
 from __future__ import annotations
 
+import pydoc
 import re
 import runpy
 import shlex
@@ -242,7 +243,9 @@ def run_python(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         run_waker(["waker", *rest], monkeypatch)
         return
     monkeypatch.chdir(ROOT)
-    if module == "experiments.bench":
+    if module == "pydoc":
+        assert pydoc.render_doc(rest[0])
+    elif module == "experiments.bench":
         parse(BenchArgs, [*rest, "numbers.json"] if rest[-1:] == ["--json"] else rest, verb=module)
     elif module == "experiments.reference_step":
         if "--compile" in rest:  # minutes: the way there, but for the compiler
