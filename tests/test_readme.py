@@ -64,6 +64,12 @@ def test_the_examples_are_the_tested_plugins() -> None:
     assert (examples / "surprise_example.py").read_text().strip() in (ROOT / "docs/curricula.md").read_text()
 
 
+def test_a_sampler_shown_twice_is_the_same() -> None:
+    found = [block.text for block in SCRIPTS if block.text.startswith("# rank_first.py\n")]
+    assert len(found) == 2
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("block", [*SCRIPTS, *SNIPPETS], ids=str)
 def test_python_compiles(block: Block) -> None:
     compile(block.text, str(block), "exec")
