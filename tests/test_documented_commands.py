@@ -119,7 +119,10 @@ def place(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     config = folder / "runs" / RUN.with_name("seed-1") / "config.yaml"
     record = read_yaml(config)
     write_yaml(config, {**record, "config": {**record["config"], "seed": 1}})
-    for name in ("tasks.py", "corridor.py", "restless.py", "rank_first.py", "features.py", "room_features.py"):
+    for name in (
+        *("tasks.py", "corridor.py", "restless.py", "curious.py", "rank_first.py"),
+        *("features.py", "room_features.py"),
+    ):
         (folder / name).write_text(scripts(name)[0].text, encoding="utf-8")
     shutil.copy(ROOT / "tests/plugin_example/corridor_example.py", folder)
     ask_queries(folder)

@@ -28,7 +28,7 @@ MODULES = sorted({m for text in TEXTS.values() for m in re.findall(r"python -m (
 PICTURES = sorted({(page, path) for page, text in TEXTS.items() for path in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)})
 SCRIPTS = [block for block in blocks("python") if block.text.startswith("# ")]
 """Files of the reader's own: `tests/test_documented_commands.py` runs the commands that name them."""
-OWN = ("corridor.py", "features.py", "rank_first.py", "restless.py", "room_features.py", "tasks.py")
+OWN = ("corridor.py", "curious.py", "features.py", "rank_first.py", "restless.py", "room_features.py", "tasks.py")
 SNIPPETS = [block for block in blocks("python") if block not in SCRIPTS and '"""' not in block.text[:3]]
 LONGEST = 750
 """Words of the README, without code."""
