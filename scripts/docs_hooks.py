@@ -1,8 +1,9 @@
 """Hooks of mkdocs: pages made from docstrings and from the glossary, and links that leave ``docs/``.
 
 - One page for each environment family, from its class docstring, with the film of ``docs/environments/films``.
-- ``{{ glossary: SECTION }}`` in a page becomes the table of that section of :mod:`waker.analysis.glossary`.
-- ``{{ settings: CLASS }}`` becomes the table of a configuration class's settings.
+- ``<!-- glossary: SECTION -->`` in a page becomes the table of that section of :mod:`waker.analysis.glossary`.
+- ``<!-- settings: CLASS -->`` becomes the table of a configuration class's settings.
+- A link ``[Family](…/file.py)`` to the file of a family's class, which a clone has, leads to that family's page.
 - ``tutorial.ipynb`` becomes the page ``tutorial.md``, outputs included, and so do links to it.
 - ``changelog.md`` and ``contributing.md`` are the files of the repository's root.
 - A link from a page to a file outside ``docs/`` (a row of ``results/``, a script) leads to a copy of that file in the
@@ -45,7 +46,8 @@ _PICTURE = re.compile(r"^!\[[^]]*\]\(([^)\s]+\.png)\)$", re.M)
 _NAME = re.compile(r"(?<=<td><code>)[^<]+(?=</code>)")
 _JOINT = re.compile(r"(?<=[\w;])[_/](?=[\w&])")
 """Where a name has a joint: ``curriculum/entropy``, ``worst_regret``."""
-_MARK = re.compile(r"^\{\{ (glossary|settings): (\w+) \}\}$", re.M)
+_MARK = re.compile(r"^<!-- (glossary|settings): (\w+) -->$", re.M)
+_FAMILY = re.compile(r"\[(\w+)\]\(([^)\s#]+\.py)\)")
 
 
 # Environment pages --------------------------------------------------------------------------------------------------
@@ -59,6 +61,24 @@ def families() -> dict[str, tuple[type, list[str]]]:
         cls = getattr(importlib.import_module(module), name)
         found.setdefault(name, (cls, []))[1].append(env_id)
     return found
+
+
+def families_linked(markdown: str, src_uri: str) -> str:
+    """Links to the files of families' classes as links to their pages."""
+    folder, here = _folder(src_uri), posixpath.dirname(src_uri)
+
+    def linked(match: re.Match[str]) -> str:
+        name, path = match[1], _repository_path(match[2], folder)
+        if path is None or name not in families() or path != _source(families()[name][0]):
+            return match[0]
+        return f"[{name}]({posixpath.relpath(f'{FAMILIES}/{name.lower()}.md', here or '.')})"
+
+    return _FAMILY.sub(linked, markdown)
+
+
+def _source(cls: type) -> str:
+    """The file of a class, from the repository's root; of a class made by a function, that of its name."""
+    return f"envs/{cls.__module__.replace('.', '/')}.py"
 
 
 def family_page(name: str, cls: type, ids: list[str]) -> str:
@@ -151,7 +171,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     waiting = [file for file in files if file.is_documentation_page()]
     while waiting:  # a copied page may link to others
         page = waiting.pop()
-        for target in _outside(page.content_string, _folder(page.src_uri)):
+        for target in _outside(families_linked(page.content_string, page.src_uri), _folder(page.src_uri)):
             uri = _site_uri(target)
             if files.get_file_from_path(uri) is None:
                 copy = File.generated(config, uri, abs_src_path=str(ROOT / target), inclusion=InclusionLevel.NOT_IN_NAV)
@@ -164,7 +184,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Tables where they are asked for; links to copies, and to the notebook's page."""
     tables = {"glossary": glossary_table, "settings": settings_table}
-    markdown = _MARK.sub(lambda m: tables[m[1]](m[2]), markdown)
+    markdown = families_linked(_MARK.sub(lambda m: tables[m[1]](m[2]), markdown), page.file.src_uri)
     folder, here = _folder(page.file.src_uri), posixpath.dirname(page.file.src_uri)
 
     def rewritten(match: re.Match[str]) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 import waker.curriculum
 import waker_envs
-from tests.helpers.pages import ROOT
+from tests.helpers.pages import FENCE, PAGES, ROOT
 
 TROUBLES = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 FOREIGN = ("Torch not compiled with CUDA enabled",)
@@ -46,7 +46,7 @@ def test_the_site_builds_and_nothing_of_it_is_fetched(site: Path) -> None:
         fetched = re.findall(r"<(?:script|img|iframe)[^>]+src=\"?(https?:[^\"> ]+)", text)
         fetched += re.findall(r"<link[^>]+rel=\"?(?:stylesheet|preconnect|icon)[^>]+href=\"?(https?:[^\"> ]+)", text)
         assert not fetched, f"{name} fetches {fetched}"
-        assert "{{ " not in text, f"{name} has a mark that nothing replaced"
+        assert not re.search(r"\{\{ |<!-- (glossary|settings):", text), f"{name} has a mark that nothing replaced"
         assert not re.search(r":(class|func|meth|mod):`", text), f"{name} has a role that nothing replaced"
 
 
@@ -65,6 +65,38 @@ def test_every_family_has_a_page_with_a_film(site: Path) -> None:
     for page in pages:
         film = site / "environments" / "films" / f"{page.stem}.gif"
         assert film.is_file() and film.name in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_links_to_families_lead_to_their_pages_in_the_site(site: Path) -> None:
+    for page, place in (("environments/index.html", ""), ("new-environment.html", "environments/")):
+        text = (site / page).read_text(encoding="utf-8")
+        assert f'href="{place}gridhazards.html"' in text
+        assert "hazards.py" not in text
+    assert not list((site / "files").rglob("hazards.py*"))
+
+
+def links() -> list[tuple[Path, str]]:
+    """Every relative link of the repository's Markdown, with its page and without its anchor."""
+    found = []
+    for page in [*PAGES, ROOT / "CHANGELOG.md", *sorted((ROOT / "experiments").rglob("*.md"))]:
+        prose = re.sub(r"`[^`\n]*`", "", FENCE.sub("", page.read_text(encoding="utf-8")))
+        found += [(page, link) for link in re.findall(r"\]\(([^)\s#]+)(?:#[^)\s]*)?\)", prose)]
+    return [(page, link) for page, link in found if not re.match(r"[a-z]+:", link)]
+
+
+def test_no_relative_link_is_dead_in_a_clone() -> None:
+    assert len(links()) > 100
+    dead = [f"{page.relative_to(ROOT)}: {link}" for page, link in links() if not (page.parent / link).exists()]
+    assert not dead
+
+
+def test_pages_whose_tables_the_site_makes_say_so_first() -> None:
+    made = [page for page in PAGES if re.search(r"^(<!-- (glossary|settings):|::: )", page.read_text("utf-8"), re.M)]
+    assert len(made) >= 7
+    for page in made:
+        first = page.read_text(encoding="utf-8").split("\n\n")[1]
+        assert first.startswith("The site has the") and "in a clone `" in first, page
 
 
 def test_films_are_small() -> None:

@@ -7,6 +7,7 @@ knows fails a test.
 
 from __future__ import annotations
 
+import pydoc
 import re
 import runpy
 import shlex
@@ -118,7 +119,10 @@ def place(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     config = folder / "runs" / RUN.with_name("seed-1") / "config.yaml"
     record = read_yaml(config)
     write_yaml(config, {**record, "config": {**record["config"], "seed": 1}})
-    for name in ("tasks.py", "corridor.py", "restless.py", "rank_first.py", "features.py", "room_features.py"):
+    for name in (
+        *("tasks.py", "corridor.py", "restless.py", "curious.py", "rank_first.py"),
+        *("features.py", "room_features.py"),
+    ):
         (folder / name).write_text(scripts(name)[0].text, encoding="utf-8")
     shutil.copy(ROOT / "tests/plugin_example/corridor_example.py", folder)
     ask_queries(folder)
@@ -242,7 +246,9 @@ def run_python(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         run_waker(["waker", *rest], monkeypatch)
         return
     monkeypatch.chdir(ROOT)
-    if module == "experiments.bench":
+    if module == "pydoc":
+        assert pydoc.render_doc(rest[0])
+    elif module == "experiments.bench":
         parse(BenchArgs, [*rest, "numbers.json"] if rest[-1:] == ["--json"] else rest, verb=module)
     elif module == "experiments.reference_step":
         if "--compile" in rest:  # minutes: the way there, but for the compiler

@@ -28,7 +28,7 @@ MODULES = sorted({m for text in TEXTS.values() for m in re.findall(r"python -m (
 PICTURES = sorted({(page, path) for page, text in TEXTS.items() for path in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)})
 SCRIPTS = [block for block in blocks("python") if block.text.startswith("# ")]
 """Files of the reader's own: `tests/test_documented_commands.py` runs the commands that name them."""
-OWN = ("corridor.py", "features.py", "rank_first.py", "restless.py", "room_features.py", "tasks.py")
+OWN = ("corridor.py", "curious.py", "features.py", "rank_first.py", "restless.py", "room_features.py", "tasks.py")
 SNIPPETS = [block for block in blocks("python") if block not in SCRIPTS and '"""' not in block.text[:3]]
 LONGEST = 750
 """Words of the README, without code."""
@@ -62,6 +62,12 @@ def test_the_examples_are_the_tested_plugins() -> None:
     examples = ROOT / "tests/plugin_example"
     assert (examples / "corridor_example.py").read_text().strip() in (ROOT / "docs/new-environment.md").read_text()
     assert (examples / "surprise_example.py").read_text().strip() in (ROOT / "docs/curricula.md").read_text()
+
+
+def test_a_sampler_shown_twice_is_the_same() -> None:
+    found = [block.text for block in SCRIPTS if block.text.startswith("# rank_first.py\n")]
+    assert len(found) == 2
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("block", [*SCRIPTS, *SNIPPETS], ids=str)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +15,9 @@ from scipy import stats
 from tests.helpers.spaces import POINTS, WEIGHTS, box_space, finite_space
 from waker.curriculum import ComposedCurriculum, CurriculumConfig, Wanted, make_curriculum
 from waker.curriculum.api import Curriculum
+from waker.curriculum.registry import CURRICULA, box_samplers, curriculum_names
 from waker.errors import UserError
+from waker.plug_ins import is_ours
 
 # Settings that make waker-r's marks 10, 20, 30 … and e the last credited error.
 QUICK = {"reduction_start": 0, "reduction_interval": 10, "error_decay": 0.0}
@@ -290,6 +295,22 @@ def test_continuous_oracles() -> None:
 def test_tables_need_a_finite_space(name: str) -> None:
     with pytest.raises(UserError, match=f"'{name}' needs a finite θ space.*'dr'"):
         make_curriculum(name, box_space(), CurriculumConfig(), np.random.default_rng(0))
+
+
+def test_what_runs_on_a_box_is_listed_in_the_message_and_on_its_page() -> None:
+    ours = [name for name in curriculum_names() if is_ours(CURRICULA.registered.get(name))]
+    runs = []
+    for name in ours:
+        with contextlib.suppress(UserError):
+            make_curriculum(name, box_space(), CurriculumConfig(), np.random.default_rng(0))
+            runs.append(name)
+    assert [name for name in box_samplers() if name in ours] == runs
+    with pytest.raises(UserError) as refused:
+        make_curriculum("cenie", box_space(), CurriculumConfig(), np.random.default_rng(0))
+    assert re.findall(r"'([^']+)'", str(refused.value)) == ["cenie", *box_samplers()]
+    page = (Path(__file__).parents[2] / "docs" / "curricula.md").read_text(encoding="utf-8")
+    listed = page.split("### On a continuous space\n")[1].split("All others need")[0].split(" run: ")[1]
+    assert re.findall(r"`([^`]+)`", listed) == runs
 
 
 @pytest.mark.parametrize("name", ["hardest-oracle", "reweighting-oracle"])

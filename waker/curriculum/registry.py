@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from waker.settings import from_plain
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
 from waker_envs.file_source import source_name
 
+F = TypeVar("F", bound=Callable[..., Curriculum])
+
 CURRICULA: Registry[Callable[..., Curriculum]] = Registry("sampler", "waker.curriculum.named", "waker.curricula")
 register_curriculum = CURRICULA.register
 """Decorator that puts a factory under a name; see :meth:`waker.plug_ins.Registry.register`."""
@@ -30,6 +32,18 @@ curriculum_names = CURRICULA.names
 """Every known sampler, sorted: built in, registered, and of installed packages."""
 curriculum_settings = CURRICULA.settings
 """The dataclass of a sampler's own settings by its name; None = it has none."""
+
+
+def takes_boxes(factory: F) -> F:
+    """Decorator of a factory that makes its sampler on a continuous θ space (a box), too."""
+    factory.takes_boxes = True  # type: ignore[attr-defined]
+    return factory
+
+
+def box_samplers() -> tuple[str, ...]:
+    """Every known sampler that runs on a box, sorted; of installed packages those that have been imported."""
+    names = (name for name in curriculum_names() if name in CURRICULA.registered)
+    return tuple(name for name in names if getattr(CURRICULA.registered[name], "takes_boxes", False))
 
 
 def make_curriculum(
@@ -76,10 +90,10 @@ def finite(space: ThetaSpace, name: str) -> FiniteThetaSpace:
     """The space, if it is finite.
 
     Raises:
-        UserError: it is continuous, so the sampler ``name`` cannot keep its table.
+        UserError: it is continuous, so the sampler ``name`` cannot keep its table; the message names those that can.
     """
     if not isinstance(space, FiniteThetaSpace):
-        raise UserError(
-            f"sampler {name!r} needs a finite θ space; for a continuous one choose 'dr', 'waker-m' or 'waker-r'"
-        )
+        *most, last = map(repr, box_samplers())
+        choice = f"{', '.join(most)} or {last}"
+        raise UserError(f"sampler {name!r} needs a finite θ space; for a continuous one choose {choice}")
     return space

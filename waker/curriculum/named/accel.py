@@ -29,7 +29,7 @@ from waker.curriculum.evidence import EpisodeEvidence
 from waker.curriculum.level_replay.edits import Parents, parents, walked
 from waker.curriculum.level_replay.replay_settings import LevelReplaySettings, level_replay
 from waker.curriculum.level_replay.table import LevelReplay
-from waker.curriculum.registry import register_curriculum
+from waker.curriculum.registry import register_curriculum, takes_boxes
 from waker.curriculum.scores.credited import check_mode
 from waker.settings import Count, Share
 from waker_envs.api import ThetaSpace
@@ -116,6 +116,7 @@ class Accel(LevelReplay):
 
 
 @register_curriculum("accel", AccelSettings)
+@takes_boxes
 def make_accel(
     space: ThetaSpace,
     config: CurriculumConfig,

@@ -21,7 +21,7 @@ from waker.curriculum.api import Curriculum, Floats, State
 from waker.curriculum.boxes.continuous import ContinuousCurriculum
 from waker.curriculum.config import CurriculumConfig
 from waker.curriculum.evidence import EpisodeEvidence, Evidence, Needs, needs
-from waker.curriculum.registry import register_curriculum
+from waker.curriculum.registry import register_curriculum, takes_boxes
 from waker.curriculum.scores.gaussians import Gaussians, best_by_aic
 from waker.curriculum.scores.quantities import PerStepName, per_step
 from waker.errors import UserError
@@ -129,6 +129,7 @@ class AlpGmm(ContinuousCurriculum):
 
 
 @register_curriculum("alp-gmm", AlpGmmSettings)
+@takes_boxes
 def make_alp_gmm(
     space: ThetaSpace,
     config: CurriculumConfig,

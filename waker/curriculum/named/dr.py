@@ -10,12 +10,13 @@ from waker.curriculum.composed import ComposedCurriculum
 from waker.curriculum.config import CurriculumConfig, resolve_decay
 from waker.curriculum.priorities.mixture import Mixture
 from waker.curriculum.priorities.rules import Fixed
-from waker.curriculum.registry import register_curriculum
+from waker.curriculum.registry import register_curriculum, takes_boxes
 from waker.curriculum.scores.error_estimate import Magnitude
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
 
 
 @register_curriculum("dr")
+@takes_boxes
 def make_dr(
     space: ThetaSpace, config: CurriculumConfig, rng: np.random.Generator, samples_per_update: int
 ) -> Curriculum:

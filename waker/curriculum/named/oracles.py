@@ -14,13 +14,14 @@ from waker.curriculum.composed import ComposedCurriculum
 from waker.curriculum.config import CurriculumConfig, resolve_decay
 from waker.curriculum.priorities.mixture import Mixture
 from waker.curriculum.priorities.rules import Fixed, each_domain_alike
-from waker.curriculum.registry import register_curriculum
+from waker.curriculum.registry import register_curriculum, takes_boxes
 from waker.curriculum.scores.error_estimate import Magnitude
 from waker.errors import UserError
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
 
 
 @register_curriculum("hardest-oracle")
+@takes_boxes
 def make_hardest_oracle(
     space: ThetaSpace, config: CurriculumConfig, rng: np.random.Generator, samples_per_update: int
 ) -> Curriculum:
@@ -35,6 +36,7 @@ def make_hardest_oracle(
 
 
 @register_curriculum("reweighting-oracle")
+@takes_boxes
 def make_reweighting_oracle(
     space: ThetaSpace, config: CurriculumConfig, rng: np.random.Generator, samples_per_update: int
 ) -> Curriculum:

@@ -25,7 +25,7 @@ from waker.curriculum.api import Curriculum
 from waker.curriculum.boxes.level_replay import box_replay
 from waker.curriculum.config import CurriculumConfig
 from waker.curriculum.level_replay.replay_settings import LevelReplaySettings, level_replay
-from waker.curriculum.registry import register_curriculum
+from waker.curriculum.registry import register_curriculum, takes_boxes
 from waker.curriculum.scores import advantages as formulas
 from waker.curriculum.scores.credited import Credited, check_mode
 from waker.curriculum.scores.quantities import OfAdvantages
@@ -33,6 +33,7 @@ from waker_envs.api import ThetaSpace
 
 
 @register_curriculum("plr", LevelReplaySettings)
+@takes_boxes
 def make_plr(
     space: ThetaSpace,
     config: CurriculumConfig,
@@ -47,6 +48,7 @@ def make_plr(
 
 
 @register_curriculum("robust-plr", LevelReplaySettings)
+@takes_boxes
 def make_robust_plr(
     space: ThetaSpace,
     config: CurriculumConfig,

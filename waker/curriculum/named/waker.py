@@ -17,7 +17,7 @@ from waker.curriculum.composed import ComposedCurriculum
 from waker.curriculum.config import CurriculumConfig, resolve_decay
 from waker.curriculum.priorities.mixture import Mixture
 from waker.curriculum.priorities.rules import Boltzmann, Groups, Normalise, Rank, TopK
-from waker.curriculum.registry import finite, register_curriculum
+from waker.curriculum.registry import finite, register_curriculum, takes_boxes
 from waker.curriculum.scores.error_estimate import Magnitude, Reduction
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
 
@@ -32,6 +32,7 @@ def priority_of(config: CurriculumConfig, temperature: float, normalise: Normali
 
 
 @register_curriculum("waker-m", KernelSettings)
+@takes_boxes
 def make_waker_m(
     space: ThetaSpace,
     config: CurriculumConfig,
@@ -56,6 +57,7 @@ def make_waker_m(
 
 
 @register_curriculum("waker-r", KernelSettings)
+@takes_boxes
 def make_waker_r(
     space: ThetaSpace,
     config: CurriculumConfig,
