@@ -12,13 +12,29 @@ NAMES = ["dr", "waker-m", "waker-r", "hardest-oracle"]
 
 @pytest.mark.parametrize(
     ("written", "nearest"),
-    [("wakerm", "waker-m"), ("WAKER-R", "waker-r"), ("hardest", "hardest-oracle"), ("drr", "dr"), ("", "")],
+    [
+        ("wakerm", "waker-m"),
+        ("WAKER-R", "waker-r"),
+        ("hardest", "hardest-oracle"),
+        ("drr", "dr"),
+        ("oracle", "hardest-oracle"),
+    ],
 )
 def test_the_nearest_name_is_offered(written: str, nearest: str) -> None:
     message = str(unknown("sampler", written, NAMES))
     assert message.startswith(f"unknown sampler {written!r}; did you mean '{nearest}")
     assert "\n" not in message
     assert all(name in message for name in NAMES)
+
+
+@pytest.mark.parametrize("written", ["foo", "", "x", "zzzzzzzz"])
+def test_what_is_near_to_nothing_gets_the_list_alone(written: str) -> None:
+    assert str(unknown("sampler", written, NAMES)) == f"unknown sampler {written!r} (valid: {', '.join(sorted(NAMES))})"
+
+
+def test_of_a_long_list_without_a_near_name_examples_are_shown() -> None:
+    message = str(unknown("key", "zzz", [f"k{i:02}" for i in range(99)]))
+    assert message == "unknown key 'zzz'; 99 are known, as k00, k33, k66"
 
 
 def test_a_long_list_is_not_printed() -> None:
