@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from waker.errors import UserError, too_large, unknown
+from waker.errors import UserError, too_large, unknown, unknown_ending
 
 NAMES = ["dr", "waker-m", "waker-r", "hardest-oracle"]
 
@@ -35,6 +35,12 @@ def test_what_is_near_to_nothing_gets_the_list_alone(written: str) -> None:
 def test_of_a_long_list_without_a_near_name_examples_are_shown() -> None:
     message = str(unknown("key", "zzz", [f"k{i:02}" for i in range(99)]))
     assert message == "unknown key 'zzz'; 99 are known, as k00, k33, k66"
+
+
+def test_the_last_part_of_dotted_names_is_meant_for_each_of_them() -> None:
+    valid = ["model.lr", "a.b.lr", "model.lrs"]
+    assert str(unknown_ending("setting", "lr", valid)) == "unknown setting 'lr'; did you mean 'model.lr' or 'a.b.lr'?"
+    assert "did you mean 'model.lrs'" in str(unknown_ending("setting", "modellrs", valid))
 
 
 def test_a_long_list_is_not_printed() -> None:

@@ -66,6 +66,14 @@ def unknown(kind: str, name: str, valid: Iterable[str]) -> UserError:
     return UserError(f"unknown {kind} {name!r}{near or f'; {len(names)} are known, as {examples}'}")
 
 
+def unknown_ending(kind: str, name: str, valid: Iterable[str]) -> UserError:
+    """As :func:`unknown`; but ``lr`` is meant for each dotted name that ends so (``model.optimizer.lr``)."""
+    known = list(dict.fromkeys(valid))
+    if meant := [option for option in known if option.endswith(f".{name.lstrip('-')}")]:
+        return UserError(f"unknown {kind} {name!r}; did you mean {' or '.join(map(repr, meant))}?")
+    return unknown(kind, name, known)
+
+
 def _likeness(name: str, valid: str) -> float:
     """In [0, 1], whatever the capitals; a name that is part of the other is near."""
     short, long = sorted((name.lower(), valid.lower()), key=len)
