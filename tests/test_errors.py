@@ -32,6 +32,11 @@ def test_what_is_near_to_nothing_gets_the_list_alone(written: str) -> None:
     assert str(unknown("sampler", written, NAMES)) == f"unknown sampler {written!r} (valid: {', '.join(sorted(NAMES))})"
 
 
+def test_the_beginning_of_a_longer_name_may_be_misspelt() -> None:
+    valid = ["dr", "waker-m (replayed credit)"]
+    assert "did you mean 'waker-m (replayed credit)'?" in str(unknown("sampler", "waker-x", valid))
+
+
 def test_of_a_long_list_without_a_near_name_examples_are_shown() -> None:
     message = str(unknown("key", "zzz", [f"k{i:02}" for i in range(99)]))
     assert message == "unknown key 'zzz'; 99 are known, as k00, k33, k66"

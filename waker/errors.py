@@ -16,6 +16,8 @@ _MOST_LISTED = 20
 
 _NEAR = 0.6
 """Likeness (difflib's ratio) from which a name is worth offering."""
+_NEARLY = 0.8
+"""The same of a name and the beginning of a longer one."""
 _SAMPLES = 3
 """Valid names shown as examples where none is near and they are too many to list."""
 
@@ -75,10 +77,11 @@ def unknown_ending(kind: str, name: str, valid: Iterable[str]) -> UserError:
 
 
 def _likeness(name: str, valid: str) -> float:
-    """In [0, 1], whatever the capitals; a name that is part of the other is near."""
+    """In [0, 1], whatever the capitals; a name that is part of the other, or nearly its beginning, is near."""
     short, long = sorted((name.lower(), valid.lower()), key=len)
     ratio = difflib.SequenceMatcher(None, name.lower(), valid.lower()).ratio()
-    return max(ratio, _NEAR) if len(short) > 2 and short in long else ratio
+    begins = difflib.SequenceMatcher(None, short, long[: len(short)]).ratio() >= _NEARLY
+    return max(ratio, _NEAR) if len(short) > 2 and (begins or short in long) else ratio
 
 
 def too_large(error: BaseException) -> str | None:
