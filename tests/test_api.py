@@ -71,6 +71,7 @@ def test_settings_are_changed_by_name() -> None:
     ("change", "message"),
     [
         ({"sampler": "waker-n"}, "unknown sampler 'waker-n'; did you mean 'waker-m'"),
+        ({"lr": 3.0}, "unknown setting 'lr'; did you mean 'model.optimizer.lr' or 'behaviour.actor_opt"),
         ({"train.stepz": 1}, "unknown setting 'train.stepz'; did you mean 'train.steps'"),
         ({"seed.x": 1}, "unknown setting 'seed.x'"),
         ({"model": 3}, "model takes a mapping of its settings or a ModelConfig, not 3"),
@@ -157,10 +158,23 @@ def test_the_likeliest_dream_is_repeated_and_drawn_ones_follow_their_seed(run: w
     assert torch.equal(before, torch.random.get_rng_state())
 
 
+def test_what_the_replay_or_the_dream_does_not_hold_is_refused(run: waker.Run) -> None:
+    for n in (0, 10**6):
+        with pytest.raises(
+            waker.UserError, match=rf"asks for {n} states, and the replay holds {len(run.replay)} steps"
+        ):
+            run.replay.states(n)
+    dream = run.imagine("green", run.replay.states(4), steps=1)
+    with pytest.raises(IndexError, match="no dream 9: there are 4, from 0 to 3"):
+        dream.frames(9)
+
+
 def test_a_dream_begins_in_a_theta(run: waker.Run) -> None:
     dream = run.imagine("green", (3, 0.0, 0.0), steps=2, n=3)
     assert len(dream) == 3
-    with pytest.raises(waker.UserError, match=r"θ = \[9.0, 0.0, 0.0\] is none of waker/GridHazards-v0"):
+    with pytest.raises(
+        waker.UserError, match=r"θ = \[9.0, 0.0, 0.0\] is none of waker/GridHazards-v0; size 3, 4.*; slip 0, 0"
+    ):
         run.imagine("green", (9, 0, 0))
     with pytest.raises(waker.UserError, match="unknown task 'grean'; did you mean 'green'"):
         run.imagine("grean")

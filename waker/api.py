@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -101,12 +102,20 @@ class Rows:
 def rows(folders: str | Path | Sequence[str | Path]) -> Rows:
     """The saved rows of every run in or below some folders.
 
+    Warns where a run has no learning metrics: `waker sweep` keeps no long ones among its rows.
+
     Raises:
         UserError: a folder that does not exist or holds no run, or two runs that nothing tells apart.
     """
     if isinstance(folders, str | Path):
         folders = [folders]
     found = load_runs(folders)
+    if bare := [run for run in found if run.metrics.empty]:
+        warnings.warn(
+            f"{len(bare)} of {len(found)} runs have no learning metrics here, {bare[0].folder} for one; a sweep leaves "
+            "long ones in the run's own folder",
+            stacklevel=2,
+        )
     return Rows(**{table: _marked(found, table) for table in Rows.__dataclass_fields__})
 
 

@@ -14,6 +14,13 @@ BLEMISHED = 3
 _MOST_LISTED = 20
 """Valid names listed in full; beyond it only the nearest one is named."""
 
+_NEAR = 0.6
+"""Likeness (difflib's ratio) from which a name is worth offering."""
+_NEARLY = 0.8
+"""The same of a name and the beginning of a longer one."""
+_SAMPLES = 3
+"""Valid names shown as examples where none is near and they are too many to list."""
+
 _ALLOCATION = (
     "not enough memory",
     "can't allocate memory",
@@ -44,7 +51,7 @@ def unknown(kind: str, name: str, valid: Iterable[str]) -> UserError:
     Args:
         kind: what was asked for ("sampler", "preset").
         name: what the user wrote.
-        valid: the names that exist; the nearest is found whatever the capitals.
+        valid: the names that exist; the nearest is offered where it is near, whatever the capitals.
 
     Returns:
         The error, for the caller to raise.
@@ -52,10 +59,29 @@ def unknown(kind: str, name: str, valid: Iterable[str]) -> UserError:
     names = sorted(set(valid))
     if not names:
         return UserError(f"unknown {kind} {name!r}; there is none to choose from")
-    # However far, one is offered: it shows what a name looks like. Of equally near ones, the first by alphabet.
-    nearest = max(names, key=lambda n: difflib.SequenceMatcher(None, name.lower(), n.lower()).ratio())
-    listed = f" (valid: {', '.join(names)})" if len(names) <= _MOST_LISTED else ""
-    return UserError(f"unknown {kind} {name!r}; did you mean {nearest!r}?{listed}")
+    # Of equally near ones, the first by alphabet.
+    nearest = max(names, key=lambda n: _likeness(name, n))
+    near = f"; did you mean {nearest!r}?" if _likeness(name, nearest) >= _NEAR else ""
+    if len(names) <= _MOST_LISTED:
+        return UserError(f"unknown {kind} {name!r}{near} (valid: {', '.join(names)})")
+    examples = ", ".join(names[:: len(names) // _SAMPLES][:_SAMPLES])
+    return UserError(f"unknown {kind} {name!r}{near or f'; {len(names)} are known, as {examples}'}")
+
+
+def unknown_ending(kind: str, name: str, valid: Iterable[str]) -> UserError:
+    """As :func:`unknown`; but ``lr`` is meant for each dotted name that ends so (``model.optimizer.lr``)."""
+    known = list(dict.fromkeys(valid))
+    if meant := [option for option in known if option.endswith(f".{name.lstrip('-')}")]:
+        return UserError(f"unknown {kind} {name!r}; did you mean {' or '.join(map(repr, meant))}?")
+    return unknown(kind, name, known)
+
+
+def _likeness(name: str, valid: str) -> float:
+    """In [0, 1], whatever the capitals; a name that is part of the other, or nearly its beginning, is near."""
+    short, long = sorted((name.lower(), valid.lower()), key=len)
+    ratio = difflib.SequenceMatcher(None, name.lower(), valid.lower()).ratio()
+    begins = difflib.SequenceMatcher(None, short, long[: len(short)]).ratio() >= _NEARLY
+    return max(ratio, _NEAR) if len(short) > 2 and (begins or short in long) else ratio
 
 
 def too_large(error: BaseException) -> str | None:

@@ -20,6 +20,7 @@ from waker.analysis.data import RunData, load_run
 from waker.config.schema import Config
 from waker.errors import UserError
 from waker.storage.run_folder import read_config
+from waker_envs.api import BoxThetaSpace, FiniteThetaSpace, ThetaSpace
 
 if TYPE_CHECKING:
     from waker.agent.agent import Agent
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from waker.model.rssm import State
     from waker.replay.ring import Replay
     from waker.training.loading import LoadedRun
+
+
+_MOST_VALUES = 12
+"""Values of a parameter that a message lists."""
 
 
 class Run:
@@ -157,13 +162,30 @@ class Run:
         family = self.loaded.family
         space = family.space
         if theta.shape != (len(space.names),) or not space.contains(theta):
-            raise UserError(
-                f"θ = {theta.tolist()} is none of {self.config.env}; its parameters: {', '.join(space.names)}"
-            )
+            raise UserError(f"θ = {theta.tolist()} is none of {self.config.env}; {allowed(space)}")
         episodes = [Episode(theta, space.index(theta), seed + i) for i in range(n)]
         with slot_group(family, 1) as slots:
             first = [slots.advance({0: episode}, {})[0].observation for episode in episodes]
         return filtered(self.agent, {name: np.stack([o[name] for o in first])[:, None] for name in first[0]})
+
+
+def allowed(space: ThetaSpace) -> str:
+    """``size 3, 4, 5; slip 0, 0.25``: the values of each parameter, or their range where there are many."""
+    finite = isinstance(space, FiniteThetaSpace)
+    if isinstance(space, FiniteThetaSpace):
+        points = space.points
+    elif isinstance(space, BoxThetaSpace):
+        points = np.stack([space.low, space.high])
+    else:
+        return f"its parameters: {', '.join(space.names)}"
+    told = []
+    for name, column in zip(space.names, points.T, strict=True):
+        values = np.unique(column)
+        listed = finite and len(values) <= _MOST_VALUES
+        told.append(
+            f"{name} {', '.join(f'{v:g}' for v in values)}" if listed else f"{name} {values[0]:g} … {values[-1]:g}"
+        )
+    return "; ".join(told)
 
 
 class CurriculumView:
@@ -222,12 +244,20 @@ class ReplayView:
         return self._replay.sample(np.random.default_rng(seed), batch, length)
 
     def states(self, n: int, seed: int = 0) -> Starts:
-        """Posterior states of the world model at the ends of ``n`` random windows of the run's training length."""
+        """Posterior states of the world model at the ends of ``n`` random windows of the run's training length.
+
+        Raises:
+            UserError: fewer than one, or more than the replay has steps.
+        """
         import torch
 
         from waker.behaviour.starts import start_states
         from waker.model.rssm import State
 
+        if not 0 < n <= len(self):
+            raise UserError(
+                f"states asks for {n} states, and the replay holds {len(self)} steps: choose from 1 to so many"
+            )
         length = self._agent.config.train.length
         windows = self.sample(n, length, seed)
         state = observed(self._agent, windows)

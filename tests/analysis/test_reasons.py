@@ -43,6 +43,8 @@ NUMBERS = pd.concat(
         ("m", "all", "planned_mean_regret", reasons.NOT_PLANNED),
         ("m", "all", "mean_model_error", reasons.NOT_MEASURED),
         ("dr (adapted)", "all", "mean_model_error", "as of dr, whose model and data it has"),
+        ("bare", "all", "estimate_rank", reasons.NOTHING_RANKED),
+        ("m", "all", "estimate_rank", reasons.NO_ERRORS),
         ("dr", "all", "cvar_0.1_theta", "θ is continuous: each was met once"),
     ],
 )

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from waker.analysis.same_data import ALL_UNCHOSEN, same_data_notes
+from tests.helpers.rows import numbers
+from waker.analysis.conclusion import conclusion
+from waker.analysis.paired import paired_differences, pairs
+from waker.analysis.same_data import ALL_UNCHOSEN, same_data_notes, without_same
 
 
 def played(sampler: str, thetas: list[int], seed: int = 0) -> pd.DataFrame:
@@ -53,3 +56,16 @@ def test_two_curricula_that_agree_have_chosen_once_they_estimate() -> None:
 
 def test_nothing_played_is_nothing_alike() -> None:
     assert same_data_notes(pd.DataFrame(), pd.DataFrame()) == []
+
+
+def test_samplers_with_the_baseline_s_data_are_not_tested_and_the_headline_says_so() -> None:
+    values = {"dr": [1.0, 2.0, 3.0], "plr": [1.1, 2.3, 2.9], "plr [a, dr]": [1.0, 2.5, 3.0], "m": [2.0, 2.9, 4.2]}
+    rows = pairs(numbers({name: {"all": found} for name, found in values.items()}), "dr").rows
+    note = same_data_notes(pd.concat([played(n, [1]) for n in values if n != "m"] + [played("m", [2])]), estimates())[0]
+    left = without_same(rows, "dr", {"d": [note]})
+    assert set(left["sampler"]) == {"m"}
+    tests = paired_differences(left)
+    assert set(tests["tests"]) == {1} and set(paired_differences(rows)["tests"]) == {3}
+    assert conclusion(tests, "dr", notes=[note, "another"]).endswith(f" {note}.")
+    assert len(without_same(rows, "m", {"d": [note]})) == len(rows)  # the baseline has data of its own
+    assert len(without_same(rows, "dr", {"d": [ALL_UNCHOSEN]})) == len(rows)

@@ -86,6 +86,8 @@ def test_only_what_cannot_leave_its_limits_is_cut_off_there() -> None:
         ("actor_share", [-0.2, -0.3, -0.1], -0.4484, 0.0484),
         ("hard_share", [0.9, 1.0, 0.95], 0.8258, 1.0),
         ("noisy_share", [0.9, 1.0, 0.95], 0.8258, 1.0),
+        ("estimate_rank", [0.9, 0.2], -1.0, 1.0),
+        ("estimate_rank_ceiling", [0.9, 1.0, 0.95], 0.8258, 1.0),
     ):
         row = summarise(numbers_of({"dr": {"a": values}}, quantity)).iloc[0]
         assert (row["low"], row["high"]) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))

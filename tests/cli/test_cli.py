@@ -277,7 +277,7 @@ def test_envs_lists_and_describes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["envs", "GridHazards"]) == 0
     shown = capsys.readouterr().out
     assert "probability that the chosen action is replaced" in shown
-    assert "optimal_return" in shown
+    assert "exact: optimal_return, predict, tabular" in shown
 
 
 def test_envs_values_an_episode(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
 from pathlib import Path
@@ -12,8 +13,10 @@ import pytest
 from tests.helpers.synthetic import write_run
 from waker.analysis.data import load_runs
 from waker.cli import main
+from waker.cli.verbs.compare import show
 from waker.report.page import render
 from waker.storage.tables import read_rows, write_rows
+from waker.terminal.console import Console
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -21,6 +24,21 @@ pytestmark = pytest.mark.usefixtures("undrawn")
 def compared(root: Path, *more: str) -> pd.DataFrame:
     assert main(["compare", str(root), *more]) == 0
     return pd.read_csv(root / "comparison.csv")
+
+
+class Gone(io.StringIO):
+    """An output whose reader has gone."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+def test_a_reader_who_goes_takes_no_file_along(tmp_path: Path) -> None:
+    write_run(tmp_path, "dr", 0)
+    page = tmp_path / "study.html"
+    with pytest.raises(BrokenPipeError):
+        show([tmp_path], Console(file=Gone()), csv=tmp_path / "own.csv", page=page)
+    assert page.stat().st_size and (tmp_path / "own.csv").stat().st_size
 
 
 def measured_at(folder: Path, *steps: int) -> None:

@@ -193,3 +193,10 @@ def test_counts() -> None:
     assert found["asked"] == found["answered"] == 12 and found["skipped"] == 1
     assert found["tied"] == (frame["label"] == 0.5).sum() and found["tied"] + found["untied"] == 11
     assert table.counts(asked())["answered"] == 0
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
+def test_an_empty_file_holds_no_queries(tmp_path: Path, ending: str) -> None:
+    (tmp_path / f"q.{ending}").write_bytes(b"")
+    with pytest.raises(UserError, match="holds no queries"):
+        table.read(tmp_path / f"q.{ending}")

@@ -113,7 +113,12 @@ def test_a_whole_number_is_a_float_too() -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "is not a run folder"), ("a: [", "cannot be read"), ("- 1", "holds no mapping"), ("a: 1", "no section")],
+    [
+        (None, "is not a run folder"),
+        ("a: [", r"config\.yaml cannot be read: .*; put back a copy of this file"),
+        ("- 1", "holds no mapping"),
+        ("a: 1", "no section"),
+    ],
 )
 def test_folders_that_cannot_be_read_say_so(tmp_path: Path, content: str | None, message: str) -> None:
     if content is not None:

@@ -15,7 +15,9 @@ import torch
 from tests.helpers.tiny import RUN, refused
 from waker.agent.head_fit import CHECK, HeadFit, HeadSettings
 from waker.cli import main
-from waker.errors import BLEMISHED
+from waker.cli.verbs.ask import run_option
+from waker.cli.verbs.evaluate import judges
+from waker.errors import BLEMISHED, UserError
 from waker.preferences import table
 from waker.preferences.queries import uniform_pairs
 from waker.preferences.segments import arrived, candidates
@@ -266,7 +268,25 @@ def test_the_commands_and_the_evaluation(place: Path, capsys: pytest.CaptureFixt
     capsys.readouterr()
     assert "unknown task 'gren'; did you mean 'green'?" in refused(["evaluate", run, "--as", "mytask=gren"], capsys)
     assert "must have the form NAME=TASK" in refused(["evaluate", run, "--as", "mytask"], capsys)
+    misspelt = ["evaluate", run, "--as", "mytusk=green"]
+    assert "unknown task given by preferences: 'mytusk'; did you mean 'mytask'?" in refused(misspelt, capsys)
     assert "'red' is a task of the environment" in refused(["evaluate", run, "--as", "red=green"], capsys)
+
+
+def test_the_command_that_ask_prints_says_where_the_run_lies_if_answer_would_not_find_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_option(Path("runs/d/seed-1"), "d/seed-1") == ""
+    assert run_option(tmp_path / "runs/d/seed-1", "d/seed-1") == ""
+    assert run_option(Path("my runs/d/seed-1"), "d/seed-1") == " --run 'my runs/d/seed-1'"
+
+
+def test_a_judge_of_a_task_that_nobody_has_taught_is_refused() -> None:
+    assert judges(("a=green",), ("green", "red"), {"a", "b"}) == {"a": "green"}
+    for taught, told in (({"mine"}, r"'a'.*valid: mine"), (set(), "no task was given by preferences here")):
+        with pytest.raises(UserError, match=told):
+            judges(("a=green",), ("green", "red"), taught)
 
 
 def test_a_file_answered_by_hand_is_taken_in(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

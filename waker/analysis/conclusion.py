@@ -12,7 +12,7 @@ import pandas as pd
 from waker.analysis.metrics import student_quantile
 from waker.analysis.paired import ALPHA, WANTED_POWER, Over, detectable
 from waker.analysis.quantities import quantity_of
-from waker.analysis.same_data import ALL_UNCHOSEN
+from waker.analysis.same_data import ALL_UNCHOSEN, SAME
 from waker.analysis.summary import difference, task_order
 from waker.names import printable
 
@@ -33,12 +33,18 @@ def conclusion(tests: pd.DataFrame, baseline: str, over: Over = "sampler", notes
         notes: on the domain's runs; one of them may be that no curriculum chose anything yet.
 
     Returns:
-        A sentence; empty where there is nothing to compare with.
+        A sentence, and one for each group of samplers that have the same data; empty where there is nothing to compare
+        with.
     """
     if tests.empty:
         return ""
     if ALL_UNCHOSEN in notes:
         return f"Nothing can be told of the samplers: {ALL_UNCHOSEN}."
+    return " ".join([_concluded(tests, baseline, over), *(f"{printable(note)}." for note in notes if SAME in note)])
+
+
+def _concluded(tests: pd.DataFrame, baseline: str, over: Over) -> str:
+    """The sentence on differences."""
     tests = tests[tests["task"] == task_order(tests)[0]]
     most = int(tests["pairs"].max())
     if most < 2:

@@ -42,7 +42,7 @@ class Quantity:
         title: heading of tables and figures.
         better: which side is; ``unknown`` of quantities that are not in the table.
         percent: shown in per cent.
-        within: neither it nor its interval leaves [0, 1].
+        bounds: which neither it nor its interval leaves; None = it has none.
         of: what ``compute`` is given of one run: rows of ``episodes`` (learned policies) or of ``plans``, of one task
             under domain randomisation, with ``worth``; or the ``errors`` of its model, a
             :class:`~waker.analysis.worst.Sample`. None = it is computed elsewhere.
@@ -61,7 +61,7 @@ class Quantity:
     marks: tuple[str, ...] = ()
     bracket: bool = False
     percent: bool = False
-    within: bool = False
+    bounds: tuple[float, float] | None = None
 
     def part_of(self, name: str) -> str | None:
         """What stands for ``{}`` in this kind's name in ``name``; empty for the quantity itself, None for others."""
@@ -147,7 +147,8 @@ def _mean_error(sample: Sample) -> float:
 SUITE_REGRET = "planned_regret_"
 """Before the name of a suite beyond DR: the mean regret of plans there."""
 _PERCENT: dict[str, Any] = {"percent": True}
-_SHARE: dict[str, Any] = {"percent": True, "within": True}
+_SHARE: dict[str, Any] = {"percent": True, "bounds": (0.0, 1.0)}
+_CORRELATION: dict[str, Any] = {"bounds": (-1.0, 1.0)}
 _BRACKET: dict[str, Any] = {"bracket": True}
 _ALL, _SCALED = ("headline", "improvement"), ("headline", "normalised")
 _BEST_KNOWN = "worst-θ regret to the best run"
@@ -174,8 +175,8 @@ TABLE = (
     Quantity("model_error_random", "… random actions", "less"),
     Quantity("model_error_explorer", "… reference's explorer", "less"),
     Quantity("model_error_tasks", "… reference's task policies", "less"),
-    Quantity("estimate_rank", "estimate's rank correlation with it", "neither"),
-    Quantity("estimate_rank_ceiling", "… its ceiling", "neither"),
+    Quantity("estimate_rank", "estimate's rank correlation with it", "neither", **_CORRELATION),
+    Quantity("estimate_rank_ceiling", "… its ceiling", "neither", **_CORRELATION),
     Quantity("hard_share", "data on hard θ", "neither", marks=("headline",), **_SHARE),
     Quantity("{}_share", "data on {} θ", "neither", **_SHARE),
     Quantity("exact_share", "episodes of exact value", "neither", "episodes", _exact_share, **_SHARE),

@@ -18,6 +18,8 @@ NOT_ALL_TASKS = "not for all tasks"
 NOT_PLANNED = "no plan in the model was measured"
 NOT_MEASURED = "not measured"
 NOT_SAVED = "not saved with the run"
+NO_ERRORS = "the model's error was not measured"
+NOTHING_RANKED = "no estimates at this step, or they or the errors do not vary over θ"
 NO_COMMON_TASK = "no task that all runs have"
 ONE_PAIR = "one seed"
 NO_SPREAD = "the differences do not vary"
@@ -73,7 +75,7 @@ def _never(quantity: str, own: set[str], sampler: str) -> str:
     if sampler.endswith(_ADAPTED):
         return f"as of {sampler.removesuffix(_ADAPTED)}, whose model and data it has"
     if quantity.startswith("estimate_rank"):
-        return "the sampler estimates nothing, or errors were not measured"
+        return NOTHING_RANKED if "mean_model_error" in own else NO_ERRORS
     return NOT_MEASURED
 
 

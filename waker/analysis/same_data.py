@@ -6,6 +6,8 @@ what differs between them then is not the curriculum's work, and a reader must b
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +16,8 @@ import pandas as pd
 from waker.curriculum.labels import sampler_name
 
 NONE_CHOSEN = "no episode was chosen by a curriculum yet"
-ALL_UNCHOSEN = f"all samplers have the same data so far: {NONE_CHOSEN}"
+SAME = " have the same data so far"
+ALL_UNCHOSEN = f"all samplers{SAME}: {NONE_CHOSEN}"
 _EPISODE = ("theta_id", "episode_seed", "length")
 """Columns that tell what was played, beside those of θ."""
 _UNCHOSEN = "dr"
@@ -68,5 +71,34 @@ def same_data_notes(episodes: pd.DataFrame, curriculum: pd.DataFrame) -> list[st
     for group in alike(episodes, curriculum):
         every = set(group.samplers) == set(episodes["sampler"])
         named = "all samplers" if every else f"{', '.join(group.samplers[:-1])} and {group.samplers[-1]}"
-        notes.append(f"{named} have the same data so far{f': {NONE_CHOSEN}' if group.unchosen else ''}")
+        notes.append(f"{named}{SAME}{f': {NONE_CHOSEN}' if group.unchosen else ''}")
     return notes
+
+
+def without_same(rows: pd.DataFrame, baseline: str, notes: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """Pairs without the samplers whose data is the baseline's: between them there is nothing to test.
+
+    Where no other sampler would be left, all rows stay, and the conclusion tells that nothing can be told.
+
+    Args:
+        rows: of :class:`waker.analysis.paired.Pairs`, over samplers.
+        baseline: a sampler.
+        notes: by domain, with those of :func:`same_data_notes`.
+    """
+    left_out = np.zeros(len(rows), bool)
+    for domain, part in rows.groupby("domain", sort=False):
+        names = set(part["sampler"])
+        same = {name for note in notes.get(str(domain), ()) for name in _sharing(note, baseline, names)}
+        if same < names:
+            left_out |= (rows["domain"] == domain).to_numpy() & rows["sampler"].isin(same).to_numpy()
+    return rows[~left_out]
+
+
+def _sharing(note: str, baseline: str, names: set[str]) -> set[str]:
+    """Which of these samplers a note tells to have the baseline's data."""
+    told, same, _ = note.partition(SAME)
+
+    def is_told(name: str) -> bool:
+        return re.search(rf"(?:^|, | and ){re.escape(name)}(?=, | and |$)", told) is not None
+
+    return {name for name in names if is_told(name)} if same and is_told(baseline) else set()

@@ -16,8 +16,8 @@ from waker.analysis.data import RunData, by_domain, load_runs, settings_of, stac
 from waker.analysis.errors_compared import compared_steps, error_numbers
 from waker.analysis.numbers import Comparison, compare_runs
 from waker.analysis.numbers_file import NUMBERS, beside, read_notes, read_numbers, read_shares, write_table
-from waker.analysis.paired import Pairs
-from waker.analysis.same_data import same_data_notes
+from waker.analysis.paired import Over, Pairs
+from waker.analysis.same_data import same_data_notes, without_same
 from waker.analysis.sampling import COLUMNS as SHARES
 from waker.analysis.sampling import sampling_shares
 from waker.analysis.source_means import shared
@@ -104,6 +104,12 @@ def read_study(
 def notes_of(study: Study, paired: Pairs, domain: str) -> list[str]:
     """What to know of a domain's numbers and of its pairs, in lines."""
     return [*study.of(domain).notes["note"], *paired.notes.get(domain, ())]
+
+
+def tested(study: Study, rows: pd.DataFrame, baseline: str, over: Over) -> pd.DataFrame:
+    """The pairs that there is something to test of: see :func:`waker.analysis.same_data.without_same`."""
+    notes = {str(domain): list(part["note"]) for domain, part in study.notes.groupby("domain", sort=False)}
+    return without_same(rows, baseline, notes) if over == "sampler" else rows
 
 
 def _wanted(

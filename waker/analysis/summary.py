@@ -49,8 +49,8 @@ def summarise(numbers: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFram
             if len(values) == 1 and f"{quantity}_low" in by_quantity:
                 low, high = (float(by_quantity[f"{quantity}_{limit}"].iloc[0]) for limit in ("low", "high"))
                 over = "episodes"
-            if quantity_of(quantity).within:
-                low, high = max(low, 0.0), min(high, 1.0)
+            if (bounds := quantity_of(quantity).bounds) is not None:
+                low, high = max(low, bounds[0]), min(high, bounds[1])
             over = "" if np.isnan(low) else over
             about = {"quantity": quantity, "mean": point, "low": low, "high": high, "seeds": len(values)}
             rows.append({**dict(zip([*GROUP, "task"], key, strict=True)), **about, "interval": over})

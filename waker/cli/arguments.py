@@ -18,7 +18,7 @@ from typing import Annotated, Any, TypeVar
 import tyro
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
 
-from waker.errors import Ended, UserError, unknown
+from waker.errors import Ended, UserError, unknown_ending
 from waker.settings import DETAIL, UNOFFERED, Short, invalid
 
 T = TypeVar("T")
@@ -92,14 +92,6 @@ def options_of(cls: type[Any], details: bool = True) -> list[str]:
     return [name for head in heads for name in re.findall(r"--[\w.-]+", head)]
 
 
-def _unknown_option(name: str, options: Sequence[str]) -> UserError:
-    """The error for an option that does not exist: ``--lr`` is meant for each that ends so, else the nearest."""
-    ending = f".{name.lstrip('-')}"
-    if meant := list(dict.fromkeys(option for option in options if option.endswith(ending))):
-        return UserError(f"unknown option {name!r}; did you mean {' or '.join(map(repr, meant))}?")
-    return unknown("option", name, options)
-
-
 def parse(
     cls: type[T],
     argv: Sequence[str],
@@ -138,7 +130,7 @@ def parse(
     value, left = parsed
     for word in left:
         if word.startswith("-"):
-            raise _unknown_option(word.split("=")[0], [*options_of(cls), *also, "--help"])
+            raise unknown_ending("option", word.split("=")[0], [*options_of(cls), *also, "--help"])
     if left:
         several = "; a run has one sampler and one seed, several are a study: waker sweep" if verb == "train" else ""
         raise UserError(f"unexpected argument {left[0]!r}{several} (see {program} {verb} --help)")

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
-from waker.errors import UserError, unknown
+from waker.errors import UserError, unknown_ending
 from waker.settings import short_names, tuples
 
 T = TypeVar("T")
@@ -35,10 +35,10 @@ def changed(config: T, changes: Mapping[str, Any], short: Mapping[str, str] | No
         full = name if section else short.get(name, name)
         first, _, rest = full.partition(".")
         if first not in fields:
-            raise unknown("setting", within + name, [*names(config, within), *short])
+            raise unknown_ending("setting", within + name, [*names(config, within), *short])
         now = getattr(config, first)
         if rest and not _is_section(now):
-            raise unknown("setting", within + name, [*names(config, within), *short])
+            raise unknown_ending("setting", within + name, [*names(config, within), *short])
         if rest or (_is_section(now) and isinstance(value, Mapping)):
             sections.setdefault(first, {}).update({rest: value} if rest else value)
         elif _is_section(now) and type(value) is not type(now):

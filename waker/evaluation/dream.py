@@ -52,7 +52,13 @@ class Dream:
         return self.rewards.shape[1]
 
     def frames(self, i: int = 0) -> NDArray[np.uint8]:
-        """The dream from start state ``i`` as pictures, (H+1, height, width, 3)."""
+        """The dream from start state ``i`` as pictures, (H+1, height, width, 3).
+
+        Raises:
+            IndexError: there are fewer.
+        """
+        if not 0 <= i < len(self):
+            raise IndexError(f"no dream {i}: there are {len(self)}, from 0 to {len(self) - 1}")
         return picture(self.spec.observation, {name: value[:, i] for name, value in self.observations.items()})
 
 

@@ -166,6 +166,8 @@ def read(path: Path) -> pd.DataFrame:
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
+    if not path.stat().st_size:
+        return pd.DataFrame()
     table = pq.read_table(path, page_checksum_verification=True)
     frame = table.to_pandas()
     told = (table.schema.metadata or {}).get(_CHECKSUM)

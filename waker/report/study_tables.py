@@ -12,7 +12,7 @@ from waker.analysis.paired import Over, Pairs, paired_differences, pairs
 from waker.analysis.profiles import interquartile_means, profiles
 from waker.analysis.regret_parts import mean_parts, regret_parts
 from waker.analysis.sampling import mean_shares
-from waker.analysis.study import Study
+from waker.analysis.study import Study, tested
 from waker.analysis.summary import summarise
 
 
@@ -61,7 +61,7 @@ def tables_of(study: Study, baseline: str, over: Over, wanted: Sequence[str] = (
         wanted: quantities to test; none = all of which more or less is better.
     """
     numbers, paired = study.numbers, pairs(study.numbers, baseline, over)
-    tests = paired_differences(paired.rows, wanted)
+    tests = paired_differences(tested(study, paired.rows, baseline, over), wanted)
     parts = regret_parts(numbers)
     tables = Tables(
         comparison=summarise(numbers),

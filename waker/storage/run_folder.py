@@ -305,7 +305,10 @@ def read_record(path: Path) -> dict[str, Any]:
     file = path / "config.yaml"
     if not file.is_file():
         raise UserError(f"{path} is not a run folder: it has no config.yaml{told_of_copies(path)}")
-    record = read_yaml(file)
+    try:
+        record = read_yaml(file)
+    except UserError as error:
+        raise type(error)(f"{error}; put back a copy of this file") from error
     if not isinstance(record.get("config"), dict):
         raise UserError(f"{file} cannot be read: it has no section 'config'")
     for key in ("theta", "tasks"):

@@ -21,7 +21,10 @@ from waker.storage.run_folder import SPACE_FILE, read_config
 from waker.storage.tables import read_rows, write_rows
 
 TABLES = ("evaluation", "model_error", "curriculum", "episodes")
-"""Tables that answers are computed from; metrics and pictures stay in the run's folder."""
+"""Tables that answers are computed from; pictures stay in the run's folder."""
+_METRICS = "metrics.jsonl"
+MOST_METRICS = 1 << 20
+"""Bytes of learning metrics that are kept beside them; of a longer file :func:`waker.rows` tells that it was left."""
 _CONFIG = "config.yaml"
 _TAIL = 1 << 16
 """Bytes at the end of the metrics that hold the last whole row."""
@@ -59,6 +62,8 @@ def keep(run: Path, rows: Path) -> None:
                 write_rows(half / f"{table}.parquet", frame.to_dict("records"))
         if (run / SPACE_FILE).is_file():
             shutil.copyfile(run / SPACE_FILE, half / SPACE_FILE)
+        if (run / _METRICS).is_file() and (run / _METRICS).stat().st_size <= MOST_METRICS:
+            shutil.copyfile(run / _METRICS, half / _METRICS)
         shutil.copyfile(run / _CONFIG, half / _CONFIG)
         sync_folder(half)
         shorter = rows.with_name(f"{TEMPORARY}shorter-{rows.name}")
@@ -72,7 +77,7 @@ def keep(run: Path, rows: Path) -> None:
 
 def share_done(run: Path, updates: float) -> float:
     """How much of a run's ``updates`` its newest logged row counts, 0 … 1."""
-    file = run / "metrics.jsonl"
+    file = run / _METRICS
     try:
         with file.open("rb") as stream:
             stream.seek(max(0, file.stat().st_size - _TAIL))

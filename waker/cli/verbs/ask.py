@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -43,6 +44,16 @@ class AskArgs:
     """Of what is drawn."""
 
 
+def run_option(run: Path, name: str) -> str:
+    """What `waker answer` must be told to find the run: nothing where it lies below ./runs under its own name.
+
+    Args:
+        run: its folder.
+        name: as it stands in the file of queries.
+    """
+    return "" if (Path("runs") / name).resolve() == run.resolve() else f" --run {shlex.quote(str(run))}"
+
+
 def command(argv: list[str]) -> int:
     """Run ``waker ask``."""
     args = parse(AskArgs, argv, verb="ask")
@@ -76,8 +87,8 @@ def command(argv: list[str]) -> int:
             films = strips(replay if imagined is None else imagined.replay, loaded.family.spec, table.pairs_of(frame))
             write_page(page, frame, films, f"{len(frame)} queries about {loaded.run.name}", f"{out.stem}-answers.csv")
     on_page = f" Answer them on {printable(page)}," if args.page else " Answer them by editing its labels,"
-    note(
-        f"Asked: {len(frame)} queries in {printable(args.out)}.{on_page} or by `waker answer {printable(args.out)} "
-        "--teacher oracle --task TASK`"
+    by_teacher = (
+        f"waker answer {shlex.quote(str(args.out))} --teacher oracle --task TASK{run_option(args.run, loaded.run.name)}"
     )
+    note(f"Asked: {len(frame)} queries in {printable(args.out)}.{on_page} or by `{printable(by_teacher)}`")
     return 0

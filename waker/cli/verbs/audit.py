@@ -83,13 +83,16 @@ def command(argv: list[str]) -> int:
     with RunFolder(folder, config).locked():
         loaded = load_run(folder, note, args.device)
         found = audit(loaded, loaded.replay(note), features, settings, note)
-    for line in told(found):
-        note(line)
-    files = write_audit(found, out)
+    try:  # files first: a reader of the lines may go before their end (`| head`)
+        files = write_audit(found, out)
+        if json is not None:
+            with saving(f"the numbers in {json}"):
+                json.parent.mkdir(parents=True, exist_ok=True)
+                write_json(json, found.plain, 1)
+    finally:
+        for line in told(found):
+            note(line)
     if json is not None:
-        with saving(f"the numbers in {json}"):
-            json.parent.mkdir(parents=True, exist_ok=True)
-            write_json(json, found.plain, 1)
         note(f"Numbers: {printable(args.json)}")
     note(f"Audit: {files['page']}")
     return 0

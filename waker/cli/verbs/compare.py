@@ -114,7 +114,7 @@ def show(
     page: Path | None = None,
     by: Sequence[str] = (),
 ) -> Path:
-    """Print the tables of each domain and write the numbers, and the page if there shall be one.
+    """Write the numbers, and the page if there shall be one, and print the tables of each domain.
 
     Args:
         places: run folders, folders that hold some, or files of numbers.
@@ -136,7 +136,6 @@ def show(
             at the step.
         SaveFailed: a file cannot be written.
     """
-    from waker.analysis.numbers_file import write_table
     from waker.analysis.paired import pairs
     from waker.analysis.study import read_study
     from waker.analysis.summary import summarise
@@ -148,23 +147,41 @@ def show(
     baseline, over = baseline_of(study.numbers, baseline)
     check_quantities(study.numbers, quantities)
     summary, paired = summarise(study.numbers), pairs(study.numbers, baseline, over)
-    _print(console, study, summary, paired, baseline, over, only, quantities)
-    written: dict[str, Path] = {}
-    if page is not None:
-        from waker.report.study_page import write_study_page
-
-        written = write_study_page(study, page, baseline, over, quantities)
-    first = Path(places[0])
-    beside = (first.parent if first.is_file() else first) / "comparison.csv"
-    target = csv if csv is not None else written.get("comparison", beside)
-    if target not in written.values():
-        with saving(f"the numbers in {target}"):
-            write_table(target, summary)
+    try:  # files first: a reader of the tables may go before their end (`| head`)
+        target = _write(study, summary, Path(places[0]), csv, page, baseline, over, quantities)
+    finally:
+        _print(console, study, summary, paired, baseline, over, only, quantities)
     for line in study.lost:
         console.print(Text(printable(line)), soft_wrap=True)
     console.print(Text(printable(f"Numbers: {target}")), soft_wrap=True)
     if page is not None:
         console.print(Text(printable(f"Page: {page}")), soft_wrap=True)
+    return target
+
+
+def _write(
+    study: Study,
+    summary: pd.DataFrame,
+    first: Path,
+    csv: Path | None,
+    page: Path | None,
+    baseline: str,
+    over: Over,
+    quantities: Sequence[str],
+) -> Path:
+    """Write the page, if there shall be one, and the numbers; the file of these."""
+    from waker.analysis.numbers_file import write_table
+
+    written: dict[str, Path] = {}
+    if page is not None:
+        from waker.report.study_page import write_study_page
+
+        written = write_study_page(study, page, baseline, over, quantities)
+    beside = (first.parent if first.is_file() else first) / "comparison.csv"
+    target = csv if csv is not None else written.get("comparison", beside)
+    if target not in written.values():
+        with saving(f"the numbers in {target}"):
+            write_table(target, summary)
     return target
 
 
@@ -182,17 +199,18 @@ def _print(
     from waker.analysis.conclusion import conclusion
     from waker.analysis.improvement import improvements
     from waker.analysis.paired import paired_differences
-    from waker.analysis.study import notes_of
+    from waker.analysis.study import notes_of, tested
     from waker.cli.tables import comparison, differences, improvement
 
     better = improvements(study.numbers, baseline)
-    tests = paired_differences(paired.rows[paired.rows["task"] == ALL], quantities)
-    for domain, rows in summary.groupby("domain", sort=False):
+    rows = tested(study, paired.rows, baseline, over)
+    tests = paired_differences(rows[rows["task"] == ALL], quantities)
+    for domain, shown in summary.groupby("domain", sort=False):
         console.print(Text(printable(domain), style="bold"))
         notes = notes_of(study, paired, str(domain))
         if told := conclusion(tests[tests["domain"] == domain], baseline, over, notes):
             console.print(told, soft_wrap=True, markup=False, highlight=False)
-        for table in comparison(rows, console.width, only):
+        for table in comparison(shown, console.width, only):
             console.print(table)
         if only is None and len(here := tests[tests["domain"] == domain]):
             console.print(differences(here, baseline, over, console.width))

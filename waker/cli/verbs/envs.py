@@ -148,7 +148,7 @@ def _description(env_id: str, env: ParametricEnv) -> str:
         lines.append(f"  hardest (by an expert): {space.format(space.hardest)}")
     if len(space.hard):
         lines.append(f"  hard (by an expert): {len(space.hard)} θ")
-    exact = [name for name in ("optimal_return", "predict") if hasattr(env, name)]
+    exact = [name for name in ("optimal_return", "predict", "tabular") if hasattr(env, name)]
     lines += [
         "",
         f"tasks: {', '.join(env.tasks)}",

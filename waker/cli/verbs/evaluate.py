@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -61,11 +61,29 @@ class EvaluateArgs:
     """Torch device; None = the run's."""
 
 
-def judges(given: tuple[str, ...], tasks: tuple[str, ...]) -> dict[str, str]:
-    """What ``--as`` says: name → the environment's task.
+def taught_tasks(folders: Iterable[Path]) -> set[str]:
+    """Names of the tasks that were given to these runs by preferences.
 
     Raises:
-        UserError: another form, a name that is a task of the environment, or a task that it does not have.
+        UserError: a record of adapted policies that cannot be read.
+    """
+    from waker.training.adapt import adapted_sets
+
+    records = (record for folder in folders for _, record in adapted_sets(folder))
+    return {str(record["tasks"][0]) for record in records if "preferences" in record}
+
+
+def judges(given: tuple[str, ...], tasks: tuple[str, ...], taught: Collection[str]) -> dict[str, str]:
+    """What ``--as`` says: name → the environment's task.
+
+    Args:
+        given: each ``NAME=TASK``.
+        tasks: of the environment.
+        taught: tasks that were given by preferences, to any of the runs that are evaluated.
+
+    Raises:
+        UserError: another form, a name that is a task of the environment, one that nobody has taught, or a task that
+            the environment does not have.
     """
     found: dict[str, str] = {}
     for text in given:
@@ -76,6 +94,12 @@ def judges(given: tuple[str, ...], tasks: tuple[str, ...]) -> dict[str, str]:
             raise UserError(f"--as {text!r}: {name!r} is a task of the environment, and judged by itself")
         if task not in tasks:
             raise unknown("task", task, tasks)
+        if not taught:
+            raise UserError(
+                f"--as {text!r}: no task was given by preferences here (`waker adapt RUN --preferences FILE`)"
+            )
+        if name not in taught:
+            raise unknown("task given by preferences:", name, taught)
         found[name] = task
     return found
 
@@ -163,8 +187,16 @@ def file_digest(task: TaskFunction) -> str:
     return sha256(Path(task.source.rpartition(":")[0]))
 
 
-def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) -> int:
+def evaluate_run(
+    folder: Path, args: EvaluateArgs, note: Callable[[str], None], taught: Collection[str] | None = None
+) -> int:
     """Measure one run and save its rows.
+
+    Args:
+        folder: the run's.
+        args: what is asked for.
+        note: tells what happens.
+        taught: names that ``--as`` may have; None = those of this run.
 
     Returns:
         The number of episodes played by learned policies.
@@ -195,7 +227,8 @@ def evaluate_run(folder: Path, args: EvaluateArgs, note: Callable[[str], None]) 
     run = RunFolder(folder, read_config(folder))
     with run.locked():
         loaded = load_run(folder, note, args.device)
-        judged = judges(args.as_, loaded.family.spec.tasks)
+        known = taught_tasks([folder]) if taught is None else taught
+        judged = judges(args.as_, loaded.family.spec.tasks, known)
         rows = RowWriter(run)
         rows.mend(note)
         family, asked = loaded.family, dataclasses.replace(loaded.config.evaluation, **changes)
@@ -256,8 +289,9 @@ def command(argv: list[str]) -> int:
     ):  # what is below is told before it changes
         for number, folder in enumerate(folders, 1):
             _note(folder, f"run {number} of {len(folders)}")
+    taught = taught_tasks(folders) if args.as_ else ()
     for folder in folders:
         _note(folder, "evaluating …")
-        played = evaluate_run(folder, args, functools.partial(_note, folder))
+        played = evaluate_run(folder, args, functools.partial(_note, folder), taught)
         _note(folder, f"{played} episodes")
     return 0

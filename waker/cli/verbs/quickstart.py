@@ -115,7 +115,9 @@ def command(argv: list[str]) -> int:
     from waker.cli.verbs.compare import show
     from waker.report.page import write_report
 
-    show(todo.folders, console, csv=todo.report.with_name("comparison.csv"), only=named("headline"))
-    page = write_report(todo.folders, todo.report)
+    try:  # before the table, whose reader may go (`| head`)
+        page = write_report(todo.folders, todo.report)
+    finally:
+        show(todo.folders, console, csv=todo.report.with_name("comparison.csv"), only=named("headline"))
     console.print(Text(printable(f"Report: {page} ({(time.monotonic() - began) / 60:.1f} minutes in all)")))
     return max(codes.values())

@@ -77,18 +77,21 @@ def command(argv: list[str]) -> int:
     found = scaling_of(rows, args.baseline, args.measures, args.axes, args.resamples)
     if found.fits.empty:
         raise UserError("nothing to fit: no curve has a point that all its seeds share")
-    console = Console()
-    show(found, console)
-    for note in (*notes, *found.notes):
-        console.print(Text(f"Note: {printable(note)}."), soft_wrap=True)
-    if (target := _target(args)) is not None:
-        write(rows, found, target)
-        console.print(Text(printable(f"Curves: {target}")), soft_wrap=True)
-    if args.page is not None:
-        from waker.report.scaling_page import write_scaling_page
+    console, target, all_notes = Console(), _target(args), (*notes, *found.notes)
+    try:  # files first: a reader of the tables may go before their end (`| head`)
+        if target is not None:
+            write(rows, found, target)
+        if args.page is not None:
+            from waker.report.scaling_page import write_scaling_page
 
-        write_scaling_page(found, args.page, (*notes, *found.notes))
-        console.print(Text(printable(f"Page: {args.page}")), soft_wrap=True)
+            write_scaling_page(found, args.page, all_notes)
+    finally:
+        show(found, console)
+        for note in all_notes:
+            console.print(Text(f"Note: {printable(note)}."), soft_wrap=True)
+    for title, file in (("Curves", target), ("Page", args.page)):
+        if file is not None:
+            console.print(Text(printable(f"{title}: {file}")), soft_wrap=True)
     return 0
 
 
