@@ -27,6 +27,8 @@ from experiments.preference_curves import (
 from experiments.preference_lab import earned, worth
 from tests.helpers.asked import family
 from waker.errors import UserError
+from waker.preferences.linear import fit_linear
+from waker.preferences.teachers import preferred
 from waker_envs.grids.hazards import GridHazards
 from waker_envs.grids.layouts import HAZARD, TILES
 
@@ -165,3 +167,39 @@ def test_arms_run(finished: Path, tmp_path: Path) -> None:
         assert len(shares) and shares.between(0, 1 + 1e-9).all()
     assert set(pd.read_csv(tmp_path / "small" / "self.csv")["round"]) == {0, 1, 2}
     assert not (finished / RUN / "adapted").exists()
+
+
+def walks(every: Rooms, n: int, length: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of the classes under the agent over random walks (n, classes), and their steps (n,): hazards end them."""
+    room, alive = rng.integers(len(every.kinds), size=n), np.ones(n, bool)
+    cell = np.array([rng.choice(np.flatnonzero(starts)) for starts in every.starts[room]])
+    sums = np.zeros((n, int(every.kinds.max()) + 1))
+    for _ in range(length):
+        chance = every.move[room, rng.integers(5, size=n), cell].cumsum(-1)
+        cell = np.where(alive, (chance > rng.random(n)[:, None]).argmax(-1), cell)
+        sums[np.arange(n), every.kinds[room, cell]] += alive
+        alive &= every.kinds[room, cell] != HAZARD
+    return sums, sums.sum(1)
+
+
+def test_ended_segments_pin_the_constant_that_costs_two_thirds_of_the_optimum() -> None:
+    """Of segments of one length every answer is as likely with −2 on each step; where ended ones are kept it is not."""
+    every = rooms_of(GridHazards())
+    true = (every.kinds == TILES[0]).astype(float)
+    best = worth(every, true, true)
+
+    def share(rewards: np.ndarray) -> float:
+        return float(np.mean(worth(every, rewards, true) / best))
+
+    assert share(true) == 1.0
+    assert share(true - 2.0) == pytest.approx(0.34, abs=0.02)
+    sums, steps = walks(every, 4_000, 8, np.random.default_rng(0))
+    first, second, same = sums[:2_000], sums[2_000:], steps[:2_000] == steps[2_000:]
+    label = preferred((first - second)[:, TILES[0]], np.inf)
+    weights = fit_linear(first, second, label)
+    assert share(weights[every.kinds]) > 0.99  # loss ≤ 0.01
+    shifted = weights - 2.0 * weights[TILES[0]]  # −2 in units of what the tile pays
+    assert share(shifted[every.kinds]) == pytest.approx(0.34, abs=0.03)
+    likely = [preferred((first - second) @ w) for w in (weights, shifted)]
+    np.testing.assert_allclose(likely[0][same], likely[1][same], atol=1e-9)
+    assert np.abs(likely[0] - likely[1])[~same].max() > 0.5

@@ -1,4 +1,4 @@
-"""A reward that is linear in named features of the observation, fitted to preferences; 25 answers are enough for six.
+"""A reward that is linear in named features of the observation, fitted to preferences.
 
 The features are a function of the user's: observations with leading (B, T) → name → numbers (B, T). Called by
 :mod:`waker.training.adapt_features`. Bradley and Terry's model on sums of features is a logistic regression.
