@@ -171,7 +171,7 @@ def run_waker(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert verb in (*VERBS, "--help", "--version"), f"unknown verb in {shlex.join(words)}"
     if verb not in VERBS:
         assert main([verb]) == 0
-    elif "--help" in rest:
+    elif {"--help", "--help-all"} & set(rest):
         assert main([verb, *rest]) == 0
     elif not rest and verb in ("adapt", "ask", "answer", "audit", "evaluate", "sweep"):  # its name alone, in a sentence
         assert main([verb, "--help"]) == 0

@@ -7,7 +7,6 @@ audit``; :mod:`waker.report.audit_page` shows it. Nothing is written to the run.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from waker.errors import UserError, unknown
-from waker.names import DR_SUITE, theta_column
 from waker.preferences import table
 from waker.preferences.imagined import segments_in
 from waker.preferences.imprint import (
@@ -38,12 +36,10 @@ from waker.preferences.teachers import preferred
 from waker.replay.ring import Replay
 from waker.seeding import seed_for, stream
 from waker.storage.files import sha256
-from waker.storage.tables import read_rows
 from waker.training.audit_features import AuditFeatures
 from waker.training.audit_results import (
     BEFORE,
     HEAD,
-    SHARE,
     SHIFT,
     TRUE,
     Audit,
@@ -53,6 +49,7 @@ from waker.training.audit_results import (
     unit_of,
 )
 from waker.training.audit_steps import Steps, edited, excerpt, replay_steps, segment_sums
+from waker.training.audit_theta import ThetaAudit
 from waker.training.audited_head import AuditedHead, find_head
 from waker.training.loading import LoadedRun
 
@@ -113,7 +110,8 @@ def audit(
     made = _Maker(loaded, replay, features, settings, head, task, note)
     imprint, constant = made.imprint()
     resistance = made.resistance()
-    robustness, theta = made.robustness(), made.theta()
+    robustness = made.robustness()
+    theta = ThetaAudit(loaded, head, features, task, made.notes, made.about).rows()
     frame = pd.DataFrame([one._asdict() for one in [*imprint, *made.shift]], columns=list(Imprint._fields))
     frame.insert(3, "tag", [features.tag(name.partition(": ")[2] or name) for name in frame["feature"]])
     return Audit(
@@ -154,7 +152,6 @@ class _Maker:
                 "what the task is worth in truth is not known (--task names the environment's task that it is): no "
                 "imprint of the true reward, no new pairs, no edits"
             )
-        self._parameters = {name: theta_column(name) for name in loaded.family.space.names}
 
     # Imprint ------------------------------------------------------------------------------------------------------
 
@@ -355,77 +352,6 @@ class _Maker:
                 hit = (which & changed.reshape(2, n).T).any(1)
                 rows.append({"edit": edit, "side": side, **_turned(_gap(plain), _gap(sums), again, label, hit)})
         return rows
-
-    # θ ------------------------------------------------------------------------------------------------------------
-
-    def theta(self) -> list[dict[str, Any]]:
-        """Rows of the regression of what the policy loses on features of θ."""
-        rows = read_rows(self.loaded.run.path / "evaluation.parquet")
-        judged = f" --as {self.head.name}={self.task or 'TASK'}" if self.head.preferences else ""
-        if rows.empty or not ((rows["task"] == self.head.name) & (rows["policy"] != "random")).any():
-            self.notes.append(f"no policy for {self.head.name} was measured yet (`waker evaluate RUN{judged}`): no θ")
-            return []
-        of_policy = self._of_policy(rows)
-        if of_policy.empty:
-            self.notes.append(
-                f"the policy for {self.head.name} was not measured since it was taught: `waker evaluate RUN{judged}` "
-                "does it; no θ"
-            )
-            return []
-        known = of_policy[of_policy["optimal_return"] > 0]
-        if known.empty:
-            self.notes.append("the family knows no optimum of its episodes: what the policy loses is not known")
-            return []
-        earned = known["exact_value"].fillna(known["return"]) if "exact_value" in known else known["return"]
-        lost = (1.0 - earned / known["optimal_return"]).to_numpy(np.float64)
-        parameters = {name: known[column].to_numpy(np.float64) for name, column in self._parameters.items()}
-        try:
-            return self._theta_rows(lost, parameters)
-        except UserError as error:  # the rest of the audit does not hang on it
-            self.notes.append(f"no θ: {error}")
-            return []
-
-    def _of_policy(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """The episodes of domain randomisation that the policy of this very head played, on the present model."""
-        mine = (rows["task"] == self.head.name) & (rows["suite"] == DR_SUITE) & (rows["step"] == self.loaded.step)
-        if (
-            "policy_digest" not in rows
-        ):  # of earlier versions: nobody knows which state of an adapted policy they are of
-            told = pd.Series(None, rows.index, object)
-        else:
-            told = rows["policy_digest"]
-        if self.head.adapted:
-            return rows[mine & rows["policy"].isin(["adapted", "learned"]) & (told == self.head.policy)]
-        return rows[mine & (rows["policy"] == "learned") & told.isna()]
-
-    def _theta_rows(self, lost: Floats, parameters: Mapping[str, Floats]) -> list[dict[str, Any]]:
-        all_of = self.features.of_theta(parameters)
-        columns = {name: column for name, column in all_of.items() if name not in self.features.without}
-        for name in list(columns):  # a family's own parameters are nobody's mistake
-            if name in parameters and len(constant_features(columns[name][:, None])):
-                self.notes.append(f"θ's {name} is the same in all evaluated episodes: it is left out")
-                del columns[name]
-        points = np.stack(list(parameters.values()), 1)
-        _, group = np.unique(points, axis=0, return_inverse=True)
-        what = f"θ and of_theta of {self.features.source}"
-        if len(np.unique(group)) < 2 or not columns:
-            self.notes.append("the evaluated episodes are of one θ: nothing tells what makes a policy fail")
-            return []
-        x = checked_design(columns, what, "evaluated episodes")
-        names = list(columns)
-        groups = len(np.unique(group))
-        if groups <= len(names) + 1:
-            raise UserError(
-                f"{groups} θ are too few for the {len(names)} features of {what}: leave some out (--without NAME), or "
-                "evaluate more episodes"
-            )
-        by_theta = np.stack([x[group == g][0] for g in range(groups)])
-        if tied := combinations(by_theta - by_theta.mean(0), names):
-            name = next(iter(tied))
-            raise UserError(f"{what}: {name!r} cannot be told from the others (--without {shlex.quote(name)})")
-        self.about |= {"evaluated episodes": len(lost), "evaluated θ": groups}
-        found = imprints(columns, {SHARE: lost}, group.reshape(-1), what)
-        return [one._asdict() for one in found if one.effects == "pooled"]
 
 
 _WHO = {HEAD: "what the head pays", TRUE: "the true reward", BEFORE: "what the head paid before it had learned"}
