@@ -13,7 +13,6 @@ from waker.analysis.scaling import (
     FEWEST,
     LEAST,
     NAMES,
-    Curve,
     _resampled,
     _seed_interval,
     compare_curves,
@@ -21,7 +20,7 @@ from waker.analysis.scaling import (
     forecast,
     profile_interval,
 )
-from waker.analysis.scaling_law import Fixed, Law, fit_one
+from waker.analysis.scaling_law import Curve, Fixed, Law, fit_one
 from waker.errors import UserError
 
 COMPUTE = np.linspace(1.0, 18.0, 18)

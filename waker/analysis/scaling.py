@@ -29,6 +29,7 @@ from waker.analysis.metrics import Floats, student_quantile
 from waker.analysis.scaling_law import (
     BEYOND,
     STEEPNESS,
+    Curve,
     Fits,
     Fixed,
     Law,
@@ -47,8 +48,6 @@ LEAST = 4
 """Points of a curve that is fitted at all: one more than there are unknowns."""
 ALIKE = 0.02
 """Asymptotes that lie no further apart are alike, however small the spread of seeds is (ScaleRL's error bar)."""
-LATE = 0.02
-"""A measurement may be due at an amount of compute and made at so much more."""
 CONFIDENCE = 0.95
 RESAMPLES = 200
 _PROFILE = 60
@@ -57,44 +56,6 @@ _FINER = 16
 """Values between the last that the profile holds and the next."""
 _SEED = 0  # of resamples: the same curves make the same intervals
 NAMES = ("asymptote", "steepness", "mid")
-
-
-class Curve(NamedTuple):
-    """One group's rewards as its compute grows.
-
-    Attributes:
-        compute: (n,), increasing.
-        rewards: (S, n), a row a training seed.
-        floor: R₀, the reward at zero compute.
-        seeds: of the rows, (S,).
-    """
-
-    compute: Floats
-    rewards: Floats
-    floor: float
-    seeds: tuple[int, ...]
-
-    @property
-    def mean(self) -> Floats:
-        """Over seeds, (n,)."""
-        return np.asarray(self.rewards.mean(0))
-
-    @property
-    def spread(self) -> Floats:
-        """Standard deviation over seeds at each point, (n,); NaN of one seed."""
-        if len(self.rewards) < 2:
-            return np.full(len(self.compute), np.nan)
-        return np.asarray(self.rewards.std(0, ddof=1))
-
-    def until(self, compute: float) -> Curve:
-        """The points up to an amount of compute, or a fiftieth beyond it: measurements come a few steps late."""
-        kept = self.compute <= compute * (1.0 + LATE)
-        return self._replace(compute=self.compute[kept], rewards=self.rewards[:, kept])
-
-    def of_seeds(self, seeds: tuple[int, ...]) -> Curve:
-        """The rows of some seeds, in this order."""
-        rows = [self.seeds.index(seed) for seed in seeds]
-        return self._replace(rewards=self.rewards[rows], seeds=seeds)
 
 
 class Estimate(NamedTuple):

@@ -27,7 +27,7 @@ from waker.analysis.metrics import Floats, tail_weights
 from waker.analysis.numbers_file import read_numbers
 from waker.analysis.plans_compared import over_all_episodes
 from waker.analysis.quantities import TAIL, worth
-from waker.analysis.scaling import Curve
+from waker.analysis.scaling_law import Curve
 from waker.analysis.steps import RUN, deciding, of_policy
 from waker.errors import UserError
 from waker.names import ALL, DR_SUITE, EXPECTED, PLANNED

@@ -26,12 +26,52 @@ STEEPNESS = (0.2, 10.0)
 """Where B is looked for."""
 BEYOND = 10.0
 """C_mid is looked for between the first point and this many times the last."""
+LATE = 0.02
+"""A measurement may be due at an amount of compute and made at so much more."""
 _MIDS, _STEEPS = 25, 13
 """Points of the coarse grid."""
 _PATTERN = np.stack(np.meshgrid(*2 * [np.linspace(-1.0, 1.0, 5)]), -1).reshape(-1, 2)
 _HALVINGS = 10
 _AT_ONCE = 4_000_000
 """Numbers in an array of the search."""
+
+
+class Curve(NamedTuple):
+    """One group's rewards as its compute grows.
+
+    Attributes:
+        compute: (n,), increasing.
+        rewards: (S, n), a row a training seed.
+        floor: R₀, the reward at zero compute.
+        seeds: of the rows, (S,).
+    """
+
+    compute: Floats
+    rewards: Floats
+    floor: float
+    seeds: tuple[int, ...]
+
+    @property
+    def mean(self) -> Floats:
+        """Over seeds, (n,)."""
+        return np.asarray(self.rewards.mean(0))
+
+    @property
+    def spread(self) -> Floats:
+        """Standard deviation over seeds at each point, (n,); NaN of one seed."""
+        if len(self.rewards) < 2:
+            return np.full(len(self.compute), np.nan)
+        return np.asarray(self.rewards.std(0, ddof=1))
+
+    def until(self, compute: float) -> Curve:
+        """The points up to an amount of compute, or a fiftieth beyond it: measurements come a few steps late."""
+        kept = self.compute <= compute * (1.0 + LATE)
+        return self._replace(compute=self.compute[kept], rewards=self.rewards[:, kept])
+
+    def of_seeds(self, seeds: tuple[int, ...]) -> Curve:
+        """The rows of some seeds, in this order."""
+        rows = [self.seeds.index(seed) for seed in seeds]
+        return self._replace(rewards=self.rewards[rows], seeds=seeds)
 
 
 class Law(NamedTuple):

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from waker.analysis.scaling import RESAMPLES, Curve, Fit, compare_curves, fit_curve, forecast
+from waker.analysis.scaling import RESAMPLES, Fit, compare_curves, fit_curve, forecast
 from waker.analysis.scaling_curves import AXES, MEASURES, curve_of
+from waker.analysis.scaling_law import Curve
 from waker.curriculum.labels import called
 from waker.errors import UserError
 

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from waker.analysis.scaling import FEWEST, WINDOW, Curve
+from waker.analysis.scaling import FEWEST, WINDOW
 from waker.analysis.scaling_curves import AXES, MEASURES
-from waker.analysis.scaling_law import fit_one, fit_power, linearised
+from waker.analysis.scaling_law import Curve, fit_one, fit_power, linearised
 from waker.analysis.scaling_study import Group, Key, Scaling
 from waker.errors import UserError
 from waker.names import printable
