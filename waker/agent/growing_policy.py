@@ -38,7 +38,8 @@ class GrowingSettings(DirectSettings, Settings, section="method"):
     horizon: Count = 15
     """Steps of a rollout."""
     margin: NotNegative = 0.1
-    """Rewards that a rollout must earn beyond the mean of its start's (`self`: the best beyond the worst) to teach
+    """Rewards that a rollout must earn beyond the mean of its start's (by a global threshold: beyond the least of all;
+    `self`: the best beyond the worst) to teach
     anything; the best states pay about 1."""
 
     @property
