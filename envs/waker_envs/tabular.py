@@ -23,7 +23,8 @@ class TabularMDP(NamedTuple):
 
     Attributes:
         states: the observation in each state, with leading S: a dict of arrays (S, ...) by key, or one array where the
-            observation is no Dict. No two are alike: what is seen tells the state.
+            observation is no Dict. No two are alike: what is seen tells the state. What is seen when an episode has
+            ended is a state too, with moves and rewards of 0: a learned model may believe that it goes on from there.
         move: P(s' and the episode goes on | s, a), (A, S, S), or where few states may follow their
             :class:`~waker_envs.successors.Successors`; a row sums to less than 1 where the episode may end.
         reward: the expected reward of a step from s by a, for each task, (K, A, S).

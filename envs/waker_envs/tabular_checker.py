@@ -146,11 +146,17 @@ class _Walk:
             observation, _, terminated, truncated, info = env.step(action)
             row = chances(self.table.move, action, at)
             likely = int(row.argmax())
-            after = None if terminated else self.numbers.get(_seen(by_key(observation)))
+            seen = self.numbers.get(_seen(by_key(observation)))
+            after = None if terminated else seen
             chance = 1.0 - row.sum() if terminated else 0.0 if after is None else row[after]
             if chance <= 1e-9:
                 what = "an end" if terminated else "a state" if after is not None else "what is none of its states"
                 return f"step {t} leads to {what} to which it gives probability 0; it must know all that can happen"
+            if seen is None:
+                return (
+                    f"the episode ended after step {t} with an observation that is none of its states; add it, with "
+                    "moves and rewards of 0: a plan in a learned model must not be told where episodes end"
+                )
             if row[likely] >= 1.0 - 1e-9 or row.sum() <= 1e-9:
                 expected = self.table.reward[:, action, at]
                 if not np.allclose(info["task_rewards"], expected, atol=1e-5):

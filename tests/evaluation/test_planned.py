@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tests.helpers.families import family_of
-from tests.helpers.line import CELLS, LENGTH, SLIPS, Line, LineModel, line_moves
+from tests.helpers.line import CELLS, LENGTH, SLIPS, Line, LineModel, Pit, line_moves
 from waker.collection.episode import Episode
 from waker.collection.spec_of import spec_of
 from waker.config.presets import tiny
@@ -38,8 +38,8 @@ from waker_envs.testing import HardTheta
 EPISODES = [Episode(np.array([slip]), n, seed, "dr") for n, slip in enumerate(SLIPS) for seed in range(40)]
 
 
-def start(episode: Episode) -> int:
-    return int(Line().reset(seed=episode.seed, options={"theta": episode.theta})[0]["agent"][0])
+def start(episode: Episode, family: type[Line] = Line) -> int:
+    return int(family().reset(seed=episode.seed, options={"theta": episode.theta})[0]["agent"][0])
 
 
 def rows_of(model: LineModel, samples: int = 64, episodes: list[Episode] = EPISODES, piece: Any = None) -> list[Row]:
@@ -85,6 +85,21 @@ def test_an_end_that_the_model_fears_costs_what_lies_behind_it() -> None:
     table = learned(LineModel(line_moves(), ends))
     np.testing.assert_allclose(table.move[1, 1], 0, atol=1e-6)
     np.testing.assert_allclose(table.move[1, 2], np.eye(CELLS)[3], atol=1e-6)
+
+
+def test_a_plan_is_not_told_where_episodes_end() -> None:
+    """The model takes the left end, where an episode is over, for a way to the right one: it is the shorter way from
+    the cell beside it alone. A model that knows the end loses nothing."""
+    moves = line_moves()
+    moves[:, 0, 0] = np.eye(CELLS)[CELLS - 1]
+    setup, episodes = Setup(family_of(Pit), EvalConfig()), [e for e in EPISODES if e.theta[0] == 0]
+    for ends in (None, np.eye(CELLS)[0]):
+        rows = planned_rows(setup, cast(PlannedModel, LineModel(moves, ends)), episodes, 64)[::2]
+        died = set()
+        for row, episode in zip(rows, episodes, strict=True):
+            if row["exact_value"] != row["optimal_return"]:
+                died.add((start(episode, Pit), row["exact_value"], row["length"]))
+        assert died == ({(1, 0.0, 1.0)} if ends is None else set())
 
 
 def learned(model: LineModel, samples: int = 8, level: int = 0) -> Any:

@@ -3,6 +3,7 @@ tests of planned regret."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -69,6 +70,23 @@ class Line(ParametricEnv):
 
     def deterministic(self, theta: ArrayLike) -> bool:
         return float(np.asarray(theta)[0]) == 0.0
+
+
+class Pit(Line):
+    """An episode ends in the first cell."""
+
+    def advance(self, action: Any) -> Transition:
+        return dataclasses.replace(super().advance(action), terminated=self._cell == 0)
+
+    def begin(self, theta: Any) -> Any:
+        super().begin(theta)
+        self._cell = max(self._cell, 1)
+        return self._observation()
+
+    def tabular(self, theta: Any, seed: int) -> TabularMDP:
+        table = super().tabular(theta, seed)
+        alive = np.arange(CELLS) > 0
+        return table._replace(move=np.asarray(table.move) * alive * alive[:, None], reward=table.reward * alive)
 
 
 class LineModel:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.helpers.line import CELLS, Line, line_moves
+from tests.helpers.line import CELLS, Line, Pit, line_moves
 from waker_envs.api import Transition
 from waker_envs.checker import EnvCheckError, check_parametric_env
 from waker_envs.grids.hazards import GridHazards
@@ -219,7 +219,7 @@ def test_grid_hazards_say_which_rooms_are_certain() -> None:
         GridHazards(obs="pixels").tabular([3, 0, 0], 0)
 
 
-def test_a_table_holds_all_cells_but_walls_and_hazards() -> None:
+def test_a_table_holds_all_cells_but_walls() -> None:
     env = GridHazards(n_layouts=3)
     for seed in range(6):
         table = env.tabular([4, 0.2, 0.1], seed)
@@ -227,10 +227,30 @@ def test_a_table_holds_all_cells_but_walls_and_hazards() -> None:
         states = by_key(table.states)
         assert (states["agent"][table.start] == first["agent"]).all()
         assert (states["cells"] == first["cells"]).all()
-        free = sum(env.cell_names[kind] not in ("wall", "hazard") for kind in first["cells"])
-        assert len(states["agent"]) == free == 16 - 3
-        assert table.move.sum(2).max() <= 1 + 1e-12
-        assert table.move.sum(2).min() < 1 - 1e-3  # a hazard is somewhere near
+        names = np.array(env.cell_names)[first["cells"]]
+        assert len(states["agent"]) == (names != "wall").sum() == 16
+        hazard = names[states["agent"] @ [env.frame, 1]] == "hazard"
+        assert hazard.sum() == 3
+        move = np.asarray(table.move)
+        assert not move[:, hazard].any() and not move[:, :, hazard].any() and not table.reward[:, :, hazard].any()
+        assert move.sum(2).max() <= 1 + 1e-12
+        assert move[:, ~hazard].sum(2).min() < 1 - 1e-3  # a hazard is somewhere near
+
+
+class PitUnseen(Pit):
+    """Its table leaves out what is seen when an episode has ended."""
+
+    def tabular(self, theta: Any, seed: int) -> TabularMDP:
+        table = super().tabular(theta, seed)
+        states = {key: array[1:] for key, array in table.states.items()}
+        move, reward = np.asarray(table.move)[:, 1:, 1:], table.reward[:, :, 1:]
+        return TabularMDP(states, move, reward, table.start - 1, table.length)
+
+
+def test_a_table_holds_what_is_seen_when_an_episode_has_ended() -> None:
+    check_parametric_env(Pit)
+    with pytest.raises(EnvCheckError, match=r"ended after step \d+ with an observation that is none of its states"):
+        check_parametric_env(PitUnseen)
 
 
 class Named(Line):

@@ -60,7 +60,8 @@ def learned_tables(
     A state is the mode of the posterior of a filter that begins there. From it the prior is sampled for each action; a
     sample moves to each state by the decoder's probability of that state's observation, times the probability that the
     episode continues. Compared are the categorical variables in which the room's states differ. What the decoder gives
-    to none of the states is lost, as if the episode ended: nothing is earned there.
+    to none of the states is lost, as if the episode ended: nothing is earned there. States that are seen when an
+    episode has ended are asked like all others: that it ends there is for the model to know.
 
     Args:
         model: on ``device``.

@@ -18,18 +18,21 @@ from waker_envs.tabular import action_values
 def room_table(
     frame: int, rows: int, columns: int, hazards: int, index: int, slip: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """A room as the table of its dynamics over the S cells where an episode can be: neither wall nor hazard.
+    """A room as the table of its dynamics over the S cells where an agent is seen: all but walls.
+
+    On a hazard the episode has ended: nothing goes on there, and nothing is earned.
 
     Returns:
         The cells (S,); P(next cell and the episode goes on | action, cell), (5, S, S); the expected reward of each
         task, (3, 5, S). Read-only.
     """
     layout = make_layout(frame, rows, columns, hazards, index)
-    cells = np.flatnonzero((layout.kinds != WALL) & (layout.kinds != HAZARD))
+    cells = np.flatnonzero(layout.kinds != WALL)
+    alive = layout.kinds[cells] != HAZARD
     arrive = np.eye(len(layout.kinds))[np.asarray(layout.moves)[:, cells]]  # (5, S, n²)
-    reach = (1 - slip) * arrive + slip * arrive.mean(0)
+    reach = ((1 - slip) * arrive + slip * arrive.mean(0)) * alive[:, None]
     tiles = np.array([layout.kinds == tile for tile in TILES], np.float64)  # (3, n²)
-    found = cells, np.ascontiguousarray(reach[:, :, cells]), np.einsum("asc,kc->kas", reach, tiles)
+    found = cells, reach[:, :, cells] * alive, np.einsum("asc,kc->kas", reach, tiles)
     for array in found:
         array.setflags(write=False)
     return found
