@@ -8,10 +8,11 @@
 ``collect`` reads run folders of ``study.yaml``, ``study_explorer.yaml`` and the two variants of ``study_saved.yaml``
 and writes what is committed: ``results/study/<part>-numbers.csv`` with ``-shares.csv`` and ``-notes.csv`` (those of
 ``waker compare --page``, see docs/compare.md), ``<part>-plans.csv``: what the plans of each run's end are worth over
-all episodes of each θ (:mod:`experiments.study_plans`), and ``checkpoints.csv``: worst model error and worst planned
-regret of each run at each measurement. Without a verb the answers are made again from these files: ``answers.csv``, one
-row a comparison, and ``figure.png``. ``waker compare results/study/main-numbers.csv --quantities planned_worst_regret
---page study.html`` makes a page of the primary metric as it was sampled.
+all episodes of each θ (:mod:`experiments.study_plans`; ``-plans-ends-given.csv`` if they were first valued otherwise),
+and ``checkpoints.csv``: worst model error and worst planned regret of each run at each measurement. Without a verb the
+answers are made again from these files: ``answers.csv``, one row a comparison, and ``figure.png``. ``waker compare
+results/study/main-numbers.csv --quantities planned_worst_regret --page study.html`` makes a page of the primary metric
+as it was sampled.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.study_plans import SAMPLED, exact_numbers, plans
+from experiments.study_plans import ENDS_GIVEN, SAMPLED, exact_numbers, plans, plans_before
 from waker.analysis.metrics import spearman, student_interval
 from waker.analysis.numbers_file import read_numbers, write_table
 from waker.analysis.paired import holm, paired_test
@@ -110,7 +111,7 @@ def robustness(main: pd.DataFrame) -> list[Row]:
     samplers = [s for s in dict.fromkeys(main["sampler"]) if s != BASELINE]
     return [
         row
-        for quantity in (PRIMARY, BESIDE, PRIMARY + SAMPLED)
+        for quantity in (PRIMARY, BESIDE, PRIMARY + ENDS_GIVEN, PRIMARY + SAMPLED)
         if quantity in set(main["quantity"])
         for row in family([_with_dr("Q1", main, sampler, quantity) for sampler in samplers])
     ]
@@ -137,14 +138,21 @@ def sampled(main: pd.DataFrame) -> Iterator[Row]:
         yield row | {"quantity": "noisy_share, paired"}
 
 
-def bound(checkpoints: pd.DataFrame) -> Iterator[Row]:
+def at_the_end(checkpoints: pd.DataFrame, main: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the last step with the primary metric of ``main`` in the place of the evaluations' own."""
+    exact = main[(main["task"] == ALL) & (main["quantity"] == PRIMARY)][["sampler", "seed", "value"]]
+    last = checkpoints[checkpoints["step"] == checkpoints["step"].max()]
+    return last.drop(columns=PRIMARY).merge(exact.rename(columns={"value": PRIMARY}))
+
+
+def bound(checkpoints: pd.DataFrame, main: pd.DataFrame) -> Iterator[Row]:
     """Q4: rank correlation of the worst model error with the worst planned regret, seeds resampled.
 
     Over all runs much of it may be that samplers differ in both; ``within samplers`` both are ranks among the runs of
-    one sampler at the last step.
+    one sampler at the last step. Regrets of the last step are the primary metric; those of all checkpoints are of the
+    evaluations' episodes.
     """
-    last = checkpoints["step"].max()
-    end = checkpoints[checkpoints["step"] == last]
+    last, end = checkpoints["step"].max(), at_the_end(checkpoints, main)
     ranks = end.groupby("sampler")[[ERROR, PRIMARY]].rank()
     parts = {f"at {last:,} steps": end, "all": checkpoints, "within samplers": end.assign(**dict(ranks.items()))}
     for name, rows in parts.items():
@@ -187,13 +195,14 @@ def explorers(main: pd.DataFrame, random: pd.DataFrame) -> list[Row]:
 
 def elsewhere(main: pd.DataFrame) -> list[Row]:
     """Q6: mean planned regret on suites beyond the training distribution."""
-    measured = [q for q in dict.fromkeys(main["quantity"]) if q.startswith(SUITE_REGRET) and not q.endswith(SAMPLED)]
+    suites = [q for q in dict.fromkeys(main["quantity"]) if q.startswith(SUITE_REGRET)]
+    measured = [q for q in suites if not q.endswith((SAMPLED, ENDS_GIVEN))]
     return family([_with_dr("Q6", main, s, q) for s in ("waker-m", "error-oracle") for q in measured])
 
 
 def saved(main: pd.DataFrame, more: Sequence[tuple[str, pd.DataFrame]]) -> Iterator[Row]:
     """Q7: domain randomisation with more data, and waker-m with 20,000 steps."""
-    for quantity in (PRIMARY, BESIDE, PRIMARY + SAMPLED):
+    for quantity in (PRIMARY, BESIDE, PRIMARY + ENDS_GIVEN, PRIMARY + SAMPLED):
         ours = values(main, "waker-m", quantity)
         for budget, numbers in (("20,000", main), *more):
             theirs = values(numbers, BASELINE, quantity)
@@ -204,15 +213,20 @@ def saved(main: pd.DataFrame, more: Sequence[tuple[str, pd.DataFrame]]) -> Itera
 def part_of(folder: Path, part: str) -> pd.DataFrame:
     """A part's numbers; those of plans over all episodes, where they were valued so."""
     numbers = read_numbers(folder / f"{part}-numbers.csv")
-    path = folder / f"{part}-plans.csv"
-    return exact_numbers(numbers, pd.read_csv(path), PRIMARY, BESIDE, SUITE_REGRET) if path.exists() else numbers
+    if not (path := folder / f"{part}-plans.csv").exists():
+        return numbers
+    names = PRIMARY, BESIDE, SUITE_REGRET
+    found = exact_numbers(numbers, pd.read_csv(path), *names)
+    if (before := folder / f"{part}-plans-ends-given.csv").exists():
+        found = pd.concat([found, plans_before(numbers, pd.read_csv(before), *names)], ignore_index=True)
+    return found
 
 
 def answers(folder: Path) -> pd.DataFrame:
     """All that the files in ``folder`` can answer, with the columns :data:`ANSWERS`."""
     parts = {part: part_of(folder, part) for part in PARTS if (folder / f"{part}-numbers.csv").exists()}
     main = parts["main"]
-    rows = [*robustness(main), *sampled(main), *bound(pd.read_csv(folder / "checkpoints.csv")), *elsewhere(main)]
+    rows = [*robustness(main), *sampled(main), *bound(pd.read_csv(folder / "checkpoints.csv"), main), *elsewhere(main)]
     if "explorer" in parts:
         rows += explorers(main, parts["explorer"])
     budgets = [(f"{part[6:8]},000", parts[part]) for part in PARTS[2:] if part in parts]

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.study import BASELINE, ERROR, PARTS, PRIMARY, part_of, values
+from experiments.study import BASELINE, ERROR, PARTS, PRIMARY, at_the_end, part_of, values
 from waker.report.style import GREY, colours, style
 
 _MODEL = "worst-θ regret of plans in the model"
@@ -30,7 +30,7 @@ def figure(answers: pd.DataFrame, folder: Path) -> Figure:
         palette = colours(dict.fromkeys(numbers["main"]["sampler"]))
         _robustness(robust, answers[(answers["question"] == "Q1") & (answers["quantity"] == PRIMARY)], numbers, palette)
         _shares(shares, answers[answers["quantity"].isin(["hard_share", "noisy_share"])], palette)
-        _bound(bound, pd.read_csv(folder / "checkpoints.csv"), palette)
+        _bound(bound, pd.read_csv(folder / "checkpoints.csv"), numbers["main"], palette)
         if data is not None:
             _data(data, saved)
         return whole
@@ -75,8 +75,9 @@ def _shares(panel: Axes, rows: pd.DataFrame, palette: dict[str, str]) -> None:
     panel.set(title="Q2, Q3: what is sampled?" if noisy else "Q2: what is sampled?", xlabel=f"share of steps: {what}")
 
 
-def _bound(panel: Axes, rows: pd.DataFrame, palette: dict[str, str]) -> None:
+def _bound(panel: Axes, rows: pd.DataFrame, main: pd.DataFrame, palette: dict[str, str]) -> None:
     last = rows["step"].max()
+    rows = pd.concat([rows[rows["step"] < last], at_the_end(rows, main)])
     for name, of in rows.groupby("sampler", sort=False):
         early, late = of[of["step"] < last], of[of["step"] == last]
         panel.scatter(early[ERROR], early[PRIMARY], s=9, color=palette[str(name)], alpha=0.25, linewidths=0)

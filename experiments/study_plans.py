@@ -84,5 +84,18 @@ def exact_numbers(numbers: pd.DataFrame, rows: pd.DataFrame, primary: str, besid
     return pd.concat([replaced, sampled], ignore_index=True)
 
 
+def plans_before(numbers: pd.DataFrame, rows: pd.DataFrame, primary: str, beside: str, suite: str) -> pd.DataFrame:
+    """Rows of :func:`exact_numbers` of plans that were told where episodes end, named so.
+
+    Args: as of :func:`exact_numbers`; rows: as of :func:`plans` at the time of the first answers.
+    """
+    found = exact_numbers(numbers, rows, primary, beside, suite)
+    sampled = found["quantity"].str.endswith(SAMPLED)
+    known = found["task"].eq("all") & found["quantity"].isin(found["quantity"][sampled].str.removesuffix(SAMPLED))
+    return found[known].assign(quantity=found["quantity"] + ENDS_GIVEN)
+
+
 SAMPLED = ", sampled"
 """Behind the name of a quantity that was computed of the evaluation's episodes alone, not of all."""
+ENDS_GIVEN = ", ends given"
+"""Behind the name of a quantity of plans that took each step into a hazard for an end, whatever the model believed."""

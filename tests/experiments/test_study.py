@@ -14,7 +14,7 @@ from experiments.study_figure import figure
 from tests.helpers.rows import numbers
 from tests.helpers.synthetic import write_run
 from waker.analysis.numbers_file import write_table
-from waker.names import ALL
+from waker.names import ALL, DR_SUITE
 
 SEEDS = range(100, 104)
 SUITES = ("fresh", "denser", "emptier", "oblong")
@@ -62,6 +62,25 @@ def test_each_question_has_its_answer(folder: Path) -> None:
     assert found.loc["Q7", "dr, 20,000 steps", PRIMARY]["value"] == pytest.approx(2.25)
     assert found.loc["Q7", "dr, 30,000 steps", PRIMARY]["value"] == 0.0
     assert found.loc["Q6"]["tests"].eq(8).all()
+
+
+def test_the_primary_metric_is_that_of_all_episodes_and_former_values_stand_beside_it(folder: Path) -> None:
+    def plans(worst: dict[str, list[float]]) -> pd.DataFrame:
+        rows = [
+            (name, seed, DR_SUITE, 9.0, 9.0 - v) for name in worst for seed, v in zip(SEEDS, worst[name], strict=True)
+        ]
+        return pd.DataFrame(rows, columns=["sampler", "seed", "suite", "optimal_return", "return"])
+
+    zero = {name: [0.0] * 4 for name in (BASELINE, "waker-m", "error-oracle")}
+    now, before = zero | {"waker-m": [1.0] * 4}, zero | {"waker-m": [2.0] * 4}
+    write_table(folder / "main-plans.csv", plans(now))
+    write_table(folder / "main-plans-ends-given.csv", plans(before))
+    found = answers(folder).set_index(["question", "compared", "quantity"])["value"]
+    for suffix, difference in (("", 1.0), (", ends given", 2.0), (", sampled", -2.25)):
+        assert found.loc["Q1", "waker-m", PRIMARY + suffix] == pytest.approx(difference)
+    # The worst error grows with the seed alone; the regret at the end is that of the sampler alone.
+    assert found.loc["Q4", ERROR, "spearman, all"] == pytest.approx(1.0)
+    assert found.loc["Q4", ERROR, "spearman, at 20,000 steps"] == pytest.approx(0.0)
 
 
 def test_numbers_are_collected_from_run_folders(tmp_path: Path) -> None:
