@@ -7,6 +7,7 @@ entry of ``Attributes:`` may name several (``low, high: …``), as one of ``Args
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import griffe
@@ -50,10 +51,15 @@ def _row(line: str, starts: list[int]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def together(text: str) -> str:
-    """Several attributes of one entry joined by spaces that do not end a name."""
+def together(text: str, types: Mapping[str, str]) -> str:
+    """Entries that name several attributes, joined by spaces that do not end a name, with the first one's type."""
     before, section, after = text.partition("\nAttributes:\n")
-    return before + section + _SEVERAL.sub(lambda m: m[1] + m[2].replace(" ", "\u00a0"), after)
+
+    def joined(entry: re.Match[str]) -> str:
+        first = re.split(r"\W", entry[2])[0]
+        return entry[1] + entry[2].replace(" ", "\u00a0") + f" ({types[first]})" if first in types else entry[0]
+
+    return before + section + _SEVERAL.sub(joined, after)
 
 
 def _short(match: re.Match[str]) -> str:
@@ -66,4 +72,10 @@ class Roles(griffe.Extension):
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         """Called once for each object."""
         if obj.docstring is not None:
-            obj.docstring.value = linked(tables(together(obj.docstring.value)))
+            obj.docstring.value = linked(tables(obj.docstring.value))
+
+    def on_class_members(self, *, cls: griffe.Class, **kwargs: Any) -> None:
+        """Called once the members of a class are known."""
+        if cls.docstring is not None:
+            types = {name: str(attribute.annotation) for name, attribute in cls.attributes.items()}
+            cls.docstring.value = together(cls.docstring.value, types)
