@@ -69,3 +69,10 @@ def test_names_of_sources() -> None:
     assert source_name("a/b.py:make_ucb") == "make_ucb"
     with pytest.raises(SourceError, match="must have the form file.py:Name"):
         full_source("waker-m")
+
+
+def test_a_file_without_a_class_is_told_what_is_missing() -> None:
+    with pytest.raises(
+        waker_envs.UnknownEnvError, match="'pond.py' names a file and nothing in it: write pond.py:CLASS"
+    ):
+        waker_envs.resolve_id("pond.py")
