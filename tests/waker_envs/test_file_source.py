@@ -72,7 +72,5 @@ def test_names_of_sources() -> None:
 
 
 def test_a_file_without_a_class_is_told_what_is_missing() -> None:
-    with pytest.raises(
-        waker_envs.UnknownEnvError, match="'pond.py' names a file and nothing in it: write pond.py:CLASS"
-    ):
+    with pytest.raises(waker_envs.UnknownEnvError, match="'pond.py' names a file .*: write pond.py:CLASS"):
         waker_envs.resolve_id("pond.py")

@@ -85,7 +85,7 @@ def _first_lines(box: str) -> str:
 
 
 def _written_out(argv: Sequence[str], refused: str) -> list[str] | None:
-    """The arguments with ``1e5`` as ``100000`` where it was refused for not being a whole number; None if it was not."""
+    """The arguments with ``1e5`` as ``100000`` where it was refused as no whole number; None if it was not."""
     what = r"parsing (--\S+): invalid literal for int\(\) with base 10: '(\d+(?:\.\d+)?[eE]\+?\d\d?)'"
     found = re.search(what, refused)
     if found is None or not float(found[2]).is_integer():
@@ -142,7 +142,7 @@ def parse(
         # Texts of help that stand below the fields take a fifth of the time, and are for the help above alone.
         options["config"] = (tyro.conf.HelptextFromCommentsOff,)
         parsed = tyro.cli(cls, args=argv, registry=_registry(details=True), return_unknown_args=True, **options)
-    if parsed is None and (whole := _written_out(argv, caught.getvalue())) is not None:
+    if (whole := _written_out(argv, caught.getvalue())) is not None:
         return parse(cls, whole, verb=verb, default=default, also=also, program=program)
     if parsed is None:
         raise UserError(f"{_first_lines(caught.getvalue())} (see {program} {verb} --help)")
