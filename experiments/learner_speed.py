@@ -312,25 +312,37 @@ def scaling_rows() -> list[Row]:
     """Rows of the scaling; writes ``scaling.csv`` and ``figure.png``."""
     table = pd.DataFrame([row for axis in AXES for row in axis_rows(axis)])
     table.to_csv(RESULTS / "scaling.csv", index=False)
-    rows, (figure, axes) = [], plt.subplots(1, len(AXES), figsize=(12, 3.2), sharey=True, layout="constrained")
-    for panel, (axis, group) in zip(axes, table.groupby("axis", sort=False), strict=True):
-        panel.loglog(group["value"], group["cpu_seconds"], "o", label="measured")
-        panel.set_xlabel(LABELS[axis])
+    draw_scaling(table)
+    rows = []
+    for axis, group in table.groupby("axis", sort=False):
         if axis == "thetas":
             growth = group["cpu_seconds"].iloc[-1] / group["cpu_seconds"].iloc[0]
             rows.append(bounded("scaling", "cost with 10⁵ θ over cost with 10", growth, "", "<=", 1.1))
         else:
             a, b, worst = line(group)
-            x = np.geomspace(group["value"].min(), group["value"].max(), 100)
-            panel.loglog(x, a + b * x, "-", label=f"{a:.2f} + {b:.3f}·x s")
             rows.append(bounded("scaling", f"{axis}: deviation from a line", worst, "", "<=", 0.1))
             rows.append(Row("scaling", f"{axis}: seconds for one more", b, "s"))
             rows.append(Row("scaling", f"{axis}: seconds at none", a, "s"))
+    return rows
+
+
+def draw_scaling(table: pd.DataFrame) -> None:
+    """``figure.png`` of the rows of ``scaling.csv``."""
+    figure, axes = plt.subplots(1, len(AXES), figsize=(12, 3.2), sharey=True, layout="constrained")
+    for panel, (axis, group) in zip(axes, table.groupby("axis", sort=False), strict=True):
+        panel.loglog(group["value"], group["cpu_seconds"], "o", label="measured")
+        panel.set_xlabel(LABELS[axis])
+        if axis != "thetas":
+            a, b, _ = line(group)
+            x = np.geomspace(group["value"].min(), group["value"].max(), 100)
+            panel.loglog(x, a + b * x, "-", label=f"{a:.2f} + {b:.3f}·x s")
+        panel.set_xticks(group["value"], [f"{value:,}" for value in group["value"]], fontsize="small")
+        panel.minorticks_off()
         panel.legend(fontsize="small")
+    axes[0].set_yticks(ticks := [0.5, 1, 2, 4], [f"{tick:g}" for tick in ticks])
     axes[0].set_ylabel("processor seconds of an update")
     figure.savefig(RESULTS / "figure.png", dpi=120)
     plt.close(figure)
-    return rows
 
 
 # All ----------------------------------------------------------------------------------------------------------------

@@ -43,9 +43,15 @@ REPOSITORY = "files"
 _LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(?=[)\s])")
 _PICTURE = re.compile(r"^!\[[^]]*\]\(([^)\s]+\.png)\)$", re.M)
 """A figure by itself: it becomes a link to itself, so that it can be enlarged on a small screen."""
-_NAME = re.compile(r"(?<=<td><code>)[^<]+(?=</code>)")
-_JOINT = re.compile(r"(?<=[\w;])[_/](?=[\w&])")
-"""Where a name has a joint: ``curriculum/entropy``, ``worst_regret``."""
+_CELL = re.compile(r"<t([dh])\b.*?</t\1>", re.S)
+_CODE = re.compile(r"(?<=<code>)[^<\n]+(?=</code>)")
+"""Code within a line; blocks of code have a mark or a new line in them."""
+_JOINT = re.compile(r"(?<=[\w;])[_/.](?=[a-zA-Z_&])")
+"""Where a name has a joint: ``curriculum/entropy``, ``worst_regret``, ``explorer.target``."""
+_WHOLE = re.compile(r"(?<![\w-])(--[\w]+|[\w.]+-[\w.]+(?=[\s,]|$))")
+"""An option's beginning, and a name with one hyphen."""
+_SHORT = 8
+"""Characters of a name that fits into a line whatever it stands in."""
 _MARK = re.compile(r"^<!-- (glossary|settings): (\w+) -->$", re.M)
 _FAMILY = re.compile(r"\[(\w+)\]\(([^)\s#]+\.py)\)")
 
@@ -84,7 +90,7 @@ def _source(cls: type) -> str:
 def family_page(name: str, cls: type, ids: list[str]) -> str:
     """The page of a family: its film, how to run it, and its docstring."""
     film = f"films/{name.lower()}.gif"
-    doc = docs_roles.plain(inspect.getdoc(cls) or "")
+    doc = docs_roles.linked(inspect.getdoc(cls) or "")
     parts = [f"# {name}", ", ".join(f"`{i}`" for i in ids)]
     if (ROOT / "docs" / FAMILIES / film).is_file():
         parts.append(f"![Random actions in {name}, θ from easy to hard]({film}){{ .film }}")
@@ -102,7 +108,7 @@ def _readable(lines: list[str]) -> Iterator[str]:
             section = True
             yield from (["", "**Raises**", ""] if line == "Raises:" else [""])
             continue
-        if section and (entry := re.match(r"    (\w+): (.*)", line)):
+        if section and (entry := re.match(r"    ([\w.]+): (.*)", line)):
             line = f"- `{entry[1]}`: {entry[2]}"
         elif section and line.startswith("        "):
             line = f"    {line.strip()}"
@@ -139,8 +145,9 @@ def _setting(node: ast.AnnAssign, doc: str) -> str:
     name, default = ast.unparse(node.target), ast.unparse(node.value) if node.value else ""
     default = {"field(default_factory=dict)": "{}", "LONGEST": str(schema.LONGEST)}.get(default, default)
     kind = ast.unparse(node.annotation)
-    named = ", ".join(f"`{choice}`" for choice in re.findall(r"'([^']+)'", kind))
-    choices = f" One of {named}." if "Literal" in kind else ""
+    literal = re.search(r"Literal\[([^]]+)\]", kind)
+    named = ", ".join(f"`{choice}`" for choice in re.findall(r"'([^']+)'", literal[1] if literal else ""))
+    choices = f" One of {named}." if named else ""
     return f"| `{name.strip('_').replace('_', '-')}` | `{default}` | {_cell(doc)}{choices} |"
 
 
@@ -199,8 +206,23 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
 
 
 def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Names in tables may break behind underscores and slashes, so that a phone shows their meaning beside them."""
-    return _NAME.sub(lambda name: _JOINT.sub(r"\g<0><wbr>", name[0]), html)
+    """Names in tables may break at their joints, so that a phone shows their meaning beside them; options and short
+    names do not break at their hyphens."""
+    html = _CELL.sub(lambda cell: _CODE.sub(lambda name: _JOINT.sub(r"\g<0><wbr>", _unbroken(name[0])), cell[0]), html)
+    return _CODE.sub(lambda name: _unbroken(name[0]), html)
+
+
+def on_post_build(*, config: MkDocsConfig) -> None:
+    """No page of the theme for addresses that do not exist: it finds its style only at the root of a server."""
+    Path(config.site_dir, "404.html").unlink(missing_ok=True)
+
+
+def _unbroken(code: str) -> str:
+    def marked(name: re.Match[str]) -> str:
+        short = name[0].startswith("--") or len(name[0]) <= _SHORT
+        return f'<span class="whole">{name[0]}</span>' if short else name[0]
+
+    return _WHOLE.sub(marked, code)
 
 
 def _folder(src_uri: str) -> str:

@@ -59,6 +59,11 @@ def test_importing_it_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "set()"
 
 
+def test_what_is_no_configuration_is_refused_in_a_line(tmp_path: Path) -> None:
+    with pytest.raises(waker.UserError, match=r"config must be a waker.Config, as waker.preset gives one, not 'tiny'"):
+        waker.train("tiny", tmp_path)  # type: ignore[arg-type]
+
+
 def test_settings_are_changed_by_name() -> None:
     config = settings(explorer="random", steps=500, model={"deter": 8}, sinks=["jsonl"])
     assert (config.train.steps, config.explorer.name, config.curriculum.sampler) == (500, "random", "waker-m")

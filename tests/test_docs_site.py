@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+import waker
 import waker.curriculum
 import waker_envs
+from tests.helpers.docs_site import built
 from tests.helpers.pages import FENCE, PAGES, ROOT
 
 TROUBLES = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
@@ -22,20 +21,7 @@ FOREIGN = ("Torch not compiled with CUDA enabled",)
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built with broken links, broken anchors and pages without a place in the navigation as errors."""
-    pytest.importorskip("mkdocs")
-    folder = tmp_path_factory.mktemp("site")
-    path = os.pathsep.join([str(ROOT), str(ROOT / "envs")])
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": path, "NO_MKDOCS_2_WARNING": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+    return built(tmp_path_factory.mktemp("site"))
 
 
 @pytest.mark.slow
@@ -48,6 +34,7 @@ def test_the_site_builds_and_nothing_of_it_is_fetched(site: Path) -> None:
         assert not fetched, f"{name} fetches {fetched}"
         assert not re.search(r"\{\{ |<!-- (glossary|settings):", text), f"{name} has a mark that nothing replaced"
         assert not re.search(r":(class|func|meth|mod):`", text), f"{name} has a role that nothing replaced"
+        assert "====" not in text, f"{name} has a table's border that nothing replaced"
 
 
 @pytest.mark.slow
@@ -56,6 +43,26 @@ def test_every_public_name_has_its_documentation(site: Path) -> None:
         text = (site / "api" / f"{page}.html").read_text(encoding="utf-8")
         missing = [name for name in package.__all__ if f'id="{package.__name__}.{name}"' not in text]
         assert not missing, f"api/{page}.md lacks {missing}"
+    text = "".join(page.read_text(encoding="utf-8") for page in (site / "api").glob("*.html"))
+    names = {*waker.__all__} - {"__version__"}
+    missing = [name for name in names if f'id="{documented(name)}"' not in text]
+    assert not missing, f"the pages of the API lack {missing}"
+
+
+def documented(name: str) -> str:
+    """What a public name of ``waker`` is called where it is documented."""
+    if name == "register_curriculum":
+        return "waker.curriculum.register_curriculum"
+    public = getattr(waker, name)
+    return "metrics" if name == "metrics" else f"{public.__module__}.{name}"
+
+
+@pytest.mark.slow
+def test_an_entry_for_several_attributes_names_them_all_and_their_type(site: Path) -> None:
+    text = (site / "api" / "analysis.html").read_text(encoding="utf-8")
+    entry = re.sub(r"<[^>]+>|\s+", " ", text[text.index("fitted,\u00a0judged</span>") :][:600])
+    assert re.match(r"fitted, judged +\( *int *\)", entry), entry
+    assert not re.search(r"<b><code>[^\n]*\w, ?</span></code>", text), "a name ends with a comma"
 
 
 @pytest.mark.slow

@@ -43,7 +43,7 @@ def test_everything_is_found() -> None:
     assert len(SNIPPETS) >= 4
     for language in ("toml", "yaml", "sbatch", "bibtex"):
         assert blocks(language), language
-    known = {"python", "toml", "yaml", "sbatch", "bibtex", "bash", "text"}
+    known = {"python", "toml", "yaml", "sbatch", "bibtex", "output", "bash", "text"}
     assert {block.language for block in blocks()} == known
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from waker.analysis.data import RunData, load_runs, settings_of, stack
+from waker.analysis.data import RunData, ends_of, load_runs, settings_of, stack
 from waker.analysis.marks import marks
 from waker.config import presets
 from waker.config.schema import Config
@@ -69,6 +69,8 @@ def train(config: Config, runs: str | Path = "runs") -> Run:
     """
     from waker.training.build import train_run
 
+    if not isinstance(config, Config):
+        raise UserError(f"config must be a waker.Config, as waker.preset gives one, not {config!r}")
     _, folder = train_run(config, Path(runs))
     return Run(folder)
 
@@ -122,7 +124,9 @@ def rows(folders: str | Path | Sequence[str | Path]) -> Rows:
 def _marked(runs: Sequence[RunData], table: str) -> pd.DataFrame:
     def marked(run: RunData) -> RunData:
         rows: pd.DataFrame = getattr(run, table)
-        return replace(run, **{table: rows.assign(mark=marks(rows, settings_of(run)))}) if "step" in rows else run
+        if "step" not in rows:
+            return run
+        return replace(run, **{table: rows.assign(mark=marks(rows, settings_of(run), ends_of(run)))})
 
     return stack([marked(run) for run in runs], table)
 

@@ -99,29 +99,30 @@ class ParametricEnv(gym.Env[Any, Any]):
 
     Optional, present only where they can be computed exactly (look for them with ``hasattr``; one that raises
     ``NotImplementedError`` counts as absent):
-        ``optimal_return(theta, task, seed) -> float``: the best expected undiscounted return of the episode
-        that (seed, θ) fixes.
-        ``predict(theta, seed, observation, actions) -> dict[str, NDArray]``: the exact distribution of what will be
-        observed after each of the k actions (k,) taken from ``observation``, of *every* key of the observation (one
-        that is no Dict counts as the key ``observation``): an error measured against a part of it takes the rest for
-        known. For a key with at most :data:`waker_envs.predictions.LARGEST_JOINT` outcomes the joint distribution,
-        shape (k, *classes), summing to 1; for a larger one the marginal distributions of its V variables,
-        (k, V, widest), zero past a variable's last class. An ended episode stays in its last observation. Only for
-        observations of categories alone; ``{}`` where the observation asked for (a picture, say) has none.
-        ``tabular(theta, seed) -> TabularMDP``: the episode that (seed, θ) fixes, the chance of its steps averaged out,
-        as a table over all its states (:class:`waker_envs.tabular.TabularMDP`); for episodes of some hundred states,
-        or of some ten thousand where few may follow each (:class:`waker_envs.successors.Successors`).
-        With it an evaluation plans in the learned model and values that plan exactly. Its optimum is
-        ``optimal_return``.
-        ``beginnings(theta) -> list[Beginning]``: all tables that episodes of θ may have, and the probabilities of their
-        starts (:class:`waker_envs.tabular.Beginning`), where there are few: plans are then valued over all of them,
-        and no sample of episodes stands between a plan and its regret.
-        ``deterministic(theta) -> bool``: whether nothing in an episode of θ is random once it has begun, so that the
-        return of a deterministic policy is its exact value. Without the method nothing is taken for certain.
-        ``neutral_edits(task, states) -> dict[str, dict[str, NDArray]]``: name → edited states, each an edit that leaves
-        every reward of the task as it is, for what it is that a learned reward looks at (``waker audit``). ``states``
-        are T consecutive observations of one episode by key, (T, …); one that is no Dict has the key ``observation``.
-        Edited ones have their keys, shapes and dtypes. What would change nothing in them is left out.
+
+    - ``optimal_return(theta, task, seed) -> float``: the best expected undiscounted return of the episode
+      that (seed, θ) fixes.
+    - ``predict(theta, seed, observation, actions) -> dict[str, NDArray]``: the exact distribution of what will be
+      observed after each of the k actions (k,) taken from ``observation``, of *every* key of the observation (one
+      that is no Dict counts as the key ``observation``): an error measured against a part of it takes the rest for
+      known. For a key with at most :data:`waker_envs.predictions.LARGEST_JOINT` outcomes the joint distribution,
+      shape (k, *classes), summing to 1; for a larger one the marginal distributions of its V variables,
+      (k, V, widest), zero past a variable's last class. An ended episode stays in its last observation. Only for
+      observations of categories alone; ``{}`` where the observation asked for (a picture, say) has none.
+    - ``tabular(theta, seed) -> TabularMDP``: the episode that (seed, θ) fixes, the chance of its steps averaged out,
+      as a table over all its states (:class:`waker_envs.tabular.TabularMDP`); for episodes of some hundred states,
+      or of some ten thousand where few may follow each (:class:`waker_envs.successors.Successors`).
+      With it an evaluation plans in the learned model and values that plan exactly. Its optimum is
+      ``optimal_return``.
+    - ``beginnings(theta) -> list[Beginning]``: all tables that episodes of θ may have, and the probabilities of their
+      starts (:class:`waker_envs.tabular.Beginning`), where there are few: plans are then valued over all of them,
+      and no sample of episodes stands between a plan and its regret.
+    - ``deterministic(theta) -> bool``: whether nothing in an episode of θ is random once it has begun, so that the
+      return of a deterministic policy is its exact value. Without the method nothing is taken for certain.
+    - ``neutral_edits(task, states) -> dict[str, dict[str, NDArray]]``: name → edited states, each an edit that leaves
+      every reward of the task as it is, for what it is that a learned reward looks at (``waker audit``). ``states``
+      are T consecutive observations of one episode by key, (T, …); one that is no Dict has the key ``observation``.
+      Edited ones have their keys, shapes and dtypes. What would change nothing in them is left out.
     """
 
     theta_space: ThetaSpace

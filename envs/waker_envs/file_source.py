@@ -16,6 +16,9 @@ from typing import Any
 
 _SOURCE = re.compile(r"(?P<file>.+\.py):(?P<name>[^\W\d]\w*)")
 
+_GENERIC = frozenset({"make", "build", "create", "factory", "sampler", "curriculum", "explorer", "env", "environment"})
+"""Names that say what an object is and not which one: the file's name does."""
+
 
 class SourceError(ValueError):
     """There is no such file or nothing of that name in it; the message names the nearest."""
@@ -41,8 +44,12 @@ def full_source(text: str) -> str:
 
 
 def source_name(text: str) -> str:
-    """The ``Name`` of ``file.py:Name``; any other name as it is."""
-    return _parts(text)[1] if is_source(text) else text
+    """What ``file.py:Name`` is called in folders, tables and options: ``Name``, or ``file`` where that says no more
+    than ``make`` or ``Explorer``; any other name is as it is."""
+    if not is_source(text):
+        return text
+    file, name = _parts(text)
+    return re.sub(r"[^\w-]+", "_", Path(file).stem) if name.lower() in _GENERIC else name
 
 
 def module_name(text: str) -> str:

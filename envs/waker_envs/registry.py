@@ -108,6 +108,8 @@ def resolve_id(name: str) -> str:
             return full_source(name)
         except SourceError as error:
             raise UnknownEnvError(str(error)) from error
+    if name.endswith(".py"):
+        raise UnknownEnvError(f"environment {name!r} names a file and nothing in it: write {name}:CLASS")
     _load_waiting()
     for candidate in (name, f"waker/{name}-v0", f"waker/{name}"):
         if candidate in _registered:

@@ -22,6 +22,15 @@ def test_measurements_of_other_seeds_share_the_step_that_they_were_due_at() -> N
         assert at_marks(rows, SETTINGS)["step"].tolist() == [50, 50, 100]
 
 
+def test_a_run_that_went_on_has_its_first_end_where_the_others_have_theirs() -> None:
+    longer = {**SETTINGS, "train.steps": 200, "evaluation.every": 0}
+    rows = pd.DataFrame({"step": [103, 103, 204], "updates": [8, 8, 18], "metric": "tv"})
+    assert at_marks(rows, longer, {103: 100})["step"].tolist() == [100, 100, 200]
+    assert at_marks(rows, {**longer, "evaluation.every": 80}, {103: 100})["step"].tolist() == [100, 100, 200]
+    learner = rows.drop(columns="metric")  # a log is due by its updates, wherever the run had ended
+    assert at_marks(learner, longer, {103: 100})["step"].tolist() == at_marks(learner, longer)["step"].tolist()
+
+
 def test_two_steps_that_would_become_one_stay() -> None:
     rows = pd.DataFrame({"step": [50, 60], "updates": [3, 4], "metric": "tv"})
     assert at_marks(rows, SETTINGS)["step"].tolist() == [50, 60]

@@ -34,6 +34,14 @@ def test_overrides_change_only_their_fields() -> None:
     assert got == expected
 
 
+def test_a_whole_number_may_be_written_with_an_exponent() -> None:
+    words = ["--preset", "tiny", "--steps", "1e5", "--train.replay=2.5e6", "--name", "1e5"]
+    got = parse_settings(words, "train").config
+    assert (got.train.steps, got.train.replay, got.name) == (100_000, 2_500_000, "1e5")
+    with pytest.raises(UserError, match=r"'1\.55e1'"):
+        parse_settings(["--preset", "tiny", "--steps", "1.55e1"], "train")
+
+
 def test_the_last_preset_counts_wherever_it_stands() -> None:
     assert parse_settings(["--seed", "1", "--preset", "paper", "--preset", "tiny"], "train").config.preset == "tiny"
 

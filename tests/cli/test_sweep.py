@@ -178,7 +178,33 @@ def test_a_dry_sweep_lists_the_runs_and_writes_nothing(
     assert main(["sweep", str(study), "--runs", str(tmp_path / "runs"), "--dry"]) == 0
     out = capsys.readouterr().out
     assert "GridHazards · dr · plan2explore · seed 3" in out
+    assert "SBATCH" not in out
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_sweep_on_slurm_shows_what_would_be_submitted(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("submitit")
+    runs = tmp_path / "runs"
+    queue = ["--partition", "long", "--minutes", "90", "--memory-gb", "16", "--cpus", "3", "--gpus", "1", "--jobs", "7"]
+    assert main(["sweep", str(study), "--runs", str(runs), "--launcher", "slurm", *queue, "--dry"]) == 0
+    out = capsys.readouterr().out
+    lines = ["partition=long", "time=90", "mem=16GB", "cpus-per-task=3", "gpus-per-node=1", "job-name=waker"]
+    for line in lines:
+        assert f"#SBATCH --{line}\n" in out
+    assert "a job each, 7 at a time" in out
+    assert "-m waker train --preset tiny" in out and f"--runs {runs}" in out
+    assert not runs.exists()
+
+
+def test_without_slurm_a_sweep_on_it_is_refused_in_a_line(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PATH", str(tmp_path))  # no srun on it
+    assert main(["sweep", str(study), "--runs", str(tmp_path / "runs"), "--launcher", "slurm"]) == 2
+    assert "no Slurm here: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

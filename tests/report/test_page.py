@@ -79,6 +79,15 @@ def test_it_says_what_was_run(page: str) -> None:
     assert "curriculum.dr_share: 0.2" in text  # what is common, once
 
 
+def test_the_presets_are_told_where_runs_recorded_them(tmp_path: Path) -> None:
+    assert "preset" not in text_of(render(load_runs([write_run(tmp_path / "none", "dr", 0)])))
+    for seed, name in enumerate(("tiny", "laptop", "tiny")):
+        file = write_run(tmp_path / "runs", "dr", seed) / "config.yaml"
+        config = yaml.safe_load(file.read_text())
+        file.write_text(yaml.safe_dump({**config, "config": {**config["config"], "preset": name}}))
+    assert re.search(r"preset\s+tiny, laptop\s", text_of(render(load_runs([tmp_path / "runs"]))))
+
+
 def test_the_table_gives_intervals_and_marks_no_leader_where_a_sampler_has_one_seed(page: str) -> None:
     row = re.search(r"<td[^>]*>worst-θ regret ↓</td>(.*?)</tr>", page)
     assert row is not None

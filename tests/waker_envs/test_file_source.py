@@ -63,5 +63,14 @@ def test_a_file_that_fails_is_not_kept(tmp_path: Path) -> None:
 def test_names_of_sources() -> None:
     assert is_source("a/b.py:ucb") and not is_source("waker-m") and not is_source("b.py:") and not is_source("b.txt:x")
     assert (source_name("a/b.py:ucb"), source_name("waker-m")) == ("ucb", "waker-m")
+    for generic in ("make", "build", "create", "factory", "Sampler", "Explorer", "Env"):
+        assert source_name(f"a/rank_first.py:{generic}") == "rank_first"
+    assert source_name("a/v1.2 of mine.py:make") == "v1_2_of_mine"  # no dot: options are split at dots
+    assert source_name("a/b.py:make_ucb") == "make_ucb"
     with pytest.raises(SourceError, match="must have the form file.py:Name"):
         full_source("waker-m")
+
+
+def test_a_file_without_a_class_is_told_what_is_missing() -> None:
+    with pytest.raises(waker_envs.UnknownEnvError, match="'pond.py' names a file .*: write pond.py:CLASS"):
+        waker_envs.resolve_id("pond.py")

@@ -224,6 +224,12 @@ def settings_of(run: RunData) -> dict[str, Any]:
     return flat(settings) if isinstance(settings, dict) and settings else {}
 
 
+def ends_of(run: RunData) -> dict[int, int]:
+    """Where a run that went on had ended before → the agent steps that were asked for then."""
+    went_on = [entry for entry in run.config.get("extended") or () if "train.steps" in entry and "step" in entry]
+    return {int(entry["step"]): int(entry["train.steps"][0]) for entry in went_on}
+
+
 def stands_for(rows: pd.DataFrame) -> pd.Series:
     """How many θ each row stands for: column ``thetas`` (:mod:`waker.curriculum.thinning`), 1 where there is none."""
     return rows["thetas"].fillna(1.0) if "thetas" in rows else pd.Series(1.0, index=rows.index)

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 
-def marks(rows: pd.DataFrame, settings: Mapping[str, Any]) -> NDArray[np.int64]:
+def marks(rows: pd.DataFrame, settings: Mapping[str, Any], ends: Mapping[int, int] | None = None) -> NDArray[np.int64]:
     """The agent step that each row was due at, (n,), so that runs of one study share it.
 
     Slots are stepped together, so a run measures up to some steps after a multiple of ``evaluation.every``, and ends
@@ -23,6 +23,7 @@ def marks(rows: pd.DataFrame, settings: Mapping[str, Any]) -> NDArray[np.int64]:
         rows: ``step``; ``updates`` too where they are rows of the learner or the curriculum; ``episode_seed`` or
             ``metric`` where they are rows of an evaluation.
         settings: of the run, by dotted name; where they are missing, a row is due where it was made.
+        ends: where a run that went on had ended before → the steps that were asked for then.
     """
     step = rows["step"].to_numpy(np.int64)
     if not {"train.steps", "evaluation.every", "train.train_every", "train.prefill"} <= set(settings):
@@ -35,19 +36,22 @@ def marks(rows: pd.DataFrame, settings: Mapping[str, Any]) -> NDArray[np.int64]:
         due = np.floor(first + (rows["updates"].to_numpy() - 1) * settings["train.train_every"]).astype(np.int64)
     else:
         due = step
+    for made, asked in (ends or {}).items():
+        due = np.where(evaluated & (step == made), asked, due)
     return np.where(step >= settings["train.steps"], settings["train.steps"], due)
 
 
-def at_marks(rows: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFrame:
+def at_marks(rows: pd.DataFrame, settings: Mapping[str, Any], ends: Mapping[int, int] | None = None) -> pd.DataFrame:
     """One run's rows with the nominal step as ``step``; as they are where two of its steps would become one.
 
     Args:
         rows: of a table of a run; may be empty.
         settings: of the run, by dotted name.
+        ends: see :func:`marks`.
     """
     if "step" not in rows or "updates" not in rows:
         return rows
-    due = pd.Series(marks(rows, settings), index=rows.index)
+    due = pd.Series(marks(rows, settings, ends), index=rows.index)
     if pd.DataFrame({"due": due, "step": rows["step"]}).drop_duplicates()["due"].duplicated().any():
         return rows
     return rows.assign(step=due)

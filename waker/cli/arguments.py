@@ -84,6 +84,23 @@ def _first_lines(box: str) -> str:
     return message or " ".join(box.split()) or "cannot read the arguments"
 
 
+def _written_out(argv: Sequence[str], refused: str) -> list[str] | None:
+    """The arguments with ``1e5`` as ``100000`` where it was refused as no whole number; None if it was not."""
+    what = r"parsing (--\S+): invalid literal for int\(\) with base 10: '(\d+(?:\.\d+)?[eE]\+?\d\d?)'"
+    found = re.search(what, refused)
+    if found is None or not float(found[2]).is_integer():
+        return None
+    options, digits = found[1].split("/"), str(int(float(found[2])))
+    meant, before = list[str](), ""
+    for word in argv:
+        option, equals, value = word.partition("=")
+        if equals and option in options and value == found[2]:
+            word = f"{option}={digits}"
+        meant.append(digits if before in options and word == found[2] else word)
+        before = word
+    return meant if meant != [*argv] else None
+
+
 def options_of(cls: type[Any], details: bool = True) -> list[str]:
     """Every ``--option`` of a dataclass as the help lists them; ``details`` as ``--help-all`` does."""
     with _captured(contextlib.redirect_stdout, "100") as shown:
@@ -125,6 +142,8 @@ def parse(
         # Texts of help that stand below the fields take a fifth of the time, and are for the help above alone.
         options["config"] = (tyro.conf.HelptextFromCommentsOff,)
         parsed = tyro.cli(cls, args=argv, registry=_registry(details=True), return_unknown_args=True, **options)
+    if (whole := _written_out(argv, caught.getvalue())) is not None:
+        return parse(cls, whole, verb=verb, default=default, also=also, program=program)
     if parsed is None:
         raise UserError(f"{_first_lines(caught.getvalue())} (see {program} {verb} --help)")
     value, left = parsed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import textwrap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -166,7 +167,17 @@ def _comparison(content: _Content, columns: Sequence[Column], tall: bool) -> Tab
 
 def _broken(name: str, tall: bool, width: int = _NARROW) -> Text:
     """A printable name as it is; ``tall``: broken into lines that widen no column."""
-    return Text("\n".join(textwrap.wrap(name, width)) or name) if tall else Text(name)
+    return Text("\n".join(_lines(name, width)) or name) if tall else Text(name)
+
+
+def _lines(name: str, width: int) -> list[str]:
+    """A name in lines, broken at spaces and joints (``curriculum.``, ``beta=``), and inside a word that is too long."""
+    lines = [""]
+    for piece in re.findall(r".+?(?:[\s._=/-]+|$)", name):
+        if lines[-1] and len((lines[-1] + piece).rstrip()) > width:
+            lines.append("")
+        lines[-1] += piece
+    return [part for line in lines for part in textwrap.wrap(line, width)]
 
 
 def _heading(name: str) -> Text:

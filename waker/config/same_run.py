@@ -45,7 +45,8 @@ SCHEDULES = (
 def difference(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     """All settings that make it another run, the first ones with both values; None if there is none.
 
-    Where both began with a preset, and not with the same, that comes first: it is what the others come from.
+    Where both began with a preset, and not with the same, that comes first: it is what the others come from, of which
+    the first ones are examples enough.
 
     Those of :data:`FREE_KEYS` never do, and those of :data:`GROWING_KEYS` not where they have grown.
     """
@@ -55,6 +56,11 @@ def difference(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     keys = [*new, *(k for k in old if k not in new)]
     differ = [key for key in keys if key not in free and not _alike(old.get(key), new.get(key))]
     told = [f"{key} is {old.get(key)!r} there and {new.get(key)!r} now" for key in differ[:_TOLD]]
+    began = [str(data.get("preset") or "") for data in (old, new)]
+    if told and all(began) and began[0] != began[1]:
+        several = f"{len(differ)} settings differ" if len(differ) > 1 else "one setting differs"
+        others = f" and {len(differ) - _TOLD} more" if len(differ) > _TOLD else ""
+        return f"preset {began[0]} there, {began[1]} now, so {several}: {', '.join(told)}{others}"
     more = [f"also other: {', '.join(differ[_TOLD:])}"] if len(differ) > _TOLD else []
     if told and (shrunk := [key for key in differ if key in GROWING_KEYS]):
         more.append(f"{shrunk[0]} may only grow")
@@ -62,10 +68,6 @@ def difference(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     if schedules and (grown := list(growth(saved, now))):
         kept = ", ".join(f"{key} = {old.get(key)}" for key in schedules)
         more.append(f"{grown[0]} may grow alone, but the run has gone by {kept} from its start, which must stay")
-    began = [str(data.get("preset") or "") for data in (old, new)]
-    if told and all(began) and began[0] != began[1]:
-        several = f"{len(differ)} settings differ" if len(differ) > 1 else "one setting differs"
-        told[0] = f"preset {began[0]} there, {began[1]} now, so {several}: {told[0]}"
     return "; ".join([", ".join(told), *more]) if told else None
 
 

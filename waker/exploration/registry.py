@@ -17,7 +17,9 @@ from waker_envs.foreign import foreign, reason_of
 
 EXPLORERS: Registry[type[Explorer]] = Registry("explorer", "waker.exploration.named", "waker.explorers")
 register_explorer = EXPLORERS.register
+"""Decorator that puts a class under a name."""
 explorer_names = EXPLORERS.names
+"""Every known explorer, sorted: built in, registered, and of installed packages."""
 
 
 def explorer_class(name: str) -> type[Explorer]:

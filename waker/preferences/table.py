@@ -1,6 +1,8 @@
 """The file of queries and answers: one row a query, as Parquet, CSV or JSON lines; the only module here with pandas.
 
 =================================  ====================================================================================
+column                             meaning
+=================================  ====================================================================================
 ``query``                          its number
 ``run``, ``replay_sha``            the run that was asked about, and a digest of both segments' records
 ``source``                         ``replay``, or ``imagined:FILE`` beside it (:mod:`waker.preferences.imagined`)

@@ -38,7 +38,7 @@ PARTS = (
 )
 CURRICULUM_LEAD = (
     "Which environments were chosen, and whether for good reason. Maps average over seeds; colours start at zero "
-    "(for estimates: at the smallest)."
+    "(for estimates: at the smallest). A dot: no such number for this θ, which was never visited or not measured."
 )
 PROBABILITY = (
     "How likely each θ is to be the next episode's, at the end of training. Darker than its neighbours: the "
@@ -49,8 +49,8 @@ ESTIMATE = (
     "published, or about the replay's own where a run is called “(replayed credit)”. Only its order over θ matters."
 )
 TRUE_ERROR = (
-    "The model's true error on held-out trajectories ({metric}). Where the estimate is right, the dark cells of "
-    "both maps agree."
+    "The model's true error on held-out trajectories ({metric}, explained below the curves of World model). Where the "
+    "estimate is right, the dark cells of both maps agree."
 )
 DATA = "Share of the domain's agent steps that were spent in each θ, prefill included."
 HARD = "Probability that the next episode is one of the {count} θ that experts call hard."
@@ -62,7 +62,7 @@ SUITES = (
 REGRET = (
     "Regret against the exact optimum of each episode; 0 is perfect. The rightmost dot of a panel is the worst θ, "
     "which a robust agent keeps small; being chosen for it, it reads too far to the right (the summary brackets it). "
-    f"{INTERVAL}"
+    f"θ that no evaluated episode had are left out. {INTERVAL}"
 )
 PLANNED = (
     "Regret of the plan that the learned model believes to be best, exact in each episode: what the data bought, with "

@@ -78,6 +78,7 @@ def render(runs: Sequence[RunData]) -> str:
         ("seeds", ", ".join(map(str, seeds))),
         ("explorer", ", ".join(dict.fromkeys(r.explorer for r in runs))),
         ("agent steps", span(steps) if steps else "–"),
+        *([("preset", ", ".join(presets))] if (presets := _presets(runs)) else []),
         *((name, version) for name, version in versions.items() if name in ("waker", "torch")),
     ]
     return fill(
@@ -127,6 +128,11 @@ def span(steps: Sequence[int]) -> str:
     """``20 000``, or ``10 000 to 20 000`` where runs have other lengths (by more than the last episodes')."""
     few, many = (f"{step:,}".replace(",", " ") for step in (min(steps), max(steps)))
     return many if min(steps) >= 0.98 * max(steps) else f"{few} to {many}"
+
+
+def _presets(runs: Sequence[RunData]) -> list[str]:
+    """The presets that runs began with, of those that recorded it."""
+    return [name for name in dict.fromkeys(str(settings_of(run).get("preset") or "") for run in runs) if name]
 
 
 def _notes(runs: Sequence[RunData]) -> list[str]:

@@ -11,7 +11,17 @@ from dataclasses import replace
 import pandas as pd
 
 from waker.analysis.conclusion import conclusion
-from waker.analysis.data import RunData, hard_ids, latest, settings_of, stack, stands_for, theta_names, theta_sets
+from waker.analysis.data import (
+    RunData,
+    ends_of,
+    hard_ids,
+    latest,
+    settings_of,
+    stack,
+    stands_for,
+    theta_names,
+    theta_sets,
+)
 from waker.analysis.errors_compared import compared_errors, error_numbers
 from waker.analysis.marks import at_marks, learner_steps
 from waker.analysis.numbers import Comparison, compare_runs
@@ -95,7 +105,9 @@ def concluded_of(runs: Sequence[RunData], baseline: str = "dr") -> str:
 
 def _nominal(runs: Sequence[RunData], table: str) -> pd.DataFrame:
     """A table with the nominal steps of its rows, which the seeds of a study share: all x axes."""
-    return stack([replace(run, **{table: at_marks(getattr(run, table), settings_of(run))}) for run in runs], table)
+    return stack(
+        [replace(run, **{table: at_marks(getattr(run, table), settings_of(run), ends_of(run))}) for run in runs], table
+    )
 
 
 def _means(rows: pd.DataFrame, value: str, *keys: str) -> pd.DataFrame:

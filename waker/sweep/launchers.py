@@ -152,15 +152,51 @@ class Slurm:
         cluster: str = "slurm",
     ) -> None:
         submitit = _needed("submitit", "slurm")
-        self._executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
-        self._executor.update_parameters(
-            timeout_min=minutes, mem_gb=memory_gb, cpus_per_task=cpus, gpus_per_node=gpus, name="waker"
-        )
+        try:
+            self._executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
+        except RuntimeError as error:  # no srun: this is no machine of a cluster
+            raise UserError(f"no Slurm here: {error}; --dry shows what would be submitted") from error
+        self._executor.update_parameters(**_asked(minutes, memory_gb, cpus, gpus))
         if partition:
             self._executor.update_parameters(slurm_partition=partition)
 
     def start(self, command: Sequence[str], log: Path) -> Job:
         return _SlurmJob(self._executor.submit(run_command, list(command), str(log.resolve())))
+
+
+def sbatch_file(
+    folder: Path, partition: str | None = None, minutes: int = 720, memory_gb: int = 8, cpus: int = 1, gpus: int = 0
+) -> str:
+    """What :class:`Slurm` hands to ``sbatch`` for each job, written by submitit; nothing is made or submitted.
+
+    Args: as of :class:`Slurm`. This needs no Slurm.
+
+    Raises:
+        UserError: submitit is not installed.
+    """
+    _needed("submitit", "slurm")
+    executor: Any = importlib.import_module("submitit.slurm.slurm").SlurmExecutor
+
+    class Anywhere(executor):
+        @classmethod
+        def affinity(cls) -> int:
+            return 1
+
+    written = Anywhere(folder)
+    written.update_parameters(**written._convert_parameters(_asked(minutes, memory_gb, cpus, gpus)))
+    if partition:
+        written.update_parameters(partition=partition)
+    return str(written._make_submission_file_text(written._submitit_command_str, "%j")).strip()
+
+
+def _asked(minutes: int, memory_gb: int, cpus: int, gpus: int) -> dict[str, Any]:
+    return {
+        "timeout_min": minutes,
+        "mem_gb": memory_gb,
+        "cpus_per_task": cpus,
+        "gpus_per_node": gpus,
+        "name": "waker",
+    }
 
 
 class _SlurmJob:

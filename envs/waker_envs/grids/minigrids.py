@@ -49,7 +49,11 @@ MultiRoom = minigrid_family(
 
     ## Observation space
 
-    See :func:`waker_envs.grids.adapter.minigrid_family`.
+    `obs="symbolic"`: `Dict` of categories of the whole grid, padded with wall to the largest of any θ, with MiniGrid's
+    numbers: `agent` (row, column, heading: 0 right, 1 down, 2 left, 3 up), `carrying` (type and colour; type 1 =
+    nothing), and row by row `types`, `colours` and `states`.
+
+    `obs="pixels"`: `Box(0, 255, (64, 64, 3), uint8)`, a picture of it, without what is carried.
 
     ## Tasks and rewards
 
@@ -107,7 +111,11 @@ LavaCrossing = minigrid_family(
 
     ## Observation space
 
-    See :func:`waker_envs.grids.adapter.minigrid_family`.
+    `obs="symbolic"`: `Dict` of categories of the whole grid, padded with wall to the largest of any θ, with MiniGrid's
+    numbers: `agent` (row, column, heading: 0 right, 1 down, 2 left, 3 up), `carrying` (type and colour; type 1 =
+    nothing), and row by row `types`, `colours` and `states`.
+
+    `obs="pixels"`: `Box(0, 255, (64, 64, 3), uint8)`, a picture of it, without what is carried.
 
     ## Tasks and rewards
 
@@ -163,7 +171,11 @@ DoorKey = minigrid_family(
 
     ## Observation space
 
-    See :func:`waker_envs.grids.adapter.minigrid_family`.
+    `obs="symbolic"`: `Dict` of categories of the whole grid, padded with wall to the largest of any θ, with MiniGrid's
+    numbers: `agent` (row, column, heading: 0 right, 1 down, 2 left, 3 up), `carrying` (type and colour; type 1 =
+    nothing), and row by row `types`, `colours` and `states`.
+
+    `obs="pixels"`: `Box(0, 255, (64, 64, 3), uint8)`, a picture of it, without what is carried.
 
     ## Tasks and rewards
 

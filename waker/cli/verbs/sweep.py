@@ -20,7 +20,7 @@ from waker.errors import BLEMISHED, UserError
 from waker.settings import Count, NotNegativeInt
 from waker.storage.run_search import KEPT_ROWS
 from waker.sweep.conduct import Conductor, Work
-from waker.sweep.launchers import Launcher, Local, Ray, Slurm
+from waker.sweep.launchers import Launcher, Local, Ray, Slurm, sbatch_file
 
 if TYPE_CHECKING:
     from waker.config.schema import Config
@@ -49,7 +49,7 @@ class SweepArgs:
     keep: Literal["all", "rows"] = "all"
     """After a run has ended: keep its folder, or its rows alone."""
     dry: bool = False
-    """Only list the runs."""
+    """Only list the runs; with Slurm also what would be submitted."""
     partition: str | None = None
     """Slurm: the partition."""
     minutes: Count = 720
@@ -70,8 +70,7 @@ def command(argv: list[str]) -> int:
     todo, there = plan(args.study, runs, rows)
     print(f"{len(todo) + len(there)} runs, {len(there)} of them with rows in {rows}", flush=True)
     if args.dry:
-        for work in todo:
-            print(f"  {work.name}")
+        _tell(args, runs, todo)
         return 0
     if not todo:
         return 0
@@ -156,8 +155,21 @@ def _launcher(args: SweepArgs, runs: Path) -> Launcher:
     if args.launcher == "ray":
         return Ray(args.jobs, args.cpus, args.gpus)
     if args.launcher == "slurm":
-        return Slurm(runs / "slurm", args.partition, args.minutes, args.memory_gb, args.cpus, args.gpus)
+        return Slurm(*_queue(args, runs))
     return Local()
+
+
+def _queue(args: SweepArgs, runs: Path) -> tuple[Path, str | None, int, int, int, int]:
+    return runs / "slurm", args.partition, args.minutes, args.memory_gb, args.cpus, args.gpus
+
+
+def _tell(args: SweepArgs, runs: Path, todo: list[Work]) -> None:
+    for work in todo:
+        print(f"  {work.name}")
+    if args.launcher == "slurm" and todo:
+        print(f"a job each, {args.jobs} at a time, submitted with\n")
+        print(sbatch_file(*_queue(args, runs)))
+        print(f"\nwhich runs, for the first of them,\n\n{shlex.join(todo[0].command)}")
 
 
 def _conduct(args: SweepArgs, runs: Path, todo: list[Work]) -> int:
