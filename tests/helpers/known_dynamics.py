@@ -6,11 +6,9 @@ Used by the tests of model errors and film strips.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
-import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from tests.helpers.ring import CELLS, SLIPS
@@ -18,6 +16,7 @@ from waker.model.categorical import CategoricalLayout
 from waker.model.decoder import Decoder
 from waker.model.distributions import sample_onehot
 from waker.model.rssm import RSSM, Posterior, State
+
 
 class RingModel:
     """Has the interface of a world model and knows the ring, but believes in slips of its own.

@@ -93,7 +93,7 @@ def test_a_run_explores_learns_and_is_evaluated_on_every_suite(domain: str, kind
 
 
 @pytest.mark.usefixtures("undrawn")
-@pytest.mark.parametrize("domain", ["TerrainHopper", "CleanUp", "Combined"])  # one of each kind: others have other names
+@pytest.mark.parametrize("domain", ["TerrainHopper", "CleanUp", "Combined"])  # others: other names
 def test_both_runs_share_a_page(domain: str, trained: Trained, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     folders = [trained(domain, kind) for kind in KINDS]
     monkeypatch.setattr(sections, "_MOST_CURVES", sections._FIRST_CURVES)

@@ -220,4 +220,4 @@ def _drawn_once(figure: Figure) -> Iterator[None]:
     try:
         yield
     finally:
-        del figure.draw  # type: ignore[method-assign]
+        del figure.draw

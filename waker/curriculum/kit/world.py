@@ -151,9 +151,7 @@ class World:
             return np.asarray(_numbers(key, step + later, (1, *shape), sign)[0])
 
         one_each = ("disagreement", "loss", "transition_loss", "rewards", "task_rewards", "excess")
-        make: dict[str, Callable[[], Any]] = {
-            name: functools.partial(numbers, i, T) for i, name in enumerate(one_each)
-        }
+        make: dict[str, Callable[[], Any]] = {name: functools.partial(numbers, i, T) for i, name in enumerate(one_each)}
         make |= {name: lambda: 3 * numbers(0, T + 1) for name in ("values", "task_values")}
         make |= {"features": lambda: numbers(0, T, F), "observations": lambda: numbers(1, T, F)}
         make["success"] = lambda: float(_numbers(key, step, (1,), 1.0)[0] > 1) if sign else 0.0
