@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.helpers import forked
 from waker_envs.registry import BUILT_IN
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,10 +50,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(code: str, site: Path) -> subprocess.CompletedProcess[str]:
-    """Of a process that has none of ours imported; a module that is run and imported, too, is an error."""
     path = os.pathsep.join([str(site), str(ROOT), str(ROOT / "envs"), os.environ.get("PYTHONPATH", "")])
-    strict = "import warnings; warnings.resetwarnings(); warnings.simplefilter('error', RuntimeWarning)\n"
-    return forked.python(strict + code, site, {"PYTHONPATH": path})
+    command = [sys.executable, "-W", "error::RuntimeWarning", "-c", code]
+    environment = {**os.environ, "PYTHONPATH": path}
+    return subprocess.run(command, env=environment, cwd=site, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("first", ["corridor_example", "registering", "lines", "pack", "pack.envs", *OWN])
