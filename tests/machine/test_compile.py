@@ -31,12 +31,7 @@ def clean() -> None:
     torch._dynamo.reset()
 
 
-@pytest.mark.long(
-    "tests/machine/test_compile.py::test_the_laptop_update_compiles_without_a_break_and_agrees_with_the_eager_one",
-    "tests/machine/test_compile.py::test_gradients_of_a_compiled_update_are_the_eager_ones",
-)
 def test_the_whole_update_compiles_without_a_break_and_agrees_with_the_eager_one() -> None:
-    """Of the published recipe."""
     spec, config = tiny_spec(kinds=("image",), discrete=False), tiny_config("authors")
     config = replace(config, behaviour=replace(config.behaviour, horizon=2))
     agents = []

@@ -304,7 +304,7 @@ def test_the_real_agent_resumes(
 @pytest.mark.long(
     "tests/training/test_resume.py::test_the_real_agent_resumes",
     "tests/training/test_adapt.py::test_compiled_policies_go_on_compiled_and_are_evaluated_as_they_are",
-    "tests/machine/test_compile.py::test_the_laptop_update_compiles_without_a_break_and_agrees_with_the_eager_one",
+    "tests/machine/test_compile.py::test_the_whole_update_compiles_without_a_break_and_agrees_with_the_eager_one",
     "tests/machine/test_compile.py::test_adapting_is_two_graphs_however_many_updates_are_made",
     "tests/machine/test_compile.py::test_no_choice_changes_the_names_in_a_checkpoint",
 )
