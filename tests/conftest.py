@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("cuda") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+def _checked(descriptor: int) -> None:
+    """As ``os.fsync``, an error where nothing is open."""
+    os.fstat(descriptor)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_waits_for_the_disk() -> Iterator[None]:
+    """What is written is for the next read and outlives a killed process; only a loss of power is not withstood.
+
+    A file takes ten milliseconds to reach a disk, and the smallest run has more than fifty. Whether and when a file is
+    synced is seen by the tests that put a function of their own in this place; processes of their own wait as ever.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", _checked)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -207,8 +207,20 @@ def test_who_is_measured_learns_the_same(credit: Literal["imagined", "replayed"]
     assert same(plain.state_dict(), watched.state_dict())
 
 
-@pytest.mark.parametrize("credit", ["imagined", "replayed"])
-def test_a_compiled_update_measures_what_the_eager_one_does(credit: Literal["imagined", "replayed"]) -> None:
+def test_a_compiled_update_measures_what_the_eager_one_does() -> None:
+    compiled_measures_alike("imagined")
+
+
+@pytest.mark.long(
+    "tests/agent/test_evidence_maker.py::test_a_compiled_update_measures_what_the_eager_one_does",
+    "tests/agent/test_evidence_maker.py::test_who_is_measured_learns_the_same",
+    "tests/agent/test_evidence_maker.py::test_what_an_update_measures_needs_no_values",
+)
+def test_a_compiled_update_with_replayed_credit_does_too() -> None:
+    compiled_measures_alike("replayed")
+
+
+def compiled_measures_alike(credit: Literal["imagined", "replayed"]) -> None:
     torch._dynamo.reset()
     spec, config = tiny_spec(), of(credit=credit)
     config = replace(config, behaviour=replace(config.behaviour, horizon=2))

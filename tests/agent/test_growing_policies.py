@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.helpers.known_dynamics import CELLS, SLIPS, RingModel
+from tests.helpers.known_dynamics import RingModel
+from tests.helpers.ring import CELLS, SLIPS
 from waker.agent.growing_policy import GrowingPolicy
 from waker.agent.grown import grow
 from waker.agent.rest_policy import RestPolicy, RestSettings

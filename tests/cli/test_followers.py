@@ -70,7 +70,7 @@ def test_a_follower_whose_parent_is_no_more_does_not_begin() -> None:
     "tests/cli/test_followers.py::test_a_follower_ends_with_its_parent",
     "tests/cli/test_quickstart.py::test_side_by_side_s_commands_follow_this_process",
     "tests/cli/test_quickstart.py::test_what_was_finished_before_is_kept_and_all_end_in_a_table_and_a_page",
-    "tests/cli/test_quickstart.py::test_ctrl_c_stops_and_saves_every_run",
+    "tests/cli/test_quickstart.py::test_side_by_side_hands_a_signal_to_every_command",
     "tests/cli/test_third_party.py::test_a_killed_run_ends_as_the_undisturbed_one",
 )
 def test_a_killed_quickstart_takes_its_trainings_along_and_the_same_command_goes_on_to_a_table_and_a_page(

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ def test_what_was_finished_before_is_kept_and_all_end_in_a_table_and_a_page(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In this process, one training after the other; the page is without its sections, which take seconds."""
-    monkeypatch.setattr("waker.report.page.domain_sections", lambda runs, prefix="": [])
+    monkeypatch.setattr("waker.report.page.domain_sections", lambda runs, prefix, compared: [])
     monkeypatch.chdir(tmp_path)
     shutil.copytree(finished, "runs")
 
@@ -46,6 +47,22 @@ def test_what_was_finished_before_is_kept_and_all_end_in_a_table_and_a_page(
     assert (made / "dr/plan2explore/seed-0/evaluation.parquet").exists()
 
 
+@pytest.mark.parametrize(("ended", "code"), [(2, 2), (128 + signal.SIGINT, 130), (-signal.SIGKILL, 137)])
+def test_a_run_that_fails_or_is_stopped_fails_the_whole(
+    ended: int, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("waker.cli.processes.side_by_side", lambda commands, console: {"dr": 0, "waker-m": ended})
+    assert main(["quickstart", *TINY, "--runs", str(tmp_path / "runs")]) == code
+    told = f"waker: waker-m ended with exit code {ended}; the same command goes on from there\n"
+    assert capsys.readouterr().err == told
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.long(
+    "tests/cli/test_quickstart.py::test_a_run_that_fails_or_is_stopped_fails_the_whole",
+    "tests/cli/test_quickstart.py::test_side_by_side_returns_every_code_and_line",
+    "tests/training/test_loop.py::test_a_failing_environment_is_named_and_data_is_kept",
+)
 def test_a_failing_run_fails_the_whole(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import waker_envs.testing\n")
     chosen = ["--env", "waker/test-Failing-v0", "--env-kwargs", "failure=raise", "at_step=30"]
@@ -56,6 +73,11 @@ def test_a_failing_run_fails_the_whole(tmp_path: Path) -> None:
     assert "waker: waker-m ended with exit code 2" in done.stderr
 
 
+@pytest.mark.long(
+    "tests/cli/test_quickstart.py::test_side_by_side_hands_a_signal_to_every_command",
+    "tests/cli/test_quickstart.py::test_a_run_that_fails_or_is_stopped_fails_the_whole",
+    "tests/training/test_resume.py::test_a_stopped_run_goes_on_bit_for_bit",
+)
 def test_ctrl_c_stops_and_saves_every_run(tmp_path: Path) -> None:
     argv = [PYTHON, "-m", "waker", "quickstart", *TINY, "--train.steps", "1000000", "--runs", str(tmp_path)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
@@ -77,6 +99,32 @@ def test_side_by_side_returns_every_code_and_line() -> None:
             Console(file=sink),
         )
     assert codes == {"good": 0, "bad": 3}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_side_by_side_hands_a_signal_to_every_command(number: signal.Signals, tmp_path: Path) -> None:
+    """Each ends as it wants to, and what it says in its end is shown."""
+    waits = (
+        "import signal, sys, time\n"
+        f"signal.signal({int(number)}, lambda *_: sys.exit('saved'))\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(60)"
+    )
+    log = tmp_path / "log"
+
+    def stop() -> None:
+        deadline = time.monotonic() + 60
+        while log.read_text().count("| ready") < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.kill(os.getpid(), number)
+
+    with open(log, "w", buffering=1) as file:
+        thread = threading.Thread(target=stop)
+        thread.start()
+        codes = side_by_side({name: [PYTHON, "-c", waits] for name in "ab"}, Console(file=file, width=200))
+        thread.join()
+    assert codes == dict.fromkeys("ab", 128 + number)
+    assert sorted(log.read_text().split("\n")[-3:-1]) == ["a | saved", "b | saved"]
 
 
 def test_side_by_side_s_commands_follow_this_process(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from waker.storage.tables import read_rows
 
 AFTER = ["--train.task-policies", "after"]
 DR = Path(str(RUN).replace("waker-m", "dr"))
+FEW = ["--episodes", "1", "--suite-episodes", "1"]
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +56,7 @@ def met(pair: Path) -> dict[str, list[Trajectory]]:
 
             patch.setattr(model_error, "collect", keep)
             command = ["evaluate", str(pair / "runs" / run), "--reference", str(pair / "reference")]
-            assert main([*command, "--model-episodes", "2"]) == 0
+            assert main([*command, *FEW, "--model-episodes", "2"]) == 0
     return found
 
 
@@ -102,13 +103,13 @@ def test_compare_tells_of_different_mixtures(
     pair: Path, met: object, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     shutil.copytree(pair / "runs", tmp_path / "runs")
-    assert main(["evaluate", str(tmp_path / "runs" / DR), "--model-episodes", "2"]) == 0
+    assert main(["evaluate", str(tmp_path / "runs" / DR), *FEW, "--model-episodes", "2"]) == 0
     capsys.readouterr()
     assert main(["compare", str(tmp_path / "runs")]) == 0
     shown = capsys.readouterr().out
     assert shown.count("model errors of different held-out trajectories are compared on what all share") == 1
     assert "… reference's explorer" not in shown
-    assert main(["evaluate", str(tmp_path / "runs" / DR), "--model-episodes", "3"]) == 0
+    assert main(["evaluate", str(tmp_path / "runs" / DR), *FEW, "--model-episodes", "3"]) == 0
     capsys.readouterr()
     assert main(["compare", str(tmp_path / "runs")]) == 0
     shown = capsys.readouterr().out

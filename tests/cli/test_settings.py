@@ -11,6 +11,7 @@ from tests.helpers.tiny import refused
 from waker.cli.arguments import options_of
 from waker.cli.settings import TrainArgs, parse_settings
 from waker.config.presets import PRESETS, preset
+from waker.config.saved import plain
 from waker.errors import UserError
 from waker.settings import flat
 
@@ -40,6 +41,34 @@ def test_a_whole_number_may_be_written_with_an_exponent() -> None:
     assert (got.train.steps, got.train.replay, got.name) == (100_000, 2_500_000, "1e5")
     with pytest.raises(UserError, match=r"'1\.55e1'"):
         parse_settings(["--preset", "tiny", "--steps", "1.55e1"], "train")
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "value"),
+    [
+        ("--train.steps 7000", "train.steps", 7000),
+        ("--train.steps=7000", "train.steps", 7000),
+        ("--train.train_every 3", "train.train_every", 3.0),
+        ("--steps 7000", "train.steps", 7000),
+        ("--task_policies after", "train.task_policies", "after"),
+        ("--task-policies=after", "train.task_policies", "after"),
+        ("--sampler dr", "curriculum.sampler", "dr"),
+        ("--explorer random", "explorer.name", "random"),
+        ("--explorer.name random", "explorer.name", "random"),
+        ("--model.optimizer.anneal 9", "model.optimizer.anneal", 9),
+        ("--env-kwargs obs=symbolic --model.optimizer.anneal 9", "model.optimizer.anneal", 9),
+        ("--evaluation.sources random explorer", "evaluation.sources", ("random", "explorer")),
+        ("--model.no-symlog", "model.symlog", False),
+        ("--longest-episode 9", "longest_episode", 9),
+    ],
+)
+def test_a_setting_is_found_in_its_section_however_it_is_written(words: str, name: str, value: object) -> None:
+    """Sections that no word names are not looked into."""
+    got = flat(plain(parse_settings(["--preset", "tiny", *words.split()], "train").config))
+    before = flat(plain(preset("tiny")))
+    if "env-kwargs" in words:
+        assert got.pop("env_kwargs.obs") == "symbolic" and before.pop("env_kwargs") == {}
+    assert got == {**before, name: list(value) if isinstance(value, tuple) else value}
 
 
 def test_the_last_preset_counts_wherever_it_stands() -> None:

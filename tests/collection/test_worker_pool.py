@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from tests.helpers import dummies
 from tests.helpers.families import family_of
 from tests.helpers.faulty_envs import BAD, CrashingEnv, FirstProcessEnv, HangingEnv, MeetingEnv
-from tests.helpers.known_dynamics import Ring, RingModel
+from tests.helpers.known_dynamics import RingModel
+from tests.helpers.ring import Ring
 from tests.training.test_resume import assert_same
 from waker.behaviour.player import RandomPlayer
 from waker.collection import worker_pool as slot_processes
@@ -34,6 +35,7 @@ from waker.config.presets import preset
 from waker.config.schema import Config, EvalConfig
 from waker.errors import UserError
 from waker.evaluation.model_error import measure
+from waker.evaluation.records import Measurement
 from waker.evaluation.rollouts import evaluate
 from waker.evaluation.setup import Setup
 from waker.storage.checkpoint import Checkpoints
@@ -110,16 +112,24 @@ def test_a_run_with_processes_is_the_run_without(whole: Path, tmp_path: Path) ->
     assert len(found) == 2
 
 
+@pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs end without an evaluation, which has processes of its own: the tests before and after are of those."""
+    monkeypatch.setattr("waker.training.build.evaluator", lambda *args: lambda agent: Measurement())
+
+
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("lives", [(2, 0), (0, 2)])
-def test_a_run_goes_on_with_processes_or_without(whole: Path, tmp_path: Path, lives: tuple[int, int]) -> None:
+def test_a_run_goes_on_with_processes_or_without(tmp_path: Path, lives: tuple[int, int]) -> None:
+    whole = train_run(tiny(0), tmp_path / "whole", dummies.Quiet())[1]
     # At step 130 no slot is at an episode's start, so that all four are rebuilt.
     with pytest.raises(Interrupted):
-        train_run(tiny(lives[0]), tmp_path, once(130, stop))
-    checkpoints = Checkpoints(run_folder(tmp_path, tiny(0)) / "checkpoints")
+        train_run(tiny(lives[0]), tmp_path / "parts", once(130, stop))
+    checkpoints = Checkpoints(run_folder(tmp_path / "parts", tiny(0)) / "checkpoints")
     state = checkpoints.load(checkpoints.paths()[0])["collector"]
     assert min(len(slot["actions"]) for slot in state["slots"]) > 0
     progress = dummies.Quiet()
-    assert_same(whole, train_run(tiny(lives[1]), tmp_path, progress)[1])
+    assert_same(whole, train_run(tiny(lives[1]), tmp_path / "parts", progress)[1])
     assert not any("did not repeat" in note for note in progress.notes)
     assert "going on from step" in progress.notes[0]
 

@@ -8,7 +8,8 @@ import torch
 
 import waker_envs
 from tests.helpers.families import family_of
-from tests.helpers.known_dynamics import SLIPS, Ring, RingModel
+from tests.helpers.known_dynamics import RingModel
+from tests.helpers.ring import SLIPS, Ring
 from waker.collection.spec_of import spec_of
 from waker.config.presets import tiny
 from waker.config.schema import EvalConfig

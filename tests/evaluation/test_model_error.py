@@ -12,8 +12,9 @@ import torch
 from gymnasium import spaces
 
 from tests.helpers.families import family_of, family_over
-from tests.helpers.known_dynamics import SLIPS, Ring, RingModel
+from tests.helpers.known_dynamics import RingModel
 from tests.helpers.pushed_blocks import PushedBlocks, misplaced_by_standing_still
+from tests.helpers.ring import SLIPS, Ring
 from waker.analysis.source_means import pooled
 from waker.collection.spec_of import spec_of
 from waker.config.presets import tiny

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from tests.helpers.families import family_of, family_over
-from tests.helpers.known_dynamics import Ring, RingModel
+from tests.helpers.known_dynamics import RingModel
+from tests.helpers.ring import Ring
 from tests.helpers.spaces import joint_space
 from waker.analysis.source_means import UNKNOWN, by_source, pooled, shared, sources_of
 from waker.collection.episode import Episode

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from tests.helpers.families import family_of
-from tests.helpers.known_dynamics import SLIPS, Ring, RingModel
+from tests.helpers.known_dynamics import RingModel
 from tests.helpers.line import CELLS, Line, LineModel, line_moves
+from tests.helpers.ring import SLIPS, Ring
 from tests.helpers.two_domains import Pair
 from waker.analysis.source_means import pooled
 from waker.config.schema import EvalConfig

@@ -1,67 +1,21 @@
-"""A ring of cells whose dynamics are known exactly, and a world model that knows them: errors must come out as theory
-says. Used by the tests of model errors and film strips."""
+"""A world model that knows the dynamics of :class:`tests.helpers.ring.Ring`: errors must come out as theory says.
+
+Used by the tests of model errors and film strips.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
-import numpy as np
 import torch
-from gymnasium import spaces
-from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from tests.helpers.ring import CELLS, SLIPS
 from waker.model.categorical import CategoricalLayout
 from waker.model.decoder import Decoder
 from waker.model.distributions import sample_onehot
 from waker.model.rssm import RSSM, Posterior, State
-from waker_envs.api import FiniteThetaSpace, Parameter, ParametricEnv, Theta, Transition
-
-CELLS, LENGTH = 6, 12
-SLIPS = (0.0, 0.4)
-
-
-class Ring(ParametricEnv):
-    """Two actions move left or right; with probability θ nothing moves. With ``trap``, cell 0 ends the episode."""
-
-    tasks = ("home",)
-
-    def __init__(self, task: str | None = None, render_mode: str | None = None, trap: bool = False) -> None:
-        super().__init__(task, render_mode)
-        self.trap = trap
-        self.theta_space = FiniteThetaSpace([Parameter("slip", "chance to stay")], [[s] for s in SLIPS])
-        self.observation_space = spaces.Dict(agent=spaces.MultiDiscrete([CELLS, len(SLIPS)]))
-        self.action_space = spaces.Discrete(2)
-
-    def begin(self, theta: Theta) -> Any:
-        self._cell, self._t, self._level = int(self.np_random.integers(1, CELLS)), 0, SLIPS.index(float(theta[0]))
-        return self._observation()
-
-    def advance(self, action: Any) -> Transition:
-        if self.np_random.random() >= SLIPS[self._level]:
-            self._cell = (self._cell + 2 * int(action) - 1) % CELLS
-        self._t += 1
-        ended = self.trap and self._cell == 0
-        return Transition(self._observation(), [float(self._cell == 0)], ended, self._t >= LENGTH)
-
-    def _observation(self) -> dict[str, NDArray[np.int64]]:
-        return {"agent": np.array([self._cell, self._level])}
-
-    def predict(self, theta: ArrayLike, seed: int, observation: Any, actions: ArrayLike) -> dict[str, NDArray[Any]]:
-        """Exact: a walk on the ring, absorbed in the trap."""
-        cell, level = observation["agent"]
-        here, rows = np.eye(CELLS)[cell], []
-        for action in np.asarray(actions):
-            moved = np.roll(here, 2 * int(action) - 1)
-            there = SLIPS[level] * here + (1 - SLIPS[level]) * moved
-            if self.trap:
-                walking = here * (np.arange(CELLS) > 0)
-                there = SLIPS[level] * walking + (1 - SLIPS[level]) * np.roll(walking, 2 * int(action) - 1)
-                there[0] += here[0]
-            here = there
-            rows.append(np.stack([here * (i == level) for i in range(len(SLIPS))], 1))
-        return {"agent": np.array(rows)}
 
 
 class RingModel:

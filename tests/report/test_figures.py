@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import io
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
 
 from waker.analysis.metrics import student_interval
 from waker.report.curves import error_curves, learning_curves, metric_columns, rank_curves
@@ -200,3 +203,32 @@ def test_legends_are_no_wider_than_their_figure(width: float) -> None:
         legend(figure, colours(names))
         figure.draw_without_rendering()
     assert figure.legends[0].get_window_extent().width <= figure.bbox.width
+
+
+def test_a_figure_is_drawn_once_into_the_file_that_savefig_writes() -> None:
+    rows = metrics().assign(group="one of a long name", other=lambda r: r["zeta"] ** 3)
+
+    def figure() -> tuple[Figure, list[object]]:
+        made, drawn = learning_curves(rows, ["model_loss", "zeta", "other"]), list[object]()
+        made.axes[0].add_artist(Counted(drawn))
+        return made, drawn
+
+    plain, drawn_plainly = figure()
+    file = io.BytesIO()
+    with style():
+        plain.savefig(file, format="svg", metadata={"Date": None})
+    ours, drawn = figure()
+    assert base64.b64decode(data_uri(ours).partition(",")[2]) == file.getvalue()
+    assert (len(drawn), len(drawn_plainly)) == (1, 2)
+    assert "draw" not in vars(ours)
+
+
+class Counted(Artist):
+    """Notes that it is drawn; it has no extent of its own."""
+
+    def __init__(self, drawn: list[object]) -> None:
+        super().__init__()
+        self.drawn = drawn
+
+    def draw(self, renderer: object) -> None:
+        self.drawn.append(renderer)

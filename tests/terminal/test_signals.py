@@ -48,19 +48,19 @@ def stopped(module: str, number: signal.Signals, *argv: str, cwd: Path) -> tuple
     return process.returncode, error
 
 
-@pytest.mark.parametrize("number", CODES)
 @pytest.mark.parametrize(
-    "module",
+    ("module", "number"),
     # From the first line that this project has a word in to those of the slowest packages.
     [
-        "waker.cli",
-        "waker.errors",
-        "waker.terminal.notices",
-        "gymnasium",
-        "waker.cli.verbs.train",
-        "torch",
-        "pandas",
-        "mujoco",
+        ("waker.cli", signal.SIGINT),
+        ("waker.errors", signal.SIGTERM),
+        ("waker.terminal.notices", signal.SIGINT),
+        ("gymnasium", signal.SIGTERM),
+        ("waker.cli.verbs.train", signal.SIGINT),
+        ("torch", signal.SIGINT),
+        ("torch", signal.SIGTERM),
+        ("pandas", signal.SIGTERM),
+        ("mujoco", signal.SIGINT),
     ],
 )
 def test_a_signal_during_an_import_is_one_line(module: str, number: signal.Signals, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ t.HardTheta.advance = advance
     "tests/training/test_adapt.py::test_a_stopped_evaluation_goes_on_with_adapted_policies_too",
     "tests/evaluation/test_pieces.py::test_rows_do_not_depend_on_when_it_was_stopped",
     "tests/terminal/test_signals.py::test_the_first_signal_says_how_to_stop_at_once",
-    "tests/cli/test_quickstart.py::test_ctrl_c_stops_and_saves_every_run",
+    "tests/cli/test_quickstart.py::test_side_by_side_hands_a_signal_to_every_command",
 )
 def test_one_signal_stops_an_evaluation_and_the_next_start_goes_on_with_it(tmp_path: Path) -> None:
     """The rows in the end are those of an evaluation that nobody stopped."""

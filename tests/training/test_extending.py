@@ -145,6 +145,7 @@ def test_the_real_agent_and_its_schedules_go_on_bit_for_bit(
 ) -> None:
     """With annealed rates, measured reductions and an oracle's measurements, each due at multiples of steps."""
     asked = ["train", *TINY, "--sampler", sampler, "--task-policies", policies, "--model.optimizer.anneal", "10"]
+    asked += ["--evaluation.episodes", "2", "--evaluation.suite-episodes", "1", "--evaluation.planned-episodes", "2"]
     folder = RUN.parents[2] / sampler / "plan2explore" / "seed-0"
     assert main([*asked, "--runs", str(tmp_path / "longer")]) == 0
     assert main([*asked, "--runs", str(tmp_path / "longer"), "--steps", "256"]) == 0

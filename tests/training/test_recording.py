@@ -159,21 +159,55 @@ def test_every_sampler_that_reads_records_is_tried_here() -> None:
     assert asking == set(SETTINGS)
 
 
-@pytest.mark.filterwarnings("ignore:.*was cut after")
-@pytest.mark.parametrize("sampler", sorted(SETTINGS.keys() - {"alp-gmm"}))
-def test_a_sampler_trains_and_a_killed_run_is_the_whole_one(sampler: str, tmp_path: Path) -> None:
+KILLED = {"accel", "cenie", "heldout-loss", "ncc", "pace", "robust-plr", "sfl", "sfl-int", "task-plr"}
+"""One of each kind of what a run must keep for a sampler: θ it has edited, features, held-out and staged episodes,
+values and gradients of updates, success, sampled returns, and values of tasks. That every sampler's own state goes on
+as it was, :func:`waker.curriculum.checker.check_curriculum` tells of each."""
+OTHERS = sorted(SETTINGS.keys() - KILLED - {"alp-gmm"})
+
+
+def trained(sampler: str, place: Path) -> tuple[Path, Config, Family]:
+    """The sampler's run of 130 steps, in which it has scores."""
     config = of(sampler)
     if sampler in WITH_COMPLETION:
         config = of(sampler, "GridCleanUpSmall", longest_episode=12)  # of many steps, and reports completion
     family = Family.of(config)
     check_buildable(config, family)
-    whole = run(tmp_path / "whole", config, family)
-    killed, lives = interrupted(tmp_path / "killed", config, [66], die, **factories(config, family))
-    assert lives == 2
-    assert_same(whole, killed)
+    whole = run(place, config, family)
     table = read_rows(whole / "curriculum.parquet")
     assert table["score"].notna().any(), "the sampler has no score yet"
     assert metrics_of(whole)[-1]["time/evidence_cpu_seconds"] >= 0
+    return whole, config, family
+
+
+def assert_killed_is_whole(sampler: str, place: Path) -> None:
+    whole, config, family = trained(sampler, place / "whole")
+    killed, lives = interrupted(place / "killed", config, [66], die, **factories(config, family))
+    assert lives == 2
+    assert_same(whole, killed)
+
+
+@pytest.mark.filterwarnings("ignore:.*was cut after")
+@pytest.mark.parametrize("sampler", OTHERS)
+def test_a_sampler_trains(sampler: str, tmp_path: Path) -> None:
+    trained(sampler, tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:.*was cut after")
+@pytest.mark.parametrize("sampler", sorted(KILLED))
+def test_a_sampler_trains_and_a_killed_run_is_the_whole_one(sampler: str, tmp_path: Path) -> None:
+    assert_killed_is_whole(sampler, tmp_path)
+
+
+@pytest.mark.long(
+    "tests/training/test_recording.py::test_a_sampler_trains_and_a_killed_run_is_the_whole_one",
+    "tests/training/test_recording.py::test_a_sampler_trains",
+    "tests/curriculum/test_checker.py::test_ours_on_a_finite_space",
+)
+@pytest.mark.filterwarnings("ignore:.*was cut after")
+@pytest.mark.parametrize("sampler", OTHERS)
+def test_a_killed_run_of_every_other_sampler_is_the_whole_one(sampler: str, tmp_path: Path) -> None:
+    assert_killed_is_whole(sampler, tmp_path)
 
 
 @pytest.mark.parametrize("sampler", sorted(ON_A_BOX))

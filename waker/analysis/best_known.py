@@ -42,24 +42,31 @@ def with_best_known(played: pd.DataFrame, worth: Floats) -> pd.DataFrame:
     rows = played.loc[open_, [*RUN, "task", "theta_id", "episode_seed"]].assign(worth=worth[open_.to_numpy()])
     if rows.empty:
         return nothing
-    found = pd.DataFrame(
-        [(*key, reference(part)) for key, part in rows.groupby(["task", "theta_id"], sort=False)],
-        columns=["task", "theta_id", BEST_KNOWN],
-    )
+    found = references(rows)
     merged = played.merge(found, how="left", on=["task", "theta_id"]).set_index(played.index)
     return merged.assign(**{BEST_KNOWN: merged[BEST_KNOWN].where(open_)})
 
 
-def reference(rows: pd.DataFrame) -> float:
-    """The best mean of any run in one θ and task: chosen on every second episode, valued on the others, both ways.
+def references(rows: pd.DataFrame) -> pd.DataFrame:
+    """The best mean of any run in each θ and task: chosen on every second episode, valued on the others, both ways.
 
     Args:
-        rows: the run's columns, episode_seed and worth.
+        rows: the run's columns, task, theta_id, episode_seed and worth.
+
+    Returns:
+        Rows of task, theta_id, best_known (NaN where fewer than two runs have numbers, or one lacks a half).
     """
-    order = rows.groupby(RUN, sort=False)["episode_seed"].rank(method="first").to_numpy()
-    means = rows.assign(half=order % 2).pivot_table("worth", index=RUN, columns="half", aggfunc="mean")
-    if len(means) < 2 or means.shape[1] < 2 or means.isna().any(axis=None):
+    place = ["task", "theta_id"]
+    order = rows.groupby([*place, *RUN], sort=False)["episode_seed"].rank(method="first")
+    means = rows.assign(half=order % 2).groupby([*place, *RUN, "half"])["worth"].mean().unstack("half")
+    means = means.reindex(columns=[0.0, 1.0]).dropna(how="all")
+    found = [(*key, _reference(part.to_numpy(float))) for key, part in means.groupby(level=place)]
+    return pd.DataFrame(found, columns=[*place, BEST_KNOWN])
+
+
+def _reference(halves: Floats) -> float:
+    """Of the means of one θ and task, (runs, 2)."""
+    if len(halves) < 2 or np.isnan(halves).any():
         return float("nan")
-    halves = means.to_numpy(float)  # (runs, 2)
     chosen = halves.argmax(0)
     return float((halves[chosen[0], 1] + halves[chosen[1], 0]) / 2.0)

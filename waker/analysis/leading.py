@@ -6,6 +6,9 @@ one is told apart from it at 95 %, by their intervals or by the differences of p
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -31,7 +34,8 @@ def leaders(summary: pd.DataFrame, numbers: pd.DataFrame) -> pd.Series:
         bool, with the summary's index.
     """
     leads = pd.Series(False, index=summary.index)
-    values = dict(iter(numbers.groupby(_ROW, sort=False))) if len(numbers) else {}
+    found = numbers.set_index("seed").groupby([*GROUP, *_ROW[1:]], sort=False)["value"] if len(numbers) else ()
+    values = dict(iter(found))
     for key, rows in summary.groupby(_ROW, sort=False):
         better = quantity_of(str(key[2])).better
         rows = rows.dropna(subset=["mean"])
@@ -42,7 +46,7 @@ def leaders(summary: pd.DataFrame, numbers: pd.DataFrame) -> pd.Series:
         sign = 1.0 if better == "more" else -1.0
         first = (sign * rows["mean"]).idxmax()
         ours, others = rows.loc[first], rows.drop(first)
-        if all(_apart(ours, other, sign) or _paired(ours, other, values[key], sign) for _, other in others.iterrows()):
+        if all(_apart(ours, other, sign) or _paired(ours, other, values, sign) for _, other in others.iterrows()):
             leads[first] = True
     return leads
 
@@ -56,13 +60,20 @@ def _apart(ours: pd.Series, other: pd.Series, sign: float) -> bool:
     return bool(ours["low"] > other["high"] if sign > 0 else ours["high"] < other["low"])
 
 
-def _paired(ours: pd.Series, other: pd.Series, values: pd.DataFrame, sign: float) -> bool:
-    """Whether the interval of the paired differences excludes 0 on the better side; ones that do not vary have none."""
+def _paired(ours: pd.Series, other: pd.Series, values: Mapping[Any, pd.Series], sign: float) -> bool:
+    """Whether the interval of the paired differences excludes 0 on the better side; ones that do not vary have none.
+
+    Args:
+        ours: a row of the summary.
+        other: another one of the same quantity and task.
+        values: the runs' own by seed, of each group, task and quantity.
+        sign: 1 where more is better, else −1.
+    """
     if ours["explorer"] != other["explorer"] and ours["sampler"] != other["sampler"]:
         return False
-    ours_of, theirs_of = (
-        values[(values[GROUP] == one[GROUP].to_numpy()).all(axis=1)].set_index("seed")["value"] for one in (ours, other)
-    )
+    ours_of, theirs_of = (values.get(tuple(one[[*GROUP, *_ROW[1:]]])) for one in (ours, other))
+    if ours_of is None or theirs_of is None:
+        return False
     differences = sign * (ours_of - theirs_of).dropna().to_numpy(float)
     if len(differences) < 2 or np.ptp(differences) == 0:
         return False

@@ -81,8 +81,7 @@ def units_of(rows: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
     present = [c for c in columns if c in rows]
     if not present or rows[present].isna().any(axis=None):
         return np.arange(len(rows))
-    order = rows[present].drop_duplicates().sort_values(present).assign(unit=lambda r: np.arange(len(r)))
-    return rows[present].merge(order, how="left", on=present)["unit"].to_numpy()
+    return rows.groupby(present, sort=True).ngroup().to_numpy()
 
 
 def _cvar_over_theta(dr: pd.DataFrame) -> Bracket:

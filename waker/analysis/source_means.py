@@ -61,6 +61,8 @@ def source_weights(rows: pd.DataFrame, keys: Sequence[str]) -> NDArray[np.float6
         not counted as one.
     """
     valued = rows["value"].notna()
+    if valued.all() and rows["source"].nunique(dropna=False) == 1:
+        return np.ones(len(rows))
     counted = rows.loc[:, [*keys, "source"]].assign(valued=valued, of_source=rows["source"].where(valued))
     groups = counted.groupby(list(keys), sort=False, dropna=False)
     own = counted.groupby([*keys, "source"], sort=False, dropna=False)["valued"].transform("sum")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import io
 import os
 import re
@@ -16,18 +17,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, TypeVar
 
 import tyro
-from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructTypeInfo
+from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
 from waker.errors import Ended, UserError, unknown_ending
-from waker.settings import DETAIL, UNOFFERED, Short, invalid
+from waker.settings import DETAIL, UNOFFERED, Settings, Short, invalid, short_names
 
 T = TypeVar("T")
 HELP, HELP_ALL = ("-h", "--help"), "--help-all"
 
 
-def _registry(details: bool) -> ConstructorRegistry:
-    """How tyro reads dataclasses: as it does by itself, and the marks of their fields; without details where not."""
-    registry = ConstructorRegistry()
+def _registry(details: bool, argv: Sequence[str] | None = None) -> ConstructorRegistry:
+    """How tyro reads dataclasses: as it does by itself, and the marks of their fields; without details where not.
+
+    Args:
+        details: whether options that ``--help-all`` alone shows are there.
+        argv: the words to be parsed; sections that none of them names keep their defaults, and tyro need not look at
+            their fields, which takes most of its time. None = all sections.
+    """
+    registry, named = ConstructorRegistry(), None if argv is None else _named(argv)
     inside = False
 
     def marked(kind: Any) -> Any:
@@ -52,10 +59,30 @@ def _registry(details: bool) -> ConstructorRegistry:
             inside = False
         if not isinstance(spec, StructConstructorSpec):
             return None
-        fields = tuple(dataclasses.replace(field, type=marked(field.type)) for field in spec.fields)
-        return dataclasses.replace(spec, fields=fields)
+        kept = {f.name: f.default for f in spec.fields if named is not None and _is_unnamed(f, named)}
+        fields = tuple(
+            dataclasses.replace(field, type=marked(field.type)) for field in spec.fields if field.name not in kept
+        )
+        make = functools.partial(spec.instantiate, **kept) if kept else spec.instantiate
+        return dataclasses.replace(spec, instantiate=make, fields=fields)
 
     return registry
+
+
+def _named(argv: Sequence[str]) -> list[str]:
+    """The options among the words, ``--train.no-x=1`` as ``train.no_x``."""
+    options = (word.partition("=")[0].replace("-", "_") for word in argv if word.startswith("-"))
+    return [option.lstrip("_").removeprefix("no_") for option in options]
+
+
+def _is_unnamed(field: StructFieldSpec, named: Sequence[str]) -> bool:
+    """Whether a field is a section with a name of its own and with a default, and no option is of it."""
+    if not isinstance(field.type, type) or not issubclass(field.type, Settings):
+        return False
+    if not isinstance(field.default, field.type):
+        return False
+    short = short_names(field.type)
+    return not any(f"{field.name}." in option or option in short for option in named)
 
 
 @contextlib.contextmanager
@@ -141,7 +168,7 @@ def parse(
     with _captured(contextlib.redirect_stderr, "10000") as caught:
         # Texts of help that stand below the fields take a fifth of the time, and are for the help above alone.
         options["config"] = (tyro.conf.HelptextFromCommentsOff,)
-        parsed = tyro.cli(cls, args=argv, registry=_registry(details=True), return_unknown_args=True, **options)
+        parsed = tyro.cli(cls, args=argv, registry=_registry(True, argv), return_unknown_args=True, **options)
     if (whole := _written_out(argv, caught.getvalue())) is not None:
         return parse(cls, whole, verb=verb, default=default, also=also, program=program)
     if parsed is None:

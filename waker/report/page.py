@@ -18,7 +18,7 @@ from waker.analysis.variants import by_settings
 from waker.errors import UserError
 from waker.names import printable
 from waker.report.blocks import Cell, HtmlTable
-from waker.report.sections import concluded_of, domain_sections
+from waker.report.sections import compared_of, concluded_of, domain_sections
 from waker.report.style import colours
 from waker.storage.files import atomic
 
@@ -66,8 +66,9 @@ def render(runs: Sequence[RunData]) -> str:
     content, concluded = [], []
     for domain in apart:
         prefix, here = domain if len(apart) > 1 else "", [part for part in parts if part.domain == domain]
-        content.append({"sections": domain_sections(here, prefix)})
-        concluded.append(told_of(concluded_of(here), domain, apart))
+        compared = compared_of(here)
+        content.append({"sections": domain_sections(here, prefix, compared)})
+        concluded.append(told_of(concluded_of(here, compared), domain, apart))
     samplers = list(dict.fromkeys(r.sampler for r in runs))
     seeds = sorted({r.seed for r in runs})
     steps = [step for step in map(last_step, runs) if step is not None]

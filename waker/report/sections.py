@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import pandas as pd
 
@@ -51,14 +52,16 @@ _FIRST_CURVES = 6
 _MOST_CURVES = 45
 
 
-def domain_sections(runs: Sequence[RunData], prefix: str = "") -> list[Section]:
+def domain_sections(runs: Sequence[RunData], prefix: str = "", compared: Comparison | None = None) -> list[Section]:
     """All sections that the rows allow.
 
     Args:
         runs: of one domain.
         prefix: of anchors and titles, where a page holds several domains.
+        compared: the runs' numbers, where they are there already.
     """
-    return sections_of((_summary, _curriculum, _returns, _model, _film, _learning), runs, prefix)
+    summary = partial(_summary, compared=compared)
+    return sections_of((summary, _curriculum, _returns, _model, _film, _learning), runs, prefix)
 
 
 def _compared_at(runs: Sequence[RunData]) -> Steps:
@@ -87,8 +90,8 @@ def _errors(runs: Sequence[RunData]) -> pd.DataFrame:
     return shared(stack(runs, "model_error"))[0]
 
 
-def _compared(runs: Sequence[RunData]) -> Comparison:
-    """The runs' numbers, and what to tell of them."""
+def compared_of(runs: Sequence[RunData]) -> Comparison:
+    """The numbers of one domain's runs, and what to tell of them."""
     evaluation, errors, episodes = stack(runs, "evaluation"), _errors(runs), stack(runs, "episodes")
     numbers, notes = compare_runs(evaluation, errors, episodes, theta_sets(runs))
     more = error_numbers(stack(runs, "curriculum"), compared_errors(evaluation, errors, episodes))
@@ -96,9 +99,9 @@ def _compared(runs: Sequence[RunData]) -> Comparison:
     return Comparison(pd.concat([numbers, more], ignore_index=True) if len(more) else numbers, (*same, *notes))
 
 
-def concluded_of(runs: Sequence[RunData], baseline: str = "dr") -> str:
+def concluded_of(runs: Sequence[RunData], compared: Comparison, baseline: str = "dr") -> str:
     """What the runs of one domain show against the baseline, in a sentence; empty where none is of the baseline."""
-    numbers, notes = _compared(runs)
+    numbers, notes = compared
     rows = without_same(pairs(numbers, baseline).rows, baseline, {run.domain: notes for run in runs})
     return conclusion(paired_differences(rows), baseline, notes=notes)
 
@@ -119,8 +122,8 @@ def _means(rows: pd.DataFrame, value: str, *keys: str) -> pd.DataFrame:
     return rows.groupby(by, sort=False, dropna=False)[value].agg(["mean", "size"]).reset_index()
 
 
-def _summary(runs: Sequence[RunData]) -> Section | None:
-    numbers, notes = _compared(runs)
+def _summary(runs: Sequence[RunData], compared: Comparison | None = None) -> Section | None:
+    numbers, notes = compared_of(runs) if compared is None else compared
     summary = summarise(numbers)
     if summary.empty:
         return None

@@ -9,14 +9,16 @@ import base64
 import io
 import textwrap
 import warnings
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from waker.curriculum.labels import sampler_name
 from waker.names import printable
@@ -188,7 +190,7 @@ def number(value: float) -> str:
 def data_uri(figure: Figure, kind: str = "svg") -> str:
     """The figure as a ``data:`` URI: no page needs another file. Photographs (``png``) are drawn at twice the size."""
     buffer = io.BytesIO()
-    with style(), warnings.catch_warnings():
+    with style(), _drawn_once(figure), warnings.catch_warnings():
         # Names may be in any script; what the font lacks is drawn as a box.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         if kind == "svg":
@@ -197,3 +199,25 @@ def data_uri(figure: Figure, kind: str = "svg") -> str:
             figure.savefig(buffer, format="png", dpi=200)
     mime = "image/svg+xml" if kind == "svg" else "image/png"
     return f"data:{mime};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+@contextmanager
+def _drawn_once(figure: Figure) -> Iterator[None]:
+    """``savefig`` lays a figure out by drawing it whole into nothing; inside, it is laid out and nothing more.
+
+    Its second drawing, with the layout that was found, is as before: so is the file.
+    """
+    draw = figure.draw
+
+    def laid_out_or_drawn(renderer: RendererBase) -> None:
+        engine = figure.get_layout_engine()  # gone in the second drawing
+        if isinstance(engine, ConstrainedLayoutEngine):
+            engine.execute(figure)
+        else:
+            draw(renderer)
+
+    figure.draw = laid_out_or_drawn  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del figure.draw

@@ -31,7 +31,7 @@ def test_waiting_for_environment_processes_is_the_environments_time(monkeypatch:
     advance = SlotProcesses.advance
 
     def waits(self: SlotProcesses, *given: Any) -> Any:
-        time.sleep(0.2)
+        time.sleep(0.1)
         return advance(self, *given)
 
     monkeypatch.setattr(SlotProcesses, "advance", waits)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -103,19 +104,19 @@ class World:
 
     def evidence(self, wanted: Needs, ids: Ints, step: int, bad: float | None = None) -> Evidence:
         """An update's record with the fields that are wanted, and no others."""
-        n, sign = len(ids), self.sign
-        values: dict[str, Any] = {
-            "disagreement": _numbers(ids, step, (n,), sign),
-            "loss": _numbers(ids, step, (n,), sign),
-            "transition_loss": _numbers(ids, step + 1, (n,), sign),
-            "excess": _numbers(ids, step + 2, (n,), sign),
-            "rewards": _numbers(ids, step, (n, H), sign),
-            "values": _numbers(ids, step, (n, H + 1), sign) * 3,
-            "gradients": _numbers(ids, step, (n, 2, 3), sign),
-            "sampled_returns": _numbers(ids, step, (n, S), sign),
+        n, numbers = len(ids), functools.partial(_numbers, ids, sign=self.sign)
+        make: dict[str, Callable[[], Floats]] = {
+            "disagreement": lambda: numbers(step, (n,)),
+            "loss": lambda: numbers(step, (n,)),
+            "transition_loss": lambda: numbers(step + 1, (n,)),
+            "excess": lambda: numbers(step + 2, (n,)),
+            "rewards": lambda: numbers(step, (n, H)),
+            "values": lambda: numbers(step, (n, H + 1)) * 3,
+            "gradients": lambda: numbers(step, (n, 2, 3)),
+            "sampled_returns": lambda: numbers(step, (n, S)),
+            "returns": lambda: lambda_returns(make["rewards"](), make["values"](), 0.99, 0.95),
         }
-        values["returns"] = lambda_returns(values["rewards"], values["values"], 0.99, 0.95)
-        chosen = {name: values[name] for name in wanted.update}
+        chosen: dict[str, Any] = {name: make[name]() for name in wanted.update}
         if bad is not None:
             chosen = {name: np.full_like(value, bad) for name, value in chosen.items()}
         if "gradients" in chosen:  # one of each θ
@@ -145,15 +146,16 @@ class World:
     ) -> EpisodeEvidence:
         """An episode's record with the fields that are wanted, and no others."""
         key, sign = np.array([round(float(np.sum(theta)) * 1000)]), self.sign
-        values: dict[str, Any] = {
-            name: _numbers(key, step + i, (1, T), sign)[0]
-            for i, name in enumerate(("disagreement", "loss", "transition_loss", "rewards", "task_rewards", "excess"))
-        }
-        values |= {name: 3 * _numbers(key, step, (1, T + 1), sign)[0] for name in ("values", "task_values")}
-        values["features"] = _numbers(key, step, (1, T, F), sign)[0]
-        values["observations"] = _numbers(key, step + 1, (1, T, F), sign)[0]
-        values["success"] = float(_numbers(key, step, (1,), 1.0)[0] > 1) if sign else 0.0
-        chosen = {name: values[name] for name in wanted.episode}
+
+        def numbers(later: int, *shape: int) -> Floats:
+            return np.asarray(_numbers(key, step + later, (1, *shape), sign)[0])
+
+        one_each = ("disagreement", "loss", "transition_loss", "rewards", "task_rewards", "excess")
+        make: dict[str, Callable[[], Any]] = {name: functools.partial(numbers, i, T) for i, name in enumerate(one_each)}
+        make |= {name: lambda: 3 * numbers(0, T + 1) for name in ("values", "task_values")}
+        make |= {"features": lambda: numbers(0, T, F), "observations": lambda: numbers(1, T, F)}
+        make["success"] = lambda: float(_numbers(key, step, (1,), 1.0)[0] > 1) if sign else 0.0
+        chosen = {name: make[name]() for name in wanted.episode}
         if bad is not None:
             chosen = {name: np.full_like(value, bad) if np.ndim(value) else bad for name, value in chosen.items()}
         return EpisodeEvidence(step=step, theta=theta, theta_id=theta_id, steps=T, kind=kind, **chosen)
