@@ -7,8 +7,8 @@
 preset's settings and each method of ``adapt.method``, and values them by dynamic programming: what they miss of the
 optimum is the actor's own fault. ``learned`` does it from the frozen model and replay of finished runs, and plays an
 episode from every start of every room (four where it is slippery): what they miss is the model's fault and the actor's
-together. Writes ``results/actors/exact.csv`` and ``learned.csv``: share of the exact optimum by method, seed, θ and
-task.
+together. ``plan`` beside them is the model's alone: plans in it, valued exactly (:mod:`waker.evaluation.planned`).
+Writes ``results/actors/exact.csv`` and ``learned.csv``: share of the exact optimum by method, seed, θ and task.
 
 One process of one thread: a minute for each five seeds or run of the lookahead, five of rollouts.
 """
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ import torch
 from numpy.typing import NDArray
 
 from experiments.exact_model import ExactModel, Floats, Rooms, rooms_of, shares, values
+from experiments.study_plans import of_run
 from waker.agent.task_adapter import task_learner
 from waker.behaviour.actor_critic import ActorCriticStack
 from waker.config.presets import laptop
@@ -35,6 +36,7 @@ from waker.config.schema import AdaptConfig, Config
 from waker.machine.device import use_threads
 from waker.model.rssm import State
 from waker.model.world_model import WorldModel
+from waker.names import DR_SUITE
 from waker.replay.feed import Feed
 from waker.replay.relabel import relabelled
 from waker.specs import ActionSpec
@@ -47,6 +49,8 @@ RESULTS = Path(__file__).parents[1] / "results" / "actors"
 UPDATES = {"rollouts": 2_400, "lookahead": laptop().train.adapt_updates}
 """Updates of adaptation by method, the reward heads' own 150 among them; by rollouts as many as the preset made when it
 had that method."""
+PLAN = "plan"
+"""The method of rows without an actor."""
 SLIPPERY_EPISODES = 4
 """From each start, where chance decides."""
 
@@ -159,16 +163,27 @@ def learned(runs: Sequence[Path], methods: Sequence[str]) -> pd.DataFrame:
         loaded = load_run(run.absolute(), print)
         env = loaded.family.make()
         assert isinstance(env, GridHazards)
-        rooms = rooms_of(env)
+        rooms, told = rooms_of(env), {"sampler": loaded.config.curriculum.sampler, "seed": loaded.config.seed}
+        rows += [{"method": PLAN, **told, "updates": 0, "cpu_s": 0.0, **row} for row in planned(run.absolute())]
+        tell(rows)
         for method in methods:
             config, began = settings(method), time.process_time()
             policies = adapted_from(loaded, config, loaded.config.seed)
             spent = time.process_time() - began
             share = shares(rooms, Episodes(rooms).returns(loaded.agent.model, policies, loaded.config.seed))
-            told = {"method": method, "sampler": loaded.config.curriculum.sampler, "seed": loaded.config.seed}
-            rows += rows_of(env, share, **told, updates=config.train.adapt_updates, cpu_s=round(spent, 1))
+            rows += rows_of(
+                env, share, method=method, **told, updates=config.train.adapt_updates, cpu_s=round(spent, 1)
+            )
             tell(rows)
     return pd.DataFrame(rows)
+
+
+def planned(run: Path) -> Iterator[dict[str, Any]]:
+    """θ, task and share of the optimum of plans in a run's model, over all layouts and starts."""
+    for row in of_run(run):
+        if row["suite"] == DR_SUITE:
+            theta = {name: value for name, value in row.items() if name.startswith("theta_")}
+            yield {**theta, "task": row["task"], "share": row["return"] / row["optimal_return"]}
 
 
 def tell(rows: Sequence[dict[str, Any]]) -> None:

@@ -30,10 +30,11 @@ def plans(runs: Path) -> pd.DataFrame:
     Args:
         runs: folder of run folders with checkpoints, each of one domain.
     """
-    return pd.DataFrame([row for folder in sorted(runs.rglob("checkpoints")) for row in _of_run(folder.parent)])
+    return pd.DataFrame([row for folder in sorted(runs.rglob("checkpoints")) for row in of_run(folder.parent)])
 
 
-def _of_run(folder: Path) -> Iterator[dict[str, Any]]:
+def of_run(folder: Path) -> Iterator[dict[str, Any]]:
+    """The rows of one run, of its last checkpoint; see :func:`plans`."""
     loaded = load_run(folder, lambda told: print(f"{folder}: {told}", file=sys.stderr))
     setup = Setup.of_run(loaded.config, loaded.family)
     # The evaluation's own episodes and samples: what is learned of their rooms is then what its rows say.

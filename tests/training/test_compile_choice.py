@@ -37,8 +37,8 @@ def asking(choice: CompileSetting, **train: int) -> Config:
 
 
 def test_how_often_the_parts_are_called() -> None:
-    config = preset("laptop")  # prefill 1,000, an update every 21.5 of 40,000 steps; 150 of 1,150 for heads alone
-    assert run_calls(config) == {"update": 1814, HEADS: 1150, POLICIES: 1000}
+    config = preset("laptop")  # prefill 1,000, an update every 21.5 of 40,000 steps; 150 of 1,600 for heads alone
+    assert run_calls(config) == {"update": 1814, HEADS: 1600, POLICIES: 1450}
     config = replace(config, train=replace(config.train, adapt_repeats=3))
     assert adapt_calls(config, 200) == {HEADS: 200, POLICIES: 150}
     assert adapt_calls(config, 100) == {HEADS: 100, POLICIES: 0}

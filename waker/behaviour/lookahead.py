@@ -27,6 +27,8 @@ def lookahead_behaviour(behaviour: BehaviourConfig, adapt: AdaptConfig) -> Behav
     """The actors' and critics' settings: as of ``behaviour`` but for what the lookahead has of its own."""
     return replace(
         behaviour,
+        actor_units=adapt.units or behaviour.actor_units,
+        critic_units=adapt.units or behaviour.critic_units,
         critic=adapt.critic,
         discount=adapt.discount,
         slow_target=True,

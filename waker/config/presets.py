@@ -146,13 +146,13 @@ def laptop() -> Config:
             length=8,
             replay=200_000,
             task_policies="after",
-            adapt_updates=1150,
+            adapt_updates=1_600,
             adapt_batch=48,
             adapt_heads=150,
             save_every=10_000,
             log_every=50,
         ),
-        adapt=AdaptConfig(method="lookahead", sees="decoded"),
+        adapt=AdaptConfig(method="lookahead", sees="decoded", units=(256,)),
         # Many short episodes of few start states and samples: the θ are told apart far better, for less.
         evaluation=EvalConfig(
             every=10_000, episodes=180, suite_episodes=36, planned_episodes=180, model_episodes=16, samples=32
