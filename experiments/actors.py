@@ -8,7 +8,8 @@ preset's settings and each method of ``adapt.method``, and values them by dynami
 optimum is the actor's own fault. ``learned`` does it from the frozen model and replay of finished runs, and plays an
 episode from every start of every room (four where it is slippery): what they miss is the model's fault and the actor's
 together. ``plan`` beside them is the model's alone: plans in it, valued exactly (:mod:`waker.evaluation.planned`).
-Writes ``results/actors/exact.csv`` and ``learned.csv``: share of the exact optimum by method, seed, θ and task.
+Writes ``results/actors/exact.csv`` and ``learned.csv``: share of the exact optimum by method, seed, θ and task; rows of
+other methods, seeds and numbers of updates stay.
 
 One process of one thread: a minute for each five seeds or run of the lookahead, five of rollouts.
 """
@@ -186,6 +187,16 @@ def planned(run: Path) -> Iterator[dict[str, Any]]:
             yield {**theta, "task": row["task"], "share": row["return"] / row["optimal_return"]}
 
 
+def with_others(path: Path, found: pd.DataFrame) -> pd.DataFrame:
+    """The rows that were found, behind the file's own of other methods, seeds or numbers of updates."""
+    if not path.is_file():
+        return found
+    identity = [name for name in ("method", "sampler", "seed", "updates") if name in found]
+    before = pd.read_csv(path)
+    again = before.set_index(identity).index.isin(found.set_index(identity).index)
+    return pd.concat([before[~again], found], ignore_index=True)
+
+
 def tell(rows: Sequence[dict[str, Any]]) -> None:
     """One line about the policies that came last: the mean over θ and the worst θ, tasks together."""
     last = {key: rows[-1][key] for key in ("method", "seed", "updates", "cpu_s")}
@@ -207,7 +218,8 @@ def main() -> None:
     use_threads("cpu")
     found = exact(args.seeds, args.methods, args.updates) if args.part == "exact" else learned(args.runs, args.methods)
     RESULTS.mkdir(parents=True, exist_ok=True)
-    found.to_csv(RESULTS / f"{args.part}.csv", index=False, float_format="%.4f")
+    path = RESULTS / f"{args.part}.csv"
+    with_others(path, found).to_csv(path, index=False, float_format="%.4f")
 
 
 if __name__ == "__main__":
