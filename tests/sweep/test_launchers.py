@@ -81,18 +81,19 @@ def test_the_command_of_a_worker_gives_its_own_code(tmp_path: Path) -> None:
     assert launchers.run_command(SAYS, str(tmp_path / "log")) == 5
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])  # the second: a job's time is nearly over
 def test_a_signal_from_before_the_command_was_there_is_passed_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Late(Local):
         def start(self, command: Sequence[str], log: Path) -> Job:
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(number)
             return super().start(command, log)
 
     monkeypatch.setattr(launchers, "Local", Late)
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)}
     try:
         assert launchers.run_command(WAITS, str(tmp_path / "log")) == -signal.SIGTERM
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for n, handler in before.items():
+            signal.signal(n, handler)

@@ -69,6 +69,9 @@ class _Child:
 def run_command(command: Sequence[str], log: str) -> int:
     """Run a command to its end, on whatever machine this is called; signals are passed on to it.
 
+    So is the warning that a job's time is nearly over (SIGUSR2, which submitit has Slurm send 90 seconds before): as a
+    SIGTERM, so that the run saves.
+
     Returns:
         Its exit code.
     """
@@ -76,12 +79,13 @@ def run_command(command: Sequence[str], log: str) -> int:
     early: list[int] = []  # signals from before there was anything to pass them on to
 
     def pass_on(received: int, frame: object) -> None:
+        received = signal.SIGTERM if received == signal.SIGUSR2 else received
         if begun:
             begun[0].stop(received)
         else:
             early.append(received)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
         try:
             signal.signal(number, pass_on)
         except ValueError:  # not in the main thread of a worker: then nobody sends signals to it
