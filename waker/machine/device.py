@@ -35,5 +35,7 @@ def checked_device(name: str) -> str:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"device {name!r} cannot be used ({reason}); 'cpu' always can") from error
+        build = torch.version.cuda is None and name.startswith("cuda")
+        cure = "; a CUDA build of torch is needed, see https://pytorch.org/get-started/locally" if build else ""
+        raise UserError(f"device {name!r} cannot be used ({reason}); 'cpu' always can{cure}") from error
     return name
