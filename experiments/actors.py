@@ -11,7 +11,7 @@ together. ``plan`` beside them is the model's alone: plans in it, valued exactly
 Writes ``results/actors/exact.csv`` and ``learned.csv``: share of the exact optimum by method, seed, θ and task; rows of
 other methods, seeds and numbers of updates stay.
 
-One process of one thread: a minute for each five seeds or run of the lookahead, five of rollouts.
+One process of one thread: a minute a seed of the lookahead in the exact model, two a run; five of rollouts.
 """
 
 from __future__ import annotations
@@ -108,14 +108,14 @@ class Episodes:
 
     @torch.no_grad()
     def returns(self, model: WorldModel, policies: ActorCriticStack, seed: int) -> Floats:
-        """Mean return in each room for each task, (K, R), of the actors' most likely actions on filtered latents."""
+        """Mean return in each room for each task, (K, R), of the likeliest actions on the likeliest latents."""
         rng, n = np.random.default_rng(seed), len(self.room)
         state, action = model.rssm.initial(n), torch.zeros(n, N_ACTIONS)
         cell, earned, alive = self.cell.copy(), np.zeros(n), np.ones(n, bool)
         for step in range(int(self.rooms.length.max())):
             deter = model.rssm.transition(state, action)
             latents = model.rssm.posterior(deter, model.encoder(self.observation(cell)))
-            state = State(model.rssm.sample(latents), deter)
+            state = State(model.rssm.sample(latents, mode=True), deter)
             action = policies.act(state.feature, torch.from_numpy(self.task), mode=True)
             chance = self.rooms.move[self.room, action.argmax(-1).numpy(), cell].cumsum(-1)
             alive &= step < self.rooms.length[self.room]

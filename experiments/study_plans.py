@@ -27,22 +27,28 @@ VALUES = ("return", "optimal_return")
 def plans(runs: Path) -> pd.DataFrame:
     """Columns sampler, seed, step, suite, task, θ's coordinates, return and optimal_return; a row a run, θ and task.
 
+    Of a suite whose rooms the family does not list (fresh layouts) they are the means of the evaluation's episodes.
+
     Args:
         runs: folder of run folders with checkpoints, each of one domain.
     """
-    return pd.DataFrame([row for folder in sorted(runs.rglob("checkpoints")) for row in of_run(folder.parent)])
+    rows = pd.DataFrame([row for folder in sorted(runs.rglob("checkpoints")) for row in of_run(folder.parent)])
+    if rows.empty:
+        return rows
+    return rows.groupby([c for c in rows if c not in VALUES], sort=False, as_index=False, dropna=False).mean()
 
 
 def of_run(folder: Path) -> Iterator[dict[str, Any]]:
-    """The rows of one run, of its last checkpoint; see :func:`plans`."""
+    """The rows of one run, of its last checkpoint: over all episodes, or of each where not all are listed."""
     loaded = load_run(folder, lambda told: print(f"{folder}: {told}", file=sys.stderr))
     setup = Setup.of_run(loaded.config, loaded.family)
     # The evaluation's own episodes and samples: what is learned of their rooms is then what its rows say.
     episodes = planned_episodes(loaded.family, setup.config, setup.seed)
     rows = planned_rows(setup, loaded.agent.model, episodes, min(setup.config.samples, PLANNED_SAMPLES))
     about = {"sampler": loaded.config.curriculum.sampler, "seed": loaded.config.seed, "step": loaded.step}
+    listed = {row["suite"] for row in rows if row["policy"] == EXPECTED}
     for row in rows:
-        if row["policy"] == EXPECTED:
+        if row["policy"] == EXPECTED or row["suite"] not in listed:
             theta = {k: v for k, v in row.items() if k.startswith("theta_") and k != "theta_id"}
             yield {**about, "suite": row["suite"], "task": row["task"], **theta, **{k: row[k] for k in VALUES}}
     print(f"{folder}: step {loaded.step}", file=sys.stderr, flush=True)

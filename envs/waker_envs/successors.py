@@ -59,6 +59,15 @@ def sums(move: Floats | Successors) -> Floats:
     return np.asarray((move.chance if isinstance(move, Successors) else move).sum(2))
 
 
+def reached(move: Floats | Successors) -> NDArray[np.bool_]:
+    """Whether some (state, action) leads to a state, (S,)."""
+    if not isinstance(move, Successors):
+        return np.asarray((move > 0).any((0, 1)))
+    found = np.zeros(move.after.shape[1], np.bool_)
+    found[move.after[move.chance > 0]] = True
+    return found
+
+
 def codes(rows: NDArray[np.integer]) -> NDArray[np.uint64]:
     """A number of each row (n, V) of small integers: equal rows have equal ones, others as good as never."""
     weights = np.random.default_rng(0).integers(1, 1 << 63, rows.shape[1], np.uint64)

@@ -15,7 +15,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from waker_envs.predictions import WHOLE, categories
-from waker_envs.successors import Floats, Successors, ahead, codes, sums
+from waker_envs.successors import Floats, Successors, ahead, codes, reached, sums
 
 
 class TabularMDP(NamedTuple):
@@ -42,6 +42,13 @@ class TabularMDP(NamedTuple):
     def size(self) -> int:
         """S."""
         return int(self.reward.shape[2])
+
+    @property
+    def ended(self) -> NDArray[np.bool_]:
+        """The states that are seen only when an episode has ended, (S,): nothing leads to them, or from them."""
+        nothing = (sums(self.move) == 0).all(0) & (np.asarray(self.reward) == 0).all((0, 1))
+        begins = np.arange(self.size) == self.start
+        return np.asarray(nothing & ~reached(self.move) & ~begins)
 
 
 class Beginning(NamedTuple):

@@ -10,7 +10,7 @@ import pytest
 
 from tests.analysis.test_numbers import EMPTY, errors, run, value
 from waker.analysis.numbers import compare_runs
-from waker.analysis.plans_compared import actor_share
+from waker.analysis.plans_compared import actor_parts
 from waker.analysis.quantities import quantity_of
 from waker.analysis.summary import quantities, shown_value, summarise
 from waker.names import EXPECTED
@@ -54,6 +54,7 @@ def test_the_parts_add_up_to_the_regret() -> None:
     assert value(found, "planned_mean_regret") == pytest.approx((0 + 0 + 4 + 2) / 4)
     assert value(found, "planned_fraction_of_optimum") == pytest.approx(34 / 40)
     assert value(found, "actor_share") == pytest.approx((34 - 30) / 40)
+    assert value(found, "actor_regret") == pytest.approx((34 - 30) / 40 * OPTIMUM)
     assert value(found, "mean_regret") == pytest.approx(
         value(found, "planned_mean_regret") + OPTIMUM * value(found, "actor_share")
     )
@@ -81,7 +82,7 @@ def test_the_actor_is_compared_on_the_episodes_that_both_have() -> None:
     plans = pd.DataFrame(PLAYED[:4]).assign(worth=[10.0, 10.0, 6.0, 8.0])
     first = pd.DataFrame(PLAYED[4:]).assign(worth=[9.0, 7.0, 5.0, 9.0])
     half = first[first["episode_seed"] == 0]
-    assert actor_share(plans, half) == pytest.approx([(16 - 14) / 20])
+    assert [share for _, share in actor_parts(plans, half)] == pytest.approx([(16 - 14) / 20])
 
 
 def test_without_common_episodes_it_is_compared_by_theta() -> None:
@@ -90,9 +91,10 @@ def test_without_common_episodes_it_is_compared_by_theta() -> None:
         worth=lambda r: r["return"]
     )
     played = pd.DataFrame(rows(run(), "learned", {0.0: [5.0], 1.0: [5.0, 3.0], 2.0: [0.0]}, first=100))
-    assert actor_share(plans, played.assign(worth=played["return"])) == pytest.approx([(9 - 5 + 6 - 4) / 20])
+    (_, share), *others = actor_parts(plans, played.assign(worth=played["return"]))
+    assert share == pytest.approx((9 - 5 + 6 - 4) / 20) and not others
     nowhere = played[played["theta_id"] == 2]
-    assert actor_share(plans, nowhere.assign(worth=nowhere["return"])) == []
+    assert actor_parts(plans, nowhere.assign(worth=nowhere["return"])) == []
 
 
 def test_plans_on_other_suites_have_their_own_regret() -> None:

@@ -12,7 +12,8 @@ from waker.analysis.regret_parts import ACTOR, MODEL, TOTAL, mean_parts, regret_
 def test_the_parts_add_up_run_by_run() -> None:
     rows = pd.concat(
         [
-            numbers({"dr": {"a": [4.0, 6.0]}, "waker-m": {"a": [3.0, 3.0]}}, "mean_regret"),
+            numbers({"dr": {"a": [3.0, 4.0]}, "waker-m": {"a": [3.0, 3.0]}}, "actor_regret"),
+            numbers({"dr": {"a": [4.5, 5.0]}}, "mean_regret"),  # of other episodes than the plans' mean
             numbers({"dr": {"a": [1.0, 2.0]}}, "planned_mean_regret"),
             numbers({"dr": {"a": [9.0, 9.0]}}, "worst_regret"),
         ]
@@ -27,5 +28,5 @@ def test_the_parts_add_up_run_by_run() -> None:
 
 
 def test_without_a_planned_policy_there_are_no_parts() -> None:
-    parts = regret_parts(numbers({"dr": {"a": [4.0]}}, "mean_regret"))
+    parts = regret_parts(numbers({"dr": {"a": [4.0]}}, "actor_regret"))
     assert parts.empty and mean_parts(parts).empty

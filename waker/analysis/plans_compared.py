@@ -51,17 +51,19 @@ def plan_numbers(planned: pd.DataFrame, sampled: pd.DataFrame, learned: pd.DataF
         numbers += computed("plans", str(task), rows)
         if not learned.empty:
             own = learned[(learned["suite"] == DR_SUITE) & (learned["task"] == task)]
-            numbers += [(task, "actor_share", share) for share in actor_share(sampled.loc[rows.index], own)]
+            parts = actor_parts(sampled.loc[rows.index], own)
+            numbers += [(task, "actor_regret", regret) for regret, _ in parts]
+            numbers += [(task, "actor_share", share) for _, share in parts]
     return numbers
 
 
-def actor_share(planned: pd.DataFrame, learned: pd.DataFrame) -> list[float]:
-    """(Σ worth of plans − Σ worth of policies) / Σ optimum, over the episodes that both have.
+def actor_parts(planned: pd.DataFrame, learned: pd.DataFrame) -> list[tuple[float, float]]:
+    """Mean of worth of plans − worth of policies, and its share of the mean optimum, over the episodes that both have.
 
     Where they share none, over the θ that both have, of each the mean of its own episodes. Of one task, one suite.
 
     Returns:
-        One number, or none where they share neither, or the optima sum to 0.
+        One pair, or none where they share neither, or the optima sum to 0.
     """
     coordinates = [c for c in planned if str(c).startswith("theta_") and c in learned]
     for keys in ([*coordinates, "episode_seed"], coordinates):
@@ -70,5 +72,6 @@ def actor_share(planned: pd.DataFrame, learned: pd.DataFrame) -> list[float]:
         both = plans.join(policies, how="inner").dropna()
         total = float(both["optimal_return"].sum())
         if total != 0:
-            return [float((both["worth"] - both["learned"]).sum()) / total]
+            lost = both["worth"] - both["learned"]
+            return [(float(lost.mean()), float(lost.sum()) / total)]
     return []

@@ -70,7 +70,7 @@ def _never(quantity: str, own: set[str], sampler: str) -> str:
         if "mean_return" not in own:
             return UNTRAINED
         return NO_OPTIMUM if quantity in _REGRETS else f"{NOT_MEASURED} in these episodes"
-    if quantity == "actor_share":
+    if quantity in ("actor_regret", "actor_share"):
         return UNTRAINED if "mean_return" not in own else NOT_PLANNED if not planned else NO_OPTIMUM
     if sampler.endswith(_ADAPTED):
         return f"as of {sampler.removesuffix(_ADAPTED)}, whose model and data it has"

@@ -1,8 +1,9 @@
 """Regret = the model's part + the actor's part, from numbers. Called by the study's page.
 
 The policy that is optimal in the learned model has no actor between it and the data: its regret in the true environment
-is the model's part. What the learned policy loses beyond that is the actor's. Both are means over the same θ, so they
-add up run by run; regrets of the worst θ do not, as the worst θ of the two need not be the same.
+is the model's part, over all episodes where they are known. What the learned policy loses beyond it in the same
+episodes is the actor's. Their sum is the regret of a run; regrets of the worst θ do not add up, as the worst θ of the
+two need not be the same.
 """
 
 from __future__ import annotations
@@ -19,23 +20,20 @@ def regret_parts(numbers: pd.DataFrame) -> pd.DataFrame:
     """The parts of each run's mean regret.
 
     Args:
-        numbers: with the quantities ``mean_regret`` and ``planned_mean_regret``.
+        numbers: with the quantities ``planned_mean_regret`` and ``actor_regret``.
 
     Returns:
         Columns domain, sampler, explorer, seed, task, part, value; none where a run has not both quantities. The
         actor's part is negative where the learned policy does better than the planned one.
     """
     keys = [*RUN, "task"]
-    regret, planned = (
+    planned, lost = (
         numbers[numbers["quantity"] == quantity][[*keys, "value"]]
-        for quantity in ("mean_regret", "planned_mean_regret")
+        for quantity in ("planned_mean_regret", "actor_regret")
     )
-    merged = regret.merge(planned, how="inner", on=keys, suffixes=("", "_planned")).dropna()
-    parts = {
-        TOTAL: merged["value"],
-        MODEL: merged["value_planned"],
-        ACTOR: merged["value"] - merged["value_planned"],
-    }
+    merged = planned.merge(lost, how="inner", on=keys, suffixes=("_planned", "_lost")).dropna()
+    model, actor = merged["value_planned"], merged["value_lost"]
+    parts = {TOTAL: model + actor, MODEL: model, ACTOR: actor}
     return pd.concat(
         [merged[keys].assign(part=part, value=values) for part, values in parts.items()], ignore_index=True
     )

@@ -96,10 +96,12 @@ def step_worths(
 
 
 class _Room(NamedTuple):
-    """An episode's table, solved: Q* (T, A, S), rewards (A, S), and which of its states an observation is."""
+    """An episode's table, solved: Q* (T, A, S), rewards (A, S), whether a state is one of an episode that has ended
+    (S,), and which of its states an observation is."""
 
     q: NDArray[np.float64]
     reward: NDArray[np.float64]
+    ended: NDArray[np.bool_]
     numbers: Numbers
 
     @classmethod
@@ -109,15 +111,17 @@ class _Room(NamedTuple):
         return cls(
             q,
             np.asarray(table.reward[task]),
+            table.ended,
             Numbers(_rows({key.name: states[key.name] for key in spec.observation if key.classes})),
         )
 
     def worths(
         self, seen: Mapping[str, NDArray[Any]], action: NDArray[np.int64], time: int, regret: bool
     ) -> NDArray[np.float64]:
-        """A* or the expected reward of each step, (L,); NaN where the state, or the time, is none of the table's."""
+        """A* or the expected reward of each step, (L,); NaN where the table has no such step: another state, another
+        time, or an episode that has ended."""
         state, number = self.numbers.of(_rows(seen)), np.arange(len(action))
-        unknown = (state < 0) | (time + number >= len(self.q))
+        unknown = (state < 0) | (time + number >= len(self.q)) | self.ended[np.maximum(state, 0)]
         known = np.where(unknown, 0, state)
         if not regret:
             return np.where(unknown, np.nan, self.reward[action, known])
