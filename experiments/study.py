@@ -18,6 +18,7 @@ as it was sampled.
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ BASELINE = "dr"
 FINDS = ("hard_share", "noisy_share", "estimate_rank", "estimate_rank_ceiling")
 AT = (5_000, 10_000, 15_000, 20_000)
 """Agent steps of the measurements of a run of ``study.yaml``, the last one its end."""
+STEPS = 20_000
+"""Agent steps of the first study's main runs."""
 RESAMPLES = 2_000
 ANSWERS = (
     "question",
@@ -149,12 +152,15 @@ def bound(checkpoints: pd.DataFrame, main: pd.DataFrame) -> Iterator[Row]:
     """Q4: rank correlation of the worst model error with the worst planned regret, seeds resampled.
 
     Over all runs much of it may be that samplers differ in both; ``within samplers`` both are ranks among the runs of
-    one sampler at the last step. Regrets of the last step are the primary metric; those of all checkpoints are of the
-    evaluations' episodes.
+    one sampler at the last step. Over all checkpoints much is that errors and regrets fall with the steps: each step is
+    given too. Regrets of the last step are the primary metric, those before it of the evaluations' episodes.
     """
     last, end = checkpoints["step"].max(), at_the_end(checkpoints, main)
     ranks = end.groupby("sampler")[[ERROR, PRIMARY]].rank()
-    parts = {f"at {last:,} steps": end, "all": checkpoints, "within samplers": end.assign(**dict(ranks.items()))}
+    early = checkpoints[checkpoints["step"] < last]
+    parts = {f"at {last:,} steps": end, "all": pd.concat([early, end])}
+    parts |= {"within samplers": end.assign(**dict(ranks.items()))}
+    parts |= {f"at {step:,} steps": rows for step, rows in early.groupby("step")}
     for name, rows in parts.items():
         known = rows.dropna(subset=[ERROR, PRIMARY])
         by_seed = [part[[ERROR, PRIMARY]].to_numpy() for _, part in known.groupby("seed")]
@@ -208,6 +214,28 @@ def saved(main: pd.DataFrame, more: Sequence[tuple[str, pd.DataFrame]]) -> Itera
             theirs = values(numbers, BASELINE, quantity)
             if len(ours) and len(theirs):
                 yield difference("Q7", f"{BASELINE}, {budget} steps", theirs, "waker-m, 20,000 steps", ours, quantity)
+    for quantity in (PRIMARY, BESIDE):
+        budgets = [(int(budget.replace(",", "")), values(numbers, BASELINE, quantity)) for budget, numbers in more]
+        ours, first = values(main, "waker-m", quantity), values(main, BASELINE, quantity)
+        if len(ours) and all(len(theirs) for _, theirs in budgets):
+            yield data_ratio(ours, [(STEPS, first), *budgets], quantity)
+
+
+def data_ratio(ours: pd.Series, budgets: Sequence[tuple[int, pd.Series]], quantity: str) -> Row:
+    """How many times waker-m's steps DR needs: by seed the smallest budget at which it is no worse, ∞ if at none.
+
+    Returns:
+        The median over seeds; its interval is that of order statistics, of at least 95 % whatever the distribution.
+    """
+    ratios = pd.Series(np.inf, ours.index)
+    for steps, theirs in reversed(budgets):
+        ratios[theirs.reindex(ours.index) <= ours] = steps / STEPS
+    ordered, n = np.sort(ratios.to_numpy()), len(ratios)
+    below = np.cumsum([math.comb(n, k) for k in range(n + 1)]) / 2**n  # P(the median is less than the (k+1)-th)
+    rank = int((2 * below <= 0.05).sum()) - 1
+    low, high = (ordered[rank], ordered[-1 - rank]) if rank >= 0 else (np.nan, np.nan)
+    about = {"question": "Q7", "compared": f"{BASELINE}'s steps ÷ waker-m's", "quantity": f"{quantity}, ratio of data"}
+    return {**about, "n": n, "value": float(np.median(ordered)), "low": low, "high": high}
 
 
 def part_of(folder: Path, part: str) -> pd.DataFrame:

@@ -41,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
     written(tmp_path, "main", *rows)
     written(tmp_path, "saved-30k", arm({BASELINE: OURS}, PRIMARY))
     written(tmp_path, "explorer", arm({BASELINE: [v + 1 for v in DR]}, PRIMARY))
-    points = [(s, seed, 20_000, 0.1 * seed, 10.0 * seed) for s in primary for seed in SEEDS]
+    points = [(s, seed, t, 0.1 * seed, 10.0 * seed) for s in primary for seed in SEEDS for t in (10_000, 20_000)]
     columns = ["sampler", "seed", "step", ERROR, PRIMARY]
     write_table(tmp_path / "checkpoints.csv", pd.DataFrame(points, columns=columns))
     return tmp_path
@@ -57,11 +57,13 @@ def test_each_question_has_its_answer(folder: Path) -> None:
     assert (robust["p_t_holm"], robust["tests"]) == (pytest.approx(2 * robust["p_t"]), 2)
     assert robust["p_flips"] == 2 / 2**4
     assert found.loc["Q3", "waker-m", "noisy_share"]["value"] == pytest.approx(0.25)
-    assert found.loc["Q4", ERROR, "spearman, all"]["value"] == pytest.approx(1.0)
+    assert found.loc["Q4", ERROR, "spearman, at 10,000 steps"]["value"] == pytest.approx(1.0)
     assert found.loc["Q5", "dr, random actions", PRIMARY]["value"] == pytest.approx(1.0)
     assert found.loc["Q7", "dr, 20,000 steps", PRIMARY]["value"] == pytest.approx(2.25)
     assert found.loc["Q7", "dr, 30,000 steps", PRIMARY]["value"] == 0.0
     assert found.loc["Q6"]["tests"].eq(8).all()
+    # At 20,000 steps dr is worse in every seed; with 30,000 it is level in all.
+    assert found.loc["Q7", "dr's steps ÷ waker-m's", f"{PRIMARY}, ratio of data"]["value"] == 1.5
 
 
 def test_the_primary_metric_is_that_of_all_episodes_and_former_values_stand_beside_it(folder: Path) -> None:
@@ -79,7 +81,7 @@ def test_the_primary_metric_is_that_of_all_episodes_and_former_values_stand_besi
     for suffix, difference in (("", 1.0), (", ends given", 2.0), (", sampled", -2.25)):
         assert found.loc["Q1", "waker-m", PRIMARY + suffix] == pytest.approx(difference)
     # The worst error grows with the seed alone; the regret at the end is that of the sampler alone.
-    assert found.loc["Q4", ERROR, "spearman, all"] == pytest.approx(1.0)
+    assert found.loc["Q4", ERROR, "spearman, at 10,000 steps"] == pytest.approx(1.0)
     assert found.loc["Q4", ERROR, "spearman, at 20,000 steps"] == pytest.approx(0.0)
 
 
@@ -111,7 +113,20 @@ def test_the_figure_shows_every_pair(folder: Path) -> None:
     assert [t.get_text() for t in bound.get_legend().get_texts()] == [BASELINE, "waker-m", "error-oracle"]
 
 
-def test_committed_answers_are_those_of_the_committed_numbers() -> None:
-    found = answers(study.RESULTS).reset_index(drop=True)
-    kept = pd.read_csv(study.RESULTS / "answers.csv")
+def test_a_ratio_of_data_is_a_median_with_an_interval_of_order_statistics() -> None:
+    ours = pd.Series(10.0, range(10))
+    worse, level = ours + 1, ours.copy()
+    found = study.data_ratio(ours, [(20_000, worse), (30_000, worse.where(ours.index > 0, 10.0)), (40_000, level)], "q")
+    assert (found["value"], found["low"], found["high"], found["n"]) == (2.0, 2.0, 2.0, 10)
+    some = worse.where(ours.index > 3, 9.0)  # four of ten are no worse with 30,000, the others at no budget
+    found = study.data_ratio(ours, [(20_000, worse), (30_000, some)], "q")
+    assert (found["value"], found["low"], found["high"]) == (np.inf, 1.5, np.inf)
+    assert np.isnan(study.data_ratio(ours[:5], [(20_000, worse)], "q")["low"])
+
+
+@pytest.mark.parametrize("name", ["study", "study_keys"])
+def test_committed_answers_are_those_of_the_committed_numbers(name: str) -> None:
+    folder = study.RESULTS.with_name(name)
+    found = answers(folder).reset_index(drop=True)
+    kept = pd.read_csv(folder / "answers.csv")
     pd.testing.assert_frame_equal(found, kept, check_dtype=False, atol=1e-5)
