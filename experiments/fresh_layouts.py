@@ -3,8 +3,8 @@
     python -m experiments.fresh_layouts RUNS [RUNS …]
 
 RUNS are folders of finished runs of GridHazards. Writes ``results/fresh_layouts/``: ``rows.csv`` (latent, seed, suite,
-share of the optimum of plans in the model, and ``episodes``, each task's counted) and ``summary.csv`` (mean over training
-seeds with Student's 95 % interval). Seconds; the runs cost five CPU minutes each with the preset ``grid``.
+share of the optimum of plans in the model, and ``episodes``, each task's counted) and ``summary.csv`` (mean over
+training seeds with Student's 95 % interval). Seconds; the runs cost five CPU minutes each with the preset ``grid``.
 """
 
 from __future__ import annotations

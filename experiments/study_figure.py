@@ -84,7 +84,7 @@ def _bound(panel: Axes, rows: pd.DataFrame, main: pd.DataFrame, palette: dict[st
         panel.scatter(late[ERROR], late[PRIMARY], s=22, color=palette[str(name)], linewidths=0, label=str(name))
     panel.legend(fontsize=7)
     panel.set(title="Q4: does the largest error tell the largest regret?", ylabel=_MODEL)
-    panel.set_xlabel("worst-θ model error (pale: before the last step)")
+    panel.set_xlabel("worst-θ model error (pale: before the last step, as sampled)")
 
 
 def _data(panel: Axes, rows: pd.DataFrame) -> None:
