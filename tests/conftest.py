@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -15,6 +16,10 @@ from waker.machine import products
 from waker_envs.foreign import Stop
 
 torch.set_num_threads(1)
+# It configures logging when it is imported, which closes the streams of handlers that are there, absl's among them. In a
+# test that captures output such a stream is the suite's own: no test may be the first to import it.
+with contextlib.suppress(ImportError):
+    import submitit  # noqa: F401
 
 
 SLOW = frozenset((Path(__file__).parent / "slow.txt").read_text(encoding="utf-8").split())

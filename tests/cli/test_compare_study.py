@@ -47,8 +47,9 @@ def with_planned(numbers: pd.DataFrame) -> pd.DataFrame:
     """The numbers with a planned policy that has a quarter of the regret, and a quantity that nobody knows."""
     regret = numbers[numbers["quantity"] == "mean_regret"]
     planned = regret.assign(quantity="planned_mean_regret", value=regret["value"] / 4)
-    without = numbers[~numbers["quantity"].str.startswith("planned_")]
-    return pd.concat([without, planned, regret.assign(quantity="measure_of_ones_own")])
+    lost = regret.assign(quantity="actor_regret", value=regret["value"] * 3 / 4)
+    without = numbers[~numbers["quantity"].str.startswith(("planned_", "actor_"))]
+    return pd.concat([without, planned, lost, regret.assign(quantity="measure_of_ones_own")])
 
 
 def section(html: str, name: str) -> str:
