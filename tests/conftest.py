@@ -16,8 +16,8 @@ from waker.machine import products
 from waker_envs.foreign import Stop
 
 torch.set_num_threads(1)
-# It configures logging when it is imported, which closes the streams of handlers that are there, absl's among them. In a
-# test that captures output such a stream is the suite's own: no test may be the first to import it.
+# It configures logging when it is imported, which closes the streams of handlers that are there, absl's among them. In
+# a test that captures output such a stream is the suite's own: no test may be the first to import it.
 with contextlib.suppress(ImportError):
     import submitit  # noqa: F401
 
