@@ -1,5 +1,5 @@
 # From a fresh clone:  make demo   (installs, then the ten-minute comparison)
-#                      make test   (installs if needed, then the tests: a quarter of an hour)
+#                      make test   (installs if needed, then the tests: ten minutes and a half)
 # Needs Python 3.11 or newer, make, git and a network for the first installation. `make PYTHON=python3.12 …` chooses one.
 
 VENV    ?= .venv
@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## WAKER-M and DR side by side on GridHazards: table and HTML report (10 minutes, two cores)
 	$(BIN)/waker quickstart
 
-test: $(STAMP)  ## the tests, a small one of every behaviour (15 minutes on two cores)
+test: $(STAMP)  ## the tests, a small one of every behaviour (ten minutes and a half on two cores)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q -m "not long" $(PYTEST_ARGS)
 
 test-all: $(STAMP)  ## every test, also the long ones that repeat it in whole processes (up to 20 minutes; before a release)

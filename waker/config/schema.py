@@ -8,6 +8,7 @@ does not allow, ranges included (:mod:`waker.settings`).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Interval
@@ -398,15 +399,9 @@ class Config(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        layers = {
-            "model.head_units": self.model.head_units,
-            "model.continue_units": self.model.continue_units,
-            "behaviour.actor_units": self.behaviour.actor_units,
-            "behaviour.critic_units": self.behaviour.critic_units,
-            "explorer.units": self.explorer.units,
-        }
-        for name, units in layers.items():
-            if self.model.latent == "cells" and not units:
+        layers = "model.head_units", "model.continue_units", "behaviour.actor_units", "behaviour.critic_units"
+        for name in (*layers, "explorer.units"):
+            if self.model.latent == "cells" and not attrgetter(name)(self):
                 raise UserError(f"{name} must name at least one layer with model.latent 'cells': that of a single cell")
 
     def with_(self, **changes: Any) -> Config:
