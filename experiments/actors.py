@@ -29,6 +29,7 @@ import torch
 from numpy.typing import NDArray
 
 from experiments.exact_model import ExactModel, Floats, Rooms, rooms_of, shares, values
+from experiments.kept_rows import with_others
 from experiments.study_plans import of_run
 from waker.agent.task_adapter import task_learner
 from waker.behaviour.actor_critic import ActorCriticStack
@@ -50,6 +51,8 @@ RESULTS = Path(__file__).parents[1] / "results" / "actors"
 UPDATES = {"rollouts": 2_400, "lookahead": laptop().train.adapt_updates}
 """Updates of adaptation by method, the reward heads' own 150 among them; by rollouts as many as the preset made when it
 had that method."""
+IDENTITY = ("method", "sampler", "seed", "updates")
+"""Rows of other values stay in the file."""
 PLAN = "plan"
 """The method of rows without an actor."""
 SLIPPERY_EPISODES = 4
@@ -187,16 +190,6 @@ def planned(run: Path) -> Iterator[dict[str, Any]]:
             yield {**theta, "task": row["task"], "share": row["return"] / row["optimal_return"]}
 
 
-def with_others(path: Path, found: pd.DataFrame) -> pd.DataFrame:
-    """The rows that were found, behind the file's own of other methods, seeds or numbers of updates."""
-    if not path.is_file():
-        return found
-    identity = [name for name in ("method", "sampler", "seed", "updates") if name in found]
-    before = pd.read_csv(path)
-    again = before.set_index(identity).index.isin(found.set_index(identity).index)
-    return pd.concat([before[~again], found], ignore_index=True)
-
-
 def tell(rows: Sequence[dict[str, Any]]) -> None:
     """One line about the policies that came last: the mean over θ and the worst θ, tasks together."""
     last = {key: rows[-1][key] for key in ("method", "seed", "updates", "cpu_s")}
@@ -219,7 +212,7 @@ def main() -> None:
     found = exact(args.seeds, args.methods, args.updates) if args.part == "exact" else learned(args.runs, args.methods)
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{args.part}.csv"
-    with_others(path, found).to_csv(path, index=False, float_format="%.4f")
+    with_others(path, found, IDENTITY).to_csv(path, index=False, float_format="%.4f")
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ places are new:
 - ``paid``: of a step that moves a block by a column and earns or costs 4, how much the reward heads say;
 - ``unpaid``: how far they are off in all other steps, as a root mean square.
 
-Writes ``results/boards/rows.csv`` or ``runs.csv``: latent, updates (of the model), cpu_seconds (``trained`` alone),
-seed, measure, blocks (their number in the episode), value, n (states measured).
+Writes ``results/boards/rows.csv`` or ``runs.csv``, where rows of other seeds stay: latent, updates (of the model),
+cpu_seconds (``trained`` alone), seed, measure, blocks (their number in the episode), value, n (states measured).
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from experiments.kept_rows import with_others
 from waker.collection.spec_of import spec_of
 from waker.config.presets import grid, laptop
 from waker.config.schema import ModelConfig
@@ -172,12 +173,11 @@ def main() -> None:
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
     parts: list[Any] = arguments.folders if arguments.part == "runs" else arguments.latents
-    table = pd.DataFrame()
     for part in parts:
         new = of_run(part) if arguments.part == "runs" else trained(part, arguments.seconds, arguments.seed)
-        table = pd.concat([table, pd.DataFrame(new)])
-        name = "runs.csv" if arguments.part == "runs" else "rows.csv"
-        table.to_csv(arguments.out / name, index=False, float_format="%.4g")
+        path = arguments.out / ("runs.csv" if arguments.part == "runs" else "rows.csv")
+        table = with_others(path, pd.DataFrame(new), ("latent", "updates", "seed"))
+        table.to_csv(path, index=False, float_format="%.4g")
         print(pd.DataFrame(new).pivot(index="measure", columns="blocks", values="value").round(3))
 
 

@@ -10,7 +10,7 @@ under domain randomisation, by the policies' most likely actions (and latents) a
 
 Writes ``results/pushes/exact.csv`` and ``learned.csv``: seed, updates (of the policies), cpu_s (of training, ``exact``
 alone), actions (mode or sampled), task, blocks (their number in the episode), completion (share of blocks in their goal
-at the episode's end), episodes.
+at the episode's end), episodes. Rows of other seeds stay.
 
 One process of one thread: a minute a seed or run.
 """
@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from experiments.exact_boards import Boards, ExactBoards
+from experiments.kept_rows import with_others
 from waker.agent.task_adapter import task_learner
 from waker.behaviour.actor_critic import ActorCriticStack
 from waker.config.presets import grid
@@ -151,7 +152,8 @@ def main() -> None:
     rows = exact(asked.seeds, asked.updates) if asked.part == "exact" else learned(asked.runs)
     table = pd.DataFrame(rows)
     asked.out.mkdir(parents=True, exist_ok=True)
-    table.to_csv(asked.out / f"{asked.part}.csv", index=False, float_format="%.4g")
+    path = asked.out / f"{asked.part}.csv"
+    with_others(path, table, ("seed", "updates")).to_csv(path, index=False, float_format="%.4g")
     print(told(table))
 
 

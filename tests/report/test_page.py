@@ -79,6 +79,7 @@ def test_it_says_what_was_run(page: str) -> None:
     assert "curriculum.dr_share: 0.2" in text  # what is common, once
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_presets_are_told_where_runs_recorded_them(tmp_path: Path) -> None:
     assert "preset" not in text_of(render(load_runs([write_run(tmp_path / "none", "dr", 0)])))
     for seed, name in enumerate(("tiny", "laptop", "tiny")):
