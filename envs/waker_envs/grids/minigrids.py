@@ -17,6 +17,14 @@ def _holding_key(env: MiniGridEnv, reward: float) -> float:
     return float(isinstance(env.carrying, Key))
 
 
+_OBSERVED = """\
+`obs="symbolic"`: `Dict` of categories of the whole grid, padded with wall to the largest of any θ, with MiniGrid's
+    numbers: `agent` (row, column, heading: 0 right, 1 down, 2 left, 3 up), `carrying` (type and colour; type 1 =
+    nothing), and row by row `types`, `colours` and `states`.
+
+    `obs="pixels"`: `Box(0, 255, (64, 64, 3), uint8)`, a picture of it, without what is carried."""
+"""How each family is seen; its lines are indented as the pages' are."""
+
 MultiRoom = minigrid_family(
     "MultiRoom",
     MultiRoomEnv,
@@ -37,7 +45,7 @@ MultiRoom = minigrid_family(
         "width": _MULTI_ROOM_SIDE,
         "height": _MULTI_ROOM_SIDE,
     },
-    doc="""
+    doc=f"""
     ## Description
 
     A chain of rooms with closed doors between them; reach the goal square in the last one. MiniGrid's `MultiRoomEnv`
@@ -49,11 +57,7 @@ MultiRoom = minigrid_family(
 
     ## Observation space
 
-    `obs="symbolic"`: `Dict` of categories of the whole grid, padded with wall to the largest of any θ, with MiniGrid's
-    numbers: `agent` (row, column, heading: 0 right, 1 down, 2 left, 3 up), `carrying` (type and colour; type 1 =
-    nothing), and row by row `types`, `colours` and `states`.
-
-    `obs="pixels"`: `Box(0, 255, (64, 64, 3), uint8)`, a picture of it, without what is carried.
+    {_OBSERVED}
 
     ## Tasks and rewards
 
@@ -99,7 +103,7 @@ LavaCrossing = minigrid_family(
         suites={"more-rivers": [(9, 4), (9, 5)]},
     ),
     lambda theta: {"size": int(theta[0]), "num_crossings": int(theta[1]), "max_steps": 4 * int(theta[0]) ** 2},
-    doc="""
+    doc=f"""
     ## Description
 
     Rivers of lava cross the room, each with one gap; reach the goal square in the opposite corner. MiniGrid's
@@ -111,11 +115,7 @@ LavaCrossing = minigrid_family(
 
     ## Observation space
 
-    `obs="symbolic"`: `Dict` of categories of the whole grid, padded with wall to the largest of any θ, with MiniGrid's
-    numbers: `agent` (row, column, heading: 0 right, 1 down, 2 left, 3 up), `carrying` (type and colour; type 1 =
-    nothing), and row by row `types`, `colours` and `states`.
-
-    `obs="pixels"`: `Box(0, 255, (64, 64, 3), uint8)`, a picture of it, without what is carried.
+    {_OBSERVED}
 
     ## Tasks and rewards
 
@@ -160,7 +160,7 @@ DoorKey = minigrid_family(
     ),
     lambda theta: {"size": int(theta[0])},
     tasks={"goal": own_reward, "key": _holding_key},
-    doc="""
+    doc=f"""
     ## Description
 
     Pick up the key, open the locked door, and reach the goal square behind it. MiniGrid's `DoorKeyEnv`, seen whole.
@@ -171,11 +171,7 @@ DoorKey = minigrid_family(
 
     ## Observation space
 
-    `obs="symbolic"`: `Dict` of categories of the whole grid, padded with wall to the largest of any θ, with MiniGrid's
-    numbers: `agent` (row, column, heading: 0 right, 1 down, 2 left, 3 up), `carrying` (type and colour; type 1 =
-    nothing), and row by row `types`, `colours` and `states`.
-
-    `obs="pixels"`: `Box(0, 255, (64, 64, 3), uint8)`, a picture of it, without what is carried.
+    {_OBSERVED}
 
     ## Tasks and rewards
 
