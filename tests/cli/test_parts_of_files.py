@@ -102,7 +102,7 @@ def test_all_parts_may_be_files(
     monkeypatch.chdir(elsewhere)  # the files are found by full path
     assert main(["evaluate", str(run)]) == 0
     assert main(["compare", str(parts / "runs"), "--by", "curriculum.ranked.beta"]) == 0
-    assert "ranked [curriculum.ranked.beta=0.25]" in capsys.readouterr().out
+    assert "ranked [beta=0.25]" in capsys.readouterr().out
     assert main(["report", str(parts / "runs")]) == 0
 
 

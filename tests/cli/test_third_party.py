@@ -212,8 +212,8 @@ def test_it_is_compared_and_reported_under_its_settings(
     assert importlib.util.find_spec("theirs") is None
     monkeypatch.chdir(runs)
     assert main(["compare", "whole", "--by", "curriculum.tilted.beta"]) == 0
-    assert "tilted [curriculum.tilted.beta=0.25]" in " ".join(capsys.readouterr().out.split())
+    assert "tilted [beta=0.25]" in " ".join(capsys.readouterr().out.split())
     assert main(["report", "whole", "--by", "curriculum.tilted.beta", "--out", "page.html"]) == 0
     page = (runs / "page.html").read_text(encoding="utf-8")
-    assert "tilted [curriculum.tilted.beta=0.25]" in page and "restless" in page
+    assert "tilted [beta=0.25]" in page and "restless" in page
     assert "explorer.settings.power: 2.0" in page and "env_kwargs.wind: 0.25" in page

@@ -52,7 +52,7 @@ def test_settings_tell_variants_apart(finished: Path, tmp_path: Path, capsys: py
     assert "cannot be told apart" in refused(["compare", str(tmp_path)], capsys)
     assert main(["compare", str(tmp_path), "--by", "train.batch"]) == 0
     shown = capsys.readouterr().out
-    assert "[train.batch=3]" in shown and "[train.batch=5]" in shown
+    assert "[batch=3]" in shown and "[batch=5]" in shown
     error = refused(["compare", str(tmp_path), "--by", "train.batches"], capsys)
     assert "unknown setting of these runs: 'train.batches'; did you mean 'train.batch'" in error
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from waker.report.theta_maps import binned, layout, theta_map
+from waker.report.theta_maps import HARD_COLOUR, binned, layout, theta_map
 
 
 def table(group: str = "dr", seed: int = 0, **values: list[float]) -> pd.DataFrame:
@@ -80,3 +80,23 @@ def test_very_many_values_are_binned_within_their_range() -> None:
     assert found["theta_x"].unique().tolist() == pytest.approx([0.5 + i for i in range(10)])
     assert (abs(found["theta_x"] - x) <= 0.5 + 1e-9).all()
     assert found["theta_n"].equals(rows["theta_n"])
+
+
+def test_hard_cells_are_framed_and_no_others() -> None:
+    rows = table(a=[0, 1], b=[0, 1, 2], c=[5, 6])
+    hard = pd.DataFrame({"theta_a": [1.0], "theta_b": [2.0], "theta_c": [6.0]})
+    figure = theta_map(rows, ["a", "b", "c"], "value", hard=hard)
+    panels = [axes for axes in figure.axes if axes.images and axes.get_visible()]
+    framed = [[patch.get_xy() for patch in axes.patches] for axes in panels]
+    assert len(panels) == 2  # c = 5 and c = 6 beside each other, or a's
+    ((x, y),) = [place for places in framed for place in places]
+    row, column = round(y), round(x)
+    (panel,) = [axes for axes, places in zip(panels, framed, strict=True) if places]
+    assert np.asarray(panel.images[0].get_array())[row, column] == 11.0  # a = 1, b = 2, c = 6 is the last row
+    assert not [patch for axes in theta_map(rows, ["a", "b", "c"], "value").axes for patch in axes.patches]
+
+
+def test_hard_values_of_one_parameter_have_a_line() -> None:
+    hard = pd.DataFrame({"theta_a": [2.0, 9.0], "theta_b": [5.0, 5.0]})
+    (axes,) = theta_map(table(a=[0, 1, 2], b=[5]), ["a", "b"], "value", hard=hard).axes
+    assert [list(line.get_xdata()) for line in axes.lines if line.get_color() == HARD_COLOUR] == [[2.0, 2.0]]

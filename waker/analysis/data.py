@@ -202,6 +202,15 @@ def hard_ids(runs: Sequence[RunData]) -> list[int]:
     return next((list(r.space["hard_ids"]) for r in runs if r.space.get("hard_ids")), [])
 
 
+def hard_thetas(runs: Sequence[RunData]) -> pd.DataFrame:
+    """The θ that the family's experts call hard, a row each with columns ``theta_<name>``; none where it has none."""
+    space = next((run.space for run in runs if run.space.get("hard_ids") and run.space.get("points")), None)
+    if space is None:
+        return pd.DataFrame()
+    points = [space["points"][i] for i in space["hard_ids"]]
+    return pd.DataFrame(points, columns=[f"theta_{name}" for name in space["names"]])
+
+
 def theta_sets(runs: Sequence[RunData]) -> dict[str, list[int]]:
     """The θ that the family tells apart, ids by name: ``hard``, and its own sets (older runs have none)."""
     named: dict[str, list[int]] = next((r.space["sets"] for r in runs if r.space.get("sets")), {})

@@ -27,7 +27,7 @@ PLUG_INS = {"curriculum": "curriculum.sampler", "explorer": "explorer.name"}
 
 
 def by_settings(runs: Sequence[RunData], keys: Sequence[str]) -> list[RunData]:
-    """The runs with the values of some settings in their samplers' names: ``ucb [curriculum.ucb.c=2.0]``.
+    """The runs with the values of some settings in their samplers' names: ``ucb [c=2.0]``.
 
     Args:
         keys: dotted or short names (``steps``), with dashes or underscores; a sampler's or explorer's own as on the
@@ -39,11 +39,20 @@ def by_settings(runs: Sequence[RunData], keys: Sequence[str]) -> list[RunData]:
     settings = [in_force(run) for run in runs]
     known = list(dict.fromkeys(key for of_run in settings for key in of_run))
     full = [_full_name(key, known) for key in keys]
-    names = [
-        ", ".join(f"{key}={of_run[name]}" for key, name in zip(keys, full, strict=True) if name in of_run)
-        for of_run in settings
-    ]
+    told = dict(zip(full, _shortest(keys), strict=True))
+    names = [", ".join(f"{told[name]}={of_run[name]}" for name in full if name in of_run) for of_run in settings]
     return [replace(run, sampler=variant_label(run.sampler, name)) for run, name in zip(runs, names, strict=True)]
+
+
+def _shortest(keys: Sequence[str]) -> list[str]:
+    """Each name's last part; of names that end alike, so many parts that they differ."""
+    parts = [key.split(".") for key in keys]
+    found = []
+    for name in parts:
+        others = [other for other in parts if other != name]
+        some = next(n for n in range(1, len(name) + 1) if n == len(name) or all(o[-n:] != name[-n:] for o in others))
+        found.append(".".join(name[-some:]))
+    return found
 
 
 def in_force(run: RunData) -> dict[str, Any]:

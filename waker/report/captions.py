@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
+import re
+
 from waker.analysis.summary import FEW_TOLD
+
+_ERRORS = {
+    r"one_step_tv": "one-step TV",
+    r"open_loop_tv_(\d+)": "open-loop TV, {} steps",
+    r"tv_(.+)_(\d+)": "TV of {}, {} steps",
+    r"latent_kl_(\d+)": "latent KL, {} steps",
+    r"observation_nll_(\d+)": "observation NLL, {} steps",
+    r"observation_mse_(\d+)": "observation MSE, {} steps",
+}
+"""Names of the model's errors by their metric in ``model_error.parquet``."""
+
+
+def error_title(metric: str) -> str:
+    """An error's name in a figure: ``open-loop TV, 3 steps`` of ``open_loop_tv_3``; a foreign one has its own."""
+    for pattern, title in _ERRORS.items():
+        if found := re.fullmatch(pattern, metric):
+            return re.sub(r"\b1 steps$", "1 step", title.format(*found.groups()))
+    return metric.replace("_", " ")
+
 
 INTERVAL = (
     "Bars are Student's 95 % intervals: over seeds where there are several (small dots), else over the episodes of the "
@@ -53,6 +74,7 @@ TRUE_ERROR = (
     "estimate is right, the dark cells of both maps agree."
 )
 DATA = "Share of the domain's agent steps that were spent in each θ, prefill included."
+HARD_MARKED = " Framed in orange: θ that experts call hard."
 HARD = "Probability that the next episode is one of the {count} θ that experts call hard."
 SUITES = (
     "Mean return in each suite of θ. Suite dr is the distribution of domain randomisation, the others lie outside it; "
@@ -74,8 +96,8 @@ RETURNS_SORTED = (
     "for hardness, so with few episodes a θ both ends are too far out."
 )
 ERRORS = (
-    "Error on held-out episodes of every θ. tv: total variation from the exact distribution (0 perfect, 1 worst); "
-    "kl: surprise in the model's own latent, in nats; nll and mse: of the decoded observation. The number is how "
+    "Error on held-out episodes of every θ. TV: total variation from the exact distribution (0 perfect, 1 worst); "
+    "KL: surprise in the model's own latent, in nats; NLL and MSE: of the decoded observation. The number is how "
     "many steps are predicted without seeing. Solid: mean over θ; dashed: the worst θ, where curricula differ first, "
     "corrected for being chosen among noisy means (where single episodes were not kept it is the largest mean, which "
     "reads too high). Lines are means over seeds, thin ones the seeds."

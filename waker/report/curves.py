@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from waker.analysis.numbers import error_sample
 from waker.analysis.source_means import sources_of
 from waker.analysis.worst import worst_of
+from waker.report.captions import error_title
 from waker.report.style import colours, grid, legend, steps_axis, style, text
 
 _NOT_METRICS = {"step", "updates", "seed"}
@@ -67,7 +68,7 @@ def error_curves(model_error: pd.DataFrame) -> Figure:
         model_error: step, group, seed, theta_id, theta_<name>…, metric, value: rows of θ, or of their episodes.
     """
     metrics = sorted(model_error["metric"].unique(), key=lambda m: ("tv" not in m, m))
-    return _mean_and_worst({m.replace("_", " "): model_error[model_error["metric"] == m] for m in metrics})
+    return _mean_and_worst({error_title(m): model_error[model_error["metric"] == m] for m in metrics})
 
 
 def source_curves(model_error: pd.DataFrame) -> Figure:
@@ -89,7 +90,7 @@ def _mean_and_worst(panels_rows: Mapping[str, pd.DataFrame]) -> Figure:
             rows = _over_theta(of_panel)
             for kind, look in (("mean", "-"), ("worst", "--")):
                 _draw(panel, rows, kind, palette, look)
-            panel.set_title(title)
+            panel.set_title(text(title))
             panel.set_ylim(bottom=min(0.0, panel.get_ylim()[0]))
             steps_axis(panel)
         legend(figure, palette, **{"mean over θ": {"ls": "-"}, "worst θ": {"ls": "--"}})
@@ -126,7 +127,7 @@ def rank_curves(ranks: pd.DataFrame) -> Figure:
             _draw(panel, rows.dropna(subset=["ceiling"]), "ceiling", palette, ":")
             panel.axhline(0, color="#9aa5b1", lw=0.8)
             panel.set_ylim(-1.05, 1.05)
-            panel.set_title(metric.replace("_", " "))
+            panel.set_title(text(error_title(metric)))
             steps_axis(panel)
         dotted = {"ceiling": {"ls": ":"}} if ranks["ceiling"].notna().any() else {}
         legend(figure, palette, **dotted)

@@ -16,6 +16,7 @@ from waker.analysis.data import (
     RunData,
     ends_of,
     hard_ids,
+    hard_thetas,
     latest,
     settings_of,
     stack,
@@ -150,24 +151,26 @@ def _curriculum(runs: Sequence[RunData]) -> Section | None:
     if not names or (snapshots.empty and errors.empty and episodes.empty):
         return None
     final = latest(_final(runs, "curriculum", snapshots))
+    drawn_over_theta = partial(theta_map, names=names, hard=hard_thetas(runs))
+    marked = captions.HARD_MARKED if hard_ids(runs) else ""
     for column, title, caption in (
         ("probability", "Sampling probability", captions.PROBABILITY),
         ("estimate", "Estimated error", captions.ESTIMATE),
     ):
         if column in final and final[column].notna().any():
             rows, percent = final.assign(value=final[column].astype(float)), column == "probability"
-            drawn = theta_map(rows, names, column, percent=percent, from_zero=column != "estimate")
-            figures.append(Picture.of(drawn, caption, title, rows=_means(rows, "value")))
+            drawn = drawn_over_theta(rows, label=column, percent=percent, from_zero=column != "estimate")
+            figures.append(Picture.of(drawn, caption + marked, title, rows=_means(rows, "value")))
     metric = primary_metric(errors["metric"].unique().tolist()) if not errors.empty else None
     if metric is not None:
-        shown = metric.replace("_", " ")
+        shown = captions.error_title(metric)
         rows = pooled(errors[errors["metric"] == metric])
-        drawn, told = theta_map(rows, names, shown), captions.TRUE_ERROR.format(metric=shown)
+        drawn, told = drawn_over_theta(rows, label=shown), captions.TRUE_ERROR.format(metric=shown) + marked
         figures.append(Picture.of(drawn, told, "True error", rows=_means(rows, "value")))
     if not episodes.empty and "length" in episodes:
         rows = _data_share(episodes, names)
-        drawn = theta_map(rows, names, "share of agent steps", percent=True)
-        figures.append(Picture.of(drawn, captions.DATA, "Data", rows=rows))
+        drawn = drawn_over_theta(rows, label="share of agent steps", percent=True)
+        figures.append(Picture.of(drawn, captions.DATA + marked, "Data", rows=rows))
     hard = hard_ids(runs)
     if hard and "probability" in snapshots and snapshots["probability"].notna().any():
         due = _snapshots([replace(r, curriculum=at_marks(r.curriculum, settings_of(r))) for r in runs])
@@ -250,7 +253,7 @@ def _model(runs: Sequence[RunData]) -> Section | None:
         figures.append(Picture.of(error_curves(errors), captions.ERRORS, "World-model error", rows=behind))
     metric = primary_metric(errors["metric"].unique().tolist()) if len(errors) else None
     if metric is not None and len(sources_of(errors)) > 1:
-        title = f"{metric.replace('_', ' ')}, by who acted"
+        title = f"{captions.error_title(metric)}: by who acted"
         of_metric = errors[errors["metric"] == metric]
         behind = _means(of_metric, "value", "step", "source")
         figures.append(Picture.of(source_curves(of_metric), captions.SOURCES, title, rows=behind))

@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from waker.analysis.data import stands_for
 from waker.report.style import colours, grid, legend, number, style, text
@@ -23,6 +24,8 @@ _MOST_PANELS = 12
 _WIDEST = 6.5  # inches: two maps stand side by side on a page
 _WRITTEN_CELLS = 64
 """Cells of a panel up to which each has its number written in it."""
+
+HARD_COLOUR = "#e8590c"
 
 MAP_COLOURS: Colormap = LinearSegmentedColormap.from_list(
     "waker", ["#f7f8fa", "#dbe4f0", "#a9c3e0", "#6a97c8", "#2f66a8", "#173a6a"]
@@ -54,7 +57,13 @@ def layout(rows: pd.DataFrame, names: list[str]) -> Axes2D:
 
 
 def theta_map(
-    rows: pd.DataFrame, names: list[str], label: str, *, percent: bool = False, from_zero: bool = True
+    rows: pd.DataFrame,
+    names: list[str],
+    label: str,
+    *,
+    percent: bool = False,
+    from_zero: bool = True,
+    hard: pd.DataFrame | None = None,
 ) -> Figure:
     """One quantity over θ, for each group.
 
@@ -65,14 +74,25 @@ def theta_map(
         label: of the quantity.
         percent: write values in per cent.
         from_zero: the scale begins at zero, else at the smallest value (where only the order matters).
+        hard: θ that are outlined, a row each with columns theta_<name>. Of a parameter that is cut into bins none is.
     """
     rows = binned(rows.dropna(subset=["value"]), names)
     rows["weight"] = stands_for(rows)
     axes = layout(rows, names)
+    marked = _places(hard, axes)
     with style():
         if axes.vertical is None:
-            return _lines(rows, axes, label, percent)
-        return _heat_maps(rows, axes, label, percent, from_zero)
+            return _lines(rows, axes, label, percent, marked)
+        return _heat_maps(rows, axes, label, percent, from_zero, marked)
+
+
+def _places(thetas: pd.DataFrame | None, axes: Axes2D) -> set[tuple[float, ...]]:
+    """Where θ stand in a figure: the values of the panel's parameters, then the vertical and the horizontal one."""
+    if thetas is None or thetas.empty:
+        return set()
+    shown = [*axes.rest, *([] if axes.vertical is None else [axes.vertical]), axes.horizontal]
+    found = thetas[[f"theta_{name}" for name in shown]].astype(float).round(9)
+    return set(found.itertuples(index=False, name=None))
 
 
 def binned(rows: pd.DataFrame, names: list[str]) -> pd.DataFrame:
@@ -94,7 +114,7 @@ def means(rows: pd.DataFrame, keys: list[str]) -> pd.Series:
     return (sums["product"] / sums["weight"]).rename("value")
 
 
-def _lines(rows: pd.DataFrame, axes: Axes2D, label: str, percent: bool) -> Figure:
+def _lines(rows: pd.DataFrame, axes: Axes2D, label: str, percent: bool, marked: set[tuple[float, ...]]) -> Figure:
     palette = colours(rows["group"])
     figure, (panel,) = grid(1, 1, 5.6, 2.9)
     column = f"theta_{axes.horizontal}"
@@ -105,6 +125,8 @@ def _lines(rows: pd.DataFrame, axes: Axes2D, label: str, percent: bool) -> Figur
                 panel.plot(thin.index, _scaled(thin, percent), color=palette[group], lw=0.7, alpha=0.45)
         mean = means(of_group, [column])
         panel.plot(mean.index, _scaled(mean, percent), color=palette[group], lw=2, marker="o", ms=4)
+    for (x,) in marked & {(value,) for value in rows[column]}:
+        panel.axvline(x, color=HARD_COLOUR, lw=0.9, ls=":", zorder=0)
     panel.set_xlabel(text(axes.horizontal))
     panel.set_ylabel(f"{label} (%)" if percent else label)
     panel.set_ylim(bottom=min(0.0, panel.get_ylim()[0]))
@@ -116,7 +138,9 @@ def _scaled(values: pd.Series, percent: bool) -> np.ndarray:
     return values.to_numpy(float) * (100 if percent else 1)
 
 
-def _heat_maps(rows: pd.DataFrame, axes: Axes2D, label: str, percent: bool, from_zero: bool) -> Figure:
+def _heat_maps(
+    rows: pd.DataFrame, axes: Axes2D, label: str, percent: bool, from_zero: bool, marked: set[tuple[float, ...]]
+) -> Figure:
     assert axes.vertical is not None
     horizontal, vertical = f"theta_{axes.horizontal}", f"theta_{axes.vertical}"
     rest = [f"theta_{n}" for n in axes.rest]
@@ -161,6 +185,8 @@ def _heat_maps(rows: pd.DataFrame, axes: Axes2D, label: str, percent: bool, from
                 panel.set_xlabel(text(axes.horizontal))
             if len(xs) * len(ys) <= _WRITTEN_CELLS:
                 _write(panel, values, low, high, percent)
+            of_panel = {place[-2:] for place in marked if place[:-2] == tuple(combination[rest].astype(float))}
+            _outline(panel, xs, ys, of_panel)
             shown.append(panel)
     bar = figure.colorbar(image, ax=shown, fraction=0.06, pad=0.02, aspect=size[1] / 0.14)
     bar.outline.set_visible(False)
@@ -169,6 +195,15 @@ def _heat_maps(rows: pd.DataFrame, axes: Axes2D, label: str, percent: bool, from
         bar.ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %")
     bar.set_label(label, fontsize=8.5)
     return figure
+
+
+def _outline(panel: Axes, xs: np.ndarray, ys: np.ndarray, marked: set[tuple[float, ...]]) -> None:
+    """A frame around each cell of the marked (y, x)."""
+    for row, y in enumerate(ys):
+        for column, x in enumerate(xs):
+            if (y, x) in marked:
+                frame = Rectangle((column - 0.46, row - 0.44), 0.92, 0.88, fill=False, ec=HARD_COLOUR, lw=1.1)
+                panel.add_patch(frame)
 
 
 def _ticks(panel: Axes, xs: np.ndarray, ys: np.ndarray) -> None:
