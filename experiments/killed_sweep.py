@@ -2,14 +2,15 @@
 
     python -m experiments.killed_sweep [--kills 20] [--seed 0]
 
-A study of six short runs (``tiny``, two samplers, three seeds, policies afterwards) is made once undisturbed. Then it
-is made by sweeps that are killed, with all their trainings, at moments drawn uniformly over the time that the
-undisturbed one took, each followed by the same command again; a study that ends before the last kill is begun anew in
-another folder. Every study ends with the same command left alone.
+A study of six short runs (``tiny``, two samplers, three seeds, policies afterwards, a checkpoint every 40 steps) is
+made once undisturbed. Then it is made by sweeps that are killed, with all their trainings, at moments drawn uniformly
+between the undisturbed one's first checkpoint and its end (before it there is nothing to lose), each followed by the
+same command again; a study that ends before the last kill is begun anew in another folder. Every study ends with the
+same command left alone.
 
 Writes ``results/killed_sweep/``: ``kills.csv`` (kill, study, seconds after the start, runs that had rows and runs that
-were under way at that moment) and ``rows.csv`` (study, run, table, rows, equal to the undisturbed ones in all but
-their times). Ends with 1 where a row differs. Some six CPU minutes.
+were under way at that moment, checkpoints of all) and ``rows.csv`` (study, run, table, rows, equal to the undisturbed
+ones in all but their times). Ends with 1 where a row differs. Some six CPU minutes.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from waker.storage.tables import read_rows
 RESULTS = Path(__file__).parents[1] / "results" / "killed_sweep"
 STUDY = """
 preset: tiny
-settings: {train.task-policies: after}
+settings: {train.task-policies: after, train.save_every: 40}
 domains: [GridHazards]
 samplers: [dr, waker-m]
 seeds: 3-5
@@ -46,11 +47,27 @@ def command(study: Path, runs: Path) -> list[str]:
     return [sys.executable, "-m", "waker", "sweep", str(study), "--runs", str(runs), "--jobs", "2"]
 
 
-def whole(study: Path, runs: Path) -> float:
-    """Makes the study to its end, undisturbed from here on; seconds."""
+def whole(study: Path, runs: Path) -> tuple[float, float]:
+    """Makes the study to its end, undisturbed from here on; seconds to the first checkpoint that is there, and in all.
+
+    Raises:
+        SystemExit: the sweep failed.
+    """
     began = time.monotonic()
-    subprocess.run(command(study, runs), stdout=subprocess.DEVNULL, check=True)
-    return time.monotonic() - began
+    child, first = subprocess.Popen(command(study, runs), stdout=subprocess.DEVNULL), None
+    while child.poll() is None:
+        if first is None and checkpoints(runs):
+            first = time.monotonic() - began
+        time.sleep(0.1)
+    if child.returncode:
+        raise SystemExit(f"the undisturbed sweep ended with {child.returncode}")
+    seconds = time.monotonic() - began
+    return (seconds if first is None else first), seconds
+
+
+def checkpoints(runs: Path) -> int:
+    """Checkpoints of all runs of a study."""
+    return len(list(runs.glob("gridhazards/*/*/seed-*/checkpoints/step-*")))
 
 
 def killed(study: Path, runs: Path, seconds: float) -> bool:
@@ -101,14 +118,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         study, alone, number = Path(folder) / "small.yaml", Path(folder) / "alone", 0
         study.write_text(STUDY)
-        seconds = whole(study, alone)
+        first, seconds = whole(study, alone)
         runs = Path(folder) / "runs-0"
         while len(kills) < args.kills:
-            moment = float(rng.uniform(0.0, seconds))
+            moment = float(rng.uniform(first, seconds))
             if killed(study, runs, moment):
                 ended, begun = len(finished(runs)), len(list(runs.glob("gridhazards/*/*/seed-*")))
                 kill = {"kill": len(kills) + 1, "study": number, "seconds": round(moment, 1)}
-                kills.append({**kill, "with_rows": ended, "under_way": begun - ended})
+                kills.append({**kill, "with_rows": ended, "under_way": begun - ended, "checkpoints": checkpoints(runs)})
                 print(kills[-1], flush=True)
                 continue
             rows += [{"study": number, **row} for row in differences(alone, runs)]
