@@ -13,6 +13,7 @@ from tests.helpers.tiny_learner import tiny_config, tiny_spec
 from waker.agent.agent import Agent
 from waker.collection.family import Family
 from waker.config.presets import PRESETS
+from waker.config.replay_choice import ReplayConfig
 from waker.config.schema import Config
 from waker.errors import UserError
 from waker.storage.state_shapes import tensors_of
@@ -54,6 +55,10 @@ def test_presets_fit(name: str) -> None:
         (changed("behaviour", horizon=10**9), "behaviour.horizon"),
         (changed("train", batch=10**9), "train.batch"),
         (changed("train", task_policies="after", adapt_updates=1, adapt_batch=10**9), "train.adapt_batch"),
+        (
+            replace(changed("train", replay=10**9), replay=ReplayConfig(choice="curious")),
+            "the replay alone take 20.0 GB (train.replay with replay.choice curious)",
+        ),
         (changed("train", envs=10**7), "train.envs"),
         (changed("train", envs=10**4, env_processes=10**4), "train.env_processes"),
         (changed("evaluation", episodes=10**12), "evaluation.episodes"),

@@ -27,6 +27,8 @@ from waker.storage.state_shapes import tensors_of
 from waker_envs.predictions import LARGEST_JOINT
 
 _FLOAT = 4
+_PRIORITY = 20
+"""Bytes of a step's priority, its visits, and its priority among those that a draw may begin at."""
 _ROW = 500
 """Bytes of a row of measurements, or of a planned episode with its θ, at least."""
 _SLOT = 10_000
@@ -115,6 +117,10 @@ def training(config: Config, spec: EnvSpec) -> list[Need]:
         Need("rewards drawn", _FLOAT * model.reward_draws * _heads(config, spec), "model.reward_draws and head_units"),
         Need("the ensemble's predictions", _FLOAT * states * explorer.heads * sum(explorer.units), "explorer.*"),
     ]
+    if config.replay.choice == "curious":
+        needs.append(
+            Need("priorities of the replay", _PRIORITY * train.replay, "train.replay with replay.choice curious")
+        )
     if train.task_policies == "after" and train.adapt_updates:
         batch = train.adapt_batch * train.length * (record + 2 * _FLOAT * feature)
         needs.append(Need("a batch of adaptation", batch, "train.adapt_batch and train.length"))
