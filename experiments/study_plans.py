@@ -1,8 +1,9 @@
 """What the plans of a study's runs are worth over all episodes of each θ: the rows behind its primary metric.
 
-Called by ``python -m experiments.study collect`` and ``experiments.rivals collect``. An evaluation of the runs values plans in some hundred episodes; a
-room's table has the value of every start, so that nothing needs to be sampled where the family lists its rooms
-(``beginnings``). Here the last checkpoint of every run is loaded and its plans are valued again.
+Called by ``python -m experiments.study collect`` and ``python -m experiments.rivals collect``. An evaluation of the
+runs values plans in some hundred episodes; a room's table has the value of every start, so that nothing needs to be
+sampled where the family lists its rooms (``beginnings``). Here the last checkpoint of every run is loaded and its plans
+are valued again.
 """
 
 from __future__ import annotations
