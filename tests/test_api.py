@@ -12,15 +12,19 @@ import pytest
 import torch
 
 import waker
+from tests.helpers.synthetic import write_run
 from waker.api import marks
+from waker.cli import main
 from waker.storage.run_folder import RunFolder
 
 NAMES = {
+    "Compared",
     "Config",
     "Rows",
     "Run",
     "UserError",
     "__version__",
+    "compare",
     "cvar",
     "load",
     "load_config",  # the counterpart of --config: settings of a run, or of a file, to start from
@@ -209,3 +213,31 @@ def test_policies_of_later_dream_too(tmp_path: Path) -> None:
     none = waker.train(settings(4, **{**later, "train.adapt_updates": 0}), tmp_path)
     with pytest.raises(waker.UserError, match="no policy has been trained for 'red' yet: `waker adapt` trains it"):
         none.imagine("red")
+
+
+def test_comparing_gives_the_command_s_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for sampler in ("dr", "waker-m"):
+        for seed in (0, 1, 2):
+            write_run(tmp_path / "runs", sampler, seed)
+    found = waker.compare(str(tmp_path / "runs"), quantities=["worst_regret"])
+    assert found.baseline == "dr"
+    assert main(["compare", str(tmp_path / "runs")]) == 0
+    kept = pd.read_csv(tmp_path / "runs/comparison.csv").fillna({"interval": ""})
+    pd.testing.assert_frame_equal(found.summary.reset_index(drop=True), kept, check_dtype=False)
+    (row,) = found.differences.to_dict("records")
+    numbers = found.numbers.query("task == 'all' and quantity == 'worst_regret'").set_index(["sampler", "seed"])[
+        "value"
+    ]
+    assert row["difference"] == pytest.approx((numbers["waker-m"] - numbers["dr"]).mean())
+    assert (row["quantity"], row["pairs"], row["tests"]) == ("worst_regret", 3, 1)
+    assert set(found.notes) == {"gridhazards"}
+
+
+def test_what_cannot_be_compared_is_refused_in_a_line(tmp_path: Path) -> None:
+    write_run(tmp_path, "dr")
+    with pytest.raises(waker.UserError, match="unknown quantity among these runs: 'worst_regre'; did you mean"):
+        waker.compare(tmp_path, quantities=["worst_regre"])
+    with pytest.raises(waker.UserError, match="unknown baseline among these runs: 'plr'"):
+        waker.compare([tmp_path], "plr")
+    with pytest.raises(waker.UserError, match="no folder .*nowhere"):
+        waker.compare(tmp_path / "nowhere")

@@ -7,6 +7,7 @@
     dream = run.imagine("green", steps=15)         # frames, rewards, values
     run.curriculum.probabilities()                 # a Series over θ
     waker.rows("runs").evaluation                  # a DataFrame of every run
+    waker.compare("runs").differences              # samplers with DR, seed by seed
 
 The environments live in :mod:`waker_envs`, which can be used without this package and without torch. Importing
 ``waker`` imports nothing heavy: the names of :mod:`waker.api` are imported when they are first used.
@@ -20,9 +21,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from waker.analysis import metrics as metrics
     from waker.analysis.metrics import cvar as cvar
+    from waker.api import Compared as Compared
     from waker.api import Config as Config
     from waker.api import Rows as Rows
     from waker.api import Run as Run
+    from waker.api import compare as compare
     from waker.api import load as load
     from waker.api import load_config as load_config
     from waker.api import preset as preset
@@ -35,10 +38,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "Compared": "waker.api",
     "Config": "waker.config.schema",
     "Rows": "waker.api",
     "Run": "waker.run",
     "UserError": "waker.errors",
+    "compare": "waker.api",
     "cvar": "waker.analysis.metrics",
     "load": "waker.api",
     "load_config": "waker.api",

@@ -9,14 +9,19 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
 from waker.analysis.data import RunData, ends_of, load_runs, settings_of, stack
 from waker.analysis.marks import marks
+from waker.analysis.paired import paired_differences, pairs
+from waker.analysis.study import BASELINE, baseline_of, check_quantities, notes_of, read_study, tested
+from waker.analysis.summary import summarise
 from waker.config import presets
 from waker.config.schema import Config
 from waker.errors import UserError, unknown
+from waker.names import ALL
 from waker.run import Run
 from waker.storage.run_search import one_run
 from waker.storage.settings_file import read_settings
@@ -121,6 +126,64 @@ def rows(folders: str | Path | Sequence[str | Path]) -> Rows:
     return Rows(**{table: _marked(found, table) for table in Rows.__dataclass_fields__})
 
 
+@dataclass(frozen=True)
+class Compared:
+    """Runs compared: what ``waker compare`` prints, as tables.
+
+    Attributes:
+        numbers: one row a run, task (``all``: of all together) and quantity: columns domain, sampler, explorer, seed,
+            task, quantity, value, and the run, step and commit it is of.
+        summary: means over seeds with Student's 95 % intervals; columns of :func:`waker.analysis.summary.summarise`.
+        differences: paired with the baseline, seed by seed, over all tasks: columns of
+            :func:`waker.analysis.paired.paired_differences`; empty where nothing has a pair.
+        notes: what a reader must know, by domain.
+        baseline: the label that the others were paired with.
+    """
+
+    numbers: pd.DataFrame
+    summary: pd.DataFrame
+    differences: pd.DataFrame
+    notes: dict[str, list[str]]
+    baseline: str
+
+
+def compare(
+    folders: str | Path | Sequence[str | Path],
+    baseline: str = BASELINE,
+    *,
+    samplers: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    quantities: Sequence[str] = (),
+    at: Literal["common", "last"] | int = "common",
+    by: Sequence[str] = (),
+) -> Compared:
+    """Returns, regrets, CVaR, model errors and shares of every run, and each sampler with a baseline, seed by seed.
+
+    Args:
+        folders: run folders, folders that hold some, or files of numbers (``…-numbers.csv``).
+        baseline: the sampler, or the explorer, that the others are paired with.
+        samplers, seeds: only these; none = all.
+        quantities: test only these: Holm's correction is over the tests of one domain.
+        at: the step: the last at which all runs were measured, each run's own last, or a number.
+        by: settings whose values tell variants of a sampler apart (``curriculum.ucb.c``).
+
+    Raises:
+        UserError: no runs, none of them evaluated, two that nothing tells apart, a name that no run has, or a step at
+            which a run was not measured.
+    """
+    places = [Path(place) for place in ([folders] if isinstance(folders, str | Path) else folders)]
+    study = read_study(places, samplers, seeds, at, by)
+    if study.numbers.empty:
+        raise UserError("; ".join(["nothing to compare: the runs have no evaluation rows", *study.lost]))
+    label, over = baseline_of(study.numbers, baseline)
+    check_quantities(study.numbers, quantities)
+    paired = pairs(study.numbers, label, over)
+    rows = tested(study, paired.rows, label, over)
+    differences = paired_differences(rows[rows["task"] == ALL], quantities)
+    notes = {domain: notes_of(study, paired, domain) for domain in study.domains}
+    return Compared(study.numbers, summarise(study.numbers), differences, notes, label)
+
+
 def _marked(runs: Sequence[RunData], table: str) -> pd.DataFrame:
     def marked(run: RunData) -> RunData:
         rows: pd.DataFrame = getattr(run, table)
@@ -131,4 +194,17 @@ def _marked(runs: Sequence[RunData], table: str) -> pd.DataFrame:
     return stack([marked(run) for run in runs], table)
 
 
-__all__ = ["Config", "Rows", "Run", "UserError", "load", "load_config", "marks", "preset", "rows", "train"]
+__all__ = [
+    "Compared",
+    "Config",
+    "Rows",
+    "Run",
+    "UserError",
+    "compare",
+    "load",
+    "load_config",
+    "marks",
+    "preset",
+    "rows",
+    "train",
+]

@@ -22,10 +22,13 @@ from waker.analysis.sampling import COLUMNS as SHARES
 from waker.analysis.sampling import sampling_shares
 from waker.analysis.source_means import shared
 from waker.analysis.steps import RUN, At, Steps
+from waker.analysis.summary import quantities
 from waker.analysis.variants import by_settings
 from waker.curriculum.labels import adapted_label, called
 from waker.errors import UserError, unknown
 
+BASELINE = "dr"
+"""With which the others are compared unless another is named."""
 _FOLDER = 4
 """Parts of a run's path that tell it: domain, sampler, explorer, seed."""
 
@@ -110,6 +113,37 @@ def tested(study: Study, rows: pd.DataFrame, baseline: str, over: Over) -> pd.Da
     """The pairs that there is something to test of: see :func:`waker.analysis.same_data.without_same`."""
     notes = {str(domain): list(part["note"]) for domain, part in study.notes.groupby("domain", sort=False)}
     return without_same(rows, baseline, notes) if over == "sampler" else rows
+
+
+def baseline_of(numbers: pd.DataFrame, name: str) -> tuple[str, Over]:
+    """Which label ``name`` means, and whether it is a sampler or an explorer.
+
+    The default may be absent: then nothing is compared with it.
+
+    Raises:
+        UserError: a name that no run has, or that may mean several samplers.
+    """
+    samplers, explorers = set(numbers["sampler"]), set(numbers["explorer"])
+    found = called(name, sorted(samplers))
+    if len(found) > 1:
+        raise UserError(f"--baseline {name!r} may mean {' or '.join(map(repr, found))}: name one of them")
+    if not found and name in explorers:
+        return name, "explorer"
+    if not found and name != BASELINE:
+        raise unknown("baseline among these runs:", name, samplers | explorers)
+    return next(iter(found), name), "sampler"
+
+
+def check_quantities(numbers: pd.DataFrame, wanted: Sequence[str]) -> None:
+    """Refuse a quantity that no run has.
+
+    Raises:
+        UserError: naming the nearest.
+    """
+    known = quantities(numbers)
+    for quantity in wanted:
+        if quantity not in known:
+            raise unknown("quantity among these runs:", quantity, known)
 
 
 def _wanted(

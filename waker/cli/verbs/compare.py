@@ -11,8 +11,7 @@ import tyro
 from rich.text import Text
 
 from waker.cli.arguments import parse
-from waker.curriculum.labels import called
-from waker.errors import UserError, unknown
+from waker.errors import UserError
 from waker.names import ALL, printable
 from waker.storage.files import saving
 from waker.terminal.console import Console
@@ -68,39 +67,6 @@ def step_of(text: str) -> At:
     raise UserError(f"--at is common, last or a step, not {text!r}")
 
 
-def baseline_of(numbers: pd.DataFrame, name: str) -> tuple[str, Over]:
-    """Which label ``name`` means, and whether it is a sampler or an explorer.
-
-    The default may be absent: then nothing is compared with it.
-
-    Raises:
-        UserError: a name that no run has, or that may mean several samplers.
-    """
-    samplers, explorers = set(numbers["sampler"]), set(numbers["explorer"])
-    found = called(name, sorted(samplers))
-    if len(found) > 1:
-        raise UserError(f"--baseline {name!r} may mean {' or '.join(map(repr, found))}: name one of them")
-    if not found and name in explorers:
-        return name, "explorer"
-    if not found and name != CompareArgs.baseline:
-        raise unknown("baseline among these runs:", name, samplers | explorers)
-    return next(iter(found), name), "sampler"
-
-
-def check_quantities(numbers: pd.DataFrame, wanted: Sequence[str]) -> None:
-    """Refuse a quantity that no run has.
-
-    Raises:
-        UserError: naming the nearest.
-    """
-    from waker.analysis.summary import quantities
-
-    known = quantities(numbers)
-    for quantity in wanted:
-        if quantity not in known:
-            raise unknown("quantity among these runs:", quantity, known)
-
-
 def show(
     places: Sequence[Path],
     console: Console,
@@ -137,7 +103,7 @@ def show(
         SaveFailed: a file cannot be written.
     """
     from waker.analysis.paired import pairs
-    from waker.analysis.study import read_study
+    from waker.analysis.study import baseline_of, check_quantities, read_study
     from waker.analysis.summary import summarise
 
     study = read_study(places, samplers, seeds, at, by)
