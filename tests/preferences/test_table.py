@@ -200,3 +200,20 @@ def test_an_empty_file_holds_no_queries(tmp_path: Path, ending: str) -> None:
     (tmp_path / f"q.{ending}").write_bytes(b"")
     with pytest.raises(UserError, match="holds no queries"):
         table.read(tmp_path / f"q.{ending}")
+
+
+def test_answers_of_people_are_not_replaced(tmp_path: Path) -> None:
+    assert table.replaced(tmp_path / "q.parquet") == ""
+    open_ = written(tmp_path, asked(), "open.parquet")
+    assert "0 answered" in table.replaced(open_)
+    frame = answered()
+    simulated = table.labelled(frame, frame["label"], frame["labeller"], teacher=json.dumps({"beta": None}))
+    assert f"{len(frame)} answered" in table.replaced(written(tmp_path, simulated, "oracle.parquet"))
+    one = asked()
+    one.loc[2, "labeller"] = table.HUMAN  # skipped by a person: an answer as well
+    with pytest.raises(UserError, match="holds 1 answers of people, which would be lost: name another file by --out"):
+        table.replaced(written(tmp_path, one, "clicked.parquet"))
+    other = tmp_path / "notes.csv"
+    other.write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match="no preference file"):
+        table.replaced(other)

@@ -359,6 +359,25 @@ def answers_of(path: Path, frame: pd.DataFrame) -> Answers:
     return Answers(pairs_of(told), told["label"].to_numpy(np.float64))
 
 
+def by_people(frame: pd.DataFrame) -> int:
+    """How many queries were answered, or skipped, by somebody and not by a simulated teacher."""
+    return int(((frame["labeller"] != "") & (frame["teacher"] == "")).sum())
+
+
+def replaced(path: Path) -> str:
+    """What is lost where other queries are written to a file: nothing, or a line about those of a teacher or nobody.
+
+    Raises:
+        UserError: it holds answers of people, which nobody can compute again; or it is no file of queries.
+    """
+    if not path.exists():
+        return ""
+    frame = read(path)
+    if kept := by_people(frame):
+        raise UserError(f"{path} holds {kept} answers of people, which would be lost: name another file by --out")
+    return f"{path} is replaced; it held {told(counts(frame))}"
+
+
 def skip_rest(frame: pd.DataFrame, labeller: str = HUMAN) -> tuple[pd.DataFrame, int]:
     """The rows with what nobody has answered marked as skipped, and how many these are."""
     open_ = frame["labeller"] == ""

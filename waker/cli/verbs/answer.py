@@ -67,6 +67,8 @@ def command(argv: list[str]) -> int:
         frame, taken = table.merged(file, frame, table.read(args.from_.absolute()), args.from_)
         changes.append(f"{taken} answers from {printable(args.from_)}")
     if args.teacher:
+        if out == file and (kept := table.by_people(frame)):
+            raise UserError(f"{args.file} holds {kept} answers of people, which a teacher would replace: name --out")
         frame = _taught(args, frame)
         changes.append(f"answered by teacher {args.teacher}")
     if args.skip_rest:

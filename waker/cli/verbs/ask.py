@@ -72,12 +72,15 @@ def command(argv: list[str]) -> int:
         print(printable(text), flush=True)
 
     table.check_name(out)
+    before = table.replaced(out)
     with RunFolder(folder, read_config(folder)).locked():
         loaded = load_run(folder, note)
         replay = loaded.replay(note)
         dream = out if args.source == "imagined" else None
         frame, imagined = ask(loaded, replay, args.queries, args.length, args.rule, args.seed, args.name, note, dream)
     page = out.with_suffix(".html")
+    if before:
+        note(before)
     with saving(f"queries in {out}"):
         out.parent.mkdir(parents=True, exist_ok=True)
         if imagined is not None:
