@@ -69,3 +69,10 @@ def test_samplers_with_the_baseline_s_data_are_not_tested_and_the_headline_says_
     assert conclusion(tests, "dr", notes=[note, "another"]).endswith(f" {note}.")
     assert len(without_same(rows, "m", {"d": [note]})) == len(rows)  # the baseline has data of its own
     assert len(without_same(rows, "dr", {"d": [ALL_UNCHOSEN]})) == len(rows)
+
+
+def test_runs_without_an_episode_that_has_ended_have_the_same_data() -> None:
+    begun = [{"sampler": s, "explorer": "e", "seed": 0, "estimate": 0.1} for s in ("dr", "waker-m", "waker-r")]
+    assert same_data_notes(pd.DataFrame(), pd.DataFrame(begun)) == [ALL_UNCHOSEN]
+    told = same_data_notes(played("waker-r", [1]), pd.DataFrame(begun))
+    assert told == ["dr and waker-m have the same data so far: no episode was chosen by a curriculum yet"]

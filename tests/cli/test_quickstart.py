@@ -17,7 +17,9 @@ from rich.console import Console
 
 from tests.helpers.tiny import TINY, waker
 from waker.cli import main
+from waker.cli.part_options import without_others
 from waker.cli.processes import side_by_side
+from waker.cli.verbs.quickstart import plan
 
 PYTHON = sys.executable
 
@@ -144,3 +146,18 @@ def test_side_by_side_gives_each_command_one_thread(tmp_path: Path) -> None:
             Console(file=file, width=200),
         )
     assert log.read_text() == "a | threads 1\n"
+
+
+def test_a_sampler_s_own_setting_goes_to_it_alone() -> None:
+    todo = plan(["--samplers", "plr", "dr", *TINY, "--curriculum.plr.beta", "0.1", "--seed", "4"])
+    assert "--curriculum.plr.beta" in todo.trainings["plr"]
+    assert "--curriculum.plr.beta" not in todo.trainings["dr"]
+    assert todo.trainings["dr"][-4:] == ["--seed", "4", "--curriculum.sampler", "dr"]
+
+
+@pytest.mark.parametrize("given", [["--curriculum.plr.beta=0.1"], ["--curriculum.plr.beta", "0.1"]])
+def test_what_is_left_out_takes_its_value_along(given: list[str]) -> None:
+    words = ["--seed", "1", *given, "--steps", "9"]
+    assert without_others(words, "curriculum", "dr", ["dr", "plr"]) == ["--seed", "1", "--steps", "9"]
+    assert without_others(words, "curriculum", "plr", ["dr", "plr"]) == words
+    assert without_others(words, "curriculum", "dr", ["dr", "waker-m"]) == words  # then it is refused, by name

@@ -179,13 +179,17 @@ def test_what_is_the_same_all_over_a_room_has_no_imprint_within() -> None:
     [
         ({}, "has no features left"),
         ({"a": [1.0, 2, 3], "b": [1.0, 0, 0]}, "3 steps are too few for the 2 features of f"),
-        ({"a": np.arange(9.0), "b": np.ones(9)}, "feature 'b' is the same in all 9 steps; .*--without b"),
-        ({"a": np.ones(9), "b": np.ones(9)}, "features 'a', 'b' are the same in all 9 steps; .*--without a b"),
+        ({"a": np.arange(9.0), "b": np.ones(9)}, "feature 'b' is the same in all 9 steps, .*--without b"),
+        (
+            {"a": np.arange(9.0), "b": np.ones(9), "c": -np.arange(9.0)},
+            "feature 'b' is the same in all 9 steps, .*; feature 'c' is a sum of multiples of 'a' .*: --without b c$",
+        ),
+        ({"a": np.ones(9), "b": np.ones(9)}, "features 'a', 'b' are the same in all 9 steps, .*--without a b"),
         (
             {"a": np.arange(9.0) ** 2, "b": np.arange(9.0), "c": 3 - np.arange(9.0)},
             "'c' is a sum of multiples of 'b' .*--without c",
         ),
-        ({"a": np.arange(9.0), "b c": np.ones(9)}, "feature 'b c' is the same in all 9 steps; .*--without 'b c'"),
+        ({"a": np.arange(9.0), "b c": np.ones(9)}, "feature 'b c' is the same in all 9 steps, .*--without 'b c'"),
         ({"a": np.arange(9.0), "b c": -np.arange(9.0)}, "'b c' is a sum of multiples of 'a' .*--without 'b c'"),
         (
             {"a": np.arange(9) == 1, "b": np.arange(9) > 1, "c": np.arange(9) < 1},

@@ -116,3 +116,38 @@ def test_the_paper_s_own_study_is_well_formed() -> None:
     }
     assert {config.model.kl_scale for config in settings if "CleanUp" in config.env} == {3.0}
     assert {config.train.prefill for config in settings if config.curriculum.sampler == "hardest-oracle"} == {500}
+
+
+def test_one_sampler_may_stand_twice_under_names(tmp_path: Path) -> None:
+    samplers = "{dr: , plr+low: {curriculum.plr.beta: 0.1}, plr+high: {curriculum.plr.beta: 0.5}}"
+    cells = read_cells(written(tmp_path, SMALL.replace("[dr, waker-m]", samplers)))
+    configs = {cell.sampler: parse_settings(cell.arguments, "train").config for cell in cells}
+    assert {name: (c.curriculum.sampler, c.name, c.curriculum.settings) for name, c in configs.items()} == {
+        "dr": ("dr", "", {}),
+        "plr+low": ("plr", "low", {"beta": 0.1}),
+        "plr+high": ("plr", "high", {"beta": 0.5}),
+    }
+
+
+def test_a_plus_in_a_file_s_name_is_no_label(tmp_path: Path) -> None:
+    samplers = '["a+b.py:make", "a+b.py:make+low"]'
+    cells = read_cells(written(tmp_path, SMALL.replace("[dr, waker-m]", samplers)))
+    words = {cell.sampler: cell.arguments for cell in cells}
+    assert words["a+b.py:make"][-8:] == ("--env", "GridCleanUp", "--sampler", "a+b.py:make", *words["a+b.py:make"][-4:])
+    assert words["a+b.py:make+low"][-2:] == ("--name", "low")
+
+
+def test_a_sampler_s_own_setting_is_left_out_of_the_others_runs(tmp_path: Path) -> None:
+    text = SMALL.replace("train.steps: 900", "train.steps: 900, curriculum.plr.beta: 0.1")
+    cells = read_cells(written(tmp_path, text.replace("waker-m", "plr")))
+    found = {c.sampler: parse_settings(c.arguments, "train").config.curriculum.settings for c in cells}
+    assert found == {"dr": {}, "plr": {"beta": 0.1}}
+
+
+def test_a_variant_that_changes_nothing_of_a_sampler_is_refused(tmp_path: Path) -> None:
+    text = (
+        SMALL.replace("waker-m", "plr")
+        + "variants: {low: {curriculum.plr.beta: 0.1}, high: {curriculum.plr.beta: 0.5}}\n"
+    )
+    with pytest.raises(UserError, match=r"variant low changes nothing of dr; .*plr\+low: \{curriculum.plr.beta: 0.1\}"):
+        read_cells(written(tmp_path, text))

@@ -20,6 +20,7 @@ SAME = " have the same data so far"
 ALL_UNCHOSEN = f"all samplers{SAME}: {NONE_CHOSEN}"
 _EPISODE = ("theta_id", "episode_seed", "length")
 """Columns that tell what was played, beside those of θ."""
+_RUN = ["sampler", "explorer", "seed"]
 _UNCHOSEN = "dr"
 
 
@@ -35,19 +36,20 @@ def alike(episodes: pd.DataFrame, curriculum: pd.DataFrame) -> list[Alike]:
 
     Args:
         episodes: sampler, explorer, seed, theta_id, theta_<name>…, episode_seed, length: up to the compared step, each
-            run's in its order.
+            run's in its order. A run of which no episode has ended yet has none.
         curriculum: snapshots up to there: sampler, explorer, seed, estimate; may be empty.
 
     Returns:
         Groups of at least two; ``unchosen``: one of them is domain randomisation, or none has an estimate, so that no
         curriculum chose any of these episodes. Samplers that share no seed are not alike.
     """
-    if episodes.empty:
-        return []
+    present = _runs(episodes, curriculum)
     columns = [c for c in episodes if c in _EPISODE or str(c).startswith("theta_")]
     runs: dict[str, dict[tuple[str, int], np.ndarray]] = {}
-    for (sampler, explorer, seed), part in episodes.groupby(["sampler", "explorer", "seed"], sort=False):
-        runs.setdefault(str(sampler), {})[str(explorer), int(seed)] = part[columns].to_numpy(float)
+    played = dict(iter(episodes.groupby(_RUN, sort=False))) if len(episodes) else {}
+    for sampler, explorer, seed in present:
+        part = played.get((sampler, explorer, seed), episodes[:0])
+        runs.setdefault(sampler, {})[explorer, seed] = part[columns].to_numpy(float)
     groups: list[list[str]] = []
     for sampler in runs:
         joined = next((group for group in groups if _same(runs[group[0]], runs[sampler])), None)
@@ -60,6 +62,13 @@ def alike(episodes: pd.DataFrame, curriculum: pd.DataFrame) -> list[Alike]:
     ]
 
 
+def _runs(*tables: pd.DataFrame) -> list[tuple[str, str, int]]:
+    """Sampler, explorer and seed of every run with rows in one of the tables."""
+    keyed = [rows[_RUN].drop_duplicates() for rows in tables if len(rows) and set(_RUN) <= set(rows)]
+    found = pd.concat(keyed).drop_duplicates() if keyed else pd.DataFrame(columns=_RUN)
+    return [(str(sampler), str(explorer), int(seed)) for sampler, explorer, seed in found.itertuples(index=False)]
+
+
 def _same(ours: dict[tuple[str, int], np.ndarray], theirs: dict[tuple[str, int], np.ndarray]) -> bool:
     common = ours.keys() & theirs.keys()
     return bool(common) and all(np.array_equal(ours[run], theirs[run], equal_nan=True) for run in common)
@@ -69,7 +78,7 @@ def same_data_notes(episodes: pd.DataFrame, curriculum: pd.DataFrame) -> list[st
     """:func:`alike` in lines; of all samplers together :data:`ALL_UNCHOSEN` where no curriculum chose anything."""
     notes = []
     for group in alike(episodes, curriculum):
-        every = set(group.samplers) == set(episodes["sampler"])
+        every = set(group.samplers) == {sampler for sampler, _, _ in _runs(episodes, curriculum)}
         named = "all samplers" if every else f"{', '.join(group.samplers[:-1])} and {group.samplers[-1]}"
         notes.append(f"{named}{SAME}{f': {NONE_CHOSEN}' if group.unchosen else ''}")
     return notes

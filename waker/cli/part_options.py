@@ -84,6 +84,29 @@ def refuse_others(argv: Sequence[str], section: str, part: str, kind: Kind, nest
             )
 
 
+def without_others(argv: Sequence[str], section: str, part: str, parts: Sequence[str]) -> list[str]:
+    """The command line without settings of the other parts that are compared with the chosen one.
+
+    Args:
+        argv: the command line that all share.
+        section: ``curriculum`` or ``explorer``.
+        part: the chosen one.
+        parts: all that are compared.
+    """
+    others = {source_name(name) for name in parts} - {source_name(part)}
+    kept, skips = [], False
+    for word in argv:
+        found = re.match(rf"--{section}\.([^.=]+)\.[^=]+(=)?", word)
+        if found and found[1] in others:
+            skips = found[2] is None
+        elif skips and not word.startswith("--"):
+            skips = False  # the value
+        else:
+            skips = False
+            kept.append(word)
+    return kept
+
+
 def help_of(section: str, part: str, settings: type[Any]) -> str:
     """The options of a part in lines, with their defaults."""
     default = settings()

@@ -184,22 +184,25 @@ def checked_design(columns: Mapping[str, ArrayLike], what: str, entries: str = "
             f"{len(x)} {entries} are too few for the {len(names)} features of {what}: leave some out (--without NAME), "
             "or let the run go on"
         )
-    if len(same := constant_features(x)):
-        listed = ", ".join(repr(names[k]) for k in same)
-        left_out = " ".join(shlex.quote(names[k]) for k in same)
-        noun, verb, pronoun = ("feature", "is", "it") if len(same) == 1 else ("features", "are", "them")
-        raise UserError(
-            f"{what}: {noun} {listed} {verb} the same in all {len(x)} {entries}; what never changes has no imprint: "
-            f"leave {pronoun} out (--without {left_out})"
-        )
-    if tied := combinations(x - x.mean(0), names):
-        name, others = next(iter(tied.items()))
-        raise UserError(
-            f"{what}: feature {name!r} is a sum of multiples of {', '.join(map(repr, others))} (and a constant), so "
-            f"nobody can tell what each is paid; leave one of them out (--without {shlex.quote(name)}): it "
-            "becomes what the others are compared with"
-        )
+    same = [names[k] for k in constant_features(x)]
+    varying = [k for k, name in enumerate(names) if name not in same]
+    tied = combinations((x - x.mean(0))[:, varying], [names[k] for k in varying])
+    if same or tied:
+        why = [_same_told(same, f"{len(x)} {entries}")] if same else []
+        why += [
+            f"feature {name!r} is a sum of multiples of {', '.join(map(repr, others))} (and a constant), so nobody can "
+            "tell what each is paid; left out, it becomes what the others are compared with"
+            for name, others in tied.items()
+        ]
+        left_out = " ".join(map(shlex.quote, [*same, *tied]))
+        raise UserError(f"{what}: {'; '.join(why)}: --without {left_out}")
     return x
+
+
+def _same_told(names: Sequence[str], where: str) -> str:
+    noun, verb = ("feature", "is") if len(names) == 1 else ("features", "are")
+    listed = ", ".join(map(repr, names))
+    return f"{noun} {listed} {verb} the same in all {where}, and what never changes has no imprint"
 
 
 class Imprint(NamedTuple):

@@ -7,7 +7,8 @@
     domains:                        # environment → settings of its own
       GridHazards:
       GridCleanUp: {train.steps: 100000, model.optimizer.anneal: 4600}
-    samplers: [dr, waker-m]         # or sampler → settings of its own: {dr: , plr: {curriculum.plr.beta: 0.1}}
+    samplers: [dr, waker-m]         # or sampler → settings of its own: {dr: , plr: {curriculum.plr.beta: 0.1}};
+                                    # of one sampler twice, with names: {plr+low: {…}, plr+high: {…}}
     explorers: [plan2explore, random]   # default plan2explore
     seeds: 0-9                      # or a list, or several ranges: [0-4, 10]
     variants:                       # optional: name → settings; every run once for each
@@ -15,6 +16,7 @@
       wide: {model.hidden: 256}
 
 A run's settings are those of the study, then of its domain, its sampler, its variant; ``preset`` may stand among them.
+A setting of one sampler's or explorer's own (``curriculum.plr.beta``) is left out of the runs of the others.
 The runs of one seed share their weights' first values, episodes and evaluation, whatever the sampler: they are pairs.
 """
 
@@ -31,6 +33,7 @@ import yaml
 
 from waker.errors import UserError, unknown
 from waker.storage.files import reading
+from waker_envs.file_source import source_name
 
 _KEYS = ("preset", "settings", "domains", "samplers", "explorers", "seeds", "variants")
 _NEEDED = ("domains", "samplers", "seeds")
@@ -100,9 +103,34 @@ def _cells(data: object) -> list[Cell]:
         _seeds(data["seeds"]), variants, domains, explorers, samplers
     ):
         settings = {**shared, **domains[domain], **samplers[sampler], **variants[variant]}
-        chosen = {"env": domain, "sampler": sampler, "explorer": explorer, "seed": seed}
+        name, label = _labelled(sampler)
+        settings = _of(settings, "curriculum", name, [_labelled(other)[0] for other in samplers])
+        settings = _of(settings, "explorer", explorer, explorers)
+        if variants[variant] and not variants[variant].keys() & settings.keys():
+            raise UserError(
+                f"variant {variant} changes nothing of {sampler}; settings of one sampler's own stand under samplers, "
+                "with a name each: `samplers: {dr: , plr+low: {curriculum.plr.beta: 0.1}, plr+high: …}`"
+            )
+        chosen = {"env": domain, "sampler": name, "explorer": explorer, "seed": seed}
+        chosen |= {"name": label} if label else {}
         cells.append(Cell(variant, domain, sampler, explorer, seed, tuple(_words({**settings, **chosen}))))
     return cells
+
+
+def _labelled(sampler: str) -> tuple[str, str]:
+    """``plr+low``: the sampler, and the name that its runs have beside it; else none."""
+    found = re.fullmatch(r"(.+?)\+([\w.-]+)", sampler)
+    return (found[1], found[2]) if found else (sampler, "")
+
+
+def _of(settings: Mapping[str, Any], section: str, part: str, parts: Sequence[str]) -> dict[str, Any]:
+    """The settings without those of other parts' own."""
+    others = {source_name(name) for name in parts} - {source_name(part)}
+    return {
+        key: value
+        for key, value in settings.items()
+        if not (key.count(".") == 2 and key.startswith(f"{section}.") and key.split(".")[1] in others)
+    }
 
 
 def _named(data: Mapping[str, Any], key: str) -> dict[str, dict[str, Any]]:

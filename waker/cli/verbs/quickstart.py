@@ -62,6 +62,7 @@ def plan(argv: Sequence[str]) -> Plan:
     Raises:
         UserError: see :func:`waker.cli.settings.parse_settings`; also when a sampler is named twice.
     """
+    from waker.cli.part_options import without_others
     from waker.config.unused import refuse_unused
     from waker.curriculum.registry import curriculum_names
     from waker.storage.run_folder import run_folder
@@ -80,7 +81,8 @@ def plan(argv: Sequence[str]) -> Plan:
             raise unknown("sampler", sampler, curriculum_names())
         if sampler in trainings:
             raise UserError(f"sampler {sampler!r} is named twice")
-        trainings[sampler] = [*rest, "--curriculum.sampler", sampler]
+        shared = without_others(rest, "curriculum", sampler, samplers)
+        trainings[sampler] = [*shared, "--curriculum.sampler", sampler]
         args = parse_settings(trainings[sampler], "quickstart")
         folders.append(run_folder(args.runs, args.config))
         configs.append(args.config)
