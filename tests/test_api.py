@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -231,6 +232,14 @@ def test_comparing_gives_the_command_s_numbers(tmp_path: Path, capsys: pytest.Ca
     assert row["difference"] == pytest.approx((numbers["waker-m"] - numbers["dr"]).mean())
     assert (row["quantity"], row["pairs"], row["tests"]) == ("worst_regret", 3, 1)
     assert set(found.notes) == {"gridhazards"}
+
+
+def test_a_table_without_rows_has_its_columns(tmp_path: Path) -> None:
+    shutil.rmtree(write_run(tmp_path, "dr") / "episodes.parquet", ignore_errors=True)
+    (tmp_path / "gridhazards/dr/plan2explore/seed-0/episodes.parquet").unlink(missing_ok=True)
+    found = waker.rows(tmp_path)
+    assert found.episodes.empty and list(found.episodes.groupby(["sampler", "seed", "mark"]).size()) == []
+    assert set(found.episodes) <= set(found.evaluation)
 
 
 def test_what_cannot_be_compared_is_refused_in_a_line(tmp_path: Path) -> None:

@@ -93,6 +93,10 @@ def load(folder: str | Path, device: str | None = None) -> Run:
     return Run(one_run(Path(folder)), device)
 
 
+_SHARED = ["domain", "sampler", "explorer", "seed", "group", "step", "mark"]
+"""Columns of every table, also of one without rows."""
+
+
 @dataclass(frozen=True)
 class Rows:
     """The rows of several runs, each table with the columns ``domain``, ``sampler``, ``explorer``, ``seed`` and
@@ -191,7 +195,8 @@ def _marked(runs: Sequence[RunData], table: str) -> pd.DataFrame:
             return run
         return replace(run, **{table: rows.assign(mark=marks(rows, settings_of(run), ends_of(run)))})
 
-    return stack([marked(run) for run in runs], table)
+    found = stack([marked(run) for run in runs], table)
+    return found if len(found.columns) else pd.DataFrame(columns=_SHARED)
 
 
 __all__ = [

@@ -35,3 +35,10 @@ def test_a_section_and_everything(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_what_is_not_there_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "unknown metric 'credits_'; did you mean 'credits'" in refused(["metrics", "credits_"], capsys)
+
+
+def test_the_other_names_are_explained_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["metrics", "mark", "credits_", "group"]) == 2
+    out, err = capsys.readouterr()
+    assert "run · mark [agent steps]: In `waker.rows`: the step" in out and "run · group: In `waker.rows`" in out
+    assert "credits_" in err

@@ -188,7 +188,11 @@ def test_a_dry_sweep_on_slurm_shows_what_would_be_submitted(
     pytest.importorskip("submitit")
     runs = tmp_path / "runs"
     queue = ["--partition", "long", "--minutes", "90", "--memory-gb", "16", "--cpus", "3", "--gpus", "1", "--jobs", "7"]
-    assert main(["sweep", str(study), "--runs", str(runs), "--launcher", "slurm", *queue, "--dry"]) == 0
+    line = ["sweep", str(study), "--runs", str(runs), "--launcher", "slurm", *queue, "--dry"]
+    assert main(line) == 2
+    assert "--gpus 1 asks for GPUs, and no run computes on one: add `device: cuda`" in capsys.readouterr().err
+    study.write_text(STUDY.replace("settings: {", "settings: {device: cuda, "))
+    assert main(line) == 0
     out = capsys.readouterr().out
     lines = ["partition=long", "time=90", "mem=16GB", "cpus-per-task=3", "gpus-per-node=1", "job-name=waker"]
     for line in lines:

@@ -17,12 +17,14 @@ import torch
 from tests.helpers import dummies
 from tests.training.test_resume import assert_same
 from waker.collection.episode import EnvironmentFailed, Episode, Play
+from waker.config.presets import preset
 from waker.errors import UserError
 from waker.storage.checkpoint import Checkpoints
 from waker.storage.files import SaveFailed
 from waker.storage.run_folder import RunFolder, run_folder
 from waker.storage.tables import read_rows, write_rows
 from waker.terminal.signals import Interrupted, StopSignals
+from waker.training.build import _too_short
 from waker.training.loop import Outcome
 from waker.training.session import Session
 from waker.training.work_due import Every, Ratio
@@ -467,3 +469,11 @@ def test_unfit_checkpoints_are_refused_in_one_line(tmp_path: Path) -> None:
         file.write_bytes(b"x" + file.read_bytes()[1:])
     with pytest.raises(UserError, match="no checkpoint in .* is whole; remove"):
         dummies.run(tmp_path, dummies.config())
+
+
+@pytest.mark.parametrize(("steps", "told"), [(10, True), (79, True), (80, False), (160, False)])
+def test_a_run_that_will_learn_nothing_says_so(steps: int, told: bool) -> None:
+    """The tiny preset has a prefill of 64 steps, and an update every 16."""
+    notes = _too_short(preset("tiny").with_(steps=steps))
+    assert bool(notes) is told
+    assert not told or "the first update comes after the prefill of 64 (train.prefill) and 16 more" in notes[0]

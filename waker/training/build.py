@@ -91,6 +91,17 @@ def evaluation_pieces(setup: Setup, agent: Agent, folder: Path, note: Callable[[
     return Pieces(folder / FOLDER, subject_of(agent.state_dict(), setup.config, setup.family.spec, acting), note)
 
 
+def _too_short(config: Config) -> list[str]:
+    """A line where no update will be made."""
+    train = config.train
+    if train.steps - train.prefill >= train.train_every:
+        return []
+    return [
+        f"nothing will be learned in {train.steps:,} steps: the first update comes after the prefill of "
+        f"{train.prefill:,} (train.prefill) and {train.train_every:g} more (train.train_every)"
+    ]
+
+
 def train_run(config: Config, runs: Path, progress: Progress | None = None) -> tuple[Outcome, Path]:
     """Train one run to its end; :func:`waker.training.loop.train` with everything made from the configuration.
 
@@ -123,7 +134,7 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
         check_buildable(config, family)
         rehearse(family, config.evaluation)
     progress = progress or Progress(RunFolder(folder, config).name, config.train.steps)
-    for change in [*recovered, *changes, *told_unused(config, family.space)]:
+    for change in [*recovered, *changes, *told_unused(config, family.space), *_too_short(config)]:
         progress.note(change)
     sources = held_out_sources(config, family, progress.note)
     before = read_config(folder).train.compile if known else None

@@ -133,7 +133,8 @@ def adapted_rows(
     measured: set[str] = set(loaded.family.spec.tasks) if owned else set()
     for folder, record in reversed(adapted_sets(loaded.run.path)):
         if record["model"]["updates"] != loaded.updates:
-            _left_out(loaded, f"{folder.name} was trained on an earlier model; `waker adapt` it again to measure it")
+            then = f"the model after {record['model']['updates']:,} updates, and the one at hand has {loaded.updates:,}"
+            _left_out(loaded, f"{folder.name} was trained on {then}; `waker adapt` it again to measure it")
             continue
         if record.get("replay_lost"):
             tell_loss(note, f"{folder.name} was trained without some ticks of the replay, which were damaged")

@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from waker.cli.arguments import parse
-from waker.errors import unknown
+from waker.errors import UserError, unknown
 
 
 @dataclass(frozen=True)
@@ -23,28 +23,29 @@ class MetricsArgs:
 def command(argv: list[str]) -> int:
     """Run ``waker metrics``."""
     args = parse(MetricsArgs, argv, verb="metrics")
-    print("\n\n".join(explained(args.names)))
+    told, unknown_name = explained(args.names)
+    if told:
+        print("\n\n".join(told))
+    if unknown_name is not None:
+        raise unknown_name
     return 0
 
 
-def explained(names: Sequence[str]) -> list[str]:
-    """A paragraph for each name, or for each section without any.
-
-    Raises:
-        UserError: a name that nothing explains, with the nearest that something does.
-    """
+def explained(names: Sequence[str]) -> tuple[list[str], UserError | None]:
+    """A paragraph for each name, or for each section without any; and of the first name that nothing explains an error
+    with the nearest that something does."""
     from waker.analysis.glossary import SECTIONS, Entry, entries, find, section
 
     def line(entry: Entry, where: str = "") -> str:
         unit = f" [{entry.unit}]" if entry.unit else ""
         return f"{where}{entry.name}{unit}: {entry.meaning}"
 
-    paragraphs = []
+    paragraphs, missing = list[str](), None
     for name in names or SECTIONS:
         if name in SECTIONS:
             paragraphs.append("\n".join([f"{name}:", *(f"  {line(entry)}" for entry in section(name))]))
         elif found := find(name):
             paragraphs.append("\n".join(line(entry, f"{entry.section} · ") for entry in found))
         else:
-            raise unknown("metric", name, [*SECTIONS, *dict.fromkeys(entry.name for entry in entries())])
-    return paragraphs
+            missing = missing or unknown("metric", name, [*SECTIONS, *dict.fromkeys(entry.name for entry in entries())])
+    return paragraphs, missing

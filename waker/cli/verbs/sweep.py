@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import shlex
 import shutil
@@ -69,6 +70,7 @@ def command(argv: list[str]) -> int:
     rows = args.rows if args.rows is not None else runs / KEPT_ROWS
     todo, there = plan(args.study, runs, rows)
     print(f"{len(todo) + len(there)} runs, {len(there)} of them with rows in {rows}", flush=True)
+    check_gpus(args, todo)
     if args.dry:
         _tell(args, runs, todo)
         return 0
@@ -80,6 +82,19 @@ def command(argv: list[str]) -> int:
         for folder, page in pages(args.study, rows):
             print(f"next: waker compare {shlex.quote(str(folder))} --page {shlex.quote(page)}", flush=True)
     return code
+
+
+def check_gpus(args: SweepArgs, todo: list[Work]) -> None:
+    """Refuse to ask a cluster for GPUs that no run would compute on.
+
+    Raises:
+        UserError: none of the runs has a CUDA device among its settings.
+    """
+    pairs = (pair for work in todo for pair in itertools.pairwise(work.command))
+    if args.gpus and todo and not any(option == "--device" and value.startswith("cuda") for option, value in pairs):
+        raise UserError(
+            f"--gpus {args.gpus} asks for GPUs, and no run computes on one: add `device: cuda` to the settings"
+        )
 
 
 def pages(study: Path, rows: Path) -> list[tuple[Path, str]]:
