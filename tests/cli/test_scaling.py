@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from tests.helpers.rows import numbers
 from tests.helpers.synthetic import write_run
@@ -15,6 +16,8 @@ from waker.analysis.scaling_curves import CURVES
 from waker.analysis.scaling_law import Law
 from waker.cli import main
 from waker.cli.verbs.scaling import apart
+from waker.config.presets import preset
+from waker.config.saved import plain
 
 QUICK = ["--resamples", "10", "--measures", "mean", "--axes", "step"]
 STEPS = np.arange(1, 17) * 1000
@@ -156,3 +159,18 @@ def test_what_cannot_be_is_told_in_one_line(
     assert main(["scaling", *words, *[o for o in options if not ("--resamples" in words and o in QUICK[:2])]]) == 2
     error = capsys.readouterr().err
     assert told in error and len(error.strip().splitlines()) == 1
+
+
+def test_runs_that_nothing_tells_apart_are_refused_and_settings_tell(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, batch in (("a", 4), ("b", 8)):
+        run = write_run(tmp_path / name, "dr")
+        saved = plain(preset("tiny").with_(env="GridHazards", sampler="dr", **{"train.batch": batch}))
+        (run / "config.yaml").write_text(yaml.safe_dump({"config": saved}))
+    assert main(["scaling", str(tmp_path), *QUICK]) == 2
+    assert "their rows cannot be told apart; name only one of them, or the settings that differ by --by" in (
+        capsys.readouterr().err
+    )
+    assert main(["scaling", str(tmp_path), *QUICK, "--by", "train.batch"]) == 0
+    assert set(pd.read_csv(tmp_path / "scaling.csv")["sampler"]) == {"dr [batch=4]", "dr [batch=8]"}

@@ -253,6 +253,22 @@ def theta_names(*tables: pd.DataFrame) -> list[str]:
     return []
 
 
+def check_told_apart(runs: Sequence[RunData]) -> None:
+    """Refuse runs that nothing tells apart.
+
+    Raises:
+        UserError: two runs of the same domain, sampler, explorer and seed.
+    """
+    known: dict[tuple[str, str, str, int], Path] = {}
+    for run in runs:
+        other = known.setdefault((run.domain, run.sampler, run.explorer, run.seed), run.folder)
+        if other != run.folder:
+            raise UserError(
+                f"{other} and {run.folder} are both {run.domain}, {run.sampler}, {run.explorer}, seed {run.seed}: "
+                "their rows cannot be told apart; name only one of them, or the settings that differ by --by"
+            )
+
+
 def stack(runs: Sequence[RunData], table: str) -> pd.DataFrame:
     """One table of all runs with columns ``sampler``, ``explorer``, ``seed`` and ``group`` set from the run.
 
@@ -261,14 +277,7 @@ def stack(runs: Sequence[RunData], table: str) -> pd.DataFrame:
     Raises:
         UserError: two runs of the same domain, sampler, explorer and seed, whose rows nothing would tell apart.
     """
-    known: dict[tuple[str, str, str, int], Path] = {}
-    for run in runs:
-        other = known.setdefault((run.domain, run.sampler, run.explorer, run.seed), run.folder)
-        if other != run.folder:
-            raise UserError(
-                f"{other} and {run.folder} are both {run.domain}, {run.sampler}, {run.explorer}, seed {run.seed}: "
-                "their rows cannot be told apart; name only one of them"
-            )
+    check_told_apart(runs)
     many = len({r.explorer for r in runs}) > 1
     parts = []
     for run in runs:

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from waker.analysis.data import RunData, load_runs
+from waker.analysis.data import RunData, check_told_apart, load_runs
 from waker.analysis.flops import uncounted, update_flops
 from waker.analysis.scaling_curves import after, curve_frame, numbers_curves, read_curves, run_curves
+from waker.analysis.variants import by_settings
 from waker.collection.family import Family
 from waker.config.saved import config_from
 from waker.config.schema import Config
@@ -32,7 +33,7 @@ class Cost(NamedTuple):
 
 
 def collect(
-    places: Sequence[Path], floor: float | None = None, skip: int | None = None
+    places: Sequence[Path], floor: float | None = None, skip: int | None = None, by: Sequence[str] = ()
 ) -> tuple[pd.DataFrame, list[str]]:
     """Curves of run folders, files of curves and files of numbers; and what is not known of them, in lines.
 
@@ -41,9 +42,10 @@ def collect(
         floor: the reward at zero compute, for what tells none; None = exactly that of random actions, where the family
             knows all its tables, else 0.
         skip: measurements up to this step are left out; None = of run folders those of the random prefill.
+        by: settings whose values tell variants of a sampler apart, of run folders alone.
 
     Raises:
-        UserError: no runs, a file that is neither, or nothing that was measured.
+        UserError: no runs, two that nothing tells apart, a file that is neither, or nothing that was measured.
     """
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
@@ -53,7 +55,7 @@ def collect(
         if floor is None and not any(row["floor"] for row in found):
             notes.append(f"{file} tells no reward at zero compute: 0 is taken; --floor gives another")
     if folders := [place for place in places if not place.is_file()]:
-        found, told = _of_folders(folders, floor, skip)
+        found, told = _of_folders(folders, floor, skip, by)
         rows, notes = rows + found, notes + told
     frame = curve_frame(rows)
     frame = after(frame, skip) if skip is not None else frame
@@ -71,13 +73,15 @@ def _of_file(file: Path, floor: float) -> list[dict[str, Any]]:
 
 
 def _of_folders(
-    folders: Sequence[Path], floor: float | None, skip: int | None
+    folders: Sequence[Path], floor: float | None, skip: int | None, by: Sequence[str]
 ) -> tuple[list[dict[str, Any]], list[str]]:
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
     families: dict[str, tuple[Family | None, pd.DataFrame | None]] = {}
     costs: dict[str, Cost | None] = {}
-    for run in load_runs(folders):
+    runs = by_settings(load_runs(folders), by)
+    check_told_apart(runs)
+    for run in runs:
         config = _config(run)
         family, random = _family(config, families, notes)
         cost = _cost(config, family, costs, notes)

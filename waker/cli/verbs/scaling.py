@@ -49,6 +49,8 @@ class ScalingArgs:
     """R₀, the share of random actions; default: exact where the family knows all its tables, else 0."""
     after: int | None = None
     """Leave out measurements up to this agent step; default: those of the random prefill."""
+    by: tuple[str, ...] = ()
+    """Settings whose values tell variants of a sampler apart: train.batch …"""
     resamples: int = 200
     """Resampled sets of seeds behind an interval."""
     csv: Path | None = None
@@ -72,7 +74,7 @@ def command(argv: list[str]) -> int:
     from waker.analysis.scaling_study import scaling_of
     from waker.report.scaling_rows import collect
 
-    rows, notes = collect(args.runs, args.floor, args.after)
+    rows, notes = collect(args.runs, args.floor, args.after, args.by)
     rows = of_samplers(rows, args.samplers)
     found = scaling_of(rows, args.baseline, args.measures, args.axes, args.resamples)
     if found.fits.empty:
