@@ -238,7 +238,7 @@ def _robustness(audit: Audit, sources: Mapping[str, Source]) -> Section | None:
     table = HtmlTable(heads, lines, 2, ROBUSTNESS_CAPTION, source=sources["robustness"])
     caption = "Share of the right pairs that turn wrong when both segments are edited, with Wilson's 95 % interval; "
     figure = Picture.of(
-        edits_figure(rows), f"{caption}crosses: without an edit.", "Right pairs that turn wrong", rows=rows
+        edits_figure(rows), f"{caption}crosses: with no edit, by latents drawn anew.", "Right pairs that turn wrong", rows=rows
     )
     return Section("robustness", "Robustness under edits", ROBUSTNESS_LEAD, [table], [figure])
 

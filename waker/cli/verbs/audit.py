@@ -119,7 +119,7 @@ def told(found: Audit) -> list[str]:
         if row["side"] == "both" and row["right"]:
             lines.append(
                 f"{row['edit']}: {row['wrong']} of {row['right']} right pairs turn wrong "
-                f"({100 * row['share']:.1f} %; {100 * row['redrawn']:.1f} % without an edit)"
+                f"({100 * row['share']:.1f} %; {100 * row['redrawn']:.1f} % by latents drawn anew, with no edit)"
             )
     if len(found.theta):
         each = ", ".join(
