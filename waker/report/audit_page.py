@@ -236,10 +236,11 @@ def _robustness(audit: Audit, sources: Mapping[str, Source]) -> Section | None:
         )
     heads = ["edit", "in", "right pairs", "turn wrong", "redrawn", "log odds", "correlation"]
     table = HtmlTable(heads, lines, 2, ROBUSTNESS_CAPTION, source=sources["robustness"])
-    caption = "Share of the right pairs that turn wrong when both segments are edited, with Wilson's 95 % interval; "
-    figure = Picture.of(
-        edits_figure(rows), f"{caption}crosses: with no edit, by latents drawn anew.", "Right pairs that turn wrong", rows=rows
+    caption = (
+        "Share of the right pairs that turn wrong when both segments are edited, with Wilson's 95 % interval; crosses: "
+        "with no edit, by latents drawn anew."
     )
+    figure = Picture.of(edits_figure(rows), caption, "Right pairs that turn wrong", rows=rows)
     return Section("robustness", "Robustness under edits", ROBUSTNESS_LEAD, [table], [figure])
 
 
