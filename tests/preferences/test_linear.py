@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
 from tests.helpers.asked import answered, family, replay
 from waker.errors import UserError
@@ -57,3 +58,38 @@ def test_functions_that_return_something_else(returned: Any, told: str) -> None:
     with pytest.raises(UserError) as error:
         columns(lambda observation: returned, {"x": np.zeros((2, 4, 5))}, "features f.py:f")
     assert told in str(error.value) and str(error.value).startswith("features f.py:f")
+
+
+@pytest.mark.parametrize("error", [0.0, 0.1, 0.3])
+def test_it_is_the_least_loss_that_other_searches_find(error: float) -> None:
+    """Few hard answers, of which some are wrong: with errors the loss has several minima."""
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        gap = rng.normal(size=(25, 6))
+        label = ((gap @ rng.normal(size=6) > 0) ^ (rng.random(25) < 0.15)).astype(float)
+        size = np.sqrt((gap**2).mean(0))
+
+        def loss(weight: np.ndarray, gap: np.ndarray = gap / size, label: np.ndarray = label) -> float:
+            q = np.clip(at_random(preferred(gap @ weight), error), 1e-300, 1 - 1e-16)
+            return float(-(label * np.log(q) + (1 - label) * np.log1p(-q)).sum() + 0.5e-3 * weight @ weight)
+
+        found = fit_linear(gap, np.zeros_like(gap), label, error) * size
+        others = [minimize(loss, scale * rng.normal(size=6), method="BFGS").fun for scale in (0.5, 1.0, 3.0)]
+        assert loss(found) <= min(others) + 1e-3
+
+
+def test_units_of_features_do_not_matter() -> None:
+    rng = np.random.default_rng(1)
+    first, second = rng.normal(size=(40, 4)), rng.normal(size=(40, 4))
+    label = (rng.random(40) < preferred((first - second) @ [1.0, 0.0, -1.0, 2.0])).astype(float)
+    units = np.array([1e-3, 1.0, 1e6, 1e3])
+    plain = fit_linear(first, second, label, 0.1)
+    np.testing.assert_allclose(
+        fit_linear(first * units, second * units, label, 0.1) * units, plain, rtol=1e-3, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("values", [[["x", "y"]], [[1, 2], [3]], None, [[1j, 2]]])
+def test_features_that_are_no_numbers_are_one_line(values: Any) -> None:
+    with pytest.raises(UserError, match="f: feature 'a' must be numbers"):
+        columns(lambda observation: {"a": values}, {"x": np.zeros((1, 2, 5))}, "f")

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 
 from waker.errors import UserError
 from waker.preferences.segments import Segments, arrived
 from waker.preferences.table import Answers
-from waker.preferences.teachers import preferred
+from waker.preferences.teachers import at_random, preferred
 from waker.replay.ring import Replay
 from waker.specs import EnvSpec
 
@@ -23,7 +24,8 @@ Floats = NDArray[np.float64]
 Features = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
 RIDGE = 1e-3
 """Weight of the squared weights in the loss: without it, answers that never contradict each other have no best fit."""
-_STEPS = 100
+_SEARCHES = 12
+"""Drawn weights from which the best ones with errors are searched, beside those without errors."""
 
 
 def columns(named: Features, observation: Mapping[str, NDArray[Any]], what: str) -> dict[str, Floats]:
@@ -41,11 +43,26 @@ def columns(named: Features, observation: Mapping[str, NDArray[Any]], what: str)
         raise UserError(f"{what} must return a dict of named features, each an array (batch, time)")
     found = {}
     for name, values in given.items():
-        array = np.asarray(values, np.float64)
+        array = _real(values, f"{what}: feature {name!r}")
         if array.shape != shape or not np.isfinite(array).all():
             raise UserError(f"{what}: feature {name!r} must be finite numbers of shape {shape}, it has {array.shape}")
         found[str(name)] = array
     return found
+
+
+def _real(values: Any, what: str) -> Floats:
+    """As numbers.
+
+    Raises:
+        UserError: they are none.
+    """
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"values of type {array.dtype}")
+        return array.astype(np.float64)
+    except (TypeError, ValueError) as error:  # text, ragged lists, objects
+        raise UserError(f"{what} must be numbers: {error}") from error
 
 
 def summed(replay: Replay, spec: EnvSpec, segments: Segments, named: Features, what: str) -> dict[str, Floats]:
@@ -57,27 +74,49 @@ def summed(replay: Replay, spec: EnvSpec, segments: Segments, named: Features, w
 
 
 def fit_linear(first: Floats, second: Floats, label: Floats, error: float = 0.0, ridge: float = RIDGE) -> Floats:
-    """Weights (V,) by maximum likelihood, by Newton's method.
+    """Weights (V,) of greatest likelihood, in any units of the features alike.
+
+    Without errors the loss has one minimum. With a coin's share it may have several: the search begins at the weights
+    without errors, at none, and at :data:`_SEARCHES` drawn ones, the same ones always, and the best end is taken.
 
     Args:
         first, second: sums of features over both segments of each pair, (n, V).
         label: P(first preferred), (n,).
         error: share of answers taken to be a coin's.
-        ridge: see :data:`RIDGE`.
+        ridge: see :data:`RIDGE`; of weights of features whose differences have a mean square of 1.
     """
-    gap, weight = first - second, np.zeros(first.shape[1])
-    for _ in range(_STEPS):
-        p = preferred(gap @ weight)
-        chance = 0.5 * error + (1.0 - error) * p
-        # dℓ/dd of −y log q − (1 − y) log(1 − q), q = ε/2 + (1 − ε) σ(d)
-        slope = (1.0 - error) * p * (1.0 - p) / np.maximum(chance * (1.0 - chance), 1e-12)
-        gradient = gap.T @ (slope * (chance - label)) + ridge * weight
-        curvature = (gap * (slope * (1.0 - error) * p * (1.0 - p))[:, None]).T @ gap + ridge * np.eye(len(weight))
-        step = np.linalg.solve(curvature, gradient)
-        weight = weight - step / max(1.0, float(np.abs(step).max()))
-        if np.abs(step).max() < 1e-9:
-            break
-    return weight
+    gap = first - second
+    size = np.sqrt((gap**2).mean(0))
+    size = np.where(size > 0, size, 1.0)
+    gap = gap / size
+    sure = _least(gap, label, 0.0, ridge, np.zeros(gap.shape[1]))
+    if error > 0:
+        drawn = np.random.default_rng(0).normal(size=(_SEARCHES, len(sure))) * np.linspace(0.5, 4.0, _SEARCHES)[:, None]
+        ends = [_least(gap, label, error, ridge, start) for start in (sure, np.zeros(len(sure)), *drawn)]
+        sure = min(ends, key=lambda weight: _loss(weight, gap, label, error, ridge)[0])
+    return np.asarray(sure / size)
+
+
+def _least(gap: Floats, label: Floats, error: float, ridge: float, start: Floats) -> Floats:
+    found = minimize(
+        _loss, start, (gap, label, error, ridge), jac=True, method="L-BFGS-B",
+        options={"maxiter": 1_000, "ftol": 1e-13, "gtol": 1e-7},
+    )  # fmt: skip
+    return np.asarray(found.x)
+
+
+def _loss(weight: Floats, gap: Floats, label: Floats, error: float, ridge: float) -> tuple[float, Floats]:
+    """−Σ y log q + (1 − y) log(1 − q) with q = ε/2 + (1 − ε) σ(d), and the ridge; and its gradient (V,)."""
+    d = gap @ weight
+    p = preferred(d)
+    if error == 0:  # by logarithms that do not overflow where p is rounded to 0 or 1
+        value = (label * np.logaddexp(0.0, -d) + (1.0 - label) * np.logaddexp(0.0, d)).sum()
+        slope = p - label
+    else:
+        q = at_random(p, error)
+        value = -(label * np.log(q) + (1.0 - label) * np.log1p(-q)).sum()
+        slope = (q - label) / (q * (1.0 - q)) * (1.0 - error) * p * (1.0 - p)
+    return float(value + 0.5 * ridge * weight @ weight), np.asarray(gap.T @ slope + ridge * weight)
 
 
 def weights_of(
