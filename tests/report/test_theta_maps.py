@@ -108,7 +108,7 @@ def test_many_maps_share_the_page_s_width_and_are_seen_at_once() -> None:
     assert len(lefts) >= 3
     (bar,) = [axes for axes in figure.axes if axes not in panels and axes.get_visible()]
     assert bar.get_window_extent().height <= 2.7 * figure.dpi
-    assert all(panel.get_title(loc="left").splitlines()[1].startswith("a = ") for panel in panels)
+    assert all(panel.get_title(loc="left").splitlines()[1].startswith("c = ") for panel in panels)
     lowest = [panel for panel in panels if panel.get_xlabel()]
     assert {round(panel.get_position().x0, 3) for panel in lowest} == lefts
     assert Picture.of(figure, "").wide
