@@ -144,7 +144,7 @@ def ask_queries(folder: Path) -> None:
     assert main(["ask", str(folder / "runs" / RUN.with_name("seed-1")), "--queries", "25", "--out", str(out)]) == 0
     frame = table.read(out)
     answered = table.labelled(frame, [float(query % 2) for query in frame["query"]], table.HUMAN)
-    for name in ("queries-answers.csv", "answered.parquet"):
+    for name in ("queries-answers.csv", "answered.parquet", "many-answers.csv"):
         table.write(folder / name, answered)
 
 

@@ -76,7 +76,7 @@ def test_detectable_difference() -> None:
 
 def test_what_one_pair_or_no_spread_cannot_tell() -> None:
     one = paired_test([2.0])
-    assert (one.pairs, one.difference, one.p_permutation) == (1, 2.0, 1.0)
+    assert (one.pairs, one.difference) == (1, 2.0) and np.isnan(one.p_permutation)
     assert all(math.isnan(x) for x in (one.low, one.high, one.p_t, one.detectable, one.power))
     alike = paired_test([0.3, 0.1 + 0.2, 0.3])
     assert all(math.isnan(x) for x in (alike.p_t, alike.detectable, alike.power))
@@ -178,3 +178,13 @@ def test_nothing_has_a_pair() -> None:
     found = pairs(numbers({"waker-m": {"a": [1, 2]}}), "dr")
     assert found.rows.empty
     assert paired_differences(found.rows).empty
+
+
+def test_comparisons_of_one_pair_are_no_tests() -> None:
+    values = {"dr": {"all": [0, 0, 0]}, "x": {"all": [1, 2, 5]}, "y": {"all": [2]}}
+    found = paired_differences(pairs(numbers(values), "dr").rows).set_index("sampler")
+    assert found["tests"].tolist() == [1, 1] and found["pairs"].to_dict() == {"x": 3, "y": 1}
+    assert found.loc["x", "p_permutation_holm"] == found.loc["x", "p_permutation"] == 2 / 8
+    assert found.loc["y", ["p_t", "p_t_holm", "p_permutation", "p_permutation_holm"]].isna().all()
+    one = {name: {"all": of["all"][:1]} for name, of in values.items()}
+    assert set(paired_differences(pairs(numbers(one), "dr").rows)["tests"]) == {0}

@@ -105,9 +105,9 @@ def test_every_number_is_traced_to_its_runs(page: Path) -> None:
     for name in ("summary", "differences", "distributions", "sampling"):
         text = section(html, name)
         assert "10 runs (dr seeds 3–5, 8, waker-m (replayed credit) seeds 3–5" in text, name
-        assert "at step 20 000, commit 0123456789" in text, name
+        assert "at step 20,000, commit 0123456789" in text, name
     table = section(html, "runs")
-    assert "gridhazards/waker-r/plan2explore/seed-4 4 20 000 0123456789" in table
+    assert "gridhazards/waker-r/plan2explore/seed-4 4 20,000 0123456789" in table
     links = set(re.findall(r'href="\./([^"]+)"', html))
     assert {"my%20study-comparison.csv", "my%20study-paired.csv", "my%20study-sampling.csv"} <= links
     assert all(page.with_name(unquote(link)).is_file() for link in links)
@@ -231,3 +231,33 @@ def test_a_page_may_have_any_name(numbers: str, tmp_path: Path) -> None:
     links = set(re.findall(r'href="\./([^"]+)"', html))
     assert "caf%E9%20%3Cb%3E%231%3F-paired.csv" in links
     assert all((tmp_path / os.fsdecode(unquote_to_bytes(link))).is_file() for link in links)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_of_one_seed_neither_the_terminal_nor_the_page_tells_of_tests(
+    numbers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    out = tmp_path / "one.html"
+    assert main(["compare", numbers, "--seeds", "4", "--page", str(out)]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "difference from dr in 1 pair of the same seed; no test: one seed" in told
+    for wrong in ("p of t", "p of flips", "detectable", "Holm", "1 pairs"):
+        assert wrong not in told
+    shown = section(out.read_text(), "differences")
+    assert "no test: one seed" in shown and "Nothing is tested: one seed" in shown
+    assert "Holm" not in shown.partition("All tests")[0]
+    assert "This family has 0 tests" in shown
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_variants_in_folders_of_their_own_are_told_apart_on_the_page(tmp_path: Path) -> None:
+    for above, credit in (("c0.1", "imagined"), ("c3", "replayed")):
+        for sampler in ("dr", "waker-m") if above == "c3" else ("waker-m",):
+            write_run(tmp_path / "runs" / above, sampler, 1, credit=credit)
+    out = tmp_path / "study.html"
+    assert main(["compare", str(tmp_path / "runs"), "--page", str(out)]) == 0
+    runs = section(out.read_text(), "runs")
+    assert "c0.1/gridhazards/waker-m/plan2explore/seed-1" in runs
+    assert "c3/gridhazards/waker-m/plan2explore/seed-1" in runs
+    assert str(tmp_path) not in runs

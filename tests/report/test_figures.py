@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from waker.analysis.metrics import student_interval
 from waker.report.curves import error_curves, learning_curves, metric_columns, rank_curves
 from waker.report.film import film_strip
 from waker.report.returns import by_suite, by_theta, intervals
-from waker.report.style import colours, data_uri, grid, legend, number, style
+from waker.report.style import colours, data_uri, grid, legend, number, style, tick, titled
 
 
 def metrics() -> pd.DataFrame:
@@ -57,15 +58,65 @@ def test_error_curves_show_mean_and_worst_theta() -> None:
     assert [line.get_ydata().tolist() for line in lines] == [[0.3, 0.3], [0.5, 0.5]]
 
 
-def test_dots_at_the_edge_of_error_curves_are_not_cut() -> None:
+def test_one_measurement_has_a_dot_and_a_diamond_beside_each_other_over_its_step() -> None:
     rows = [
-        {"group": g, "seed": 0, "step": 1, "theta_id": i, "metric": "one_step_tv", "value": v}
+        {"group": g, "seed": 0, "step": 1201, "theta_id": i, "metric": "one_step_tv", "value": v}
         for g in ("dr", "waker-m")
         for i, v in enumerate((0.1, 0.5))
     ]
-    lines = error_curves(pd.DataFrame(rows)).axes[0].lines
-    assert [line.get_marker() for line in lines] == ["o"] * 4
-    assert not any(line.get_clip_on() for line in lines)
+    figure = error_curves(pd.DataFrame(rows))
+    (panel,) = figure.axes
+    assert [line.get_marker() for line in panel.lines] == ["o", "o", "D", "D"]
+    assert [line.get_markerfacecolor() for line in panel.lines[2:]] == ["white"] * 2
+    assert [line.get_xdata()[0] for line in panel.lines] == pytest.approx([1200.89, 1201.11] * 2)
+    assert not any(line.get_clip_on() for line in panel.lines)  # none is cut at the panel's edge
+    assert [label.get_text() for label in panel.get_xticklabels()] == ["1,201"]
+    told = {entry.get_text(): handle.get_marker() for entry, handle in entries(figure)}
+    assert (told["mean over θ"], told["worst θ"]) == ("o", "D")
+
+
+def entries(figure: Figure) -> list[tuple[Any, Any]]:
+    """Text and line of each entry of the legend."""
+    (legend,) = figure.legends
+    return list(zip(legend.get_texts(), legend.get_lines(), strict=True))
+
+
+def test_curves_of_one_step_have_one_tick() -> None:
+    rows = [{"group": "dr", "seed": 0, "step": 1201, "metric": "m", "spearman": 0.5, "ceiling": np.nan}]
+    (panel,) = rank_curves(pd.DataFrame(rows)).axes
+    assert list(panel.get_xticks()) == [1201]
+
+
+def test_a_number_at_an_axis_is_whole_by_itself() -> None:
+    assert [tick(v) for v in (0.0005, 1201, -0.25, 5e-7, 2e6, 0.1 + 0.2)] == [
+        "0.0005",
+        "1,201",
+        "−0.25",
+        "5e−7",
+        "2e6",
+        "0.3",
+    ]
+    figure = learning_curves(metrics().assign(zeta=lambda rows: rows["zeta"] * 1e-5), ["zeta"])
+    figure.draw_without_rendering()
+    assert figure.axes[0].yaxis.get_offset_text().get_text() == ""
+
+
+def test_a_long_title_is_in_lines_and_whole() -> None:
+    with style():
+        figure, (panel,) = grid(1, 1, 4.7, 2.0)
+        titled(panel, "mean regret on denser, plan in the model (← better)", 4.7)
+        figure.draw_without_rendering()
+    lines = panel.get_title(loc="left").splitlines()
+    assert " ".join(lines) == "mean regret on denser, plan in the model (← better)"
+    assert len(lines) == 2 and max(map(len, lines)) <= 36
+
+
+def test_a_line_behind_another_of_the_same_values_is_wider() -> None:
+    same = metrics()[metrics()["seed"] == 0]
+    rows = pd.concat([same.assign(group=group) for group in ("dr", "waker-m", "waker-r")])
+    rows = pd.concat([rows, same.assign(group="else", zeta=lambda r: 40 - r["zeta"])])
+    widths = [line.get_linewidth() for line in learning_curves(rows, ["zeta"]).axes[0].lines]
+    assert widths == pytest.approx([1.6 + 2 * 1.8, 1.6 + 1.8, 1.6, 1.6])
 
 
 def test_rank_curves_show_their_ceiling_where_it_is_known() -> None:
@@ -147,6 +198,21 @@ def test_suites_show_learned_policies_and_the_random_one_apart() -> None:
     axes = by_suite(rows, "return", "return").axes[0]
     assert [list(line.get_xdata()) for line in axes.lines] == [[1.0], [2.0]]
     assert any(np.allclose(c.get_segments()[0][:, 0], -5.0) for c in axes.collections if c.get_segments())
+
+
+def test_the_axis_of_regret_begins_at_zero_and_long_intervals_are_cut() -> None:
+    rows = [
+        {"group": "a", "seed": 0, "task": "t", "theta_x": float(x), "regret": regret}
+        for x in range(3)
+        for regret in (2.0 * x, 2.0 * x + 4)
+    ]
+    figure = by_theta(pd.DataFrame(rows), ["x"], "regret", "regret", 0.0)
+    (panel,) = figure.axes
+    left, right = panel.get_xlim()  # means 2, 4, 6; the intervals of two episodes reach ±25
+    assert (left, right) == pytest.approx((-0.45, 9.45))
+    (dashed,) = [c for c in panel.collections if hasattr(c, "get_segments")]
+    assert [s[:, 0].tolist() for s in dashed.get_segments()] == [pytest.approx([0.0, right])] * 3
+    assert [text.get_text() for text, _ in entries(figure)] == ["a", "interval of fewer than 5 numbers"]
 
 
 def test_film_strips_leave_out_frames_after_the_end() -> None:

@@ -73,7 +73,7 @@ def test_it_needs_nothing_from_outside(page: str) -> None:
 
 def test_it_says_what_was_run(page: str) -> None:
     text = text_of(page)
-    for word in ("gridhazards: dr against waker-m", "0, 1", "20 000", "2.13.0", "0123456789", "plan2explore"):
+    for word in ("gridhazards: dr against waker-m", "0, 1", "20,000", "2.13.0", "0123456789", "plan2explore"):
         assert word in text
     assert "curriculum.sampler = waker-m" in text  # what differs, in the table of runs
     assert "curriculum.dr_share: 0.2" in text  # what is common, once
@@ -170,8 +170,8 @@ def test_a_run_s_steps_are_its_own_and_not_those_of_its_last_log(tmp_path: Path)
         lines = metrics.read_text().splitlines(keepends=True)
         metrics.write_text("".join(lines[: -8 * (seed + 1)]))
     text = text_of(render(load_runs([tmp_path])))
-    assert re.search(r"agent steps\s+20 000\s", text)
-    assert "to 18 000" not in text
+    assert re.search(r"agent steps\s+20,000\s", text)
+    assert "to 18,000" not in text
 
 
 def test_names_are_escaped(grid: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from waker.report.blocks import Picture
 from waker.report.theta_maps import HARD_COLOUR, binned, layout, theta_map
 
 
@@ -94,6 +95,39 @@ def test_hard_cells_are_framed_and_no_others() -> None:
     (panel,) = [axes for axes, places in zip(panels, framed, strict=True) if places]
     assert np.asarray(panel.images[0].get_array())[row, column] == 11.0  # a = 1, b = 2, c = 6 is the last row
     assert not [patch for axes in theta_map(rows, ["a", "b", "c"], "value").axes for patch in axes.patches]
+
+
+def test_many_maps_share_the_page_s_width_and_are_seen_at_once() -> None:
+    names, rows = ["a", "b", "c"], table(a=[0, 1, 2, 3, 4], b=[0, 1, 2, 3, 4], c=[0, 1, 2, 3, 4])
+    figure = theta_map(pd.concat([rows.assign(group=g) for g in ("dr", "waker-m", "waker-r")]), names, "value")
+    panels = [axes for axes in figure.axes if axes.images and axes.get_visible()]
+    width, height = figure.get_size_inches()
+    assert len(panels) == 15 and 7.1 < width <= 12 and height <= 9
+    figure.draw_without_rendering()
+    lefts = {round(panel.get_position().x0, 3) for panel in panels}
+    assert len(lefts) >= 3
+    (bar,) = [axes for axes in figure.axes if axes not in panels and axes.get_visible()]
+    assert bar.get_window_extent().height <= 2.7 * figure.dpi
+    assert all(panel.get_title(loc="left").splitlines()[1].startswith("c = ") for panel in panels)
+    lowest = [panel for panel in panels if panel.get_xlabel()]
+    assert {round(panel.get_position().x0, 3) for panel in lowest} == lefts
+    assert Picture.of(figure, "").wide
+
+
+def test_panels_of_a_last_line_that_is_not_full_leave_no_column_without_its_axis() -> None:
+    rows = table(a=list(range(8)), b=list(range(8)), c=[0, 1, 2])
+    figure = theta_map(rows, ["a", "b", "c"], "value")
+    panels = [axes for axes in figure.axes if axes.images and axes.get_visible()]
+    figure.draw_without_rendering()
+    columns = {round(panel.get_position().x0, 3) for panel in panels}
+    named = [panel for panel in panels if panel.get_xlabel() == "b"]
+    assert {round(panel.get_position().x0, 3) for panel in named} == columns
+    assert all(any(label.get_visible() for label in panel.get_xticklabels()) for panel in named)
+
+
+def test_a_parameter_of_few_values_is_named_at_each() -> None:
+    (axes,) = theta_map(table(a=[1, 2, 3]), ["a"], "value").axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "3"]
 
 
 def test_hard_values_of_one_parameter_have_a_line() -> None:

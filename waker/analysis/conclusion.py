@@ -13,7 +13,7 @@ from waker.analysis.metrics import student_quantile
 from waker.analysis.paired import ALPHA, WANTED_POWER, Over, detectable
 from waker.analysis.quantities import quantity_of
 from waker.analysis.same_data import ALL_UNCHOSEN, SAME
-from waker.analysis.summary import difference, task_order
+from waker.analysis.summary import counted, difference, task_order
 from waker.names import printable
 
 MOST_SEEDS = 1000
@@ -51,14 +51,14 @@ def _concluded(tests: pd.DataFrame, baseline: str, over: Over) -> str:
         return f"Nothing can be told of the {over}s from one seed: differences between them may be chance."
     fewest = int(tests["pairs"].min())
     seeds = f"{most} paired seeds" if fewest == most else f"{fewest} to {most} paired seeds"
-    family = f"t tests, Holm over {_count(int(tests['tests'].iloc[0]))}"
+    family = f"t tests, Holm over {counted(int(tests['tests'].iloc[0]), 'test')}"
     shown = tests[tests["p_t_holm"] < ALPHA].sort_values("quantity", key=_places, kind="stable")
     if len(shown):
         named = [_shown(row, baseline, over, tests) for row in shown.head(_NAMED).to_dict("records")]
         more = len(shown) - len(named)
         rest = len(tests) - len(shown)
         told = "; ".join(named) + (f"; and {more} more difference{'s' if more > 1 else ''}" if more else "")
-        left = f"; the other {_count(rest)} {'show' if rest > 1 else 'shows'} none" if rest else ""
+        left = f"; the other {counted(rest, 'test')} {'show' if rest > 1 else 'shows'} none" if rest else ""
         return f"Shown at 95 % on {seeds} ({family}): {told}{left}."
     told = f"On {seeds} no difference from {printable(baseline)} is shown at 95 % ({family})"
     return f"{told}{_wanting(tests, over)}."
@@ -67,10 +67,6 @@ def _concluded(tests: pd.DataFrame, baseline: str, over: Over) -> str:
 def _places(quantities: pd.Series) -> pd.Series:
     """Those of :data:`_PRIMARY` first, in its order."""
     return quantities.map({name: at for at, name in enumerate(_PRIMARY)}).fillna(len(_PRIMARY))
-
-
-def _count(tests: int) -> str:
-    return f"{tests} test{'s' if tests != 1 else ''}"
 
 
 def _shown(row: Mapping[str, Any], baseline: str, over: Over, tests: pd.DataFrame) -> str:

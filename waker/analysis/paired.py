@@ -43,7 +43,7 @@ class PairedTest(NamedTuple):
         pairs: n.
         difference: their mean; ``low``, ``high``: Student's 95 % interval (NaN of one pair).
         p_t: of the two-sided paired t test; NaN of one pair, or where the differences do not vary.
-        p_permutation: of the two-sided sign-flip test on the mean.
+        p_permutation: of the two-sided sign-flip test on the mean; NaN of one pair, of which it is always 1.
         detectable: the true mean difference that the t test finds with probability :data:`WANTED_POWER` at this n and
             this spread.
         power: the probability that it finds a true difference as large as the one observed. It is a function of p_t and
@@ -80,7 +80,7 @@ def paired_test(differences: ArrayLike) -> PairedTest:
     if not spread > _NEARLY * float(np.abs(d).max()):  # one pair, or no spread: Student's t has no value
         spread = float("nan")
     t = mean / (spread / np.sqrt(n))
-    p_t, p_permutation = two_sided_p(t, n - 1), sign_flip_p(d)
+    p_t, p_permutation = two_sided_p(t, n - 1), sign_flip_p(d) if n > 1 else float("nan")
     return PairedTest(
         n, mean, float(low), float(high), p_t, p_permutation, detectable(spread, n), power(mean, spread, n)
     )
@@ -241,7 +241,8 @@ def paired_differences(rows: pd.DataFrame, wanted: Sequence[str] = ()) -> pd.Dat
 
     Returns:
         Columns domain, explorer, sampler, task, quantity, those of :class:`PairedTest`, seeds (those of the pairs),
-        p_t_holm, p_permutation_holm and tests (how many the family has), quantities in the order of the tables.
+        p_t_holm, p_permutation_holm and tests (how many the family has, comparisons of one pair not counted),
+        quantities in the order of the tables.
     """
     found: list[dict[str, Any]] = []
     tests = [c for c in quantities(rows) if (c in wanted if wanted else quantity_of(c).better != "neither")]
@@ -256,7 +257,7 @@ def paired_differences(rows: pd.DataFrame, wanted: Sequence[str] = ()) -> pd.Dat
                 compared.append({**about, **paired_test(part["difference"])._asdict(), "seeds": seeds})
         for p in ("p_t", "p_permutation"):
             for row, adjusted in zip(compared, holm([row[p] for row in compared]), strict=True):
-                row |= {f"{p}_holm": adjusted, "tests": len(compared)}
+                row |= {f"{p}_holm": adjusted, "tests": sum(one["pairs"] > 1 for one in compared)}
         found += compared
     columns = ["domain", "explorer", "sampler", "task", "quantity", *PairedTest._fields]
     return pd.DataFrame(found, columns=[*columns, "seeds", "p_t_holm", "p_permutation_holm", "tests"])

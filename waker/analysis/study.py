@@ -6,7 +6,7 @@ need: whatever they show is a function of its rows, each of which names the run,
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from waker.errors import UserError, unknown
 BASELINE = "dr"
 """With which the others are compared unless another is named."""
 _FOLDER = 4
-"""Parts of a run's path that tell it: domain, sampler, explorer, seed."""
+"""Last parts of a run's path that are always told: domain, sampler, explorer, seed."""
 
 
 @dataclass(frozen=True)
@@ -199,11 +199,11 @@ def _of_runs(runs: Sequence[RunData], at: At) -> Study:
     See :func:`waker.analysis.numbers.compare_runs` and :func:`waker.analysis.data.by_domain`.
     """
     numbers, shares, notes = [], [], []
-    parts = by_domain(runs)
+    parts, paths = by_domain(runs), paths_of([run.folder for run in runs])
     for domain in dict.fromkeys(run.domain for run in parts):
         here = [run for run in parts if run.domain == domain]
         compared, steps = _compared(here, at)
-        numbers.append(_traced(compared.numbers, here, steps))
+        numbers.append(_traced(compared.numbers, here, steps, paths))
         shares.append(sampling_shares(steps.cut(stack(here, "episodes"), "episodes"), theta_sets(here)))
         notes += [(domain, note) for note in compared.notes]
     lost = tuple(f"{run.folder}: {line}" for run in runs for line in run.lost)
@@ -231,14 +231,26 @@ def _compared(runs: Sequence[RunData], at: At) -> tuple[Comparison, Steps]:
     return compared._replace(numbers=numbers, notes=(*same, *compared.notes, *told, *differing(measured))), steps
 
 
-def _traced(numbers: pd.DataFrame, runs: Sequence[RunData], steps: Steps) -> pd.DataFrame:
-    """The numbers with the run, the step and the commit that each is of."""
+def paths_of(folders: Sequence[Path]) -> dict[Path, str]:
+    """As much of each folder's path as tells them all apart: what is above all of them is not told.
+
+    Args:
+        folders: of runs, each once.
+    """
+    longest, told = max(len(folder.parts) for folder in folders), _FOLDER
+    while told < longest and len({folder.parts[-told:] for folder in folders}) < len(set(folders)):
+        told += 1
+    return {folder: "/".join(folder.parts[-told:]) for folder in folders}
+
+
+def _traced(numbers: pd.DataFrame, runs: Sequence[RunData], steps: Steps, paths: Mapping[Path, str]) -> pd.DataFrame:
+    """The numbers with the run, the step and the commit that each is of; ``paths``: how runs are told."""
     rows = []
     for run in runs:
         key = (run.domain, run.sampler, run.explorer, run.seed)
         at = steps.until(key)
         traced = {
-            "run": "/".join(run.folder.parts[-_FOLDER:]),
+            "run": paths[run.folder],
             "step": "" if at is None else str(at),
             "commit": str(run.config.get("git") or ""),
         }

@@ -168,6 +168,11 @@ def shown_value(rows: pd.DataFrame, quantity: str) -> Shown | None:
     return Shown(value, interval, "" if np.allclose((worst, mild), mean) else bracket)
 
 
+def counted(number: int, name: str) -> str:
+    """``1 pair``, ``36 pairs``."""
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
+
+
 def few(seeds: float) -> str:
     """The mark of intervals over fewer than :data:`FEW` seeds, else nothing."""
     return FEW_MARK if seeds < FEW else ""

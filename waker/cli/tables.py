@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import re
 import textwrap
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+import numpy as np
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
@@ -16,11 +17,13 @@ from waker.analysis.paired import WANTED_POWER
 from waker.analysis.quantities import quantity_of
 from waker.analysis.reasons import NONE, raised, why_none, why_untested
 from waker.analysis.summary import (
+    FEW,
     FEW_MARK,
     FEW_TOLD,
     PLUG_IN,
     Shown,
     best,
+    counted,
     difference,
     few,
     few_seeds,
@@ -214,25 +217,33 @@ def differences(tests: pd.DataFrame, baseline: str, over: Over, width: int) -> T
     """
     table = _fitting(lambda tall: _differences(tests, over, tall), width)
     counts = tests["pairs"].unique()
-    count = f"{counts[0]} pairs" if len(counts) == 1 else "pairs"
-    told = (
-        f"difference from {printable(baseline)} in {count} of the same seed [Student's 95 % interval]; p of the paired "
-        "t test and of the sign-flip permutation test, in parentheses corrected by Holm over this table's "
-        f"{tests['tests'].iloc[0]} tests; detectable: the true difference that the t test finds with probability "
-        f"{WANTED_POWER:g} at this n and spread"
-    )
-    told += f"; {FEW_TOLD}" if few(tests["pairs"].min()) else ""
+    told = f"difference from {printable(baseline)} in {counted(counts[0], 'pair') if len(counts) == 1 else 'pairs'}"
+    told += " of the same seed"
+    if _tested(tests):
+        told += (
+            " [Student's 95 % interval]; p of the paired t test and of the sign-flip permutation test, in parentheses "
+            f"corrected by Holm over this table's {counted(tests['tests'].iloc[0], 'test')}; detectable: the true "
+            f"difference that the t test finds with probability {WANTED_POWER:g} at this n and spread"
+        )
+        told += f"; {FEW_TOLD}" if (tests["pairs"].between(2, FEW - 1)).any() else ""
     untested = tests[tests["p_t"].isna()]["pairs"]
-    told += "".join(f"; {NONE} {why}" for why in dict.fromkeys(map(why_untested, untested)))
+    mark = NONE if _tested(tests) else "no test:"
+    told += "".join(f"; {mark} {why}" for why in dict.fromkeys(map(why_untested, untested)))
     table.caption = Text(told, style="table.caption")
     return _unbroken(table, width)
+
+
+def _tested(tests: pd.DataFrame) -> bool:
+    """Whether anything was tested: of one pair nothing is."""
+    return bool(tests["tests"].iloc[0])
 
 
 def _differences(tests: pd.DataFrame, over: Over, tall: bool) -> Table:
     alike = "explorer" if over == "sampler" else "sampler"
     several = tests[alike].nunique() > 1
     table = Table()
-    columns = ["difference", "p of t", "p of flips", "detectable", *(["pairs"] if tests["pairs"].nunique() > 1 else [])]
+    tested = ["p of t", "p of flips", "detectable"] if _tested(tests) else []
+    columns = ["difference", *tested, *(["pairs"] if tests["pairs"].nunique() > 1 else [])]
     for name in ("", *columns):
         table.add_column(name, justify="right" if name else "left")
     for quantity, rows in tests.groupby("quantity", sort=False):
@@ -242,16 +253,19 @@ def _differences(tests: pd.DataFrame, over: Over, tall: bool) -> Table:
             name = str(quantity)
             told = difference(name, row["difference"], row["low"], row["high"])
             told = (told[0], f"{told[1]}{few(row['pairs'])}" if told[1] else "")
-            both = ((p_value(row[p]), f"({p_value(row[f'{p}_holm'])})") for p in ("p_t", "p_permutation"))
-            table.add_row(
-                _head(row[over], row[alike] if several else "", tall),
-                Text(between.join(filter(None, told))),
-                *(Text(between.join(one)) for one in both),
-                Text(difference(name, row["detectable"])[0].removeprefix("+")),
-                *(Text(str(row[name])) for name in columns[4:]),
-            )
+            cells = [between.join(filter(None, told))]
+            if tested:
+                cells += [_p_values(row, p, between) for p in ("p_t", "p_permutation")]
+                cells.append(difference(name, row["detectable"])[0].removeprefix("+"))
+            cells += [str(row["pairs"])] if "pairs" in columns else []
+            table.add_row(_head(row[over], row[alike] if several else "", tall), *map(Text, cells))
         table.add_section()
     return table
+
+
+def _p_values(row: Mapping[str, Any], p: str, between: str) -> str:
+    """``0.012 (0.34)``: a p value and the corrected one; – where nothing was tested."""
+    return NONE if np.isnan(row[p]) else f"{p_value(row[p])}{between}({p_value(row[f'{p}_holm'])})"
 
 
 def improvement(better: pd.DataFrame, baseline: str, width: int) -> Table:

@@ -125,7 +125,7 @@ def _sources(audit: Audit, files: Mapping[str, Path]) -> dict[str, Source]:
 
 
 def _thousands(value: object) -> str:
-    return f"{value:,}".replace(",", " ") if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _number(row: pd.Series | None, digits: int = 2) -> Cell:

@@ -19,7 +19,7 @@ from waker.analysis.reasons import NONE, why_none
 from waker.analysis.steps import GROUP
 from waker.analysis.summary import best, quantities, shown_value
 from waker.names import ALL, printable
-from waker.report.style import colours, data_uri, stacked, style
+from waker.report.style import HALF, colours, data_uri, stacked, style
 
 MOST_BYTES = 200_000
 """Of the rows of one figure inside a page."""
@@ -71,6 +71,7 @@ class Picture:
         narrow: the same with its panels below each other, for a phone; empty where it is narrow already, or where its
             names leave no room for panels.
         rows: what it is drawn of.
+        wide: it takes the page's whole width where others stand two by two.
     """
 
     uri: str
@@ -79,6 +80,7 @@ class Picture:
     source: Source | None = None
     narrow: str = ""
     rows: Download | None = None
+    wide: bool = False
 
     @classmethod
     def of(
@@ -91,10 +93,10 @@ class Picture:
         rows: pd.DataFrame | None = None,
     ) -> Picture:
         """Draw ``figure`` (svg, or png for photographs) of ``rows``."""
-        wide = data_uri(figure, kind)
+        whole, wide = figure.get_figwidth() > HALF, data_uri(figure, kind)
         with style():
             narrow = _fitting_uri(figure) if kind == "svg" and stacked(figure) else ""
-        return cls(wide, caption, title, source, narrow, None if rows is None else Download.of(rows))
+        return cls(wide, caption, title, source, narrow, None if rows is None else Download.of(rows), whole)
 
     @property
     def file(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from waker.analysis.summary import FEW as FEW_NUMBERS
 from waker.analysis.summary import FEW_TOLD
 
 _ERRORS = {
@@ -25,9 +26,13 @@ def error_title(metric: str) -> str:
     return metric.replace("_", " ")
 
 
+CUT = (
+    "Axes are chosen by the dots: an interval that goes on beyond its axis is cut there, with an arrow. Dashed "
+    f"intervals are of fewer than {FEW_NUMBERS} numbers, only as good as the normal distribution that they assume."
+)
 INTERVAL = (
     "Bars are Student's 95 % intervals: over seeds where there are several (small dots), else over the episodes of the "
-    "one run."
+    f"one run. {CUT}"
 )
 SEEDS = "In square brackets Student's 95 % interval over seeds: whole runs are the unit."
 FEW = f" {FEW_TOLD}: wide, and only as good as the normal distribution that it assumes, which so few cannot check."
@@ -52,10 +57,14 @@ EXACT = (
     " Where a policy's value is known exactly it stands for the return of its episode, except in CVaR over episodes; "
     "“episodes of exact value” says how often."
 )
+OTHER_EPISODES = (
+    "The model's part is over all layouts and starts of each θ where these are counted, the actor's over the evaluated "
+    "episodes: their sum need not be the mean regret, which is of the evaluated episodes alone."
+)
 PARTS = (
     " A plan is the best policy of the learned model's own table, by dynamic programming, and is valued in the true "
     "dynamics without dice: its regret is the model's part. What it is worth more than the learned policy is the "
-    "actor's part (below 0: the actor makes up for errors of the model)."
+    f"actor's part (below 0: the actor makes up for errors of the model). {OTHER_EPISODES}"
 )
 CURRICULUM_LEAD = (
     "Which environments were chosen, and whether for good reason. Maps average over seeds; colours start at zero "
@@ -82,9 +91,9 @@ SUITES = (
     f"{INTERVAL} Dotted: uniform random actions."
 )
 REGRET = (
-    "Regret against the exact optimum of each episode; 0 is perfect. The rightmost dot of a panel is the worst θ, "
-    "which a robust agent keeps small; being chosen for it, it reads too far to the right (the summary brackets it). "
-    f"θ that no evaluated episode had are left out. {INTERVAL}"
+    "Regret against the exact optimum of each episode; 0 is perfect, and no interval goes on below it. The rightmost "
+    "dot of a panel is the worst θ, which a robust agent keeps small; being chosen for it, it reads too far to the "
+    f"right (the summary brackets it). θ that no evaluated episode had are left out. {INTERVAL}"
 )
 PLANNED = (
     "Regret of the plan that the learned model believes to be best, exact in each episode: what the data bought, with "

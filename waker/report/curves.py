@@ -5,7 +5,7 @@ Colour is the sampler; one seed is a thin line, the mean of several a thick one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,17 @@ from waker.analysis.numbers import error_sample
 from waker.analysis.source_means import sources_of
 from waker.analysis.worst import worst_of
 from waker.report.captions import error_title
-from waker.report.style import colours, grid, legend, steps_axis, style, text
+from waker.report.style import GREY, apart, colours, grid, legend, one_step, steps_axis, style, titled, uncover
 
+_WIDTH = 3.5  # inches of a panel
+_KINDS = {"mean": ("-", "o"), "worst": ("--", "D")}
+"""The line and the marker of the mean over θ and of the worst θ."""
+_NAMES = {"mean": "mean over θ", "worst": "worst θ"}
+_DOTS: Mapping[str, Callable[[str], dict[str, Any]]] = {
+    "o": lambda colour: {"marker": "o"},
+    "D": lambda colour: {"marker": "D", "markerfacecolor": "white", "markeredgecolor": colour, "markeredgewidth": 1.4},
+}
+"""How markers are drawn: a full dot, an open diamond."""
 _NOT_METRICS = {"step", "updates", "seed"}
 _NOT_PREFIXES = ("time/", "replay/")
 _FIRST = ("model_loss", "model_kl", "credit", "intrinsic", "ensemble_loss", "reward_loss", "continue_loss")
@@ -51,12 +60,13 @@ def learning_curves(metrics: pd.DataFrame, columns: Sequence[str]) -> Figure:
         columns: metrics to draw.
     """
     with style():
-        figure, panels = grid(len(columns), 3, 3.5, 2.1)
+        figure, panels = grid(len(columns), 3, _WIDTH, 2.1)
         palette = colours(metrics["group"])
         for panel, column in zip(panels, columns, strict=True):
             _draw(panel, metrics.dropna(subset=[column]), column, palette)
-            panel.set_title(text(column.replace("_", " ")))
+            titled(panel, column.replace("_", " "), _WIDTH)
             steps_axis(panel)
+        uncover(figure)
         legend(figure, palette)
         return figure
 
@@ -82,19 +92,34 @@ def source_curves(model_error: pd.DataFrame) -> Figure:
 
 
 def _mean_and_worst(panels_rows: Mapping[str, pd.DataFrame]) -> Figure:
-    """A panel for each entry's rows: their mean over θ (solid) and their worst θ (dashed) through training."""
+    """A panel for each entry's rows: their mean over θ (solid) and their worst θ (dashed) through training.
+
+    Of one measurement alone dots (mean) and open diamonds (worst), the groups beside each other.
+    """
     with style():
-        figure, panels = grid(len(panels_rows), 3, 3.5, 2.2)
+        figure, panels = grid(len(panels_rows), 3, _WIDTH, 2.2)
         palette = colours(pd.concat([rows["group"] for rows in panels_rows.values()]))
+        steps = {step for rows in panels_rows.values() for step in rows["step"]}
+        beside = apart(palette) if len(steps) == 1 else {}
         for panel, (title, of_panel) in zip(panels, panels_rows.items(), strict=True):
             rows = _over_theta(of_panel)
-            for kind, look in (("mean", "-"), ("worst", "--")):
-                _draw(panel, rows, kind, palette, look)
-            panel.set_title(text(title))
+            rows["step"] += rows["group"].map(beside) if beside else 0
+            for kind, (look, marker) in _KINDS.items():
+                _draw(panel, rows, kind, palette, look, dot=marker)
+            titled(panel, title, _WIDTH)
             panel.set_ylim(bottom=min(0.0, panel.get_ylim()[0]))
             steps_axis(panel)
-        legend(figure, palette, **{"mean over θ": {"ls": "-"}, "worst θ": {"ls": "--"}})
+            if beside:
+                one_step(panel, next(iter(steps)))
+        uncover(figure)
+        legend(figure, palette, **{name: _entry(kind, bool(beside)) for kind, name in _NAMES.items()})
         return figure
+
+
+def _entry(kind: str, single: bool) -> dict[str, Any]:
+    """How the legend draws the mean or the worst."""
+    look, marker = _KINDS[kind]
+    return {"ls": "", **_DOTS[marker](GREY)} if single else {"ls": look}
 
 
 def _over_theta(rows: pd.DataFrame) -> pd.DataFrame:
@@ -119,7 +144,7 @@ def rank_curves(ranks: pd.DataFrame) -> Figure:
     """
     with style():
         metrics = sorted(ranks["metric"].unique(), key=lambda m: ("tv" not in m, m))
-        figure, panels = grid(len(metrics), 3, 3.5, 2.1)
+        figure, panels = grid(len(metrics), 3, _WIDTH, 2.1)
         palette = colours(ranks["group"])
         for panel, metric in zip(panels, metrics, strict=True):
             rows = ranks[ranks["metric"] == metric].dropna(subset=["spearman"])
@@ -127,8 +152,9 @@ def rank_curves(ranks: pd.DataFrame) -> Figure:
             _draw(panel, rows.dropna(subset=["ceiling"]), "ceiling", palette, ":")
             panel.axhline(0, color="#9aa5b1", lw=0.8)
             panel.set_ylim(-1.05, 1.05)
-            panel.set_title(text(error_title(metric)))
+            titled(panel, error_title(metric), _WIDTH)
             steps_axis(panel)
+        uncover(figure)
         dotted = {"ceiling": {"ls": ":"}} if ranks["ceiling"].notna().any() else {}
         legend(figure, palette, **dotted)
         return figure
@@ -141,23 +167,25 @@ def _draw(
     palette: dict[str, str],
     look: str = "-",
     points: bool = False,
+    dot: str = "o",
 ) -> None:
-    """One line a seed and their mean, for each group. A line of one point becomes a dot."""
+    """One line a seed and their mean, for each group. A line of one point becomes a ``dot``."""
     for group, of_group in rows.groupby("group", sort=False):
         colour = palette[group]
         seeds = [one.sort_values("step") for _, one in of_group.groupby("seed")]
         several = len(seeds) > 1
         for one in seeds:
-            marker = "o" if points or len(one) == 1 else ""
+            marker = dot if points or len(one) == 1 else ""
             weight: dict[str, Any] = (
                 {"lw": 0.8, "alpha": 0.4, "ms": 2.5} if several else {"lw": 1.6, "alpha": 1.0, "ms": 3.5}
             )
             # Dots may lie on the panel's edge, which would cut them in half.
-            panel.plot(one["step"], one[column], look, marker=marker, color=colour, clip_on=not marker, **weight)
+            dots = _DOTS[marker](colour) if marker else {}
+            panel.plot(one["step"], one[column], look, color=colour, clip_on=not marker, **{**dots, **weight})
         if several:
             steps, mean = _mean_line(seeds, column)
-            marker = "o" if len(steps) == 1 else ""
-            panel.plot(steps, mean, look, marker=marker, color=colour, lw=2, ms=4, clip_on=not marker)
+            dots = _DOTS[dot](colour) if len(steps) == 1 else {}
+            panel.plot(steps, mean, look, color=colour, clip_on=not dots, **{**dots, "lw": 2, "ms": 5})
 
 
 def _mean_line(seeds: Sequence[pd.DataFrame], column: str) -> tuple[np.ndarray, np.ndarray]:
@@ -180,6 +208,7 @@ def share_curves(rows: pd.DataFrame) -> Figure:
         figure, (panel,) = grid(1, 1, 5.6, 2.6)
         palette = colours(rows["group"])
         _draw(panel, rows, "share", palette)
+        uncover(figure)
         panel.set_ylim(0, max(0.05, 1.15 * float(rows["share"].max())))
         panel.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
         steps_axis(panel)

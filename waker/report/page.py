@@ -126,8 +126,8 @@ def told_of(conclusion: str, domain: str, domains: Sequence[str]) -> str:
 
 
 def span(steps: Sequence[int]) -> str:
-    """``20 000``, or ``10 000 to 20 000`` where runs have other lengths (by more than the last episodes')."""
-    few, many = (f"{step:,}".replace(",", " ") for step in (min(steps), max(steps)))
+    """``20,000``, or ``10,000 to 20,000`` where runs have other lengths (by more than the last episodes')."""
+    few, many = (f"{step:,}" for step in (min(steps), max(steps)))
     return many if min(steps) >= 0.98 * max(steps) else f"{few} to {many}"
 
 
@@ -160,9 +160,9 @@ def _runs_table(runs: Sequence[RunData]) -> HtmlTable:
         rows.append(
             [
                 Cell(printable(run.label), colour=palette[run.sampler]),
-                Cell.of(NONE if steps is None else f"{steps:,}".replace(",", " "), "no row tells a step"),
-                Cell.of(NONE if updates is None else f"{int(updates):,}".replace(",", " "), "no learning metrics"),
-                Cell.of(str(len(run.episodes)) if not run.episodes.empty else NONE, "no training episodes"),
+                Cell.of(NONE if steps is None else f"{steps:,}", "no row tells a step"),
+                Cell.of(NONE if updates is None else f"{int(updates):,}", "no learning metrics"),
+                Cell.of(f"{len(run.episodes):,}" if not run.episodes.empty else NONE, "no training episodes"),
                 Cell.of((run.config.get("git") or NONE)[:10], NOT_SAVED),
                 Cell(printable(differing or "none"), path=True),
             ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -9,8 +11,10 @@ from matplotlib.figure import Figure
 
 from waker.analysis.metrics import student_interval
 from waker.names import printable
-from waker.report.style import colours, grid, legend, style, text
+from waker.report import whiskers
+from waker.report.style import colours, grid, legend, style, text, titled, uncover
 
+_WIDTH = 3.5  # inches of a panel
 _MOST_ROWS = 40
 """θ named one by one up to this; more become a curve from the worst to the best."""
 _LONGEST_LABEL = 72
@@ -42,7 +46,7 @@ def intervals(rows: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
 
 def _draw(panel: Axes, placed: pd.DataFrame, at: np.ndarray, colour: str, width: float, size: float) -> None:
     """Interval, mean and the seeds' own dots, one line for each row of ``placed`` (NaN: nothing)."""
-    panel.hlines(at, placed["low"], placed["high"], color=colour, lw=width, alpha=0.55)
+    whiskers.draw(panel, at, placed["low"], placed["high"], placed["n"], colour, width, 0.55)
     panel.plot(placed["mean"], at, "o", color=colour, ms=size)
     seeds = [(x, y) for points, y in zip(placed["points"], at, strict=True) if np.ndim(points) for x in points]
     if seeds:
@@ -50,14 +54,26 @@ def _draw(panel: Axes, placed: pd.DataFrame, at: np.ndarray, colour: str, width:
         panel.scatter(x, y, s=0.45 * size**2, color=colour, alpha=0.6, linewidths=0, zorder=3)
 
 
-def by_theta(evaluation: pd.DataFrame, names: list[str], value: str, label: str) -> Figure:
-    """A column of panels for each task: one line a θ, a dot and its interval for each group.
+def _limits(table: pd.DataFrame, *more: float) -> tuple[float, float]:
+    """The x axis of a panel: see :func:`waker.report.whiskers.limits`; ``more`` is what it shows beside the table."""
+    points = [np.ravel(one) for one in table["points"]]
+    return whiskers.limits([table["mean"], *points, list(more)], table["low"], table["high"])
+
+
+def _intervals_told(tables: list[pd.DataFrame]) -> dict[str, Any]:
+    """What the legend tells of dashed intervals, where there are any."""
+    return whiskers.LEGEND if any(whiskers.few(table["n"]).any() for table in tables) else {}
+
+
+def by_theta(evaluation: pd.DataFrame, names: list[str], value: str, label: str, least: float | None = None) -> Figure:
+    """A panel for each task: one line a θ, a dot and its interval for each group.
 
     Args:
         evaluation: rows of one suite with group, seed, task, theta_<name>… and ``value``.
         names: θ's names.
         value: the column shown.
         label: of the x axis.
+        least: no true value is smaller, so no interval goes on below it and the axis shows it; None = not known.
     """
     rows = evaluation.dropna(subset=[value])
     columns = [f"theta_{n}" for n in names]
@@ -68,18 +84,21 @@ def by_theta(evaluation: pd.DataFrame, names: list[str], value: str, label: str)
             return _sorted_curves(rows, columns, value, label, tasks)
         palette = colours(rows["group"])
         height = 0.9 + len(thetas) * (0.14 + 0.09 * len(palette))
-        figure, panels = grid(len(tasks), 3, 3.5, height)
-        for panel, task in zip(panels, tasks, strict=True):
-            table = intervals(rows[rows["task"] == task], ["group", *columns], value)
+        figure, panels = grid(len(tasks), 3, _WIDTH, height)
+        tables = [intervals(rows[rows["task"] == task], ["group", *columns], value) for task in tasks]
+        for panel, task, table in zip(panels, tasks, tables, strict=True):
+            if least is not None:
+                table["low"] = table["low"].clip(lower=np.minimum(table["mean"], least))
+            panel.set_xlim(_limits(table, *([] if least is None else [least])))
             for g, (group, colour) in enumerate(palette.items()):
                 placed = thetas.merge(table[table["group"] == group], on=columns, how="left")
                 at = np.arange(len(thetas)) + (g - (len(palette) - 1) / 2) * 0.7 / len(palette)
                 _draw(panel, placed, at, colour, 1.6, 3.6)
             panel.set_ylim(len(thetas) - 0.4, -0.6)
-            panel.set_title(text(task))
+            titled(panel, task, _WIDTH)
             panel.set_xlabel(label)
             _name_thetas(panel, thetas, names, first=panel in panels[:: min(3, len(panels))])
-        legend(figure, palette)
+        legend(figure, palette, **_intervals_told(tables))
         return figure
 
 
@@ -98,16 +117,17 @@ def _name_thetas(panel: Axes, thetas: pd.DataFrame, names: list[str], first: boo
 def _sorted_curves(rows: pd.DataFrame, columns: list[str], value: str, label: str, tasks: list[str]) -> Figure:
     """Means of all θ from the smallest to the largest: its left end is the robustness of a policy."""
     palette = colours(rows["group"])
-    figure, panels = grid(len(tasks), 3, 3.5, 2.4)
+    figure, panels = grid(len(tasks), 3, _WIDTH, 2.4)
     for panel, task in zip(panels, tasks, strict=True):
         for group, colour in palette.items():
             chosen = rows[(rows["task"] == task) & (rows["group"] == group)]
             for _, one in chosen.groupby("seed"):
                 means = np.sort(one.groupby(columns)[value].mean().to_numpy(float))
                 panel.plot(np.linspace(0, 100, len(means)), means, color=colour, lw=1.4)
-        panel.set_title(text(task))
+        titled(panel, task, _WIDTH)
         panel.set_xlabel("θ from the least to the most (%)")
         panel.set_ylabel(label)
+    uncover(figure)
     legend(figure, palette)
     return figure
 
@@ -123,22 +143,22 @@ def by_suite(evaluation: pd.DataFrame, value: str, label: str) -> Figure:
     tasks, suites = list(dict.fromkeys(learned["task"])), list(dict.fromkeys(learned["suite"]))
     with style():
         palette = colours(learned["group"])
-        figure, panels = grid(len(tasks), 3, 3.5, 0.9 + len(suites) * (0.3 + 0.14 * len(palette)))
-        for panel, task in zip(panels, tasks, strict=True):
-            table = intervals(learned[learned["task"] == task], ["group", "suite"], value)
+        figure, panels = grid(len(tasks), 3, _WIDTH, 0.9 + len(suites) * (0.3 + 0.14 * len(palette)))
+        tables = [intervals(learned[learned["task"] == task], ["group", "suite"], value) for task in tasks]
+        for panel, task, table in zip(panels, tasks, tables, strict=True):
+            chance = rows[(rows["policy"] == "random") & (rows["task"] == task)].groupby("suite")[value].mean()
+            panel.set_xlim(_limits(table, 0.0, *chance))
             for g, (group, colour) in enumerate(palette.items()):
                 placed = table[table["group"] == group].set_index("suite").reindex(suites)
                 at = np.arange(len(suites)) + (g - (len(palette) - 1) / 2) * 0.6 / len(palette)
                 _draw(panel, placed, at, colour, 2, 4.5)
-            chance = rows[(rows["policy"] == "random") & (rows["task"] == task)].groupby("suite")[value].mean()
             for y, suite in enumerate(suites):
                 if suite in chance:
                     panel.vlines(chance[suite], y - 0.38, y + 0.38, color="#9aa5b1", lw=1.4, ls=(0, (2, 1.5)))
             # Suites have a word of their own: one is called as the sampler dr is.
             panel.set_yticks(range(len(suites)), [f"suite {text(suite)}" for suite in suites])
             panel.set_ylim(len(suites) - 0.5, -0.5)
-            panel.set_xlim(left=min(0.0, panel.get_xlim()[0]))
-            panel.set_title(text(task))
+            titled(panel, task, _WIDTH)
             panel.set_xlabel(label)
-        legend(figure, palette, **{"random policy": {"ls": ":", "lw": 1.4}})
+        legend(figure, palette, **{"random policy": {"ls": ":", "lw": 1.4}, **_intervals_told(tables)})
         return figure

@@ -20,7 +20,7 @@ from waker.names import printable
 from waker.report.blocks import Cell, HtmlTable, Picture, Section
 from waker.report.page import fill, write_page
 from waker.report.scaling_tables import Lines, compute, difference_rows, fit_rows, forecast_rows
-from waker.report.style import GREY, colours, grid, legend, style, text
+from waker.report.style import GREY, colours, grid, legend, style, titled
 
 _WIDTH = 4.7
 _CURVES = (
@@ -164,7 +164,7 @@ def _panels(keys: Sequence[Key], draw: Callable[[Axes, Key, str], None], unit: s
             for key in keys:
                 if key[3] == measure:
                     draw(panel, key, palette[names[key[:3]]])
-            panel.set_title(text(MEASURES[measure]))
+            titled(panel, MEASURES[measure], _WIDTH)
             panel.set(xscale="log", xlabel=unit)
             panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
             panel.xaxis.set_major_formatter(lambda value, _: compute(value))

@@ -32,10 +32,10 @@ def interval(row: Any, name: str, digits: int = 3, show: Callable[[Any], str] | 
 
 
 def compute(value: Any) -> str:
-    """``20 000`` steps, ``1.4e+12`` FLOP."""
+    """``20,000`` steps, ``1.4e+12`` FLOP."""
     if pd.isna(value):
         return NONE
-    return f"{value:,.0f}".replace(",", " ") if value < 1e6 else f"{value:.3g}"
+    return f"{value:,.0f}" if value < 1e6 else f"{value:.3g}"
 
 
 def _group(row: Any, several: bool) -> str:

@@ -226,13 +226,13 @@ def _returns(runs: Sequence[RunData]) -> Section | None:
     returns = None
     if not learned.empty:
         if learned["optimal_return"].notna().any():
-            regret, told = by_theta(learned, names, "regret", "regret"), captions.REGRET
+            regret, told = by_theta(learned, names, "regret", "regret", 0.0), captions.REGRET
             figures.append(Picture.of(regret, told, "Regret by θ", rows=_means(learned, "regret", "task")))
         caption = captions.RETURNS_SORTED if too_many(learned, names) else captions.RETURNS
         drawn = by_theta(learned, names, "return", "return")
         returns = Picture.of(drawn, caption, "Return by θ", rows=_means(learned, "return", "task"))
     if not planned.empty:
-        of_model = by_theta(planned, names, "regret", "regret")
+        of_model = by_theta(planned, names, "regret", "regret", 0.0)
         behind = _means(planned, "regret", "task")
         figures.append(Picture.of(of_model, captions.PLANNED, "Regret of the model alone, by θ", rows=behind))
     if not figures and returns is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from waker.report.captions import CUT, OTHER_EPISODES
+
 SUMMARY_LEAD = (
     "All tasks together: means over tasks, and the worst of all pairs of task and θ. Episodes of domain randomisation, "
     "deterministic policies."
@@ -12,7 +14,7 @@ DIFFERENCES_LEAD = (
 )
 DIFFERENCES = (
     "In brackets Student's 95 % interval of the mean difference. p: of the two-sided paired t test, corrected by Holm "
-    "over the {tests} tests of this table, which are the family (a primary quantity has a family of its own where it "
+    "over the {tests} of this table, which are the family (a primary quantity has a family of its own where it "
     "is named: --quantities). Bold: it is below {alpha}. Detectable: the true difference that this number of pairs, "
     "with this spread, would have found with probability {power}: what is smaller than that and is not shown is not "
     "shown to be absent. pp: percentage points. ↓ lower is better."
@@ -22,14 +24,19 @@ TESTS = (
     "{exact} pairs, else {draws} drawn); in parentheses they are corrected by Holm. Power: the probability of finding "
     "a true difference as large as the observed one; it repeats what p says."
 )
-PAIRS = "Small dots: the difference of each pair. Large dots: their mean, with Student's 95 % interval."
+UNTESTED = (
+    "In brackets Student's 95 % interval of the mean difference, where there is one. Nothing is tested: {why}. pp: "
+    "percentage points. ↓ lower is better."
+)
+PAIRS = f"Small dots: the difference of each pair. Large dots: their mean, with Student's 95 % interval. {CUT}"
 PARTS_LEAD = (
     "The policy that is optimal in the learned model has no actor between it and the data: its regret in the true "
     "environment is the model's part. What the learned policy loses beyond that is the actor's."
 )
 PARTS = (
-    "Dots: the whole regret of each seed, the line its Student's 95 % interval. A pale bar that turns back is an actor "
-    "that does better than planning in its model."
+    "Upper bar of a sampler: the model's part. Hatched bar below it: the actor's part, from there to the whole "
+    "regret; one that goes back to the left is an actor that does better than planning in its model. Dots: the whole "
+    f"regret of each seed, the line its Student's 95 % interval. {OTHER_EPISODES} {CUT}"
 )
 DISTRIBUTIONS_LEAD = (
     "The distribution of scores over runs and tasks (Agarwal et al. 2021); whole runs are the unit of every interval."

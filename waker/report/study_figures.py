@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from waker.analysis.quantities import quantity_of
 from waker.analysis.regret_parts import ACTOR, MODEL, TOTAL
 from waker.analysis.summary import quantities
-from waker.report.style import colours, grid, legend, steps_axis, style, text
+from waker.report import whiskers
+from waker.report.style import INK, colours, grid, legend, steps_axis, style, text, titled, uncover
 
 _WIDTH = 4.7  # inches of a panel
 _LINE = 0.34  # inches of a sampler
@@ -27,7 +28,7 @@ def differences_figure(values: pd.DataFrame, tests: pd.DataFrame, baseline: str)
 
     Args:
         values: of one task: group, quantity, difference, one row a pair.
-        tests: of the same: group, quantity, difference, low, high.
+        tests: of the same: group, quantity, difference, low, high, pairs.
         baseline: what was taken off.
     """
     names = quantities(tests)
@@ -38,13 +39,17 @@ def differences_figure(values: pd.DataFrame, tests: pd.DataFrame, baseline: str)
         for number, (panel, quantity) in enumerate(zip(panels, names, strict=True)):
             unit = 100.0 if quantity_of(quantity).percent else 1.0
             panel.axvline(0.0, color="#7b8794", lw=1.0)
+            here, seen = (rows[rows["quantity"] == quantity] for rows in (tests, values))
+            points = [[0.0], here["difference"] * unit, seen["difference"] * unit]
+            panel.set_xlim(whiskers.limits(points, here["low"] * unit, here["high"] * unit))
             for at, group in enumerate(groups):
                 one = tests[(tests["quantity"] == quantity) & (tests["group"] == group)]
                 own = values[(values["quantity"] == quantity) & (values["group"] == group)]["difference"] * unit
                 _points(panel, own, at, palette[group])
-                panel.hlines([at] * len(one), one["low"] * unit, one["high"] * unit, color=palette[group], lw=2)
+                ends = one["low"] * unit, one["high"] * unit
+                whiskers.draw(panel, [at] * len(one), *ends, one["pairs"], palette[group], 2)
                 panel.plot(one["difference"] * unit, [at] * len(one), "o", color=palette[group], ms=5)
-            panel.set_title(text(f"{quantity_of(quantity).title}{_direction(quantity)}"))
+            titled(panel, f"{quantity_of(quantity).title}{_direction(quantity)}", _WIDTH)
             panel.set_xlabel(text(f"difference from {baseline}{', percentage points' if unit > 1 else ''}"))
             _lines(panel, groups, named=number % 2 == 0)
         return figure
@@ -52,7 +57,7 @@ def differences_figure(values: pd.DataFrame, tests: pd.DataFrame, baseline: str)
 
 def _direction(quantity: str) -> str:
     """Which side is better."""
-    return {"less": "  (← better)", "more": "  (better →)"}.get(quantity_of(quantity).better, "")
+    return {"less": " (← better)", "more": " (better →)"}.get(quantity_of(quantity).better, "")
 
 
 def _points(panel: Axes, x: pd.Series, at: float, colour: str) -> None:
@@ -67,25 +72,33 @@ def _lines(panel: Axes, groups: list[str], named: bool = True) -> None:
 
 
 def parts_figure(values: pd.DataFrame, means: pd.DataFrame) -> Figure:
-    """Mean regret of each group as the model's part and the actor's part behind it; dots: every seed's whole regret.
+    """Mean regret of each group as the model's part and, below it, the actor's part from there to the whole regret.
+
+    Each part has a height of its own, so that a negative one is seen; dots: every seed's whole regret.
 
     Args:
         values: group, part, value, one row a run.
-        means: group, part, mean, low, high.
+        means: group, part, mean, low, high, seeds.
     """
     groups = list(dict.fromkeys(means["group"]))
     with style():
-        figure, (panel,) = grid(1, 1, 1.6 * _WIDTH, 1.0 + 1.2 * _LINE * len(groups))
+        figure, (panel,) = grid(1, 1, 1.6 * _WIDTH, 1.0 + 1.6 * _LINE * len(groups))
         palette = colours(groups)
+        whole = means[means["part"] == TOTAL]
+        points = [[0.0], means[means["part"].isin((MODEL, TOTAL))]["mean"], values[values["part"] == TOTAL]["value"]]
+        panel.set_xlim(whiskers.limits(points, whole["low"], whole["high"]))
+        panel.axvline(0.0, color="#7b8794", lw=1.0)
         for at, group in enumerate(groups):
             of_group = means[means["group"] == group].set_index("part")
             model, actor = float(of_group["mean"][MODEL]), float(of_group["mean"][ACTOR])
-            panel.barh(at, model, 0.5, color=palette[group], alpha=0.9, lw=0)
-            panel.barh(at, actor, 0.5, left=model, color=palette[group], alpha=0.35, lw=0)
-            panel.hlines([at], of_group["low"][TOTAL], of_group["high"][TOTAL], color="#1f2933", lw=1.4)
-            whole = values[(values["group"] == group) & (values["part"] == TOTAL)]["value"]
-            panel.scatter(whole, np.full(len(whole), at), s=13, color="#1f2933", linewidths=0, zorder=3)
-        panel.set_xlabel("mean regret: the model's part (full), then the actor's part (pale)")
+            panel.barh(at - 0.2, model, 0.26, color=palette[group], lw=0)
+            look: dict[str, Any] = {"facecolor": "white", "edgecolor": palette[group], "hatch": "////", "lw": 1.0}
+            panel.barh(at + 0.06, actor, 0.26, left=model, **look)
+            low, high, seeds = (float(of_group[name][TOTAL]) for name in ("low", "high", "seeds"))
+            whiskers.draw(panel, at + 0.32, low, high, seeds, INK, 1.4)
+            own = values[(values["group"] == group) & (values["part"] == TOTAL)]["value"]
+            panel.scatter(own, np.full(len(own), at + 0.32), s=13, color=INK, linewidths=0, zorder=3)
+        panel.set_xlabel("mean regret: the model's part (full), then the actor's part (hatched)")
         _lines(panel, groups)
         return figure
 
@@ -105,10 +118,12 @@ def profiles_figure(profiles: pd.DataFrame) -> Figure:
                 look: dict[str, Any] = {"color": palette[group], "step": "post"}
                 panel.fill_between(rows["threshold"], rows["low"], rows["high"], alpha=0.15, lw=0, **look)
                 panel.step(rows["threshold"], rows["share"], where="post", color=palette[group], lw=1.8)
+            titled(panel, quantity_of(quantity).title, 1.2 * _WIDTH)
             panel.set(xlim=(0, 1), ylim=(-0.02, 1.02), ylabel="share of runs × tasks above τ")
-            panel.set_xlabel(text(f"τ ({quantity_of(quantity).title})"))
+            panel.set_xlabel("τ")
             for axis in (panel.xaxis, panel.yaxis):
                 axis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+        uncover(figure)
         legend(figure, palette)
         return figure
 
@@ -129,11 +144,12 @@ def shares_figure(shares: pd.DataFrame) -> Figure:
                 at = (line["begin"] + line["end"]) / 2.0
                 panel.fill_between(at, line["low"], line["high"], color=palette[name], alpha=0.15, lw=0)
                 panel.plot(at, line["mean"], "-o", color=palette[name], lw=1.6, ms=2.5)
-            panel.set_title(text(_group_title(parameter, group)))
-            panel.set_ylim(0.0, 1.08 * max(0.05, float(rows[["mean", "high"]].max(axis=None))))
+            titled(panel, _group_title(parameter, group), _WIDTH)
+            panel.set_ylim(0.0, 1.08 * min(1.0, max(0.05, float(rows[["mean", "high"]].max(axis=None)))))
             panel.set_xlim(left=0.0)
             panel.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
             steps_axis(panel)
+        uncover(figure)
         legend(figure, palette)
         return figure
 

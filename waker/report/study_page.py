@@ -95,7 +95,7 @@ def write_study_page(
 
 
 def rows_of(numbers: pd.DataFrame) -> str:
-    """``10 runs (dr seeds 10–14, waker-m seeds 10–14) at step 40 000, commit 0123456789``."""
+    """``10 runs (dr seeds 10–14, waker-m seeds 10–14) at step 40,000, commit 0123456789``."""
     runs = numbers.drop_duplicates(RUN)
     several = runs["explorer"].nunique() > 1
     told = [
@@ -132,7 +132,7 @@ def _runs_table(runs: pd.DataFrame, file: str) -> HtmlTable:
             Cell(printable(run["sampler"]), colour=palette[run["sampler"]]),
             Cell(printable(run["run"]), path=True),
             Cell(str(run["seed"])),
-            Cell.of(f"{int(run['step']):,}".replace(",", " ") if str(run["step"]).isdecimal() else NONE, NOT_SAVED),
+            Cell.of(f"{int(run['step']):,}" if str(run["step"]).isdecimal() else NONE, NOT_SAVED),
             Cell.of(printable(str(run["commit"])[:_COMMIT] or NONE), NOT_SAVED),
         ]
         for run in runs.to_dict("records")

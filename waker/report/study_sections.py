@@ -13,6 +13,7 @@ from waker.analysis.quantities import quantity_of
 from waker.analysis.reasons import NO_COMMON_TASK, NONE, NOT_PLANNED, why_untested
 from waker.analysis.summary import (
     cell,
+    counted,
     difference,
     few,
     few_seeds,
@@ -99,21 +100,34 @@ def _differences(shown: Shown) -> Section | None:
     first = tests[tests["task"] == tasks[0]]
     drawn = values[values["task"] == tasks[0]]
     figure = differences_figure(drawn, first, shown.baseline)
-    told = study_captions.DIFFERENCES.format(tests=first["tests"].iloc[0], alpha=ALPHA, power=WANTED_POWER)
-    whole = study_captions.TESTS.format(exact=EXACT_UP_TO, draws=f"{DRAWS:,}".replace(",", " "))
+    whole = study_captions.TESTS.format(exact=EXACT_UP_TO, draws=f"{DRAWS:,}")
     return Section(
         "differences",
         "Paired differences",
         study_captions.DIFFERENCES_LEAD.format(baseline=printable(shown.baseline)),
-        [_differences_table(first, tasks[0], told, source)],
+        [_differences_table(first, tasks[0], _differences_told(first), source)],
         [Picture.of(figure, study_captions.PAIRS, "Every pair", source=shown.source("pairs"), rows=drawn)],
         more="All tests, task by task",
         more_tables=[
-            _tests_table(of_task, task, f"{whole} This family has {of_task['tests'].iloc[0]} tests.", source)
+            _tests_table(of_task, task, f"{whole} {_family_told(of_task)}", source)
             for task in tasks
             if len(of_task := tests[tests["task"] == task])
         ],
     )
+
+
+def _differences_told(tests: pd.DataFrame) -> str:
+    """The caption of one task's differences; of tests only where there are any."""
+    if not tests["tests"].iloc[0]:
+        return study_captions.UNTESTED.format(why=" and ".join(dict.fromkeys(map(why_untested, tests["pairs"]))))
+    return study_captions.DIFFERENCES.format(
+        tests=counted(tests["tests"].iloc[0], "test"), alpha=ALPHA, power=WANTED_POWER
+    )
+
+
+def _family_told(tests: pd.DataFrame) -> str:
+    """How many tests one task's family has."""
+    return f"This family has {counted(tests['tests'].iloc[0], 'test')}."
 
 
 def _with_interval(text: str, seeds: float) -> Cell:
@@ -202,7 +216,7 @@ def _parts(shown: Shown) -> Section | None:
         "parts",
         "The model's and the actor's part",
         study_captions.PARTS_LEAD,
-        [_parts_table(first, tasks[0], captions.SEEDS, source)],
+        [_parts_table(first, tasks[0], f"{captions.SEEDS} {captions.OTHER_EPISODES}", source)],
         [Picture.of(figure, study_captions.PARTS, source=shown.source("regret"), rows=values)],
         more="Task by task",
         more_tables=[_parts_table(means[means["task"] == task], task, "", source) for task in tasks[1:]],

@@ -17,8 +17,10 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 
 from waker.curriculum.labels import sampler_name
 from waker.names import printable
@@ -51,8 +53,6 @@ _RC: Any = {
     "axes.linewidth": 0.8,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "axes.formatter.limits": (-3, 5),
-    "axes.formatter.useoffset": False,
     "grid.color": LIGHT,
     "grid.linewidth": 0.7,
     "text.color": INK,
@@ -68,10 +68,18 @@ _RC: Any = {
     "svg.hashsalt": "waker",
 }
 
+HALF = 7.1
+"""Inches of a figure that has room beside another one on a page."""
 NARROW = 3.8
 """Inches of a figure that a phone shows without making it smaller."""
 _TITLE, _LABEL = 36, 40
 """Characters of a title's line, and of an entry of a legend, in a figure of that width."""
+_TITLE_CHARACTER = 0.1
+"""Inches of a panel that a title's character takes, with what stands beside the panel."""
+_EDGE = 1.8
+"""Points by which a line is wider than the one of the same values that lies over it."""
+_BAR = 2.6
+"""Inches of a bar of colours."""
 _LEGEND_HANDLE, _LEGEND_CHARACTER = 0.55, 0.066
 """Inches that an entry of a legend takes: its line with what is around it, and each character."""
 
@@ -103,13 +111,49 @@ def grid(panels: int, columns: int, width: float, height: float) -> tuple[Figure
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for unused in axes[panels:]:
         unused.set_axis_off()
+    for panel in axes[:panels]:
+        for axis in (panel.xaxis, panel.yaxis):
+            axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: tick(value)))
     return figure, list(axes[:panels])
+
+
+def titled(panel: Axes, name: str, width: float) -> None:
+    """Give a panel of so many inches a title, in lines where it is longer than the panel."""
+    panel.set_title(in_lines(name, width))
+
+
+def in_lines(name: str, width: float) -> str:
+    """A title in at most three lines that fit into so many inches, and into a phone."""
+    fit = min(_TITLE, max(12, int(width / _TITLE_CHARACTER)))
+    return textwrap.fill(printable(name, 3 * fit), fit, max_lines=3, placeholder=" …")
+
+
+def tick(value: float) -> str:
+    """A number at an axis, whole by itself: 1,201, 0.0005, 5e−7. No exponent stands apart at the axis' end."""
+    return f"{value:,.6g}".replace("e-0", "e-").replace("e+0", "e").replace("-", "−")
+
+
+def uncover(figure: Figure) -> None:
+    """Draw lines wider that others of the same values would hide, so that the edges of all are seen."""
+    for panel in figure.axes:
+        lines = [line for line in panel.lines if np.size(line.get_xdata())]
+        span = np.ptp(panel.get_ylim())
+        for at, line in enumerate(lines):
+            behind = {str(other.get_color()) for other in lines[at + 1 :] if _hides(other, line, 0.004 * span)}
+            line.set_linewidth(line.get_linewidth() + _EDGE * len(behind - {str(line.get_color())}))
+            line.set_markersize(line.get_markersize() + 1.4 * _EDGE * len(behind - {str(line.get_color())}))
+
+
+def _hides(over: Line2D, line: Line2D, near: float) -> bool:
+    """Whether nearly all of a line's points lie behind those of another."""
+    (x, y), (other_x, other_y) = (np.asarray(one.get_xydata(), float).T for one in (line, over))
+    if len(x) != len(other_x) or not np.array_equal(x, other_x):
+        return False
+    return bool(np.mean(np.abs(y - other_y) <= near) >= 0.9)
 
 
 def legend(figure: Figure, entries: dict[str, str], **extra: Any) -> None:
     """A legend of colours above all panels; ``extra`` holds further (handle, label) pairs."""
-    from matplotlib.lines import Line2D
-
     handles: list[Any] = [Line2D([], [], color=colour, lw=2.4, label=text(name)) for name, colour in entries.items()]
     handles += [Line2D([], [], color=GREY, label=label, **look) for label, look in extra.items()]
     # Labels apart from the handles: a handle whose own label begins with "_" would be left out.
@@ -148,6 +192,10 @@ def stacked(figure: Figure) -> bool:
         panel.tick_params(labelleft=True, labelbottom=True)
         lines = panel.get_title(loc="left").splitlines()
         panel.set_title("\n".join(textwrap.fill(line, _TITLE, max_lines=2) for line in lines), loc="left")
+    for bar in {id(one): one for panel in panels for image in panel.images if (one := image.colorbar)}.values():
+        image, form, label = bar.mappable, bar.formatter, bar.ax.get_ylabel()
+        bar.remove()
+        colour_bar(figure, image, panels, label, form, above=True)
     for name in ("xlabel", "ylabel"):
         written = {label for panel in panels if (label := getattr(panel, f"get_{name}")())}
         for panel in panels if len(written) == 1 else ():
@@ -159,6 +207,32 @@ def stacked(figure: Figure) -> bool:
     return True
 
 
+def colour_bar(
+    figure: Figure, image: ScalarMappable, panels: list[Axes], label: str, form: Any = None, above: bool = False
+) -> None:
+    """A bar of an image's colours beside the top of the panels (or above them), no longer than :data:`_BAR` inches.
+
+    Args:
+        form: a formatter of its numbers; None = :func:`tick`.
+    """
+    whole = figure.get_figwidth() if above else figure.get_figheight()
+    length = min(_BAR, 0.9 * whole)
+    place: dict[str, Any] = {"location": "top", "anchor": (0.0, 1.0)} if above else {"anchor": (0.0, 1.0)}
+    bar = figure.colorbar(
+        image,
+        ax=panels,
+        fraction=0.06,
+        pad=0.15 / whole if above else 0.02,
+        shrink=length / whole,
+        aspect=length / 0.14,
+        format=form or mpl.ticker.FuncFormatter(lambda value, _: tick(value)),
+        **place,
+    )
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=7.5, length=2)
+    bar.set_label(label, fontsize=8.5)
+
+
 def _cut(label: str) -> str:
     """A name that leaves room for panels on a phone."""
     return label if len(label) <= _LABEL else f"{label[: _LABEL - 1]}…"
@@ -167,8 +241,24 @@ def _cut(label: str) -> str:
 def steps_axis(axes: Axes, label: str = "agent steps") -> None:
     """An x axis in thousands of steps where there are thousands."""
     axes.set_xlabel(label)
+    first, last = axes.dataLim.intervalx
+    if first == last:
+        one_step(axes, first)
+        return
     axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5, integer=True))
     axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda x, _: f"{x / 1000:g} k" if x >= 1000 else f"{x:g}"))
+
+
+def one_step(axes: Axes, step: float) -> None:
+    """An x axis of one measurement: its step alone, whole, in the middle."""
+    axes.set_xlim(step - 1.0, step + 1.0)
+    axes.set_xticks([step], [tick(step)])
+
+
+def apart(groups: Iterable[str]) -> dict[str, float]:
+    """By how much the dots of each group move from the step of :func:`one_step`, so that none covers another."""
+    names = list(dict.fromkeys(groups))
+    return {name: 0.22 * (at - (len(names) - 1) / 2) for at, name in enumerate(names)}
 
 
 def text(name: str) -> str:

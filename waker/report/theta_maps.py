@@ -13,15 +13,22 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from waker.analysis.data import stands_for
-from waker.report.style import colours, grid, legend, number, style, text
+from waker.report.style import HALF, colour_bar, colours, grid, in_lines, legend, number, style, text, tick, uncover
 
 _MOST_VALUES = 50
 """A parameter with more values than this is cut into bins: its space is continuous, or as good as."""
 _BINS = 10
+_MOST_TICKS = 10
+"""Values of one parameter up to which each is named at its axis."""
 _MOST_PANELS = 12
-_WIDEST = 6.5  # inches: two maps stand side by side on a page
+_WHOLE, _SCREEN = 11.4, 7.5
+"""Inches: the width of a page, and the height of a window."""
+_CELLS, _SMALL_CELL = (0.62, 0.52, 0.43, 0.36), 0.13
+"""Inches of a cell with its number written in it, the largest that fits; and of one without."""
+_GAP = 0.15
 _WRITTEN_CELLS = 64
 """Cells of a panel up to which each has its number written in it."""
 
@@ -130,12 +137,73 @@ def _lines(rows: pd.DataFrame, axes: Axes2D, label: str, percent: bool, marked: 
     panel.set_xlabel(text(axes.horizontal))
     panel.set_ylabel(f"{label} (%)" if percent else label)
     panel.set_ylim(bottom=min(0.0, panel.get_ylim()[0]))
+    values = np.unique(rows[column])
+    if len(values) <= _MOST_TICKS:
+        panel.set_xticks(values, [tick(value) for value in values])
+    elif (values == values.round()).all():
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    uncover(figure)
     legend(figure, palette)
     return figure
 
 
 def _scaled(values: pd.Series, percent: bool) -> np.ndarray:
     return values.to_numpy(float) * (100 if percent else 1)
+
+
+@dataclass(frozen=True)
+class _Placing:
+    """How the panels of maps stand on a page; sizes are inches.
+
+    Attributes:
+        rows, columns: of panels.
+        groups_across: a column is a group and a row a combination of the rest; else each group has rows of its own.
+        width, height: of a panel.
+        title: lines over a panel.
+    """
+
+    rows: int
+    columns: int
+    groups_across: bool
+    width: float
+    height: float
+    title: int
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Of the whole figure, with its labels and its bar of colours."""
+        return self.columns * self.width + 1.5, self.rows * self.height + 0.6
+
+    def at(self, group: int, combination: int, combinations: int) -> tuple[int, int]:
+        """Row and column of a panel."""
+        if self.groups_across:
+            down, column = divmod(group, self.columns)
+            return down * combinations + combination, column
+        down, column = divmod(combination, self.columns)
+        return group * -(-combinations // self.columns) + down, column
+
+
+def _placing(groups: int, combinations: int, cells: tuple[int, int], title: int) -> _Placing:
+    """The placing that is seen at once: beside another figure if that is not too tall, else over the page's width.
+
+    Args:
+        groups, combinations: their numbers.
+        cells: of a panel, across and down.
+        title: lines over a panel.
+    """
+    known = []
+    written = cells[0] * cells[1] <= _WRITTEN_CELLS
+    for widest in (HALF, _WHOLE):
+        for cell in _CELLS if written else (_SMALL_CELL,):
+            width, height = max(1.6, cell * cells[0] + _GAP), max(1.0, 0.72 * cell * cells[1]) + 0.2 + 0.15 * title
+            fit = max(1, int((widest - 1.5) / width))
+            across, beside = min(combinations, fit), min(groups, fit)
+            ways = [_Placing(groups * -(-combinations // across), across, False, width, height, title)]
+            down = -(-groups // beside) * combinations
+            other = _Placing(down, beside, True, width, height, title)
+            known += [other, *ways] if combinations == 1 else [*ways, other]
+    tall = [placing for placing in known if placing.size[1] <= _SCREEN]
+    return tall[0] if tall else min(known, key=lambda placing: placing.size[1])
 
 
 def _heat_maps(
@@ -151,24 +219,15 @@ def _heat_maps(
     cells = means(rows, ["group", *rest, vertical, horizontal])
     low, high = float(cells.min()), float(cells.max())
     low = min(0.0, low) if from_zero else low
-    cell = 0.62 if len(xs) * len(ys) <= _WRITTEN_CELLS else 0.13
-    width, height = max(1.7, cell * len(xs) + 0.75), max(1.5, 0.72 * cell * len(ys) + 0.85)
-    beside = len(combinations) == 1  # nothing else to put side by side: the groups
-    across = len(groups) if beside else len(combinations)
-    columns = max(1, min(across, int(_WIDEST // width)))
-    lines = -(-across // columns)  # rows of panels for each group, or for all of them
-    total = lines if beside else lines * len(groups)
-    size = (width * columns + 0.8, height * total + 0.25)
-    figure = Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(total, columns, squeeze=False, sharex=True, sharey=True)
+    placing = _placing(len(groups), len(combinations), (len(xs), len(ys)), 2 if rest else 1)
+    figure = Figure(figsize=placing.size, layout="constrained")
+    panels = figure.subplots(placing.rows, placing.columns, squeeze=False, sharex=True, sharey=True)
     for panel in panels.ravel():
         panel.set_visible(False)
     shown: list[Axes] = []
     for g, group in enumerate(groups):
         for i, (_, combination) in enumerate(combinations.iterrows()):
-            row, column = divmod(g if beside else i, columns)
-            row += 0 if beside else g * lines
-            panel = panels[row, column]
+            panel = panels[placing.at(g, i, len(combinations))]
             panel.set_visible(True)
             chosen = rows[rows["group"] == group]
             for name in rest:
@@ -177,24 +236,29 @@ def _heat_maps(
             values = table.reindex(index=ys, columns=xs).to_numpy(float)
             image = panel.imshow(values, origin="lower", aspect="auto", cmap=MAP_COLOURS, vmin=low, vmax=high)
             where = ", ".join(f"{text(n)} = {combination[f'theta_{n}']:g}" for n in axes.rest)
-            panel.set_title("\n".join(filter(None, [text(group) if i == 0 else "", where])), fontsize=8.5)
+            title = (in_lines(line, placing.width) for line in (text(group), where) if line)
+            panel.set_title("\n".join(title), fontsize=8.5)
             _ticks(panel, xs, ys)
-            if column == 0:
-                panel.set_ylabel(text(axes.vertical))
-            if row == total - 1:
-                panel.set_xlabel(text(axes.horizontal))
             if len(xs) * len(ys) <= _WRITTEN_CELLS:
-                _write(panel, values, low, high, percent)
+                _write(panel, values, low, high, percent, min(7.5, 19 * (placing.width - _GAP) / len(xs)))
             of_panel = {place[-2:] for place in marked if place[:-2] == tuple(combination[rest].astype(float))}
             _outline(panel, xs, ys, of_panel)
             shown.append(panel)
-    bar = figure.colorbar(image, ax=shown, fraction=0.06, pad=0.02, aspect=size[1] / 0.14)
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=7.5, length=2)
-    if percent:
-        bar.ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %")
-    bar.set_label(label, fontsize=8.5)
+    _name_axes(panels, text(axes.horizontal), text(axes.vertical), everywhere=placing.size[1] > _SCREEN)
+    form = FuncFormatter(lambda value, _: f"{100 * value:.3g} %") if percent else None
+    colour_bar(figure, image, shown, label, form)
     return figure
+
+
+def _name_axes(panels: np.ndarray, horizontal: str, vertical: str, everywhere: bool) -> None:
+    """Names and numbers at the left of each row and below each column; below every panel of a figure that is tall."""
+    for line in panels:
+        line[0].set_ylabel(vertical)
+    for column in panels.T:
+        used = [panel for panel in column if panel.get_visible()]
+        for panel in used if everywhere else used[-1:]:
+            panel.set_xlabel(horizontal)
+            panel.tick_params(labelbottom=True)
 
 
 def _outline(panel: Axes, xs: np.ndarray, ys: np.ndarray, marked: set[tuple[float, ...]]) -> None:
@@ -218,12 +282,12 @@ def _ticks(panel: Axes, xs: np.ndarray, ys: np.ndarray) -> None:
         spine.set_visible(False)
 
 
-def _write(panel: Axes, values: np.ndarray, low: float, high: float, percent: bool) -> None:
+def _write(panel: Axes, values: np.ndarray, low: float, high: float, percent: bool, size: float) -> None:
     """The number in each cell; a cell that the family does not have stays white with a dot."""
     for (row, column), value in np.ndenumerate(values):
         if np.isnan(value):
-            panel.text(column, row, "·", ha="center", va="center", fontsize=7.5, color="#b0b8c1")
+            panel.text(column, row, "·", ha="center", va="center", fontsize=size, color="#b0b8c1")
             continue
         dark = high > low and (value - low) / (high - low) > 0.55
         written = f"{100 * value:.3g}" if percent else number(value)
-        panel.text(column, row, written, ha="center", va="center", fontsize=7.5, color="white" if dark else "#1f2933")
+        panel.text(column, row, written, ha="center", va="center", fontsize=size, color="white" if dark else "#1f2933")
