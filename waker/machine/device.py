@@ -6,7 +6,10 @@ import os
 
 import torch
 
-from waker.errors import UserError
+from waker.errors import UserError, unknown
+
+_KINDS = ("cpu", "cuda", "cuda:N", "mps", "xpu")
+"""What a device may be called."""
 
 
 def use_threads(device: str) -> None:
@@ -35,6 +38,8 @@ def checked_device(name: str) -> str:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
+        if name.split(":")[0] not in _KINDS:
+            raise unknown("device", name, _KINDS) from error
         build = torch.version.cuda is None and name.startswith("cuda")
         cure = "; a CUDA build of torch is needed, see https://pytorch.org/get-started/locally" if build else ""
         raise UserError(f"device {name!r} cannot be used ({reason}); 'cpu' always can{cure}") from error
