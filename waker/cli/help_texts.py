@@ -52,7 +52,7 @@ def docstrings(kind: type[Any]) -> dict[str, str]:
     for base in reversed(kind.__mro__):
         if dataclasses.is_dataclass(base):
             found |= _own_docstrings(base)
-    return found
+    return {field.name: found[field.name] for field in dataclasses.fields(kind) if field.name in found}
 
 
 def _own_docstrings(kind: Any) -> dict[str, str]:
