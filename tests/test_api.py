@@ -51,6 +51,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> waker.Run:
 
 def test_the_public_names_stay() -> None:
     assert set(waker.__all__) == NAMES
+    assert {name for name in dir(waker) if not (name.startswith("__") and name.endswith("__"))} == {
+        *NAMES - {"__version__"}
+    }
     assert set(dir(waker)) >= NAMES
     for name in NAMES:
         assert getattr(waker, name) is not None
@@ -87,7 +90,7 @@ def test_settings_are_changed_by_name() -> None:
         ({"model": 3}, "model takes a mapping of its settings or a ModelConfig, not 3"),
         ({"train.replay": 10}, "train.replay = 10 holds fewer than"),
         ({"train.batch": 0}, "train.batch"),
-        ({"device": "quantum"}, "device 'quantum' cannot be used"),
+        ({"device": "quantum"}, "unknown device 'quantum'"),
     ],
 )
 def test_it_refuses_what_the_command_line_refuses(change: dict[str, object], message: str, tmp_path: Path) -> None:
@@ -169,11 +172,9 @@ def test_the_likeliest_dream_is_repeated_and_drawn_ones_follow_their_seed(run: w
 
 
 def test_what_the_replay_or_the_dream_does_not_hold_is_refused(run: waker.Run) -> None:
-    for n in (0, 10**6):
-        with pytest.raises(
-            waker.UserError, match=rf"asks for {n} states, and the replay holds {len(run.replay)} steps"
-        ):
-            run.replay.states(n)
+    told = rf"asks for {10**6} states, and the replay holds {len(run.replay)} steps"
+    with pytest.raises(waker.UserError, match=told):
+        run.replay.states(10**6)
     dream = run.imagine("green", run.replay.states(4), steps=1)
     with pytest.raises(IndexError, match="no dream 9: there are 4, from 0 to 3"):
         dream.frames(9)
@@ -188,8 +189,29 @@ def test_a_dream_begins_in_a_theta(run: waker.Run) -> None:
         run.imagine("green", (9, 0, 0))
     with pytest.raises(waker.UserError, match="unknown task 'grean'; did you mean 'green'"):
         run.imagine("grean")
-    with pytest.raises(waker.UserError, match="at least 1 step"):
-        run.imagine("green", steps=0)
+    for wrong in ({"steps": 0}, {"steps": "a"}, {"steps": 2.5}, {"n": None}, {"seed": -1}, {"n": True}):
+        (name,) = wrong
+        with pytest.raises(waker.UserError, match=f"{name} must be a whole number of at least "):
+            run.imagine("green", **wrong)  # type: ignore[arg-type]
+    with pytest.raises(waker.UserError, match="start must be states of the replay or a θ, not 'here'"):
+        run.imagine("green", "here")
+
+
+def test_what_is_looked_into_tells_its_size_in_a_line(run: waker.Run, tmp_path: Path) -> None:
+    assert repr(run.replay) == f"ReplayView({len(run.replay):,} steps)"
+    assert repr(run.curriculum).startswith("CurriculumView(") and "snapshots, the last at step " in repr(run.curriculum)
+    write_run(tmp_path)
+    rows = waker.rows(tmp_path)
+    assert repr(rows).startswith(f"Rows(evaluation: {len(rows.evaluation):,} rows, model_error: ")
+    assert repr(waker.compare(tmp_path)).startswith("Compared(numbers: ")
+    assert "\n" not in repr(rows)
+    with pytest.raises(waker.UserError, match=r"length must be a whole number of at least 1, not 'a'"):
+        run.replay.sample(2, "a")  # type: ignore[arg-type]
+    with pytest.raises(waker.UserError, match=r"n must be a whole number of at least 1, not 0"):
+        run.replay.states(0)
+    (tmp_path / "file").touch()
+    with pytest.raises(waker.UserError, match=r"runs .*/file is a file"):
+        waker.train(settings(), tmp_path / "file")
 
 
 def test_looking_changes_nothing_and_takes_no_lock(run: waker.Run) -> None:

@@ -23,6 +23,7 @@ from waker.config.schema import Config
 from waker.errors import UserError, unknown
 from waker.names import ALL
 from waker.run import Run
+from waker.storage.files import check_folder
 from waker.storage.run_search import one_run
 from waker.storage.settings_file import read_settings
 
@@ -76,6 +77,7 @@ def train(config: Config, runs: str | Path = "runs") -> Run:
 
     if not isinstance(config, Config):
         raise UserError(f"config must be a waker.Config, as waker.preset gives one, not {config!r}")
+    check_folder("runs", Path(runs))
     _, folder = train_run(config, Path(runs))
     return Run(folder)
 
@@ -97,7 +99,7 @@ _SHARED = ["domain", "sampler", "explorer", "seed", "group", "step", "mark"]
 """Columns of every table, also of one without rows."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Rows:
     """The rows of several runs, each table with the columns ``domain``, ``sampler``, ``explorer``, ``seed`` and
     ``group``, and ``mark``: the step that a row was due at, which the seeds of a study share (``step`` is where it was
@@ -108,6 +110,15 @@ class Rows:
     curriculum: pd.DataFrame
     metrics: pd.DataFrame
     episodes: pd.DataFrame
+
+    def __repr__(self) -> str:
+        return sizes(self)
+
+
+def sizes(tables: Rows | Compared) -> str:
+    """``Rows(evaluation: 120 rows, …)``: how long the tables of an object are."""
+    frames = [(name, table) for name, table in vars(tables).items() if isinstance(table, pd.DataFrame)]
+    return f"{type(tables).__name__}({', '.join(f'{name}: {len(table):,} rows' for name, table in frames)})"
 
 
 def rows(folders: str | Path | Sequence[str | Path]) -> Rows:
@@ -130,7 +141,7 @@ def rows(folders: str | Path | Sequence[str | Path]) -> Rows:
     return Rows(**{table: _marked(found, table) for table in Rows.__dataclass_fields__})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Compared:
     """Runs compared: what ``waker compare`` prints, as tables.
 
@@ -149,6 +160,9 @@ class Compared:
     differences: pd.DataFrame
     notes: dict[str, list[str]]
     baseline: str
+
+    def __repr__(self) -> str:
+        return sizes(self)
 
 
 def compare(
@@ -169,7 +183,7 @@ def compare(
         samplers, seeds: only these; none = all.
         quantities: test only these: Holm's correction is over the tests of one domain.
         at: the step: the last at which all runs were measured, each run's own last, or a number.
-        by: settings whose values tell variants of a sampler apart (``curriculum.ucb.c``).
+        by: settings whose values tell variants of a sampler apart (``curriculum.plr.beta``).
 
     Raises:
         UserError: no runs, none of them evaluated, two that nothing tells apart, a name that no run has, or a step at

@@ -7,12 +7,14 @@ message must be complete without a traceback.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 BLEMISHED = 3
 """The exit code of a command that did what was asked but for something that failed or is lost: told, and left out."""
 _MOST_LISTED = 20
-"""Valid names listed in full; beyond it only the nearest one is named."""
+_LONGEST_LIST = 400
+"""Valid names are listed in full where they are so few, or take so few characters; else the nearest one is named."""
 
 _NEAR = 0.6
 """Likeness (difflib's ratio) from which a name is worth offering."""
@@ -45,13 +47,14 @@ class Ended(SystemExit):
         self.exit_code = code
 
 
-def unknown(kind: str, name: str, valid: Iterable[str]) -> UserError:
+def unknown(kind: str, name: str, valid: Iterable[str], listed: str = "") -> UserError:
     """The error for a name that does not exist.
 
     Args:
         kind: what was asked for ("sampler", "preset").
         name: what the user wrote.
         valid: the names that exist; the nearest is offered where it is near, whatever the capitals.
+        listed: the command that lists them all; named where none is near and they are too many for a line.
 
     Returns:
         The error, for the caller to raise.
@@ -62,26 +65,46 @@ def unknown(kind: str, name: str, valid: Iterable[str]) -> UserError:
     # Of equally near ones, the first by alphabet.
     nearest = max(names, key=lambda n: _likeness(name, n))
     near = f"; did you mean {nearest!r}?" if _likeness(name, nearest) >= _NEAR else ""
-    if len(names) <= _MOST_LISTED:
-        return UserError(f"unknown {kind} {name!r}{near} (valid: {', '.join(names)})")
-    examples = ", ".join(names[:: len(names) // _SAMPLES][:_SAMPLES])
-    return UserError(f"unknown {kind} {name!r}{near or f'; {len(names)} are known, as {examples}'}")
+    told = ", ".join(names)
+    if len(names) <= _MOST_LISTED or len(told) <= _LONGEST_LIST:
+        return UserError(f"unknown {kind} {name!r}{near} (valid: {told})")
+    if near or not listed:
+        examples = ", ".join(names[:: len(names) // _SAMPLES][:_SAMPLES])
+        return UserError(f"unknown {kind} {name!r}{near or f'; {len(names)} are known, as {examples}'}")
+    return UserError(f"unknown {kind} {name!r}; `{listed}` lists all {len(names)}")
 
 
-def unknown_ending(kind: str, name: str, valid: Iterable[str]) -> UserError:
-    """As :func:`unknown`; but ``lr`` is meant for each dotted name that ends so (``model.optimizer.lr``)."""
+def unknown_ending(kind: str, name: str, valid: Iterable[str], listed: str = "") -> UserError:
+    """As :func:`unknown`; but ``lr`` is meant for each dotted name that ends so (``model.optimizer.lr``), and
+    ``curriculum.beta`` for ``curriculum.plr.beta``."""
     known = list(dict.fromkeys(valid))
-    if meant := [option for option in known if option.endswith(f".{name.lstrip('-')}")]:
+    bare = name.lstrip("-")
+    section, _, last = bare.rpartition(".")
+    meant = [option for option in known if option.endswith(f".{bare}")]
+    if not meant and section:
+        meant = [o for o in known if o.lstrip("-").startswith(f"{section}.") and o.endswith(f".{last}")]
+    if meant:
         return UserError(f"unknown {kind} {name!r}; did you mean {' or '.join(map(repr, meant))}?")
-    return unknown(kind, name, known)
+    return unknown(kind, name, known, listed)
 
 
 def _likeness(name: str, valid: str) -> float:
-    """In [0, 1], whatever the capitals; a name that is part of the other, or nearly its beginning, is near."""
-    short, long = sorted((name.lower(), valid.lower()), key=len)
-    ratio = difflib.SequenceMatcher(None, name.lower(), valid.lower()).ratio()
+    """In [0, 1], whatever the capitals, of what is not the same section, package or version in both; a name that is
+    part of the other, or nearly its beginning, is near."""
+    name, valid = _differing(name.lower(), valid.lower())
+    short, long = sorted((name, valid), key=len)
+    ratio = difflib.SequenceMatcher(None, name, valid).ratio()
     begins = difflib.SequenceMatcher(None, short, long[: len(short)]).ratio() >= _NEARLY
     return max(ratio, _NEAR) if len(short) > 2 and (begins or short in long) else ratio
+
+
+def _differing(one: str, other: str) -> tuple[str, str]:
+    """``--curriculum.c`` and ``--curriculum.top-k`` as ``c`` and ``top-k``, ``waker/A-v0`` and ``waker/B-v0`` as ``a``
+    and ``b``: what all names have says of none that it is meant."""
+    parts = [re.split(r"(?<=[./])", re.sub(r"-v\d+$", "", text.lstrip("-"))) for text in (one, other)]
+    while len(parts[0]) > 1 and len(parts[1]) > 1 and parts[0][0] == parts[1][0]:
+        parts = [part[1:] for part in parts]
+    return "".join(parts[0]), "".join(parts[1])
 
 
 def too_large(error: BaseException) -> str | None:

@@ -141,18 +141,23 @@ class Run:
             seed: of what is drawn, and of the episodes of a θ.
 
         Raises:
-            UserError: there is no such task, no policy for it yet, or no such θ.
+            UserError: there is no such task, no policy for it yet, no such θ, or a number that is none or too small.
         """
         from waker.behaviour.starts import Starts
         from waker.evaluation.dream import imagine
         from waker.model.rssm import State
 
+        check_whole(steps=(steps, 1), n=(n, 1), seed=(seed, 0))
         if start is None:
             start = self.replay.states(n, seed)
         if isinstance(start, Starts):
             start = start.state
         if not isinstance(start, State):
-            start = self._first_states(np.asarray(start, np.float64), n, seed)
+            try:
+                theta = np.asarray(start, np.float64)
+            except (TypeError, ValueError) as error:
+                raise UserError(f"start must be states of the replay or a θ, not {start!r}") from error
+            start = self._first_states(theta, n, seed)
         return imagine(self.agent, task, start, steps, mode, seed)
 
     def _first_states(self, theta: NDArray[np.float64], n: int, seed: int) -> State:
@@ -167,6 +172,17 @@ class Run:
         with slot_group(family, 1) as slots:
             first = [slots.advance({0: episode}, {})[0].observation for episode in episodes]
         return filtered(self.agent, {name: np.stack([o[name] for o in first])[:, None] for name in first[0]})
+
+
+def check_whole(**given: tuple[object, int]) -> None:
+    """Look whether arguments are whole numbers; each with the least that it may be.
+
+    Raises:
+        UserError: one is none, or is smaller.
+    """
+    for name, (value, least) in given.items():
+        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+            raise UserError(f"{name} must be a whole number of at least {least}, not {value!r}")
 
 
 def allowed(space: ThetaSpace) -> str:
@@ -193,6 +209,10 @@ class CurriculumView:
 
     def __init__(self, data: RunData) -> None:
         self.rows = data.curriculum
+
+    def __repr__(self) -> str:
+        told = f"{len(self.steps)} snapshots, the last at step {self.steps[-1]:,}" if self.steps else "no snapshot"
+        return f"CurriculumView({told})"
 
     @property
     def steps(self) -> list[int]:
@@ -231,6 +251,9 @@ class ReplayView:
     def __init__(self, replay: Replay, agent: Agent) -> None:
         self._replay, self._agent = replay, agent
 
+    def __repr__(self) -> str:
+        return f"ReplayView({len(self):,} steps)"
+
     def __len__(self) -> int:
         """Steps held."""
         return len(self._replay)
@@ -239,8 +262,9 @@ class ReplayView:
         """Windows drawn uniformly, name → (batch, length, ...).
 
         Raises:
-            UserError: it does not hold windows so long.
+            UserError: it does not hold windows so long, or a number is none or too small.
         """
+        check_whole(batch=(batch, 1), length=(length, 1), seed=(seed, 0))
         return self._replay.sample(np.random.default_rng(seed), batch, length)
 
     def states(self, n: int, seed: int = 0) -> Starts:
@@ -254,7 +278,8 @@ class ReplayView:
         from waker.behaviour.starts import start_states
         from waker.model.rssm import State
 
-        if not 0 < n <= len(self):
+        check_whole(n=(n, 1), seed=(seed, 0))
+        if n > len(self):
             raise UserError(
                 f"states asks for {n} states, and the replay holds {len(self)} steps: choose from 1 to so many"
             )

@@ -57,7 +57,8 @@ _LIMITS: tuple[tuple[type, str, str, Callable[[Any, Any], bool]], ...] = (
     (Le, "le", "at most", operator.le),
     (Lt, "lt", "below", operator.lt),
 )
-_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+"""What a value of a type is called."""
 
 
 class Settings:
@@ -163,10 +164,10 @@ def _problem(value: Any, hint: Any, computed: bool = True) -> str | None:
             _problem(key, options[0]) or _problem(one, options[1], computed=False) for key, one in value.items()
         )
         return None if fits else "must be names with a value each"
-    if hint not in _KINDS:
+    if hint not in KINDS:
         return None if isinstance(value, hint) else f"must be a {hint.__name__}"
     if not isinstance(value, (int, float) if hint is float else hint) or (isinstance(value, bool) and hint is not bool):
-        return f"must be {_KINDS[hint]}"
+        return f"must be {KINDS[hint]}"
     return _unfit(value) if computed and hint in (int, float) else None
 
 

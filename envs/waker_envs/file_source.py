@@ -20,6 +20,10 @@ _GENERIC = frozenset({"make", "build", "create", "factory", "sampler", "curricul
 """Names that say what an object is and not which one: the file's name does."""
 
 
+_MOST_NAMED = 8
+"""Objects of a file that are named where none is near."""
+
+
 class SourceError(ValueError):
     """There is no such file or nothing of that name in it; the message names the nearest."""
 
@@ -68,8 +72,9 @@ def load_source(text: str) -> Any:
     module = sys.modules.get(module_name(text)) or _imported(module_name(text), path)
     if not hasattr(module, name):
         own = [n for n, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
-        near = difflib.get_close_matches(name, own, n=1, cutoff=0.0)
-        raise SourceError(f"{path} has no {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        near = difflib.get_close_matches(name, own, n=1)
+        others = f"; it has {', '.join(own[:_MOST_NAMED])}" if own else ""
+        raise SourceError(f"{path} has no {name!r}" + (f"; did you mean {near[0]!r}?" if near else others))
     return getattr(module, name)
 
 

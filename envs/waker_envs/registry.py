@@ -119,9 +119,9 @@ def resolve_id(name: str) -> str:
     if (found := _by_short_name(name)) is not None:
         return found
     short = {env_id.split("/")[-1].rsplit("-v", 1)[0].lower(): env_id for env_id in _registered}
-    full = {env_id.lower(): env_id for env_id in _registered}
-    close = difflib.get_close_matches(name.lower(), [*full, *short], n=1, cutoff=0.5)
-    hint = f"did you mean {(full | short)[close[0]]!r}?" if close else f"there are {', '.join(_registered)}"
+    bare = name.split("/")[-1].rsplit("-v", 1)[0].lower()  # what all of them begin and end with makes none near
+    close = difflib.get_close_matches(bare, list(short), n=1)
+    hint = f"did you mean {short[close[0]]!r}?" if close else f"there are {', '.join(_registered)}"
     raise UnknownEnvError(f"unknown environment {name!r}; {hint}")
 
 

@@ -50,7 +50,7 @@ def test_files_that_go_together() -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", "lacks the columns domain, sampler"),
+        ("", "is neither a run folder nor a file of numbers"),
         (HEAD, "holds no numbers"),
         (HEAD.replace(",value", ""), "lacks the column value"),
         (f"{HEAD}\n{ROW}\n{ROW.replace('0.5', 'high')}", "row 2: value is 'high', not a finite number"),
@@ -59,7 +59,7 @@ def test_files_that_go_together() -> None:
         (f"{HEAD}\n{ROW}\n{ROW},more", "row 2: 11 fields instead of 10"),
         (f"{HEAD}\n{ROW}\n{ROW}", "row 2: there are two rows of domain d, sampler dr, explorer e, seed 1, task a"),
         (f'{HEAD}\n"{ROW}', "cannot be read"),
-        ("\0\xff", "lacks the columns"),
+        ("\0\xff", "is neither a run folder nor a file of numbers"),
     ],
 )
 def test_a_file_of_something_else(tmp_path: Path, text: str, told: str) -> None:

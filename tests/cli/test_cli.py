@@ -116,7 +116,8 @@ def test_the_defaults_in_the_help_are_those_of_the_preset(capsys: pytest.Capture
         (["train", "--env-kwargs", "n_layout=3"], "takes no argument 'n_layout'; did you mean 'n_layouts'?"),
         (["train", "--env-kwargs", "obs=smell"], "cannot be made with"),
         (["train", "--env-kwargs", "obs"], "--env-kwargs"),
-        (["train", "--device", "cudo"], "device 'cudo' cannot be used"),
+        (["train", "--device", "cudo"], "unknown device 'cudo' (valid: cpu, cuda, cuda:N, mps, xpu)"),
+        (["train", "--device", "gpu"], "unknown device 'gpu' (valid: cpu, cuda, cuda:N, mps, xpu)"),
         (["train", "--device", "meta"], "device 'meta' cannot be used: it holds no numbers"),
         (["train", "--env", "waker/test-Noisy-v0", "--curriculum.sampler", "hardest-oracle"], "hardest"),
         (["train", "--preset", "tiny", "--model.deter", "10000000"], "weights and optimisers alone take"),
@@ -250,8 +251,8 @@ def test_what_a_run_keeps_in_itself_is_no_run(finished: Path, tmp_path: Path) ->
 def test_numbers_that_cannot_be_written_are_one_line(
     finished: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert main(["compare", str(finished), "--csv", str(tmp_path)]) == 1
-    assert capsys.readouterr().err == (f"waker: cannot save the numbers in {tmp_path}: Is a directory ({tmp_path})\n")
+    said = refused(["compare", str(finished), "--csv", str(tmp_path)], capsys)
+    assert said == f"waker: the numbers must be a file, and {tmp_path} is a folder\n"
 
 
 def test_compare_knows_its_samplers_and_seeds(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

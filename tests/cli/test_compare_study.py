@@ -216,7 +216,7 @@ def test_several_domains_have_sections_of_their_own(numbers: str, tmp_path: Path
 def test_what_cannot_be_written_is_told(numbers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
     assert main(["compare", numbers, "--page", str(tmp_path / "file" / "study.html")]) == 1
-    assert "cannot save the numbers of" in capsys.readouterr().err
+    assert "cannot save the page" in capsys.readouterr().err
     for folder in (str(tmp_path), ".", ".."):
         assert main(["compare", numbers, "--csv", str(tmp_path / "c.csv"), "--page", folder]) == 2
         assert "the page must be a file" in capsys.readouterr().err

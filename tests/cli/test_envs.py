@@ -53,16 +53,29 @@ def test_constructor_arguments_reach_the_environment(tmp_path: Path) -> None:
     assert abs(first[2] - first[99]).max() > 100
 
 
+def test_a_family_without_a_docstring_has_none_in_its_description(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That of a class it inherits from is about another one."""
+    source = Path(__file__).parents[1] / "plugin_example" / "corridor_example.py"
+    code = source.read_text(encoding="utf-8")
+    (tmp_path / "halls.py").write_text(f"{code}\n\nclass Bare(Corridor):\n    pass\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert main(["envs", "halls.py:Bare"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("halls.py:Bare") and lines[1] == "" and "θ" in lines[2]
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["Terain"], "did you mean 'waker/TerrainWalker-v0'?"),
         (["GridHazards", "--theta", "9", "0", "0"], "outside the space; the nearest is"),
         (["GridHazards", "--steps", "0"], "--steps 0 must be at least 1"),
-        (["GridHazards", "--out", "/nonexistent/film.gif"], "cannot save the film"),
+        (["GridHazards", "--out", "/dev/null/film.gif"], "cannot save the film"),
         (["GridHazards", "--env-kwargs", "n_layout=3"], "takes no argument 'n_layout'; did you mean 'n_layouts'?"),
         (["TerrainWalker", "--env-kwargs", "ground=ice"], "ground must be 'noise' or 'stairs', got 'ice'"),
-        ([], "Missing from waker envs show"),
+        ([], "missing argument: STR Environment id"),
     ],
 )
 def test_what_cannot_be_shown_is_told_in_one_line(

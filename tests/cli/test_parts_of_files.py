@@ -9,7 +9,9 @@ import pytest
 
 from tests.helpers.tiny import TINY, refused
 from waker.cli import main
+from waker.cli.settings import parse_settings
 from waker.curriculum.registry import CURRICULA
+from waker.errors import UserError
 from waker.storage.sealed import read_yaml
 
 PARTS = """
@@ -37,6 +39,9 @@ def ranked(space, config, rng, samples_per_update, settings):
 @dataclass(frozen=True)
 class Power(Settings, section="explorer.Restless"):
     power: Positive = 1.0
+    \"\"\"How much a move counts,
+    whatever --decay_half says.\"\"\"
+    decay_half: float = 0.5
 
 
 class Restless(Explorer):
@@ -110,7 +115,9 @@ def test_a_default_that_is_spelled_out_is_the_same_run(parts: Path, capsys: pyte
     assert main(words()) == 0
     assert main(words("--curriculum.ranked.beta", "0.5")) == 0
     assert "finished before" in capsys.readouterr().err
-    assert "curriculum.settings.beta" in refused(words("--curriculum.ranked.beta", "0.25"), capsys)
+    assert "curriculum.ranked.beta is its default there and 0.25 now; give this one a --name" in refused(
+        words("--curriculum.ranked.beta", "0.25"), capsys
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,9 +141,21 @@ def test_what_is_wrong_is_one_line(
     assert not (parts / "runs").exists()
 
 
+def test_a_part_s_name_may_have_any_capitals_in_its_options(parts: Path) -> None:
+    own = ["--explorer.restless.power", "2", "--curriculum.RANKED.beta=0.25"]
+    config = parse_settings(words(*own)[1:], "train").config
+    assert (config.explorer.settings, config.curriculum.settings) == ({"power": 2.0}, {"beta": 0.25})
+    with pytest.raises(UserError, match=r"did you mean '--explorer\.Restless\.power'"):
+        parse_settings(words("--explorer.restles.power", "2")[1:], "train")
+    with pytest.raises(UserError, match=r"did you mean '--explorer\.Restless\.power'"):
+        parse_settings(words("--explorer.power", "2")[1:], "train")
+
+
 def test_the_help_has_a_part_s_own_settings(parts: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words("--help")) == 0
     shown = capsys.readouterr().out
     assert "settings of sampler parts.py:ranked" in shown or "settings of sampler ranked" in shown
     assert "--curriculum.ranked.beta (default: 0.5)" in shown
-    assert "--explorer.Restless.power (default: 1.0)" in shown
+    assert (
+        "--explorer.Restless.power (default: 1.0)\n      How much a move counts, whatever --decay-half says.\n" in shown
+    )

@@ -8,10 +8,13 @@ import re
 import pytest
 
 from tests.helpers.tiny import refused
+from waker.cli import main
 from waker.cli.arguments import options_of
+from waker.cli.help_texts import as_typed, docstrings
 from waker.cli.settings import TrainArgs, parse_settings
 from waker.config.presets import PRESETS, preset
 from waker.config.saved import plain
+from waker.curriculum.registry import curriculum_settings
 from waker.errors import UserError
 from waker.settings import flat
 
@@ -95,6 +98,26 @@ def test_help_shows_what_a_user_sets_and_help_all_the_rest(capsys: pytest.Captur
         with pytest.raises(SystemExit):
             parse_settings([asked], "train")
         assert names <= set(capsys.readouterr().out.replace(",", " ").split())
+
+
+def test_the_help_names_settings_as_they_are_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    known = {name.rpartition(".")[2] for name in flat(dataclasses.asdict(TrainArgs())) if "_" in name}
+    for verb in ("train", "adapt", "compare"):
+        assert main([verb, "--help-all", *(["--sampler", "waker-m"] if verb == "train" else [])]) == 0
+        shown = capsys.readouterr().out
+        assert not known & set(re.findall(r"[a-z]+(?:_[a-z]+)+", shown))
+    assert main(["train", "--sampler", "plr", "--help"]) == 0
+    shown = capsys.readouterr().out
+    for name, text in docstrings(curriculum_settings("plr")).items():
+        lines = re.search(rf"--curriculum\.plr\.{name.replace('_', '-')} \(default: .*\)\n((?: {{6}}.*\n)+)", shown)
+        assert lines is not None and " ".join(lines[1].split()) == as_typed(text, [name])
+
+
+def test_only_names_of_settings_are_written_as_they_are_typed() -> None:
+    text = "`train.adapt_repeats`, kl_dyn/kl_rep and worst_regret of file_name.py, not f(kl_dyn(x)) nor X.kl_dyn"
+    assert as_typed(text) == (
+        "`train.adapt-repeats`, kl-dyn/kl-rep and worst_regret of file_name.py, not f(kl_dyn(x)) nor X.kl_dyn"
+    )
 
 
 def test_every_setting_is_an_option() -> None:

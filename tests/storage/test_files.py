@@ -13,8 +13,9 @@ import pytest
 
 from tests.helpers.synthetic import write_run
 from waker.cli import main
+from waker.errors import UserError
 from waker.storage import files
-from waker.storage.files import atomic, clear_unfinished, write_text
+from waker.storage.files import SaveFailed, atomic, check_folder, check_writable, clear_unfinished, write_text
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -118,3 +119,41 @@ def test_who_is_alone_in_a_folder_clears_what_others_left_and_who_is_not_what_no
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*names[1:], "whole"])
     clear_unfinished(tmp_path, alone=True)
     assert [path.name for path in tmp_path.iterdir()] == ["whole"]
+
+
+def test_what_cannot_be_written_in_the_end_is_told_at_once(tmp_path: Path) -> None:
+    """Nothing stays of looking: neither a file nor a folder."""
+    (tmp_path / "file").touch()
+    check_writable("the page", None)
+    for fits in ("page.html", "deep/below/page.html", "file"):
+        check_writable("the page", tmp_path / fits)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    for folder in (tmp_path, Path("."), Path("/")):
+        with pytest.raises(UserError, match=r"the page must be a file, and .* is a folder"):
+            check_writable("the page", folder)
+    for inside in ("file/page.html", "file/deep/page.html"):
+        with pytest.raises(
+            SaveFailed, match=rf"cannot save the page {tmp_path}/{inside}: {tmp_path}/file is no folder"
+        ):
+            check_writable("the page", tmp_path / inside)
+    with pytest.raises(SaveFailed, match="File name too long"):
+        check_writable("the page", tmp_path / ("x" * 300))
+    with pytest.raises(SaveFailed, match="/proc takes no file"):
+        check_writable("the page", Path("/proc/page.html"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_is_not_ones_own_is_told_at_once(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(SaveFailed, match="cannot be written"):
+        check_writable("the page", tmp_path / "page.html")
+
+
+def test_a_file_in_place_of_a_folder_is_told_with_its_option(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    check_folder("--runs", tmp_path / "new" / "runs")
+    check_folder("--runs", tmp_path)
+    with pytest.raises(UserError, match=rf"^--runs {tmp_path}/file is a file$"):
+        check_folder("--runs", tmp_path / "file")
+    with pytest.raises(UserError, match=rf"^--runs {tmp_path}/file/runs: {tmp_path}/file is a file$"):
+        check_folder("--runs", tmp_path / "file" / "runs")

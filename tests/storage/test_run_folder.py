@@ -50,7 +50,7 @@ def test_the_first_setting_that_differs_is_named(tmp_path: Path) -> None:
         "model.optimizer.lr is 0.0003 there and 1.0 now": replace(
             config, model=replace(config.model, optimizer=replace(config.model.optimizer, lr=1.0))
         ),
-        "env_kwargs.obs is None there and 'pixels' now": replace(config, env_kwargs={"obs": "pixels"}),
+        "env_kwargs.obs is not set there and 'pixels' now": replace(config, env_kwargs={"obs": "pixels"}),
         "train.steps is 100000 there and 5 now": replace(config, train=replace(config.train, steps=5)),
     }
     for message, other in changes.items():
@@ -69,7 +69,7 @@ def test_runs_made_when_compiling_was_a_yes_or_no_are_understood(was: Any, now: 
 
 
 def test_a_setting_only_there_counts_as_a_difference() -> None:
-    assert difference({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {}}) == ("b.c is 2 there and None now")
+    assert difference({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {}}) == ("b.c is 2 there and not set now")
     assert difference({"a": 1}, {"a": 1}) is None
 
 

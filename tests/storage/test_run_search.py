@@ -57,7 +57,7 @@ def test_adapt_and_references_search_below_like_all_others(
 ) -> None:
     runs = [write_run(tmp_path / "runs", "dr", seed) for seed in (0, 1)]
     asked: list[Path] = []
-    monkeypatch.setattr("waker.cli.verbs.adapt.chosen_tasks", lambda names, modules, known: [])
+    monkeypatch.setattr("waker.cli.verbs.adapt.chosen_tasks", lambda *asked: [])
     monkeypatch.setattr("waker.cli.verbs.adapt._adapted", lambda folder, tasks, args: asked.append(folder))
     assert main(["adapt", str(tmp_path / "runs")]) == 0
     assert asked == runs

@@ -92,3 +92,21 @@ def test_progress_on_a_terminal_keeps_notes_and_clears_its_line() -> None:
     progress.close()
     assert "step 50/100" in out.getvalue()
     assert "run · saved" in out.getvalue()
+
+
+def test_the_time_left_is_of_the_phase_that_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A head is fitted for half a minute, and then thirty batches take a second."""
+    clock = 100.0
+    monkeypatch.setattr("waker.terminal.progress.time.monotonic", lambda: clock)
+    out = io.StringIO()
+    progress = Progress("run", 30, Console(file=out, width=40), every=0)
+    for i in range(1050):
+        clock = 100.0 + i * 0.028
+        progress.update(0, i + 1, lambda: "", "fit")
+    begin = clock
+    for step in range(1, 11):
+        clock = begin + 0.5 + step / 30
+        progress.update(step, 1050 + step, lambda: "", f"adapt {step}/30")
+    assert out.getvalue().splitlines()[-1] == "run · adapt 10/30 step 10/30 · 1,060 updates · 30.0/s · 0:00 left"
+    progress.update(10, 1060, lambda: "", "measure")  # within it
+    assert "30.0/s" in out.getvalue().splitlines()[-1]

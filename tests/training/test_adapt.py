@@ -260,7 +260,7 @@ def test_a_stopped_evaluation_goes_on_with_adapted_policies_too(
     pd.testing.assert_frame_equal(one, two, check_exact=True)
 
 
-def test_new_tasks_may_be_chosen_by_name(folder: Path) -> None:
+def test_new_tasks_may_be_chosen_by_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = f"{folder.parent / 'tasks.py'}:top_row"
     for names, expected in {
         (): ["top_row"],
@@ -271,6 +271,12 @@ def test_new_tasks_may_be_chosen_by_name(folder: Path) -> None:
         assert list(map(name_of, chosen_tasks(names, (source,), ("green", "blue")))) == expected
     assert main(["adapt", str(folder), "--tasks", "top_row", "--task-module", source, "--updates", "1"]) == 0
     assert (folder / "adapted" / "top_row" / "tasks.yaml").is_file()
+    assert main(["adapt", str(folder), "--tasks", "top_row", "--updates", "2"]) == 0  # its file is remembered
+    capsys.readouterr()
+    assert "did you mean 'top_row'?" in refused(["adapt", str(folder), "--tasks", "top_rows"], capsys)
+    (folder.parent / "tasks.py").unlink()
+    told = refused(["adapt", str(folder), "--tasks", "top_row", "--updates", "3"], capsys)
+    assert "tasks.py is no longer there: name it where it is now, --task-module FILE:top_row" in told
 
 
 @pytest.mark.parametrize(

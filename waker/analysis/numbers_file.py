@@ -25,6 +25,7 @@ NUMBERS = (*RUN, "task", "quantity", "value", "run", "step", "commit")
 NOTES = ("domain", "note")
 _WHOLE = ("seed", "begin", "end", "episodes")
 _REAL = ("value", "share")
+_WRITER = "`waker compare RUN… --page study.html`"
 _ENDING = "-numbers.csv"
 
 
@@ -91,14 +92,23 @@ def read_notes(path: Path) -> pd.DataFrame:
 def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """The columns, numbers as numbers and names as they stand: a task may be called ``nan``, or not at all."""
     with reading(path), path.open(encoding="utf-8", errors="surrogatepass", newline="") as file:
-        head, *lines = list(csv.reader(file, strict=True)) or [[]]
+        try:
+            table = csv.reader(file, strict=True)
+            head = next(table, [])
+            lines = list(table) if {*columns} & {*head} else []
+        except (csv.Error, UnicodeError):
+            if path.suffix.lower() == ".csv":
+                raise
+            head, lines = [], []
+    if not {*columns} & {*head}:
+        raise UserError(f"{path} is neither a run folder nor a file of numbers, which {_WRITER} writes")
     for at, line in enumerate(lines):
         if len(line) != len(head):
             raise UserError(f"{path}, row {at + 1}: {len(line)} fields instead of {len(head)}")
     rows = pd.DataFrame(lines, columns=head)
     if missing := [name for name in columns if name not in rows]:
         lacks = f"lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
-        raise UserError(f"{path} {lacks}: `waker compare RUN… --page study.html` writes study-numbers.csv")
+        raise UserError(f"{path} {lacks}: {_WRITER} writes study-numbers.csv")
     rows = rows[list(columns)]
     for column in columns:
         if column in _WHOLE:

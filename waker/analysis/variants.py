@@ -27,11 +27,11 @@ PLUG_INS = {"curriculum": "curriculum.sampler", "explorer": "explorer.name"}
 
 
 def by_settings(runs: Sequence[RunData], keys: Sequence[str]) -> list[RunData]:
-    """The runs with the values of some settings in their samplers' names: ``ucb [c=2.0]``.
+    """The runs with the values of some settings in their samplers' names: ``plr [beta=0.1]``.
 
     Args:
         keys: dotted or short names (``steps``), with dashes or underscores; a sampler's or explorer's own as on the
-            command line, ``curriculum.ucb.c``, which other samplers do not have.
+            command line, ``curriculum.plr.beta``, which other samplers do not have.
 
     Raises:
         UserError: a setting that no run has; the message names the nearest.
@@ -59,7 +59,7 @@ def in_force(run: RunData) -> dict[str, Any]:
     """A run's settings by dotted name, those that have their defaults as well; empty if it has no settings.
 
     What an older run lacks has the value that a resume would give it. A plug-in's own are called as on the command
-    line: ``curriculum.ucb.c``, ``explorer.rnd.size``.
+    line: ``curriculum.plr.beta``, ``explorer.rnd.size``.
     """
     saved = settings_of(run)
     if not saved:

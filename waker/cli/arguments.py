@@ -13,12 +13,14 @@ import functools
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Annotated, Any, TypeVar
 
 import tyro
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
+from waker.cli.help_texts import as_typed
+from waker.cli.refusals import in_words
 from waker.errors import Ended, UserError, unknown_ending
 from waker.settings import DETAIL, UNOFFERED, Settings, Short, invalid, short_names
 
@@ -61,12 +63,20 @@ def _registry(details: bool, argv: Sequence[str] | None = None) -> ConstructorRe
             return None
         kept = {f.name: f.default for f in spec.fields if named is not None and _is_unnamed(f, named)}
         fields = tuple(
-            dataclasses.replace(field, type=marked(field.type)) for field in spec.fields if field.name not in kept
+            dataclasses.replace(field, type=marked(field.type), helptext=functools.partial(_help, field.helptext))
+            for field in spec.fields
+            if field.name not in kept
         )
         make = functools.partial(spec.instantiate, **kept) if kept else spec.instantiate
         return dataclasses.replace(spec, instantiate=make, fields=fields)
 
     return registry
+
+
+def _help(text: str | Callable[[], str | None] | None) -> str | None:
+    """A field's text, names of settings as they are typed."""
+    told = text() if callable(text) else text
+    return None if told is None else as_typed(told)
 
 
 def _named(argv: Sequence[str]) -> list[str]:
@@ -97,7 +107,7 @@ def _captured(redirect: Any, columns: str) -> Iterator[io.StringIO]:
         os.environ.pop("COLUMNS") if before is None else os.environ.update(COLUMNS=before)
 
 
-def _first_lines(box: str) -> str:
+def _message(box: str) -> str:
     """The message of an error box: the rows below its title down to the next rule, drawn in ASCII or not."""
     rows: list[str] = []
     for line in box.splitlines()[1:]:
@@ -106,9 +116,7 @@ def _first_lines(box: str) -> str:
             rows.append(row)
         elif rows:
             break
-    message = re.sub(r"^Error parsing config(\.\w+)*: ", "", " ".join(rows))
-    message = re.sub(r"^Missing from waker \w+: (.*) \(required\)$", r"missing argument: \1", message)
-    return message or " ".join(box.split()) or "cannot read the arguments"
+    return " ".join(rows) or " ".join(box.split()) or "cannot read the arguments"
 
 
 def _written_out(argv: Sequence[str], refused: str) -> list[str] | None:
@@ -172,11 +180,12 @@ def parse(
     if (whole := _written_out(argv, caught.getvalue())) is not None:
         return parse(cls, whole, verb=verb, default=default, also=also, program=program)
     if parsed is None:
-        raise UserError(f"{_first_lines(caught.getvalue())} (see {program} {verb} --help)")
+        raise UserError(f"{in_words(_message(caught.getvalue()), cls, argv)} (see {program} {verb} --help)")
     value, left = parsed
     for word in left:
         if word.startswith("-"):
-            raise unknown_ending("option", word.split("=")[0], [*options_of(cls), *also, "--help"])
+            known = [*also, *options_of(cls), "--help"]
+            raise unknown_ending("option", word.split("=")[0], known, f"{program} {verb} {HELP_ALL}")
     if left:
         several = "; a run has one sampler and one seed, several are a study: waker sweep" if verb == "train" else ""
         raise UserError(f"unexpected argument {left[0]!r}{several} (see {program} {verb} --help)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ import tyro
 
 from waker.cli.arguments import parse
 from waker.cli.constructor_arguments import constructor_arguments
-from waker.cli.part_options import help_of, own_options, refuse_others
+from waker.cli.part_options import help_of, names_of, own_options, refuse_others
 from waker.config import presets
 from waker.config.presets import PRESETS
 from waker.config.schema import Config
@@ -139,6 +139,7 @@ def parse_settings(argv: Sequence[str], verb: str) -> TrainArgs:
     import waker_envs
     from waker.config.checks import check
     from waker.curriculum.registry import curriculum_settings
+    from waker.storage.files import check_folder
     from waker.storage.run_folder import canonical
     from waker.storage.settings_file import read_settings
 
@@ -162,20 +163,24 @@ def parse_settings(argv: Sequence[str], verb: str) -> TrainArgs:
     to_sampler = {**base.curriculum.settings, **to_sampler}
     to_sampler, argv = own_options(argv, "curriculum", sampler, curriculum_settings, to_sampler, verb)
     to_explorer = {**base.explorer.settings, **to_explorer}
-    to_explorer, argv = own_options(
-        argv, "explorer", explorer or base.explorer.name, explorer_settings, to_explorer, verb
-    )
-    refuse_others(argv, "curriculum", sampler, curriculum_settings)
     nested = [
         f.name for f in dataclasses.fields(base.explorer) if dataclasses.is_dataclass(getattr(base.explorer, f.name))
     ]
+    to_explorer, argv = own_options(argv, "explorer", explorer, explorer_settings, to_explorer, verb, nested)
+    refuse_others(argv, "curriculum", sampler, curriculum_settings)
     refuse_others(argv, "explorer", explorer, explorer_settings, nested)
     sinks = _values(argv, "--sinks") or base.sinks
     to_sinks, argv = _sink_options(argv, sinks, base.sink_settings, verb)
     # The preset's constructor arguments are put back below: tyro would turn a filled dict into one option a key.
     default = TrainArgs(config=dataclasses.replace(_with(base, {}, {}, {}), sink_settings=to_sinks))
+
+    def also() -> Iterator[str]:
+        yield from names_of("curriculum", sampler, curriculum_settings)
+        yield from names_of("explorer", explorer, explorer_settings)
+        yield from () if verb == "train" else ("--samplers",)
+
     try:
-        args = parse(TrainArgs, argv, verb=verb, default=default, also=() if verb == "train" else ("--samplers",))
+        args = parse(TrainArgs, argv, verb=verb, default=default, also=also())
     except Ended:
         if (own := curriculum_settings(sampler)) is not None:
             print(help_of("curriculum", sampler, own))
@@ -183,6 +188,7 @@ def parse_settings(argv: Sequence[str], verb: str) -> TrainArgs:
             print(help_of("explorer", explorer, of_explorer))
         _print_sinks(sinks)
         raise
+    check_folder("--runs", args.runs)
     config = canonical(_with(args.config, {**base.env_kwargs, **given}, to_sampler, to_explorer))
     check(config)
     explorer_settings(config.explorer.name)

@@ -80,6 +80,7 @@ def check_arguments(env_id: str, names: Iterable[str]) -> None:
         return
     for name in names:
         if name not in parameters:
-            near = difflib.get_close_matches(name, list(parameters), n=1, cutoff=0.0)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            near = difflib.get_close_matches(name, list(parameters), n=1)
+            others = f"; it takes {', '.join(parameters)}" if parameters else ""
+            hint = f"; did you mean {near[0]!r}?" if near else others
             raise UserError(f"{env_id} takes no argument {name!r}{hint}")

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from waker.settings import flat
+from waker_envs.file_source import source_name
 
 _TOLD = 3
 """Settings that differ of which both values are told; others are named."""
@@ -54,14 +55,20 @@ def difference(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     free = {"preset", *FREE_KEYS, *growth(saved, now)}
     free |= {key for key in (*old, *new) if key.startswith(tuple(f"{section}." for section in FREE_KEYS))}
     keys = [*new, *(k for k in old if k not in new)]
+    called = {**_own_names(old), **_own_names(new)}
     differ = [key for key in keys if key not in free and not _alike(old.get(key), new.get(key))]
-    told = [f"{key} is {old.get(key)!r} there and {new.get(key)!r} now" for key in differ[:_TOLD]]
+
+    def value(settings: Mapping[str, Any], key: str) -> str:
+        left_out = "its default" if key in called else "not set"
+        return repr(settings[key]) if key in settings else left_out
+
+    told = [f"{called.get(key, key)} is {value(old, key)} there and {value(new, key)} now" for key in differ[:_TOLD]]
     began = [str(data.get("preset") or "") for data in (old, new)]
     if told and all(began) and began[0] != began[1]:
         several = f"{len(differ)} settings differ" if len(differ) > 1 else "one setting differs"
         others = f" and {len(differ) - _TOLD} more" if len(differ) > _TOLD else ""
         return f"preset {began[0]} there, {began[1]} now, so {several}: {', '.join(told)}{others}"
-    more = [f"also other: {', '.join(differ[_TOLD:])}"] if len(differ) > _TOLD else []
+    more = [f"also other: {', '.join(called.get(key, key) for key in differ[_TOLD:])}"] if len(differ) > _TOLD else []
     if told and (shrunk := [key for key in differ if key in GROWING_KEYS]):
         more.append(f"{shrunk[0]} may only grow")
     schedules = [key for key in differ if key.rpartition(".")[2] in SCHEDULES]
@@ -69,6 +76,16 @@ def difference(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
         kept = ", ".join(f"{key} = {old.get(key)}" for key in schedules)
         more.append(f"{grown[0]} may grow alone, but the run has gone by {kept} from its start, which must stay")
     return "; ".join([", ".join(told), *more]) if told else None
+
+
+def _own_names(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Settings of a plug-in's own as they are called on the command line: ``curriculum.settings.beta`` →
+    ``curriculum.plr.beta``."""
+    found: dict[str, str] = {}
+    for section, chosen in (("curriculum", "sampler"), ("explorer", "name")):
+        begin, part = f"{section}.settings.", source_name(str(settings.get(f"{section}.{chosen}")))
+        found |= {key: f"{section}.{part}.{key.removeprefix(begin)}" for key in settings if key.startswith(begin)}
+    return found
 
 
 def growth(saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[int, int]]:

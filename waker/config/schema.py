@@ -293,7 +293,7 @@ class TrainConfig(Settings, section="train"):
 
 @dataclass(frozen=True)
 class AdaptConfig(Settings, section="adapt"):
-    """How task policies learn from the frozen model (`train.task_policies` after, and `waker adapt`)."""
+    """How task policies learn from the frozen model (`--task-policies after`, and `waker adapt`)."""
 
     method: Literal["rollouts", "lookahead"] = "rollouts"
     """`rollouts`: actor-critics on imagined rollouts, as alongside exploration. `lookahead`: one imagined step of every

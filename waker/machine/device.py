@@ -8,6 +8,9 @@ import torch
 
 from waker.errors import UserError
 
+_KINDS = ("cpu", "cuda", "cuda:N", "mps", "xpu")
+"""What a device may be called. None is offered as the nearest: who asks for a `gpu` does not mean the `cpu`."""
+
 
 def use_threads(device: str) -> None:
     """One torch thread on the CPU unless ``OMP_NUM_THREADS`` says otherwise.
@@ -35,6 +38,8 @@ def checked_device(name: str) -> str:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
+        if name.split(":")[0] not in _KINDS:
+            raise UserError(f"unknown device {name!r} (valid: {', '.join(_KINDS)})") from error
         build = torch.version.cuda is None and name.startswith("cuda")
         cure = "; a CUDA build of torch is needed, see https://pytorch.org/get-started/locally" if build else ""
         raise UserError(f"device {name!r} cannot be used ({reason}); 'cpu' always can{cure}") from error

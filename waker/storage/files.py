@@ -163,6 +163,65 @@ def saving(what: str, hint: str = "") -> Iterator[None]:
         raise SaveFailed(f"cannot save {what}: {reason}{where}{hint}") from error
 
 
+def check_writable(what: str, path: Path | None) -> None:
+    """Look whether a file can be made where a command will write it in the end, before it works for it.
+
+    Nothing stays of it: of a folder that is not there yet, the nearest one above is looked at.
+
+    Args:
+        what: it is, for the message: ``the page``.
+        path: the file; None = there is none to write.
+
+    Raises:
+        UserError: it is a folder.
+        SaveFailed: it lies in what is no folder, or its folder cannot be made or written.
+    """
+    if path is None:
+        return
+    if os.path.isdir(path) or not path.name:
+        raise UserError(f"{what} must be a file, and {path} is a folder")
+    with saving(f"{what} {path}"):
+        _probe(path)
+
+
+def _probe(path: Path) -> None:
+    if _is_special(path):  # a device or a pipe, which opening might wait for or change
+        if not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
+    folder = path.absolute().parent
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, f"{folder} is no folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, f"{folder} cannot be written")
+    temporary = folder / _temporary(path.name)
+    try:
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+    except OSError as error:
+        raise OSError(error.errno, f"{folder} takes no file: {error.strerror}") from error
+    temporary.unlink()
+
+
+def check_folder(what: str, path: Path) -> None:
+    """Look whether a path can be a folder that a command makes or reads.
+
+    Args:
+        what: the option that it was given to.
+
+    Raises:
+        UserError: it, or what it lies in, is a file.
+    """
+    for place in (path, *path.parents):
+        if os.path.lexists(place):
+            if not place.is_dir():
+                inside = "" if place == path else f": {place}"
+                raise UserError(f"{what} {path}{inside} is {'a file' if place.is_file() else 'no folder'}")
+            return
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Turn whatever a damaged file makes its reader raise in the block into a ``UserError`` of one line."""
@@ -172,6 +231,9 @@ def reading(path: Path) -> Iterator[None]:
         raise
     except Exception as error:  # readers of Parquet, archives and YAML have many ways to fail
         what = " ".join(str(error).split())[:200]
+        if (mark := getattr(error, "problem_mark", None)) is not None:  # of YAML: its own words quote the parser's
+            problem = getattr(error, "problem", None) or "it cannot be parsed"
+            raise UserError(f"{path} cannot be read: it is no YAML, line {mark.line + 1}: {problem}") from error
         raise UserError(f"{path} cannot be read: {type(error).__name__}: {what}") from error
 
 

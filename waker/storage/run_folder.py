@@ -166,7 +166,8 @@ class RunFolder:
             elif relative := there["evaluation"]["reference"]:  # of an earlier version, which kept it as it was given
                 there["evaluation"]["reference"] = os.path.abspath(relative)
             if changed := difference(there, asked):
-                raise UserError(f"{path} belongs to other settings: {changed}; choose another folder for runs")
+                other = "give this one a --name, or choose another folder for runs"
+                raise UserError(f"{path} belongs to other settings: {changed}; {other}")
             return cls(path, config, (how or {}).get("arithmetic"), growth(there, asked))
         record = {
             "config": plain(config),

@@ -35,6 +35,8 @@ def run_folders(
     """
     found: dict[Path, None] = {}
     for path in given:
+        if path.is_file():
+            raise UserError(f"{path} is a file, and a run is a folder")
         if not path.is_dir():
             raise UserError(f"no folder {path}{_nearby(path)}")
         here = [path] if is_run(path) else below(path, is_run)

@@ -42,6 +42,8 @@ def read_settings(path: Path) -> Config:
         near = difflib.get_close_matches(file.name, [p.name for p in file.parent.glob("*.y*ml")], n=1)
         raise UserError(f"no settings file {str(file)!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
     content = read_yaml(file)
+    if {"domains", "samplers"} <= content.keys() or {"domains", "seeds"} <= content.keys():
+        raise UserError(f"{file} is a study of several runs, not the settings of one: `waker sweep {file}` makes them")
     try:
         found = config_from(content["config"]) if isinstance(content.get("config"), Mapping) else _of_preset(content)
         return canonical(found)

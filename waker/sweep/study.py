@@ -87,6 +87,10 @@ def read_cells(path: Path) -> list[Cell]:
 def _cells(data: object) -> list[Cell]:
     if not isinstance(data, Mapping):
         raise UserError("a study is a mapping with domains, samplers and seeds")
+    if not any(key in data for key in _NEEDED):
+        raise UserError(
+            "a study needs domains, samplers and seeds; the settings of one run are for `waker train --config`"
+        )
     for key in data:
         if key not in _KEYS:
             raise unknown("key", str(key), _KEYS)

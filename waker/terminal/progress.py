@@ -17,7 +17,10 @@ from waker.names import printable
 from waker.terminal.console import Console
 
 _WINDOW_S = 60.0
-"""Speeds are those of the last minute: prefill is far faster than learning."""
+"""Speeds are those of the last minute, and of the phase that is under way: what another took, as prefill or a head's
+fit, says nothing of the time left."""
+_BETWEEN = ("", "measure")
+"""What is shown within another phase."""
 EVERY = 60.0
 """Seconds between two plain lines at most; a tenth of the work is told when it is done, :data:`_LEAST` after a line."""
 EVERY_VARIABLE = "WAKER_PROGRESS_SECONDS"
@@ -58,6 +61,7 @@ class Progress:
         self._tenths = 0
         self._metrics: Mapping[str, float] = {}
         self._marks: deque[tuple[float, int, int]] = deque()  # (seconds, step, updates)
+        self._phase = ""  # whose marks these are
         self._display: Live | None = None
 
     def start(self) -> None:
@@ -73,6 +77,9 @@ class Progress:
     def update(self, step: int, updates: int, theta: Callable[[], str], phase: str = "") -> None:
         """Where the run is; ``theta`` is asked only when something is drawn."""
         now = time.monotonic()
+        if (kind := phase.partition(" ")[0]) not in (self._phase, *_BETWEEN):
+            self._phase = kind
+            self._marks = deque([(now, step, updates)])
         if self.quiet or (now < self._next and (now < self._least or self._tenth(step, updates) <= self._tenths)):
             return
         self._next, self._least = now + self._every, now + (self._every if self._live else _LEAST)

@@ -43,7 +43,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["--against", "x.json", "--precision", "bf16"], "leave out --compile"),
         (["--against", "x.json", "--products", "blas"], "leave out --compile"),
         (["--save"], "--save stores into the file of --against"),
-        (["--device", "nonsense"], "device 'nonsense' cannot be used"),
+        (["--device", "nonsense"], "unknown device 'nonsense'"),
         (["--config", "tiny", "--updates", "1", "--against", "x" * 5000], "File name too long: xxx"),
         (["--confg", "tiny"], "did you mean '--config'"),
     ],

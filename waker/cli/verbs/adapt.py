@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,7 +35,8 @@ class AdaptArgs:
     run: Annotated[Path, tyro.conf.Positional]
     """Run folder, or a folder that holds some: policies for each."""
     tasks: tuple[str, ...] = ()
-    """Tasks of the environment or of --task-module; none = all of the environment, or only the new ones if any."""
+    """Tasks of the environment or of --task-module, which is remembered; none = all of the environment, or only the
+    new ones if any."""
     task_module: tuple[str, ...] = ()
     """New tasks, each file.py:function; the function's name becomes the task's. The file is run."""
     updates: Count | None = None
@@ -61,19 +63,26 @@ class AdaptArgs:
     """Torch device; None = the run's."""
 
 
-def chosen_tasks(names: tuple[str, ...], modules: tuple[str, ...], known: tuple[str, ...]) -> list[Task]:
+def chosen_tasks(
+    names: tuple[str, ...],
+    modules: tuple[str, ...],
+    known: tuple[str, ...],
+    earlier: Sequence[Mapping[str, Any]] = (),
+) -> list[Task]:
     """The tasks asked for.
 
     Args:
         names: of the environment's tasks, or of the functions.
         modules: ``file.py:function``.
         known: all tasks of the environment, as tables call them.
+        earlier: records of policies that the run was adapted to before, oldest first: their functions are remembered.
 
     Raises:
-        UserError: an unknown or repeated name, or a file or function that is not there.
+        UserError: an unknown or repeated name, or a file or function that is not there, or has changed since.
     """
     from waker.names import task_name
     from waker.replay.relabel import load_task
+    from waker.training.adapt import remembered
 
     new: dict[str, Task] = {}
     for task in map(load_task, modules):
@@ -84,9 +93,12 @@ def chosen_tasks(names: tuple[str, ...], modules: tuple[str, ...], known: tuple[
         new[task.name] = task
     # By the name that its author gave it, or by the one that it has in tables.
     wanted = [name if name in known or name in new else task_name(name) for name in names]
+    functions = {name: record for record in earlier for name in record["functions"]}
     for at, name in enumerate(wanted):
         if name not in known and name not in new:
-            raise unknown("task", names[at], [*known, *new])
+            if name not in functions:
+                raise unknown("task", names[at], [*known, *new, *functions])
+            new[name] = remembered(functions[name], name)
         if name in wanted[:at]:
             raise UserError(f"task {name!r} is named twice")
     chosen = wanted if wanted or new else known
@@ -142,7 +154,12 @@ def command(argv: list[str]) -> int:
             raise UserError("a task is given by --preferences, or by --tasks and --task-module")
         if len(folders) > 1:
             raise UserError(f"answers are about one run, and there are {len(folders)} in {args.run}")
-    tasks = [chosen_tasks(args.tasks, args.task_module, of_run) for of_run in known]
+    from waker.training.adapt import adapted_sets
+
+    tasks = [
+        chosen_tasks(args.tasks, args.task_module, of_run, [record for _, record in adapted_sets(folder)])
+        for folder, of_run in zip(folders, known, strict=True)
+    ]
     keep_freed_memory()
     tell_unless_done()
     for folder, wanted in zip(folders, tasks, strict=True):

@@ -53,7 +53,7 @@ def command(argv: list[str]) -> int:
     args = parse(AnswerArgs, argv, verb="answer")
     from waker.names import printable
     from waker.preferences import table
-    from waker.storage.files import saving
+    from waker.storage.files import check_writable, saving
 
     if args.teacher and args.from_ is not None:
         raise UserError("answers come from a file or from a teacher: --from or --teacher")
@@ -62,6 +62,8 @@ def command(argv: list[str]) -> int:
     if args.score != "return" and not args.teacher:
         raise UserError("--score is a teacher's: add --teacher oracle, say")
     file, out = args.file.absolute(), (args.out or args.file).absolute()
+    table.check_name(out)
+    check_writable("the answers", out)
     frame, changes = table.read(file), []
     if args.from_ is not None:
         frame, taken = table.merged(file, frame, table.read(args.from_.absolute()), args.from_)
@@ -76,6 +78,7 @@ def command(argv: list[str]) -> int:
         changes.append(f"{skipped} marked as skipped")
     if changes or out != file:
         with saving(f"answers in {out}"):
+            out.parent.mkdir(parents=True, exist_ok=True)
             table.write(out, frame)
     told = "; ".join([*changes, table.told(table.counts(frame))])
     print(f"{printable(args.out or args.file)}: {told}")
@@ -87,12 +90,14 @@ def _taught(args: AnswerArgs, frame: pd.DataFrame) -> pd.DataFrame:
     from waker.preferences import table
     from waker.preferences.imagined import imagined_of
     from waker.storage.run_folder import RunFolder, read_config
+    from waker.storage.run_search import one_run
     from waker.training.asking import answer
     from waker.training.loading import load_run
 
-    folder = (args.run or Path("runs") / str(frame["run"].iloc[0])).absolute()
-    if args.run is None and not folder.is_dir():
-        raise UserError(f"run {frame['run'].iloc[0]} does not lie in {folder}; tell where it is by --run")
+    place = args.run or Path("runs") / str(frame["run"].iloc[0])
+    if args.run is None and not place.is_dir():
+        raise UserError(f"run {frame['run'].iloc[0]} does not lie in {place.absolute()}; tell where it is by --run")
+    folder = one_run(place).absolute()
     with RunFolder(folder, read_config(folder)).locked():
         loaded = load_run(folder, print)
         replay = loaded.replay(print)

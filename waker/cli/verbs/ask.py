@@ -23,7 +23,7 @@ class AskArgs:
     """
 
     run: Annotated[Path, tyro.conf.Positional]
-    """Run folder."""
+    """Run folder, or a folder that holds one."""
     queries: Count = 200
     """Pairs."""
     length: Count = 8
@@ -61,18 +61,23 @@ def command(argv: list[str]) -> int:
     from waker.preferences import table
     from waker.preferences.imagined import file_of, write_imagined
     from waker.preferences.page import write_page
-    from waker.storage.files import saving
+    from waker.storage.files import check_writable, saving
     from waker.storage.run_folder import RunFolder, read_config
+    from waker.storage.run_search import one_run
     from waker.training.asking import ask, strips
     from waker.training.loading import load_run
 
-    folder, out = args.run.absolute(), args.out.absolute()
+    run, out = one_run(args.run), args.out.absolute()
+    folder = run.absolute()
 
     def note(text: str) -> None:
         print(printable(text), flush=True)
 
     table.check_name(out)
     before = table.replaced(out)
+    check_writable("the queries", out)
+    if args.page:
+        check_writable("the page", out.with_suffix(".html"))
     with RunFolder(folder, read_config(folder)).locked():
         loaded = load_run(folder, note)
         replay = loaded.replay(note)
@@ -91,7 +96,7 @@ def command(argv: list[str]) -> int:
             write_page(page, frame, films, f"{len(frame)} queries about {loaded.run.name}", f"{out.stem}-answers.csv")
     on_page = f" Answer them on {printable(page)}," if args.page else " Answer them by editing its labels,"
     by_teacher = (
-        f"waker answer {shlex.quote(str(args.out))} --teacher oracle --task TASK{run_option(args.run, loaded.run.name)}"
+        f"waker answer {shlex.quote(str(args.out))} --teacher oracle --task TASK{run_option(run, loaded.run.name)}"
     )
     note(f"Asked: {len(frame)} queries in {printable(args.out)}.{on_page} or by `{printable(by_teacher)}`")
     return 0

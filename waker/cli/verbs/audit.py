@@ -26,7 +26,7 @@ class AuditArgs:
     """
 
     run: Annotated[Path, tyro.conf.Positional]
-    """Run folder."""
+    """Run folder, or a folder that holds one."""
     features: str = ""
     """File of named features, file.py or file.py:function; the file is run."""
     without: tuple[str, ...] = ()
@@ -62,17 +62,21 @@ def command(argv: list[str]) -> int:
         raise UserError("an audit looks at a reward by features: add --features features.py (docs/audit.md has one)")
     from waker.names import printable
     from waker.report.audit_page import write_audit
-    from waker.storage.files import saving
+    from waker.storage.files import check_writable, saving
     from waker.storage.run_folder import RunFolder, read_config
+    from waker.storage.run_search import one_run
     from waker.storage.sealed import write_json
     from waker.training.audit import AuditSettings, audit
     from waker.training.audit_features import read_features
     from waker.training.loading import load_run
 
-    folder = args.run.absolute()
+    folder = one_run(args.run).absolute()
     out = (args.out or folder / "audit.html").absolute()
     json = None if args.json is None else args.json.absolute()
     answers = None if args.preferences is None else args.preferences.absolute()
+
+    check_writable("the page", out)
+    check_writable("the numbers", json)
 
     def note(text: str) -> None:
         print(printable(text), flush=True)

@@ -13,7 +13,7 @@ from rich.text import Text
 from waker.cli.arguments import parse
 from waker.errors import UserError
 from waker.names import ALL, printable
-from waker.storage.files import saving
+from waker.storage.files import check_writable, saving
 from waker.terminal.console import Console
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class CompareArgs:
     """The step to compare at: the last one at which all runs were measured (common), each run's own last (last; runs at
     different steps are then not pooled), or a number."""
     by: tuple[str, ...] = ()
-    """Settings whose values tell variants of a sampler apart: curriculum.ucb.c, train.batch …"""
+    """Settings whose values tell variants of a sampler apart: curriculum.plr.beta, train.batch …"""
     csv: Path | None = None
     """Where the table's numbers go; default: comparison.csv in the first folder, or beside the page."""
     page: Path | None = None
@@ -106,6 +106,10 @@ def show(
     from waker.analysis.study import baseline_of, check_quantities, read_study
     from waker.analysis.summary import summarise
 
+    first = Path(places[0])
+    beside = (first.parent if first.is_file() else first) / "comparison.csv"
+    check_writable("the page", page)
+    check_writable("the numbers", beside if csv is None and page is None and first.exists() else csv)
     study = read_study(places, samplers, seeds, at, by)
     if study.numbers.empty:
         lost = "".join(f"; {line}" for line in study.lost)
@@ -114,7 +118,7 @@ def show(
     check_quantities(study.numbers, quantities)
     summary, paired = summarise(study.numbers), pairs(study.numbers, baseline, over)
     try:  # files first: a reader of the tables may go before their end (`| head`)
-        target = _write(study, summary, Path(places[0]), csv, page, baseline, over, quantities)
+        target = _write(study, summary, beside, csv, page, baseline, over, quantities)
     finally:
         _print(console, study, summary, paired, baseline, over, only, quantities)
     for line in study.lost:
@@ -128,7 +132,7 @@ def show(
 def _write(
     study: Study,
     summary: pd.DataFrame,
-    first: Path,
+    beside: Path,
     csv: Path | None,
     page: Path | None,
     baseline: str,
@@ -143,7 +147,6 @@ def _write(
         from waker.report.study_page import write_study_page
 
         written = write_study_page(study, page, baseline, over, quantities)
-    beside = (first.parent if first.is_file() else first) / "comparison.csv"
     target = csv if csv is not None else written.get("comparison", beside)
     if target not in written.values():
         with saving(f"the numbers in {target}"):

@@ -71,11 +71,12 @@ def show(args: ShowArgs, given: Mapping[str, Scalar]) -> str:
         SaveFailed: the file cannot be written.
     """
     import waker_envs
-    from waker.storage.files import atomic, saving
+    from waker.storage.files import atomic, check_writable, saving
     from waker_envs.films import film, frame_rate, write_gif
 
     env_id = waker_envs.resolve_id(args.env)
     path = (args.out or Path(f"{path_part(env_id.split('/')[-1])}.gif")).absolute()  # now: it may change the directory
+    check_writable("the film", path)
     env = construct(args.env, {**given, "render_mode": "rgb_array"})
 
     def failed(error: BaseException) -> UserError:
@@ -88,8 +89,10 @@ def show(args: ShowArgs, given: Mapping[str, Scalar]) -> str:
             rate, shown = frame_rate(env), env.theta_space.format(theta)
     finally:
         close(env, env_id)
-    with saving(f"the film {path}"), atomic(path) as file:
-        write_gif(file, pictures, rate)
+    with saving(f"the film {path}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(path) as file:
+            write_gif(file, pictures, rate)
     return f"{path}: {len(pictures)} pictures of θ = ({shown}), seed {args.seed}"
 
 
@@ -143,7 +146,8 @@ def _description(env_id: str, env: ParametricEnv) -> str:
 
     space = env.theta_space
     family = env.family if isinstance(env, WrappedFamily) else env
-    lines = [env_id, "", inspect.getdoc(type(family)) or "", "", space.describe()]
+    own = inspect.cleandoc(vars(type(family)).get("__doc__") or "")  # not that of a class that it inherits from
+    lines = [env_id, "", *([own, ""] if own else []), space.describe()]
     if space.hardest is not None:
         lines.append(f"  hardest (by an expert): {space.format(space.hardest)}")
     if len(space.hard):

@@ -10,6 +10,7 @@ import tyro
 
 from waker.cli.arguments import parse
 from waker.names import printable
+from waker.storage.files import check_writable
 
 
 @dataclass(frozen=True)
@@ -21,14 +22,17 @@ class ReportArgs:
     out: Path | None = None
     """The page; default: report.html in the first folder."""
     by: tuple[str, ...] = ()
-    """Settings whose values tell variants of a sampler apart: curriculum.ucb.c, train.batch …"""
+    """Settings whose values tell variants of a sampler apart: curriculum.plr.beta, train.batch …"""
 
 
 def command(argv: list[str]) -> int:
     """Run ``waker report``."""
     args = parse(ReportArgs, argv, verb="report")
+    out = args.out if args.out is not None else args.runs[0] / "report.html"
+    if args.out is not None or args.runs[0].is_dir():  # else the folder is what is wrong
+        check_writable("the page", out)
     from waker.report.page import write_report
 
-    page = write_report(args.runs, args.out if args.out is not None else args.runs[0] / "report.html", args.by)
+    page = write_report(args.runs, out, args.by)
     print(printable(f"Report: {page}"))
     return 0

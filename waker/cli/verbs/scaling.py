@@ -13,7 +13,7 @@ from rich.text import Text
 from waker.cli.arguments import parse
 from waker.errors import UserError
 from waker.names import printable
-from waker.storage.files import saving
+from waker.storage.files import check_writable, saving
 from waker.terminal.console import Console
 
 if TYPE_CHECKING:
@@ -70,6 +70,9 @@ def command(argv: list[str]) -> int:
     for place in args.runs:
         if not place.exists():
             raise UserError(f"{place} does not exist")
+    target = _target(args)
+    check_writable("the page", args.page)
+    check_writable("the curves", target)
     from waker.analysis.scaling_curves import of_samplers
     from waker.analysis.scaling_study import scaling_of
     from waker.report.scaling_rows import collect
@@ -79,7 +82,7 @@ def command(argv: list[str]) -> int:
     found = scaling_of(rows, args.baseline, args.measures, args.axes, args.resamples)
     if found.fits.empty:
         raise UserError("nothing to fit: no curve has a point that all its seeds share")
-    console, target, all_notes = Console(), _target(args), (*notes, *found.notes)
+    console, all_notes = Console(), (*notes, *found.notes)
     try:  # files first: a reader of the tables may go before their end (`| head`)
         if target is not None:
             write(rows, found, target)

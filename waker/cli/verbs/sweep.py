@@ -19,6 +19,7 @@ import tyro
 from waker.cli.arguments import parse
 from waker.errors import BLEMISHED, UserError
 from waker.settings import Count, NotNegativeInt
+from waker.storage.files import check_folder
 from waker.storage.run_search import KEPT_ROWS
 from waker.sweep.conduct import Conductor, Work
 from waker.sweep.launchers import Launcher, Local, Ray, Slurm, sbatch_file
@@ -68,6 +69,8 @@ def command(argv: list[str]) -> int:
     args = parse(SweepArgs, argv, verb="sweep")
     runs = args.runs if args.runs is not None else Path("runs") / args.study.stem
     rows = args.rows if args.rows is not None else runs / KEPT_ROWS
+    check_folder("--runs", runs)
+    check_folder("--rows", rows)
     todo, there = plan(args.study, runs, rows)
     print(f"{len(todo) + len(there)} runs, {len(there)} of them with rows in {rows}", flush=True)
     check_gpus(args, todo)
