@@ -80,6 +80,19 @@ def test_settings_are_changed_by_name() -> None:
     assert config.with_(train=config.train) == config
 
 
+def test_settings_of_plug_ins_are_changed_by_their_own_names(tmp_path: Path) -> None:
+    """As on the command line; in a file of settings too."""
+    config = settings(sampler="plr", explorer="rnd", **{"curriculum.plr.beta": 0.5, "explorer.rnd.size": 8})
+    assert (config.curriculum.settings, config.explorer.settings) == ({"beta": 0.5}, {"size": 8})
+    assert config.with_(**{"curriculum.plr.rho": 0.2}).curriculum.settings == {"beta": 0.5, "rho": 0.2}
+    assert config.with_(sampler="ncc", **{"curriculum.ncc.every": 3}).curriculum.settings == {"every": 3}
+    assert config.with_(**{"sinks.wandb.project": "p"}).sink_settings == {"wandb.project": "p"}
+    with pytest.raises(waker.UserError, match="curriculum.ncc.every is a setting of ncc, and the sampler here is plr"):
+        config.with_(**{"curriculum.ncc.every": 3})
+    (tmp_path / "mine.yaml").write_text("preset: tiny\nsampler: plr\ncurriculum.plr.beta: 0.5\n")
+    assert waker.load_config(tmp_path / "mine.yaml").curriculum.settings == {"beta": 0.5}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -86,3 +86,9 @@ def test_an_unknown_setting_is_refused_with_the_nearest() -> None:
 def test_a_run_without_settings_keeps_its_name() -> None:
     bare = RunData(Path("r"), "d", "ucb", "e", 0, {}, EMPTY, EMPTY, EMPTY, EMPTY, EMPTY)
     assert labels(["curriculum.dr_share"], bare, run())[0] == "ucb"
+
+
+def test_the_seed_tells_no_variants_apart() -> None:
+    with pytest.raises(UserError, match="not --by seed"):
+        by_settings([run()], ["seed"])
+    assert labels(["train.batch", "train.batch"], run())[0].count("batch=") == 1

@@ -19,6 +19,7 @@ def test_a_name_is_explained_where_it_is_found(capsys: pytest.CaptureFixture[str
         "metrics · credit [see explorer.target]: Mean of the error estimates"
     )
     assert "metrics · actor_loss/<policy>: Actor's loss" in told("actor_loss/green", capsys=capsys)
+    assert told("actor_loss", capsys=capsys).startswith("metrics · actor_loss/<policy>: Actor's loss")
     both = told("step", "return", capsys=capsys)
     assert both.count("\n\n") == 1
     assert "evaluation · return" in both

@@ -29,8 +29,9 @@ from waker.curriculum.named.pace import squared_norms
 from waker.curriculum.named.prowl import ErrorAndChange, ProwlSettings, adversarial_score
 from waker.curriculum.named.sfl import Learnability, SflSettings, learnability
 from waker.curriculum.named.traced import TracedScore, TracedSettings
+from waker.curriculum.priorities.mixture import Mixture
 from waker.curriculum.priorities.proportional import Proportional
-from waker.curriculum.priorities.rules import Boltzmann, Rank, TopK
+from waker.curriculum.priorities.rules import Boltzmann, Rank, TopK, mean_abs, zscore
 from waker.curriculum.scores import advantages as formulas
 from waker.curriculum.scores.credited import Credited
 from waker.curriculum.scores.error_estimate import Magnitude
@@ -552,6 +553,15 @@ def test_ascent_of_ncc() -> None:
 def test_waker_by_the_same_numbers() -> None:
     close(Boltzmann(1.0).distribution(np.array([1.0, 2, 4])), [0.069872, 0.155781, 0.774346])
     close(Boltzmann(0.5, "mean-abs").distribution(np.array([0.1, -0.05, 0.03])), [0.906035, 0.006105, 0.087860])
+    close(zscore(np.array([1.0, 2, 4])), [-1.069044, -0.267261, 1.336305])
+    close(mean_abs(np.array([0.1, -0.05, 0.03])), [1.666667, -0.833333, 0.5])
+    for priority, scores, mixed in (
+        (Boltzmann(1.0), [1.0, 2, 4], [0.122565, 0.191292, 0.686144]),
+        (Boltzmann(0.5, "mean-abs"), [0.1, -0.05, 0.03], [0.791495, 0.071551, 0.136955]),
+    ):
+        own = priority.distribution(np.array(scores))
+        assert own is not None
+        close(Mixture(0.2).mix(own, np.full(3, 1 / 3), np.zeros(3, int)), mixed)
     tracker = Magnitude(3)
     tracker.observe(np.array([2, 2, 2]), np.array([4.0, 3.0, 5.0]), 0)
     assert tracker.values()[2] == pytest.approx(4.00000001, abs=1e-9)

@@ -80,6 +80,8 @@ def find(name: str, within: str | None = None) -> tuple[Entry, ...]:
     """
     known = entries() if within is None else section(within)
     exact = tuple(entry for entry in known if entry.name == name)
+    # `actor_loss` of `actor_loss/<policy>`: a family without its member, which a pattern such as `<key>_loss` fits too.
+    exact = exact or tuple(entry for entry in known if re.fullmatch(rf"{re.escape(name)}/<\w+>", entry.name))
     found = exact or tuple(entry for entry in known if entry.fits(name))
     if within is None and any(entry.name == _OF_AN_EVALUATION for entry in found):
         found += find(name.split("/")[1], "quantities")

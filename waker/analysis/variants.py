@@ -34,11 +34,16 @@ def by_settings(runs: Sequence[RunData], keys: Sequence[str]) -> list[RunData]:
             command line, ``curriculum.plr.beta``, which other samplers do not have.
 
     Raises:
-        UserError: a setting that no run has; the message names the nearest.
+        UserError: a setting that no run has; the message names the nearest; or the seed.
     """
     settings = [in_force(run) for run in runs]
     known = list(dict.fromkeys(key for of_run in settings for key in of_run))
+    keys = list(dict.fromkeys(keys))
     full = [_full_name(key, known) for key in keys]
+    if "seed" in full:
+        raise UserError(
+            "runs are told apart by their seeds anyway, which are what means and tests are over: not --by seed"
+        )
     told = dict(zip(full, _shortest(keys), strict=True))
     names = [", ".join(f"{told[name]}={of_run[name]}" for name in full if name in of_run) for of_run in settings]
     return [replace(run, sampler=variant_label(run.sampler, name)) for run, name in zip(runs, names, strict=True)]

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from waker.errors import UserError, unknown_ending
 from waker.settings import short_names, tuples
+from waker_envs.file_source import source_name
 
 T = TypeVar("T")
 
@@ -26,6 +27,8 @@ def changed(config: T, changes: Mapping[str, Any], short: Mapping[str, str] | No
     Raises:
         UserError: a name that does not exist, with the nearest that does, or a value out of its range.
     """
+    if not within:
+        changes = _to_parts(config, changes)
     short = short_names(type(config)) if short is None else short
     sections: dict[str, dict[str, Any]] = {}
     own: dict[str, Any] = {}
@@ -50,6 +53,37 @@ def changed(config: T, changes: Mapping[str, Any], short: Mapping[str, str] | No
         for name, new in sections.items()
     }
     return dataclasses.replace(config, **own, **below)  # type: ignore[type-var]
+
+
+def _to_parts(config: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The changes with settings of the chosen sampler's, explorer's and loggers' own where the configuration has them.
+
+    ``curriculum.ucb.c`` is ``c`` of ``curriculum.settings``, as on the command line, where ``ucb`` is the sampler.
+
+    Raises:
+        UserError: they are another's.
+    """
+    found = dict(changes)
+    for section, short, field in (("curriculum", "sampler", "sampler"), ("explorer", "explorer", "name")):
+        now = getattr(config, section, None)
+        own = [name for name in changes if name.startswith(f"{section}.") and name.count(".") == 2]
+        own = [name for name in own if not hasattr(now, name.split(".")[1])]
+        if now is None or not own:
+            continue
+        part = str(next((changes[n] for n in (short, f"{section}.{field}") if n in changes), getattr(now, field)))
+        kept = now.settings if part == getattr(now, field) else {}
+        for name in own:
+            if name.split(".")[1] != source_name(part):
+                raise UserError(
+                    f"{name} is a setting of {name.split('.')[1]}, and the {short} here is {source_name(part)}"
+                )
+            kept = {**kept, name.split(".")[2]: found.pop(name)}
+        found[f"{section}.settings"] = kept
+    loggers = [name for name in found if name.startswith("sinks.") and name.count(".") == 2]
+    if loggers and hasattr(config, "sink_settings"):
+        given = {name.removeprefix("sinks."): tuples(found.pop(name)) for name in loggers}
+        found["sink_settings"] = {**config.sink_settings, **given}
+    return found
 
 
 def names(config: Any, prefix: str = "") -> Iterator[str]:
