@@ -79,7 +79,7 @@ def test_a_file_of_another_kind_is_told_as_one(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "study.yaml").write_text(STUDY)
-    (tmp_path / "own.yaml").write_text("{preset: tiny, train: {steps: 3}}")
+    (tmp_path / "own.yaml").write_text("{preset: tiny, sampler: dr, seed: 1, train: {steps: 3}}")
     (tmp_path / "file.py").write_text(
         '"""A sampler."""\n\nimport os\n\nA, B = 1, [2]\n\n\ndef f(x):\n    return {x: 1}\n'
     )

@@ -26,6 +26,7 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def read_cells(path: Path) -> list[Cell]:
 def _cells(data: object) -> list[Cell]:
     if not isinstance(data, Mapping):
         raise UserError("a study is a mapping with domains, samplers and seeds")
-    if not any(key in data for key in _NEEDED):
+    if not any(get_close_matches(str(key), _NEEDED, n=1) for key in data if key not in _CHOSEN):
         raise UserError(
             "a study needs domains, samplers and seeds; the settings of one run are for `waker train --config`"
         )
