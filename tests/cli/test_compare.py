@@ -60,9 +60,9 @@ def test_runs_at_different_last_steps_are_compared_at_a_common_one(
     mean = numbers[(numbers["quantity"] == "mean_return") & (numbers["task"] == "all")].iloc[0]
     assert (mean["mean"], mean["seeds"]) == (10.0, 2)
     told = " ".join(capsys.readouterr().out.split())
-    assert "compared at step 10000" in told
-    assert "dr seed 0: last at 20000" in told
-    assert "compared at step 10000" in render(load_runs([tmp_path]))
+    assert "compared at step 10,000" in told
+    assert "dr seed 0: last at 20,000" in told
+    assert "compared at step 10,000" in render(load_runs([tmp_path]))
 
 
 def test_without_a_common_step_seeds_are_not_averaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,7 +83,7 @@ def test_the_step_may_be_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture
     measured_at(write_run(tmp_path, "dr", 1), 10_000)
     assert set(compared(tmp_path, "--at", "last")["sampler"]) == {"dr @ 20000", "dr @ 10000"}
     assert set(compared(tmp_path, "--at", "10000")["sampler"]) == {"dr"}
-    for asked, told in (("20000", "dr seed 1: last at 10000"), ("noon", "--at is common, last or a step, not 'noon'")):
+    for asked, told in (("20000", "dr seed 1: last at 10,000"), ("noon", "--at is common, last or a step, not 'noon'")):
         assert main(["compare", str(tmp_path), "--at", asked]) != 0
         assert told in capsys.readouterr().err
 

@@ -16,7 +16,7 @@ from waker.analysis.metrics import student_interval
 from waker.report.curves import error_curves, learning_curves, metric_columns, rank_curves
 from waker.report.film import film_strip
 from waker.report.returns import by_suite, by_theta, intervals
-from waker.report.style import colours, data_uri, grid, legend, number, style, tick, titled
+from waker.report.style import colours, data_uri, grid, in_lines, legend, number, style, tick, titled
 
 
 def metrics() -> pd.DataFrame:
@@ -109,6 +109,7 @@ def test_a_long_title_is_in_lines_and_whole() -> None:
     lines = panel.get_title(loc="left").splitlines()
     assert " ".join(lines) == "mean regret on denser, plan in the model (← better)"
     assert len(lines) == 2 and max(map(len, lines)) <= 36
+    assert in_lines("mean regret: the model's part (← better)", 4.7).splitlines()[1] == "(← better)"
 
 
 def test_a_line_behind_another_of_the_same_values_is_wider() -> None:

@@ -181,18 +181,18 @@ def _decide(runs: _Marks, at: At, slots: int) -> tuple[dict[Run, dict[str, int]]
     if isinstance(at, int):
         near = [mark for mark in everywhere if 0 <= mark - at < slots]
         if not near:
-            raise UserError(f"not all runs were measured at step {at}; {_lasts(last)}")
+            raise UserError(f"not all runs were measured at step {at:,}; {_lasts(last)}")
         return steps_at(dict.fromkeys(tables, min(near))), {}, []
     if at == "common" and everywhere:
         mark = max(everywhere)
         beyond = {run: end for run, end in last.items() if end > mark}
-        told = f"all runs are compared at step {mark}, the last at which all were measured ({_lasts(beyond)})"
+        told = f"all runs are compared at step {mark:,}, the last at which all were measured ({_lasts(beyond)})"
         return steps_at(dict.fromkeys(tables, mark)), {}, [told] if beyond else []
     shared = {t: set.intersection(*(set(of_run[t]) for of_run in runs.values() if t in of_run)) for t in tables}
     if at == "common" and all(shared.values()):
         marks = {table: max(common) for table, common in shared.items()}
-        told = ", ".join(f"{table.replace('_', ' ')} at step {mark}" for table, mark in marks.items())
-        return steps_at(marks), {}, [f"compared: {told}; training data up to step {min(marks.values())}"]
+        told = ", ".join(f"{table.replace('_', ' ')} at step {mark:,}" for table, mark in marks.items())
+        return steps_at(marks), {}, [f"compared: {told}; training data up to step {min(marks.values()):,}"]
     own = {run: _own(of_run) for run, of_run in runs.items()}
     if len(set(last.values())) == 1 and at == "last":
         return own, {}, []
@@ -215,4 +215,4 @@ def _lasts(last: Mapping[Run, int]) -> str:
     by_step: dict[int, list[Run]] = {}
     for run, step in last.items():
         by_step.setdefault(step, []).append(run)
-    return "; ".join(f"{_named(runs)}: last at {step}" for step, runs in sorted(by_step.items()))
+    return "; ".join(f"{_named(runs)}: last at {step:,}" for step, runs in sorted(by_step.items()))

@@ -123,9 +123,10 @@ def titled(panel: Axes, name: str, width: float) -> None:
 
 
 def in_lines(name: str, width: float) -> str:
-    """A title in at most three lines that fit into so many inches, and into a phone."""
+    """A title in at most three lines that fit into so many inches, and into a phone; an arrow keeps its word."""
     fit = min(_TITLE, max(12, int(width / _TITLE_CHARACTER)))
-    return textwrap.fill(printable(name, 3 * fit), fit, max_lines=3, placeholder=" …")
+    whole = printable(name, 3 * fit).replace("← ", "←\u00a0").replace(" →", "\u00a0→")
+    return textwrap.fill(whole, fit, max_lines=3, placeholder=" …").replace("\u00a0", " ")
 
 
 def tick(value: float) -> str:
