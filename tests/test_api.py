@@ -82,7 +82,7 @@ def test_settings_are_changed_by_name() -> None:
 
 def test_settings_of_plug_ins_are_changed_by_their_own_names(tmp_path: Path) -> None:
     """As on the command line; in a file of settings too."""
-    config = settings(sampler="plr", explorer="rnd", **{"curriculum.plr.beta": 0.5, "explorer.rnd.size": 8})
+    config = settings().with_(sampler="plr", explorer="rnd", **{"curriculum.plr.beta": 0.5, "explorer.rnd.size": 8})
     assert (config.curriculum.settings, config.explorer.settings) == ({"beta": 0.5}, {"size": 8})
     assert config.with_(**{"curriculum.plr.rho": 0.2}).curriculum.settings == {"beta": 0.5, "rho": 0.2}
     assert config.with_(sampler="ncc", **{"curriculum.ncc.every": 3}).curriculum.settings == {"every": 3}

@@ -555,13 +555,13 @@ def test_waker_by_the_same_numbers() -> None:
     close(Boltzmann(0.5, "mean-abs").distribution(np.array([0.1, -0.05, 0.03])), [0.906035, 0.006105, 0.087860])
     close(zscore(np.array([1.0, 2, 4])), [-1.069044, -0.267261, 1.336305])
     close(mean_abs(np.array([0.1, -0.05, 0.03])), [1.666667, -0.833333, 0.5])
-    for priority, scores, mixed in (
+    for priority, scores, law in (
         (Boltzmann(1.0), [1.0, 2, 4], [0.122565, 0.191292, 0.686144]),
         (Boltzmann(0.5, "mean-abs"), [0.1, -0.05, 0.03], [0.791495, 0.071551, 0.136955]),
     ):
         own = priority.distribution(np.array(scores))
         assert own is not None
-        close(Mixture(0.2).mix(own, np.full(3, 1 / 3), np.zeros(3, int)), mixed)
+        close(Mixture(0.2).mix(own, np.full(3, 1 / 3), np.zeros(3, int)), law)
     tracker = Magnitude(3)
     tracker.observe(np.array([2, 2, 2]), np.array([4.0, 3.0, 5.0]), 0)
     assert tracker.values()[2] == pytest.approx(4.00000001, abs=1e-9)
