@@ -6,12 +6,9 @@ checked when it is made (:mod:`waker.settings`).
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from waker.config.schema import Config
 from waker.curriculum.registry import curriculum_names
 from waker.errors import UserError, unknown
-from waker.storage.files import check_folder
 from waker_envs.file_source import is_source
 
 
@@ -26,8 +23,6 @@ def check(config: Config) -> None:
     if not is_source(sampler) and not sampler.endswith(".py") and sampler not in curriculum_names():
         raise unknown("sampler", sampler, curriculum_names())
     train = config.train
-    if train.compile_cache:
-        check_folder("train.compile_cache", Path(train.compile_cache))
     needed = train.envs * train.length
     if train.replay < needed:
         raise UserError(

@@ -33,6 +33,7 @@ from waker.machine import arithmetic
 from waker.machine.compile_costs import Costs
 from waker.machine.device import checked_device, use_threads
 from waker.protocols import Learner
+from waker.storage.files import check_folder
 from waker.storage.manifest import recover_settings
 from waker.storage.run_folder import RunFolder, canonical, read_config, run_folder
 from waker.terminal.progress import Progress
@@ -121,6 +122,8 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
     check(config)
     checked_device(config.device)
     check_sinks(config.sinks, config.sink_settings)
+    if config.train.compile_cache:
+        check_folder("train.compile_cache", Path(config.train.compile_cache))
     use_threads(config.device)
     given = run_folder(runs, config)
     folder = given.absolute()  # now: an environment may change the working directory
