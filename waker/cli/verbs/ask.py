@@ -74,10 +74,10 @@ def command(argv: list[str]) -> int:
         print(printable(text), flush=True)
 
     table.check_name(out)
-    before = table.replaced(out)
     check_writable("the queries", out)
     if args.page:
         check_writable("the page", out.with_suffix(".html"))
+    before = table.replaced(out)
     with RunFolder(folder, read_config(folder)).locked():
         loaded = load_run(folder, note)
         replay = loaded.replay(note)
