@@ -297,6 +297,37 @@ class Mean(OfLosses):
         return scores if np.isnan(scores).all() else np.where(np.isnan(scores), np.nanmean(scores), scores)
 
 
+class LosesStarts(Score):
+    """The mean loss of start states by ``x[ids] += …``, which takes one of several of a θ."""
+
+    needs = needs(update=("loss",))
+
+    def __init__(self, size: int, tracker: Magnitude) -> None:
+        self.total, self.count = np.zeros(size), np.zeros(size)
+
+    def values(self) -> Any:
+        return np.where(self.count > 0, self.total / np.maximum(self.count, 1), np.nan)
+
+    def learn(self, evidence: Any) -> Any:
+        keep = (evidence.theta_id >= 0) & np.isfinite(evidence.loss)
+        self.total[evidence.theta_id[keep]] += evidence.loss[keep]
+        self.count[evidence.theta_id[keep]] += 1
+        return None
+
+    def state_dict(self) -> Any:
+        return {"total": self.total.copy(), "count": self.count.copy()}
+
+    def load_state_dict(self, state: Any) -> None:
+        self.total, self.count = np.array(state["total"]), np.array(state["count"])
+
+
+class ScoresTheLast(Sound):
+    """An episode of a θ outside the space is scored as the last θ's."""
+
+    def learn_episode(self, evidence: Any) -> None:
+        self._changed(self.score.learn_episode(evidence))
+
+
 class CreditsTheLast(Sound):
     """Ids below 0 are numpy's last one."""
 
@@ -333,6 +364,8 @@ FAULTS: list[tuple[str, Any, str]] = [
     ("negative powers", with_(OfLosses, priority=Powers()), "negative numbers"),
     ("division by zero", with_(OfLosses, priority=Shares()), "all zero numbers"),
     ("unseen θ take the mean", with_(Mean, priority=Proportional(1.0)), "θ without DR weight and without evidence"),
+    ("start states lost", with_(LosesStarts), "of three start states of θ . in one record, number 1 changes no prob"),
+    ("episodes outside", with_(OfLosses, ScoresTheLast), "an episode of a θ with an id below 0 changed the score of the last θ"),
     ("ids below 0", CreditsTheLast.made, "θ with ids below 0, outside the space, changed the law"),
 ]  # fmt: skip
 

@@ -46,6 +46,7 @@ def check_curriculum(factory: str | Factory, *, continuous: bool = False) -> Non
     for check in (
         evidence.check_order,
         evidence.check_credits,
+        evidence.check_learned_credits,
         evidence.check_outside,
         evidence.check_bad_numbers,
         evidence.check_rounds,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
 from waker.curriculum.api import Evident
+from waker.curriculum.evidence import Evidence
 from waker.curriculum.kit.base import Kit, alike, fail, law_of, same
 from waker.curriculum.kit.world import World, small_space
 from waker.errors import UserError
@@ -62,6 +64,42 @@ def check_credits(kit: Kit) -> None:
             )
 
 
+def check_learned_credits(kit: Kit) -> None:
+    """Each of several start states of one θ in an update's record counts, as in :func:`check_credits`."""
+    for theta_id in range(6):  # one of them is not the highest, so that a larger number changes a law by ranks
+        changed = _changed_by(kit, theta_id)
+        if any(changed) and not all(changed):
+            fail(
+                f"of three start states of θ {theta_id} in one record, number {changed.index(False) + 1} changes no "
+                "probability, and others do: some are lost (numpy's x[ids] += … takes one of several equal ids)"
+            )
+
+
+def _changed_by(kit: Kit, theta_id: int) -> list[bool]:
+    """Whether the law is another where the first, second or third of three start states has larger numbers."""
+    laws = []
+    for large in (None, 0, 1, 2):
+        curriculum = kit.driven(12)
+        if not kit.world.needs(curriculum).update:
+            return []
+        record = kit.world.evidence(kit.world.needs(curriculum), np.full(3, theta_id), 200)
+        if large is not None:
+            record = dataclasses.replace(record, **_larger(record, large))
+        curriculum.learn(record)
+        laws.append(law_of(curriculum))
+    return [not alike(laws[0], law) for law in laws[1:]]
+
+
+def _larger(record: Evidence, place: int) -> dict[str, Any]:
+    """The record's numbers of start states, one state's a thousand times as large."""
+    found: dict[str, Any] = {}
+    for name, value in vars(record).items():
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f" and len(value) == len(record.theta_id):
+            found[name] = value.copy()
+            found[name][place] *= 1e3
+    return found
+
+
 def check_outside(kit: Kit) -> None:
     """θ outside the space (suites, a prefill of others) have ids below 0."""
     one, two = kit.driven(12), kit.driven(12)
@@ -69,6 +107,20 @@ def check_outside(kit: Kit) -> None:
     kit.world.update(two, np.zeros(0, np.int64), 200)
     one.episode_done(np.array([9.0, 9.0]), -1, {})
     same(one.probabilities(), two.probabilities(), "θ with ids below 0, outside the space, changed the law")
+    if not kit.world.needs(one).episode or "trained" not in kit.world.needs(one).kinds:
+        return
+    before = _last_score(one)
+    for step in (210, 220):
+        kit.world.episode(one, np.array([9.0, 9.0]), -1, step, "trained")
+    same(
+        before, _last_score(one), "an episode of a θ with an id below 0 changed the score of the last θ (numpy's x[-1])"
+    )
+
+
+def _last_score(curriculum: Any) -> np.ndarray[Any, Any] | None:
+    """The score of the last θ, (1,); None where the table has no scores."""
+    scores = curriculum.table().get("score")
+    return None if scores is None else np.array(scores, np.float64)[-1:]
 
 
 def check_bad_numbers(kit: Kit) -> None:
