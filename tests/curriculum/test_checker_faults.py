@@ -365,7 +365,7 @@ FAULTS: list[tuple[str, Any, str]] = [
     ("division by zero", with_(OfLosses, priority=Shares()), "all zero numbers"),
     ("unseen θ take the mean", with_(Mean, priority=Proportional(1.0)), "θ without DR weight and without evidence"),
     ("start states lost", with_(LosesStarts), "of three start states of θ . in one record, number 1 changes no prob"),
-    ("episodes outside", with_(OfLosses, ScoresTheLast), "an episode of a θ with an id below 0 changed the score of the last θ"),
+    ("episodes outside", with_(OfLosses, ScoresTheLast), "an episode of a θ with an id below 0 changed the score"),
     ("ids below 0", CreditsTheLast.made, "θ with ids below 0, outside the space, changed the law"),
 ]  # fmt: skip
 
