@@ -140,12 +140,17 @@ def place(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 def ask_queries(folder: Path) -> None:
     """What a reader has asked and answered: files that commands of the page on preferences go on with."""
-    out = folder / "queries.parquet"
-    assert main(["ask", str(folder / "runs" / RUN.with_name("seed-1")), "--queries", "25", "--out", str(out)]) == 0
-    frame = table.read(out)
-    answered = table.labelled(frame, [float(query % 2) for query in frame["query"]], table.HUMAN)
-    for name in ("queries-answers.csv", "answered.parquet", "many-answers.csv"):
-        table.write(folder / name, answered)
+    run = str(folder / "runs" / RUN.with_name("seed-1"))
+    for stem, queries, names in (
+        ("queries", "25", ("queries-answers.csv", "answered.parquet")),
+        ("many", "200", ("many-answers.csv", "many-answered.parquet")),
+    ):
+        out = folder / f"{stem}.parquet"
+        assert main(["ask", run, "--queries", queries, "--out", str(out)]) == 0
+        frame = table.read(out)
+        answered = table.labelled(frame, [float(query % 2) for query in frame["query"]], table.HUMAN)
+        for name in names:
+            table.write(folder / name, answered)
 
 
 def numbers_of_a_study() -> pd.DataFrame:
@@ -187,6 +192,8 @@ def run_waker(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         if str(PAPER) in rest:  # sixty kinds of runs, ten seconds to read; tests/sweep/test_study.py looks at them
             assert PAPER.is_file()
             rest[rest.index(str(PAPER))] = "study.yaml"
+            if "--gpus" in rest:  # the smaller study computes on no GPU, and the sweep would say so
+                del rest[rest.index("--gpus") : rest.index("--gpus") + 2]
         assert main(["sweep", *rest, "--dry"]) == 0
     elif verb == "train":
         settings = parse_settings(rest, "train")

@@ -198,7 +198,7 @@ def test_another_setting_is_another_run(runs: Path, path: dict[str, str]) -> Non
     other = [*COMMAND, "--curriculum.tilted.beta", "1", "--runs", "whole"]
     told = waker(*other, cwd=runs, environment=path)
     assert told.returncode == 2
-    assert "curriculum.settings.beta is 0.25 there and 1.0 now" in told.stderr
+    assert "curriculum.tilted.beta is 0.25 there and 1.0 now" in told.stderr
     wrong = waker(*COMMAND, "--sinks.lines.each", "0", "--runs", "whole", cwd=runs, environment=path)
     assert wrong.returncode == 2
     assert "sinks.lines.each = 0 must be at least 1" in wrong.stderr

@@ -208,7 +208,7 @@ def hard_thetas(runs: Sequence[RunData]) -> pd.DataFrame:
     if space is None:
         return pd.DataFrame()
     points = [space["points"][i] for i in space["hard_ids"]]
-    return pd.DataFrame(points, columns=[f"theta_{name}" for name in space["names"]])
+    return pd.DataFrame(points, columns=[theta_column(name) for name in space["names"]])
 
 
 def theta_sets(runs: Sequence[RunData]) -> dict[str, list[int]]:

@@ -98,7 +98,10 @@ def _places(thetas: pd.DataFrame | None, axes: Axes2D) -> set[tuple[float, ...]]
     if thetas is None or thetas.empty:
         return set()
     shown = [*axes.rest, *([] if axes.vertical is None else [axes.vertical]), axes.horizontal]
-    found = thetas[[f"theta_{name}" for name in shown]].astype(float).round(9)
+    columns = [f"theta_{name}" for name in shown]
+    if not set(columns) <= set(thetas):  # of a run whose table names them otherwise
+        return set()
+    found = thetas[columns].astype(float).round(9)
     return set(found.itertuples(index=False, name=None))
 
 
