@@ -87,6 +87,7 @@ def test_settings_of_plug_ins_are_changed_by_their_own_names(tmp_path: Path) -> 
     assert config.with_(**{"curriculum.plr.rho": 0.2}).curriculum.settings == {"beta": 0.5, "rho": 0.2}
     assert config.with_(sampler="ncc", **{"curriculum.ncc.every": 3}).curriculum.settings == {"every": 3}
     assert config.with_(**{"sinks.wandb.project": "p"}).sink_settings == {"wandb.project": "p"}
+    assert config.with_(**{"curriculum.plr.heldout-every": 3}).curriculum.settings["heldout_every"] == 3
     with pytest.raises(waker.UserError, match="curriculum.ncc.every is a setting of ncc, and the sampler here is plr"):
         config.with_(**{"curriculum.ncc.every": 3})
     (tmp_path / "mine.yaml").write_text("preset: tiny\nsampler: plr\ncurriculum.plr.beta: 0.5\n")

@@ -77,7 +77,7 @@ def _to_parts(config: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
                 raise UserError(
                     f"{name} is a setting of {name.split('.')[1]}, and the {short} here is {source_name(part)}"
                 )
-            kept = {**kept, name.split(".")[2]: found.pop(name)}
+            kept = {**kept, name.split(".")[2].replace("-", "_"): found.pop(name)}
         found[f"{section}.settings"] = kept
     loggers = [name for name in found if name.startswith("sinks.") and name.count(".") == 2]
     if loggers and hasattr(config, "sink_settings"):

@@ -16,8 +16,7 @@ def check(config: Config) -> None:
     """Check names and numbers that depend on each other.
 
     Raises:
-        UserError: a sampler that does not exist, a file in place of the folder for compiled updates, or a replay or
-            prefill that cannot hold a first batch.
+        UserError: a sampler that does not exist, or a replay or prefill that cannot hold a first batch.
     """
     sampler = config.curriculum.sampler
     if not is_source(sampler) and not sampler.endswith(".py") and sampler not in curriculum_names():
