@@ -167,6 +167,9 @@ def grid() -> Config:
     trained on; this one does. Random exploration moves a block as often as Plan2Explore there, and steps are cheap.
     Reward heads see steps: those of states never told a push's reward. Actions are drawn in evaluations: the likeliest
     ones finish less often. One development seed, 20 (``python -m experiments.boards`` and ``experiments.pushes``).
+    Which of ±4 a push earns in `sort` depends on block and action together, of which neither alone tells anything:
+    heads need 600 to 1,000 updates to find it, and train alone until they have (seed 172, whose policies learned from
+    heads that had not).
     """
     base = laptop()
     return replace(
@@ -193,7 +196,7 @@ def grid() -> Config:
         behaviour=replace(base.behaviour, actor_units=(8, 128), critic_units=(8, 128)),
         explorer=replace(base.explorer, name="random", units=(16, 16)),
         train=replace(
-            base.train, steps=100_000, train_every=55.0, adapt_batch=24, adapt_heads=300, adapt_updates=1_200
+            base.train, steps=100_000, train_every=55.0, adapt_batch=24, adapt_heads=1_500, adapt_updates=2_400
         ),
         adapt=AdaptConfig("lookahead", starts=24),
         evaluation=replace(base.evaluation, actions="sampled"),
