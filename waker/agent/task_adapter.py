@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from waker.agent.continue_fit import ContinueFit
 from waker.behaviour.actor_critic import ActorCriticStack
 from waker.behaviour.imagination import Trajectory
 from waker.behaviour.lookahead import LookaheadLearner, lookahead_behaviour
@@ -40,13 +41,17 @@ HEADS, POLICIES = "reward heads", "task policies"
 class TaskAdapter:
     """Reward heads and policies for the given tasks on top of a frozen world model.
 
-    Heads of tasks the model already knows start from its own; new tasks start afresh.
+    Heads of tasks the model already knows start from its own; new tasks start afresh. With ``adapt.refit_continue`` a
+    copy of the continue head learns beside them.
 
     Args:
         tasks: the K tasks; the batch's ``task_rewards`` columns must be in this order.
         heads: fitted elsewhere, and left as they are here; None = fitted here, to ``task_rewards``.
         recorder: records updates with ``train.compile = "graphs"``; None = the device's own.
         costs: notes what updates cost; None = nobody does.
+
+    Attributes:
+        imagined: the model that policies learn in.
     """
 
     def __init__(
@@ -71,6 +76,9 @@ class TaskAdapter:
         self.policy_learner = learner_on(model, spec.action, config, tasks, self.precision)
         self.starts = config.adapt.starts if looks_ahead(config, spec.action) else config.behaviour.starts
         self.heads_optimizer = Adam(self.heads.parameters(), config.model.optimizer, len(tasks))
+        refits = config.adapt.refit_continue and model.continues is not None
+        self.ends = ContinueFit(model, config.model.optimizer, self.precision) if refits else None
+        self.imagined = self.ends.model if self.ends else model
         self.updates = 0
         # Two functions, optimisers included, whatever `adapt_repeats` is. Neither sees the number of updates: a number
         # that changes would be compiled in, and a new graph be made at each update.
@@ -97,16 +105,22 @@ class TaskAdapter:
         return {**metrics, **learned}
 
     def _heads_update(self, batch: Mapping[str, Tensor]) -> tuple[State, Tensor]:
-        """One step of the reward heads; the batch's posterior states (B, T, ...) and the heads' losses (K,)."""
+        """One step of the heads; the batch's posterior states (B, T, ...) and the heads' losses (K,)."""
         state, grads, reward_loss = self._head_gradients(batch)
         self.heads_optimizer.apply(grads)
+        self._fit_ends(state, batch)
         return state, reward_loss
 
     def _observed(self, batch: Mapping[str, Tensor]) -> tuple[State, Tensor]:
         """The batch's posterior states (B, T, ...), for heads that are left as they are, and no loss (K,)."""
         with self.precision(), torch.no_grad():
             state = self.model.observe(batch).state
+        self._fit_ends(state, batch)
         return state, state.deter.new_zeros(len(self.tasks))
+
+    def _fit_ends(self, state: State, batch: Mapping[str, Tensor]) -> None:
+        if self.ends is not None:
+            self.ends.step(state.feature, batch)
 
     def _policies_update(self, state: State, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """One step of actors and critics; metrics, each (K,)."""
@@ -123,7 +137,7 @@ class TaskAdapter:
 
     def _policy_gradients(self, state: State, batch: Mapping[str, Tensor]) -> PolicyGradients:
         starts = start_states(state, batch, self.starts)
-        return self.policy_learner.gradients(self.model, starts, self._rewards).without_trajectory()
+        return self.policy_learner.gradients(self.imagined, starts, self._rewards).without_trajectory()
 
     def _rewards(self, trajectory: Trajectory) -> Tensor:
         return task_rewards(self.heads, trajectory)
@@ -142,6 +156,8 @@ class TaskAdapter:
         for module in (self.model, self.heads):
             yield from (*module.parameters(), *module.buffers())
         yield from (*self.heads_optimizer.tensors(), *self.policy_learner.tensors())
+        if self.ends is not None:
+            yield from self.ends.tensors()
 
     def state_dict(self) -> dict[str, Any]:
         """Heads, policies and optimisers (not the frozen model)."""
@@ -150,6 +166,7 @@ class TaskAdapter:
             "heads_optimizer": self.heads_optimizer.state_dict(),
             "learner": self.policy_learner.state_dict(),
             "updates": self.updates,
+            **({} if self.ends is None else {"ends": self.ends.state_dict()}),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -158,6 +175,8 @@ class TaskAdapter:
         self.heads_optimizer.load_state_dict(state["heads_optimizer"])
         self.policy_learner.load_state_dict(state["learner"])
         self.updates = state["updates"]
+        if self.ends is not None:
+            self.ends.load_state_dict(state["ends"])
 
 
 def learner_on(

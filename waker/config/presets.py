@@ -152,7 +152,7 @@ def laptop() -> Config:
             save_every=10_000,
             log_every=50,
         ),
-        adapt=AdaptConfig(method="lookahead", sees="decoded", units=(256,)),
+        adapt=AdaptConfig(method="lookahead", sees="decoded", refit_continue=True, units=(256,)),
         # Many short episodes of few start states and samples: the θ are told apart far better, for less.
         evaluation=EvalConfig(
             every=10_000, episodes=180, suite_episodes=36, planned_episodes=180, model_episodes=16, samples=32

@@ -316,6 +316,8 @@ class AdaptConfig(Settings, section="adapt"):
     """States of a batch, drawn with replacement, from which policies walk in imagination; 0 = all of them."""
     horizon: NotNegativeInt = 5
     """Steps they walk. What is looked ahead from are the start states and those they come to."""
+    refit_continue: Detail[bool] = False
+    """Train a copy of the continue head beside the reward heads, by any method."""
     units: Detail[tuple[Count, ...]] = ()
     """Hidden units of actors and critics; none = `behaviour.actor-units` and `behaviour.critic-units`, which the
     explorer has too."""

@@ -6,6 +6,7 @@ model errors.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -87,6 +88,24 @@ class WorldModel(nn.Module):
             return torch.ones_like(feature[..., 0])
         return torch.sigmoid(self.continues(feature).squeeze(-1))
 
+    def continue_loss(self, feature: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """−log likelihood of whether episodes go on after the records of a batch, 0-dim, from features (B, T, F).
+
+        Raises:
+            ValueError: there is no continue head.
+        """
+        if self.continues is None:
+            raise ValueError("the model has no continue head")
+        target = 1.0 - batch["is_terminal"].to(feature.dtype)
+        return bernoulli_nll(self.continues(feature).squeeze(-1), target).mean()
+
+    def with_continue_head(self, head: nn.Module) -> WorldModel:
+        """This model with another continue head; all else is shared."""
+        other = copy.copy(self)
+        other._modules = dict(self._modules)
+        other.continues = head
+        return other
+
     def loss(self, batch: Mapping[str, Tensor], mode: bool = False) -> ModelOutput:
         """Reconstruction, KL, reward and continue losses, averaged over B·T (docs/method.md, World model)."""
         posterior = self.observe(batch, mode)
@@ -98,8 +117,7 @@ class WorldModel(nn.Module):
         loss = weighted(reconstruction, self.keys) + self.config.kl_scale * kl_loss + reward.sum()
         metrics = {loss_metric(name): value.detach().mean() for name, value in reconstruction.items()}
         if self.continues is not None:
-            target = 1.0 - batch["is_terminal"].to(feature.dtype)
-            cont = bernoulli_nll(self.continues(feature).squeeze(-1), target).mean()
+            cont = self.continue_loss(feature, batch)
             loss = loss + self.config.continue_scale * cont
             metrics["continue_loss"] = cont.detach()
         with torch.no_grad():
