@@ -3,8 +3,8 @@
     python -m experiments.actor_faults RUN [RUN …]
 
 A policy is asked in every starting cell of every room without slip, in an episode that begins there. What its choice a
-loses beside the best action a* is Q(s, a*) − Q(s, a), exact in the true dynamics and discounted as adaptation discounts.
-The policy was fitted to action values q of the model's making (:mod:`waker.behaviour.lookahead`), q = r + γ·c·v, so the
+loses beside the best action a* is Q(s, a*) − Q(s, a), exact in the true dynamics, discounted as in adaptation. The
+policy was fitted to action values q of the model's making (:mod:`waker.behaviour.lookahead`), q = r + γ·c·v, so the
 loss is a sum of errors of q at a, less those at a*, and of a misfit:
 
 - ``rewards``: the reward head's, r less the true reward;
