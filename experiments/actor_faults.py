@@ -8,7 +8,7 @@ policy was fitted to action values q of the model's making (:mod:`waker.behaviou
 loss is a sum of errors of q at a, less those at a*, and of a misfit:
 
 - ``rewards``: the reward head's, r less the true reward;
-- ``ends``: γ·(c less the true chance of going on)·v, the continue head's;
+- ``ends``: γ·(c less the true chance of going on)·v, the continue head's (the adapted one, where there is one);
 - ``moves``: γ·(v of the state the model imagines less v of the one that is seen there), the dynamics';
 - ``critic``: γ·(v less the best value of the cell that is reached);
 - ``misfit``: q(a*) − q(a), below 0 where the policy follows the values it was told.
@@ -119,7 +119,7 @@ def losses(model: WorldModel, adapter: TaskAdapter, rooms: Rooms, truth: Truth) 
         return by_action(policies.slow.predict(policies.see(feature).unsqueeze(0)))
 
     reward = by_action(adapter.heads.earned(before.feature, action, imagined))
-    cont = by_action(model.continue_probability(imagined))
+    cont = by_action(adapter.imagined.continue_probability(imagined))
     v, v_there = valued(imagined), valued(there)
     errors = np.stack(
         [
@@ -132,6 +132,8 @@ def losses(model: WorldModel, adapter: TaskAdapter, rooms: Rooms, truth: Truth) 
     q = reward + discount * cont * v
     chosen = policies.actor(policies.see(begun.feature).unsqueeze(0)).argmax(-1).numpy()[..., None]  # (K, D, 1)
     best = truth.q.argmax(-1)[..., None]
+    as_good = np.take_along_axis(truth.q, chosen, -1) >= np.take_along_axis(truth.q, best, -1) - 1e-9
+    best = np.where(as_good, chosen, best)
 
     def gap(x: Floats, less: NDArray[np.int64], of: NDArray[np.int64]) -> Floats:
         return (np.take_along_axis(x, of, -1) - np.take_along_axis(x, less, -1))[..., 0]
@@ -168,6 +170,7 @@ def main() -> None:
     asked = parser.parse_args()
     use_threads("cpu")
     table = pd.DataFrame([row for run in asked.runs for row in of_run(run)])
+    asked.out.mkdir(parents=True, exist_ok=True)
     path = asked.out / "faults.csv"
     with_others(path, table, ("sampler", "seed")).to_csv(path, index=False, float_format="%.4g")
     print(table.to_string(index=False))

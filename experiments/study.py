@@ -141,6 +141,27 @@ def sampled(main: pd.DataFrame) -> Iterator[Row]:
         yield row | {"quantity": "noisy_share, paired"}
 
 
+def wasted_through_training(shares: pd.DataFrame) -> Iterator[Row]:
+    """Q3, third by third of the run: share of episodes on the noisy θ, and each sampler's less dr's, seed by seed."""
+    noisy = shares[shares["parameter"] == "noisy θ"]
+    if noisy.empty:
+        return
+    third = (3 * (noisy["begin"] + noisy["end"]) / 2 // noisy["end"].max()).clip(upper=2).astype(int)
+    episodes = noisy.assign(third=third, noisy=noisy["share"] * noisy["episodes"])
+    for k, name in enumerate(("first", "second", "last")):
+        sums = episodes[episodes["third"] == k].groupby(["sampler", "seed"])[["noisy", "episodes"]].sum()
+        by_seed = (sums["noisy"] / sums["episodes"]).unstack("sampler")
+        quantity = f"share of episodes on noisy θ, {name} third"
+        others = [sampler for sampler in dict.fromkeys(shares["sampler"]) if sampler != BASELINE]
+        yield from family(
+            [difference("Q3", s, by_seed[s], BASELINE, by_seed[BASELINE], f"{quantity}, paired") for s in others]
+        )
+        for sampler in (BASELINE, *others):
+            mean, low, high = student_interval(by_seed[sampler].dropna())
+            about = {"question": "Q3", "compared": sampler, "quantity": quantity}
+            yield {**about, "n": len(by_seed), "value": mean, "low": low, "high": high}
+
+
 def at_the_end(checkpoints: pd.DataFrame, main: pd.DataFrame) -> pd.DataFrame:
     """The rows of the last step with the primary metric of ``main`` in the place of the evaluations' own."""
     exact = main[(main["task"] == ALL) & (main["quantity"] == PRIMARY)][["sampler", "seed", "value"]]
@@ -255,6 +276,8 @@ def answers(folder: Path) -> pd.DataFrame:
     parts = {part: part_of(folder, part) for part in PARTS if (folder / f"{part}-numbers.csv").exists()}
     main = parts["main"]
     rows = [*robustness(main), *sampled(main), *bound(pd.read_csv(folder / "checkpoints.csv"), main), *elsewhere(main)]
+    if (shares := folder / "main-shares.csv").exists():
+        rows += wasted_through_training(pd.read_csv(shares))
     if "explorer" in parts:
         rows += explorers(main, parts["explorer"])
     budgets = [(f"{part[6:8]},000", parts[part]) for part in PARTS[2:] if part in parts]

@@ -130,3 +130,25 @@ def test_committed_answers_are_those_of_the_committed_numbers(name: str) -> None
     found = answers(folder).reset_index(drop=True)
     kept = pd.read_csv(folder / "answers.csv")
     pd.testing.assert_frame_equal(found, kept, check_dtype=False, atol=1e-5)
+
+
+def test_what_is_spent_on_noisy_theta_is_told_third_by_third() -> None:
+    """Two equal windows a third; waker-m: 1/4 of 8 and 3/4 of 24 episodes make 20/32 of the last third."""
+    shares = {BASELINE: [0.5] * 6, "waker-m": [0.5, 0.5, 0.25, 0.75, 0.25, 0.75]}
+    episodes = [8, 8, 16, 16, 8, 24]
+    columns = ["sampler", "seed", "begin", "end", "parameter", "share", "episodes"]
+    rows = [
+        (sampler, seed, 100 * k, 100 * k + 99, "noisy θ", share + 0.01 * seed * (sampler != BASELINE), episodes[k])
+        for sampler, of in shares.items()
+        for seed in (0, 1)
+        for k, share in enumerate(of)
+    ]
+    other = [(BASELINE, 0, 0, 99, "hard θ", 0.9, 8)]
+    found = pd.DataFrame(study.wasted_through_training(pd.DataFrame([*rows, *other], columns=columns)))
+    found = found.set_index(["compared", "quantity"])["value"]
+    name = "share of episodes on noisy θ"
+    assert found["waker-m", f"{name}, first third"] == pytest.approx(0.505)
+    assert found["waker-m", f"{name}, second third, paired"] == pytest.approx(0.005)
+    assert found["waker-m", f"{name}, last third"] == pytest.approx(20 / 32 + 0.005)
+    assert found["waker-m", f"{name}, last third, paired"] == pytest.approx(20 / 32 - 0.5 + 0.005)
+    assert found[BASELINE, f"{name}, last third"] == pytest.approx(0.5)

@@ -298,12 +298,11 @@ class AdaptConfig(Settings, section="adapt"):
     method: Literal["rollouts", "lookahead"] = "rollouts"
     """`rollouts`: actor-critics on imagined rollouts, as alongside exploration. `lookahead`: one imagined step of every
     action; the actor is fitted to the Boltzmann policy of their values. Continuous actions always learn from rollouts.
-    The other settings are the lookahead's."""
+    The other settings but `refit-continue` are the lookahead's."""
     sees: Literal["feature", "decoded"] = "feature"
     """What actors and critics see: the latent feature, or what the model's decoder makes of it (probabilities of
     categories, and vectors; the feature where all that is observed are pictures). Decoded, a state looks the same
-    however its latents were drawn; what is remembered and not seen is lost.
-    With `model.latent cells` it is the feature, seen from where the agent stands."""
+    however its latents were drawn. With `model.latent cells` it is the feature, seen from where the agent stands."""
     discount: Share = 0.95
     """γ."""
     temperature: Positive = 0.02
@@ -316,11 +315,12 @@ class AdaptConfig(Settings, section="adapt"):
     """States of a batch, drawn with replacement, from which policies walk in imagination; 0 = all of them."""
     horizon: NotNegativeInt = 5
     """Steps they walk. What is looked ahead from are the start states and those they come to."""
+    explore: Detail[Share] = 0.0
+    """Share of these steps drawn uniformly: the critic, which values where every action leads, learns there too."""
     refit_continue: Detail[bool] = False
-    """Train a copy of the continue head beside the reward heads, by any method."""
+    """Train a copy of the continue head beside the reward heads."""
     units: Detail[tuple[Count, ...]] = ()
-    """Hidden units of actors and critics; none = `behaviour.actor-units` and `behaviour.critic-units`, which the
-    explorer has too."""
+    """Hidden units of actors and critics; none = those of section `behaviour`, which the explorer has too."""
 
 
 @dataclass(frozen=True)

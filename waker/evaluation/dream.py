@@ -34,7 +34,7 @@ class Dream:
         rewards: (H+1, N), predicted for arriving in each state; entry 0 is that of the start state where the reward
             heads see states alone, and 0 where they see whole steps.
         values: (H+1, N), the critic's estimates of the discounted return from each state.
-        continues: (H+1, N), the probability that the episode goes on after each state.
+        continues: (H+1, N), the probability that the episode goes on after each state, as the policy learned.
         actions: (H, N, A), one-hot or continuous: ``actions[t]`` leads from state t to state t+1.
         observations: by key, (H+1, N, ...): images in [0, 1], vectors, and for categorical keys the probabilities of
             each variable's classes (V, widest).
@@ -90,11 +90,12 @@ def imagine(agent: Agent, task: str, start: State, steps: int, mode: bool, seed:
     seen = policies.see(features.flatten(0, 1).unsqueeze(0))
     values = policies.critic.predict(seen)[policies.names.index(task)].view(features.shape[:2])
     decoded = agent.model.decoder.predict(agent.model.decoder(features))
+    learned_in = agent.model if agent.adapter is None else agent.adapter.imagined
     return Dream(
         task=task,
         rewards=_array(task_rewards(heads, path)[:, of_task]),
         values=_array(values),
-        continues=_array(agent.model.continue_probability(features)),
+        continues=_array(learned_in.continue_probability(features)),
         actions=_array(actions[1:]),
         observations={key.name: _array(decoded[key.name]) for key in agent.spec.observation},
         spec=agent.spec,
