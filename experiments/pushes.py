@@ -8,9 +8,10 @@ preset's lookahead, from states that random actions lead to: what is missing the
 ``learned`` takes the task policies of finished runs (``waker train --preset grid``). Each plays 200 new episodes a task
 under domain randomisation, by the policies' most likely actions (and latents) and by actions drawn from them.
 
-Writes ``results/pushes/exact.csv`` and ``learned.csv``: seed, updates (of the policies), cpu_s (of training, ``exact``
-alone), actions (mode or sampled), task, blocks (their number in the episode), completion (share of blocks in their goal
-at the episode's end), episodes. Rows of other seeds stay.
+Writes ``results/pushes/exact.csv`` and ``learned.csv``: seed, updates (of the policies), heads_first (updates of the
+reward heads before them, ``learned`` alone), cpu_s (of training, ``exact`` alone), actions (mode or sampled), task,
+blocks (their number in the episode), completion (share of blocks in their goal at the episode's end), episodes. Rows of
+other seeds and numbers of updates stay.
 
 One process of one thread: a minute a seed or run.
 """
@@ -121,7 +122,7 @@ def learned(runs: Sequence[Path]) -> Iterator[dict[str, Any]]:
     for run in runs:
         loaded = load_run(run.absolute(), print)
         player, seed, train = loaded.agent.task_player(), loaded.config.seed, loaded.config.train
-        identity = {"seed": seed, "updates": train.adapt_updates - train.adapt_heads}
+        identity = {"seed": seed, "updates": train.adapt_updates - train.adapt_heads, "heads_first": train.adapt_heads}
         torch.manual_seed(seed)
         for actions in ACTIONS:
             act = of_player(model, player, actions == "mode")
@@ -153,7 +154,7 @@ def main() -> None:
     table = pd.DataFrame(rows)
     asked.out.mkdir(parents=True, exist_ok=True)
     path = asked.out / f"{asked.part}.csv"
-    with_others(path, table, ("seed", "updates")).to_csv(path, index=False, float_format="%.4g")
+    with_others(path, table, ("seed", "updates", "heads_first")).to_csv(path, index=False, float_format="%.4g")
     print(told(table))
 
 

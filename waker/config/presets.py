@@ -166,10 +166,10 @@ def grid() -> Config:
     Chosen on GridCleanUp: :func:`laptop`'s global latent does not tell where four blocks are in any state it was not
     trained on; this one does. Random exploration moves a block as often as Plan2Explore there, and steps are cheap.
     Reward heads see steps: those of states never told a push's reward. Actions are drawn in evaluations: the likeliest
-    ones finish less often. One development seed, 20 (``python -m experiments.boards`` and ``experiments.pushes``).
-    Which of ±4 a push earns in `sort` depends on block and action together, of which neither alone tells anything:
-    heads need 600 to 1,000 updates to find it, and train alone until they have (seed 172, whose policies learned from
-    heads that had not).
+    ones finish less often (``python -m experiments.boards`` and ``experiments.pushes``, development seed 20). Which of
+    ±4 a push earns in `sort` depends on block and action together, of which neither alone tells anything: heads need
+    600 to 1,000 updates to find it, and train alone until they have. Seed 172, whose policies learned from heads that
+    had not, chose that number.
     """
     base = laptop()
     return replace(
