@@ -13,14 +13,16 @@ loss is a sum of errors of q at a, less those at a*, and of a misfit:
 - ``critic``: γ·(v less the best value of the cell that is reached);
 - ``misfit``: q(a*) − q(a), below 0 where the policy follows the values it was told.
 
-Writes ``results/actors/faults.csv``: sampler, seed, decisions, wrong (those that lose more than 0.1), part, loss (mean
-over all decisions), ``worst`` (the same in the one room and task that lose most). Rows of other seeds stay. The
-task policies are the run's own. Half a minute a run.
+Writes ``results/actors/faults.csv``: sampler, seed, refit (``adapt.refit_continue``), decisions, wrong (those that lose
+more than 0.1), part, loss (mean over all decisions), ``worst`` (the same in the one room and task that lose most) and
+``visits`` (steps of the replay on that room's tile of that task). Rows of other seeds stay. The task policies are the
+run's own. Half a minute a run.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -144,6 +146,15 @@ def losses(model: WorldModel, adapter: TaskAdapter, rooms: Rooms, truth: Truth) 
     return found
 
 
+def visits(replay: Mapping[str, NDArray[Any]], rooms: Rooms, room: int, tile: int) -> int:
+    """Steps of a replay on a room's tiles of one kind."""
+    cells = replay["cells"].reshape(-1, rooms.seen.shape[1])
+    row, column = replay["agent"].reshape(-1, 2).astype(int).T
+    frame = round(rooms.kinds.shape[1] ** 0.5)
+    there = (cells == rooms.seen[room]).all(1)
+    return int((there & (rooms.kinds[room][row * frame + column] == tile)).sum())
+
+
 def of_run(folder: Path) -> list[dict[str, Any]]:
     """Rows of a finished run."""
     loaded = load_run(folder.absolute(), print)
@@ -155,9 +166,12 @@ def of_run(folder: Path) -> list[dict[str, Any]]:
     total = found.sum(0)
     by_room = np.stack([total[:, truth.room == room].sum(1) for room in np.unique(truth.room)], 1)  # (K, rooms)
     task, room = np.unravel_index(by_room.argmax(), by_room.shape)
-    of_worst = found[:, task, truth.room == np.unique(truth.room)[room]].mean(1)
-    about = {"sampler": loaded.config.curriculum.sampler, "seed": loaded.config.seed}
+    worst = np.unique(truth.room)[room]
+    of_worst = found[:, task, truth.room == worst].mean(1)
+    config = loaded.config
+    about = {"sampler": config.curriculum.sampler, "seed": config.seed, "refit": config.adapt.refit_continue}
     about |= {"decisions": total.size, "wrong": int((total > WRONG).sum())}
+    about |= {"visits": visits(loaded.replay(print).arrays, rooms, worst, TILES[task])}
     means = zip(PARTS, found.mean((1, 2)), of_worst, strict=True)
     return [{**about, "part": part, "loss": loss, "worst": worst} for part, loss, worst in means]
 
@@ -172,7 +186,7 @@ def main() -> None:
     table = pd.DataFrame([row for run in asked.runs for row in of_run(run)])
     asked.out.mkdir(parents=True, exist_ok=True)
     path = asked.out / "faults.csv"
-    with_others(path, table, ("sampler", "seed")).to_csv(path, index=False, float_format="%.4g")
+    with_others(path, table, ("sampler", "seed", "refit")).to_csv(path, index=False, float_format="%.4g")
     print(table.to_string(index=False))
 
 

@@ -132,20 +132,6 @@ def test_members_do_not_touch_each_other() -> None:
     assert any(not torch.equal(one[1], other[1]) for one, other in zip(*ends, strict=True))
 
 
-@pytest.mark.parametrize("explore", [0.0, 0.2, 1.0])
-def test_a_share_of_the_steps_of_a_walk_is_drawn_uniformly(explore: float) -> None:
-    """A sure policy takes another of the four actions only where it is replaced, and then three times in four."""
-    bandit, n = Table(torch.arange(4).expand(4, 4)), 20_000
-    learner = learner_on(bandit, ("a",), explore=explore, horizon=1)
-    expected = 0.75 * (explore + (1.0 - explore) * learner.policies.unimix)
-    with torch.no_grad():
-        learner.policies.actor.out.weight.zero_()
-        learner.policies.actor.out.bias[0, 0] = torch.tensor([50.0, 0.0, 0.0, 0.0])
-    visited, _ = learner._visited(bandit.as_model(), bandit.starts(torch.zeros(n, dtype=torch.long)), False)
-    other = (visited.feature[n:, :4].argmax(-1) != 0).float().mean().item()
-    assert abs(other - expected) <= 4.0 * (expected * (1.0 - expected) / n) ** 0.5
-
-
 def test_continuous_actions_are_refused() -> None:
     config = tiny_config()
     policies = ActorCriticStack(

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
@@ -66,7 +65,7 @@ class LookaheadLearner(PolicyLearner):
         if not policies.discrete:
             raise ValueError("a lookahead tries every action: there are too many continuous ones")
         super().__init__(policies, config, precision)
-        self.temperature, self.horizon, self.explore = adapt.temperature, adapt.horizon, adapt.explore
+        self.temperature, self.horizon = adapt.temperature, adapt.horizon
 
     def gradients(
         self, model: WorldModel, starts: Starts, reward_of: RewardFunction, mode: bool = False
@@ -123,19 +122,11 @@ class LookaheadLearner(PolicyLearner):
         member = torch.randint(policies.members, (1, n, 1), device=cont.device).expand(1, n, policies.action_dim)
         for _ in range(self.horizon):
             actions = policies.sample(policies.actor(policies.see(state.feature).unsqueeze(0)), mode)
-            state = model.rssm.imagine(state, self._or_any(actions.gather(0, member).squeeze(0)), mode)
+            state = model.rssm.imagine(state, actions.gather(0, member).squeeze(0), mode)
             cont = cont * model.continue_probability(state.feature)
             states.append(state)
             survived.append(cont)
         return State(*(torch.cat(parts) for parts in zip(*states, strict=True))), torch.cat(survived)
-
-    def _or_any(self, action: Tensor) -> Tensor:
-        """Actions (N, A), a share ``explore`` of them replaced by uniform ones."""
-        if not self.explore:
-            return action
-        n, size = action.shape
-        uniform = F.one_hot(torch.randint(size, (n,), device=action.device), size).to(action.dtype)
-        return torch.where(torch.rand(n, 1, device=action.device) < self.explore, uniform, action)
 
     def _action_values(
         self, model: WorldModel, state: State, reward_of: RewardFunction, mode: bool

@@ -315,8 +315,6 @@ class AdaptConfig(Settings, section="adapt"):
     """States of a batch, drawn with replacement, from which policies walk in imagination; 0 = all of them."""
     horizon: NotNegativeInt = 5
     """Steps they walk. What is looked ahead from are the start states and those they come to."""
-    explore: Detail[Share] = 0.0
-    """Share of these steps drawn uniformly: the critic, which values where every action leads, learns there too."""
     refit_continue: Detail[bool] = False
     """Train a copy of the continue head beside the reward heads."""
     units: Detail[tuple[Count, ...]] = ()
