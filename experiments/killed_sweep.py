@@ -3,12 +3,14 @@
     python -m experiments.killed_sweep [--kills 20] [--seed 0]
 
 A study of six short runs (``tiny``, two samplers, three seeds, policies afterwards, a checkpoint every 40 steps) is
-made once undisturbed. Then it is made by sweeps that are killed, with all their trainings, at moments drawn uniformly
-between the undisturbed one's first checkpoint and its end (before it there is nothing to lose), each followed by the
-same command again; a study that ends before the last kill is begun anew in another folder. Every study ends with the
-same command left alone.
+made once undisturbed. Then it is made by sweeps that are killed with all their trainings, each followed by the same
+command again; a study that ends before the last kill is begun anew in another folder. Half of the kills come at a
+moment drawn uniformly between the undisturbed study's first checkpoint and its end, most of which is the starting of
+processes; the others, in turn, up to four seconds after this sweep's own first checkpoint: in the middle of a run.
+Every study ends with the same command left alone.
 
-Writes ``results/killed_sweep/``: ``kills.csv`` (kill, study, seconds after the start, runs that had rows and runs that
+Writes ``results/killed_sweep/``: ``kills.csv`` (kill, study, aimed at ``any`` moment or a ``run``, seconds after the
+start, runs that had rows and runs that
 were under way at that moment, checkpoints of all) and ``rows.csv`` (study, run, table, rows, equal to the undisturbed
 ones in all but their times). Ends with 1 where a row differs. Some six CPU minutes.
 """
@@ -40,6 +42,9 @@ seeds: 3-5
 """
 TABLES = ("evaluation", "model_error", "curriculum", "episodes")
 """Those whose rows are functions of the seed; metrics and notes tell of seconds, and of stops."""
+AIMS = "any", "run"
+WITHIN = 4.0
+"""Seconds in which a run is killed after a checkpoint."""
 
 
 def command(study: Path, runs: Path) -> list[str]:
@@ -65,16 +70,23 @@ def whole(study: Path, runs: Path) -> tuple[float, float]:
     return (seconds if first is None else first), seconds
 
 
-def checkpoints(runs: Path) -> int:
+def checkpoints(runs: Path) -> set[Path]:
     """Checkpoints of all runs of a study."""
-    return len(list(runs.glob("gridhazards/*/*/seed-*/checkpoints/step-*")))
+    return set(runs.glob("gridhazards/*/*/seed-*/checkpoints/step-*"))
 
 
-def killed(study: Path, runs: Path, seconds: float) -> bool:
-    """Starts the study and kills it with its trainings after so many seconds; False where it had ended before."""
+def killed(study: Path, runs: Path, aim: str, seconds: float) -> bool:
+    """Starts the study and kills it with its trainings; False where it had ended before.
+
+    Args:
+        aim: ``any`` = so many seconds after the start, ``run`` = after a checkpoint that was not there at the start.
+    """
+    before = checkpoints(runs)
     child = subprocess.Popen(
         command(study, runs), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
+    while aim == "run" and child.poll() is None and checkpoints(runs) <= before:
+        time.sleep(0.05)
     try:
         child.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -121,11 +133,15 @@ def main() -> None:
         first, seconds = whole(study, alone)
         runs = Path(folder) / "runs-0"
         while len(kills) < args.kills:
-            moment = float(rng.uniform(first, seconds))
-            if killed(study, runs, moment):
+            aim = AIMS[len(kills) % 2]
+            moment = float(rng.uniform(first, seconds) if aim == "any" else rng.uniform(0.0, WITHIN))
+            began = time.monotonic()
+            if killed(study, runs, aim, moment):
+                moment = time.monotonic() - began
                 ended, begun = len(finished(runs)), len(list(runs.glob("gridhazards/*/*/seed-*")))
-                kill = {"kill": len(kills) + 1, "study": number, "seconds": round(moment, 1)}
-                kills.append({**kill, "with_rows": ended, "under_way": begun - ended, "checkpoints": checkpoints(runs)})
+                kill = {"kill": len(kills) + 1, "study": number, "aim": aim, "seconds": round(moment, 1)}
+                kill |= {"with_rows": ended, "under_way": begun - ended, "checkpoints": len(checkpoints(runs))}
+                kills.append(kill)
                 print(kills[-1], flush=True)
                 continue
             rows += [{"study": number, **row} for row in differences(alone, runs)]
