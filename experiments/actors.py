@@ -1,13 +1,14 @@
 """Do actors fail, where nothing else can be to blame? GridHazards' policies in an exact model, and in learned ones.
 
     python -m experiments.actors exact [--seeds 10 11 12 13 14] [--methods lookahead rollouts]
-    python -m experiments.actors learned RUN [RUN …] [--methods lookahead]
+    python -m experiments.actors learned RUN [RUN …] [--methods own lookahead]
 
 ``exact`` trains task policies in the true dynamics with true rewards (:mod:`experiments.exact_model`), by the laptop
 preset's settings and each method of ``adapt.method``, and values them by dynamic programming: what they miss of the
 optimum is the actor's own fault. ``learned`` does it from the frozen model and replay of finished runs, and plays an
 episode from every start of every room (four where it is slippery): what they miss is the model's fault and the actor's
-together. ``plan`` beside them is the model's alone: plans in it, valued exactly (:mod:`waker.evaluation.planned`).
+together. ``own`` are the policies that a run has, and ``plan`` beside them is the model's part alone: plans in it,
+valued exactly (:mod:`waker.evaluation.planned`).
 Writes ``results/actors/exact.csv`` and ``learned.csv``: share of the exact optimum by method, seed, θ and task; rows of
 other methods, seeds and numbers of updates stay.
 
@@ -53,8 +54,8 @@ UPDATES = {"rollouts": 2_400, "lookahead": laptop().train.adapt_updates}
 had that method."""
 IDENTITY = ("method", "sampler", "seed", "updates")
 """Rows of other values stay in the file."""
-PLAN = "plan"
-"""The method of rows without an actor."""
+PLAN, OWN = "plan", "own"
+"""The methods of rows without an actor, and of a run's own policies."""
 SLIPPERY_EPISODES = 4
 """From each start, where chance decides."""
 
@@ -86,6 +87,17 @@ def adapted_from(loaded: LoadedRun, config: Config, seed: int) -> ActorCriticSta
     for _ in range(train.adapt_updates):
         adapter.update(feed.next())
     return adapter.policy_learner.policies
+
+
+def own(loaded: LoadedRun) -> ActorCriticStack:
+    """A run's own task policies.
+
+    Raises:
+        SystemExit: it was not adapted.
+    """
+    if loaded.agent.adapter is None:
+        raise SystemExit(f"{loaded.run.path} has no task policies: its train.adapt_updates is 0")
+    return loaded.agent.adapter.policies
 
 
 class Episodes:
@@ -171,8 +183,8 @@ def learned(runs: Sequence[Path], methods: Sequence[str]) -> pd.DataFrame:
         rows += [{"method": PLAN, **told, "updates": 0, "cpu_s": 0.0, **row} for row in planned(run.absolute())]
         tell(rows)
         for method in methods:
-            config, began = settings(method), time.process_time()
-            policies = adapted_from(loaded, config, loaded.config.seed)
+            config, began = loaded.config if method == OWN else settings(method), time.process_time()
+            policies = own(loaded) if method == OWN else adapted_from(loaded, config, loaded.config.seed)
             spent = time.process_time() - began
             share = shares(rooms, Episodes(rooms).returns(loaded.agent.model, policies, loaded.config.seed))
             rows += rows_of(
@@ -205,9 +217,11 @@ def main() -> None:
     parser.add_argument("part", choices=("exact", "learned"))
     parser.add_argument("runs", type=Path, nargs="*", help="run folders, for `learned`")
     parser.add_argument("--seeds", type=int, nargs="+", default=[10, 11, 12, 13, 14])
-    parser.add_argument("--methods", nargs="+", choices=("lookahead", "rollouts"), default=["lookahead"])
+    parser.add_argument("--methods", nargs="+", choices=("lookahead", "rollouts", OWN), default=["lookahead"])
     parser.add_argument("--updates", type=int, default=None, help="fewer updates in the exact model")
     args = parser.parse_args()
+    if args.part == "exact" and OWN in args.methods:
+        parser.error("--methods own: the exact model has no run")
     use_threads("cpu")
     found = exact(args.seeds, args.methods, args.updates) if args.part == "exact" else learned(args.runs, args.methods)
     RESULTS.mkdir(parents=True, exist_ok=True)
