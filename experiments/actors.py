@@ -9,8 +9,8 @@ optimum is the actor's own fault. ``learned`` does it from the frozen model and 
 episode from every start of every room (four where it is slippery): what they miss is the model's fault and the actor's
 together. ``own`` are the policies that a run has, and ``plan`` beside them is the model's part alone: plans in it,
 valued exactly (:mod:`waker.evaluation.planned`).
-Writes ``results/actors/exact.csv`` and ``learned.csv``: share of the exact optimum by method, seed, θ and task; rows of
-other methods, seeds and numbers of updates stay.
+Writes ``results/actors/exact.csv`` and ``learned.csv``: share of the exact optimum by method, seed, θ and task, and in
+``learned.csv`` whether the continue head was trained further; rows of other methods, seeds and numbers of updates stay.
 
 One process of one thread: a minute a seed of the lookahead in the exact model, two a run; five of rollouts.
 """
@@ -52,7 +52,7 @@ RESULTS = Path(__file__).parents[1] / "results" / "actors"
 UPDATES = {"rollouts": 2_400, "lookahead": laptop().train.adapt_updates}
 """Updates of adaptation by method, the reward heads' own 150 among them; by rollouts as many as the preset made when it
 had that method."""
-IDENTITY = ("method", "sampler", "seed", "updates")
+IDENTITY = ("method", "sampler", "seed", "updates", "refit")
 """Rows of other values stay in the file."""
 PLAN, OWN = "plan", "own"
 """The methods of rows without an actor, and of a run's own policies."""
@@ -180,16 +180,18 @@ def learned(runs: Sequence[Path], methods: Sequence[str]) -> pd.DataFrame:
         env = loaded.family.make()
         assert isinstance(env, GridHazards)
         rooms, told = rooms_of(env), {"sampler": loaded.config.curriculum.sampler, "seed": loaded.config.seed}
-        rows += [{"method": PLAN, **told, "updates": 0, "cpu_s": 0.0, **row} for row in planned(run.absolute())]
+        rows += [
+            {"method": PLAN, **told, "updates": 0, "refit": False, "cpu_s": 0.0, **row}
+            for row in planned(run.absolute())
+        ]
         tell(rows)
         for method in methods:
             config, began = loaded.config if method == OWN else settings(method), time.process_time()
             policies = own(loaded) if method == OWN else adapted_from(loaded, config, loaded.config.seed)
             spent = time.process_time() - began
             share = shares(rooms, Episodes(rooms).returns(loaded.agent.model, policies, loaded.config.seed))
-            rows += rows_of(
-                env, share, method=method, **told, updates=config.train.adapt_updates, cpu_s=round(spent, 1)
-            )
+            told_of = {"updates": config.train.adapt_updates, "refit": config.adapt.refit_continue}
+            rows += rows_of(env, share, method=method, **told, **told_of, cpu_s=round(spent, 1))
             tell(rows)
     return pd.DataFrame(rows)
 
