@@ -168,7 +168,7 @@ def grid() -> Config:
     Reward heads see steps: those of states never told a push's reward. Actions are drawn in evaluations: the likeliest
     ones finish less often (``python -m experiments.boards`` and ``experiments.pushes``, development seed 20). Which of
     ±4 a push earns in `sort` depends on block and action together, of which neither alone tells anything: heads need
-    600 to 1,000 updates to find it, and train alone until they have. Seed 172, whose policies learned from heads that
+    500 to 1,200 updates to find it, and train alone until they have. Seed 172, whose policies learned from heads that
     had not, chose that number.
     """
     base = laptop()
