@@ -32,7 +32,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from experiments.actors import RESULTS
+from experiments.actors import RESULTS, filtered, seen
 from experiments.exact_model import Floats, Rooms, rooms_of
 from experiments.kept_rows import with_others
 from waker.agent.task_adapter import TaskAdapter
@@ -86,19 +86,6 @@ def truth_of(rooms: Rooms, discount: float) -> Truth:
     return Truth(
         room, cell, after, tiles[:, *here], cont[here], (cont * value)[:, *here], q[:, room, :, cell].transpose(1, 0, 2)
     )
-
-
-def seen(rooms: Rooms, room: NDArray[np.int64], cell: NDArray[np.int64]) -> dict[str, Tensor]:
-    """What is seen in cells (n,) of rooms (n,)."""
-    frame = round(rooms.kinds.shape[1] ** 0.5)
-    agent = np.stack(np.divmod(cell, frame), -1).astype(np.uint8)
-    return {"agent": torch.from_numpy(agent), "cells": torch.from_numpy(rooms.seen[room].astype(np.uint8))}
-
-
-def filtered(model: WorldModel, before: State, action: Tensor, observation: dict[str, Tensor]) -> State:
-    """The likeliest state after a step, given what is seen."""
-    deter = model.rssm.transition(before, action)
-    return State(model.rssm.sample(model.rssm.posterior(deter, model.encoder(observation)), mode=True), deter)
 
 
 @torch.no_grad()

@@ -100,6 +100,19 @@ def own(loaded: LoadedRun) -> ActorCriticStack:
     return loaded.agent.adapter.policies
 
 
+def seen(rooms: Rooms, room: NDArray[np.int64], cell: NDArray[np.int64]) -> dict[str, torch.Tensor]:
+    """What is seen in cells (n,) of rooms (n,)."""
+    frame = round(rooms.kinds.shape[1] ** 0.5)
+    agent = np.stack(np.divmod(cell, frame), -1).astype(np.uint8)
+    return {"agent": torch.from_numpy(agent), "cells": torch.from_numpy(rooms.seen[room].astype(np.uint8))}
+
+
+def filtered(model: WorldModel, before: State, action: torch.Tensor, observation: dict[str, torch.Tensor]) -> State:
+    """The likeliest state after a step, given what is seen."""
+    deter = model.rssm.transition(before, action)
+    return State(model.rssm.sample(model.rssm.posterior(deter, model.encoder(observation)), mode=True), deter)
+
+
 class Episodes:
     """One episode from every start of every room for every task, several where the room is slippery.
 
@@ -114,13 +127,6 @@ class Episodes:
         times = np.where(slippery[room], SLIPPERY_EPISODES, 1)
         self.room, self.cell, self.task = (np.repeat(x, times) for x in (room, cell, task))
 
-    def observation(self, cell: NDArray[np.int64]) -> dict[str, torch.Tensor]:
-        """What is seen in the given cells (B,)."""
-        frame = round(self.rooms.kinds.shape[1] ** 0.5)
-        agent = np.stack(np.divmod(cell, frame), -1).astype(np.uint8)
-        seen = self.rooms.seen[self.room].astype(np.uint8)
-        return {"agent": torch.from_numpy(agent), "cells": torch.from_numpy(seen)}
-
     @torch.no_grad()
     def returns(self, model: WorldModel, policies: ActorCriticStack, seed: int) -> Floats:
         """Mean return in each room for each task, (K, R), of the likeliest actions on the likeliest latents."""
@@ -128,9 +134,7 @@ class Episodes:
         state, action = model.rssm.initial(n), torch.zeros(n, N_ACTIONS)
         cell, earned, alive = self.cell.copy(), np.zeros(n), np.ones(n, bool)
         for step in range(int(self.rooms.length.max())):
-            deter = model.rssm.transition(state, action)
-            latents = model.rssm.posterior(deter, model.encoder(self.observation(cell)))
-            state = State(model.rssm.sample(latents, mode=True), deter)
+            state = filtered(model, state, action, seen(self.rooms, self.room, cell))
             action = policies.act(state.feature, torch.from_numpy(self.task), mode=True)
             chance = self.rooms.move[self.room, action.argmax(-1).numpy(), cell].cumsum(-1)
             alive &= step < self.rooms.length[self.room]

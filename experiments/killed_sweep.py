@@ -10,9 +10,9 @@ processes; the others, in turn, up to four seconds after this sweep's own first 
 Every study ends with the same command left alone.
 
 Writes ``results/killed_sweep/``: ``kills.csv`` (kill, study, aimed at ``any`` moment or a ``run``, seconds after the
-start, runs that had rows and runs that
-were under way at that moment, checkpoints of all) and ``rows.csv`` (study, run, table, rows, equal to the undisturbed
-ones in all but their times). Ends with 1 where a row differs. Some six CPU minutes.
+start, runs that had rows and runs that were under way at that moment, checkpoints of all) and ``rows.csv`` (study, run,
+table, rows, equal to the undisturbed ones in all but their times). Ends with 1 where a row differs. Some six CPU
+minutes.
 """
 
 from __future__ import annotations

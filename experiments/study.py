@@ -157,9 +157,10 @@ def wasted_through_training(shares: pd.DataFrame) -> Iterator[Row]:
             [difference("Q3", s, by_seed[s], BASELINE, by_seed[BASELINE], f"{quantity}, paired") for s in others]
         )
         for sampler in (BASELINE, *others):
-            mean, low, high = student_interval(by_seed[sampler].dropna())
+            found = by_seed[sampler].dropna()
+            mean, low, high = student_interval(found)
             about = {"question": "Q3", "compared": sampler, "quantity": quantity}
-            yield {**about, "n": len(by_seed), "value": mean, "low": low, "high": high}
+            yield {**about, "n": len(found), "value": mean, "low": low, "high": high}
 
 
 def at_the_end(checkpoints: pd.DataFrame, main: pd.DataFrame) -> pd.DataFrame:
