@@ -5,9 +5,13 @@ Read by the MuJoCo environments of this package and, for θ, by ``waker_envs.gri
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
-from waker_envs.api import FiniteThetaSpace, Parameter
+import numpy as np
+
+from waker_envs.api import FiniteThetaSpace, Parameter, Suite
 
 ARENAS = 5
 """Sizes of arena in training, 0 … 4; arena 5, the out-of-distribution one, is as large as arena 4."""
@@ -19,14 +23,17 @@ PER_METRE = 100.0
 INSIDE = 0.5
 
 
-def cleanup_theta_space(size: str) -> FiniteThetaSpace:
-    """θ = (arena, n_green, n_blue): all points, their probabilities under DR, hard sets and the suite.
+def cleanup_theta_space(
+    size: str, otherwise: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+) -> FiniteThetaSpace:
+    """θ = (arena, n_green, n_blue): all points, their probabilities under DR, hard sets and the suites.
 
     DR draws the arena a uniformly, the number of blocks uniformly in 0 … a and the green ones uniformly in 0 … that
     number (Rigter, Jiang & Posner 2024, appendix on domains).
 
     Args:
         size: what the parameter ``arena`` means in this family, for people.
+        otherwise: suites of all points in environments made otherwise: constructor arguments by the suite's name.
     """
     points, weights = [], []
     for arena in range(ARENAS):
@@ -44,7 +51,10 @@ def cleanup_theta_space(size: str) -> FiniteThetaSpace:
         weights,
         hard=[(4, green, 4 - green) for green in range(5)],
         hardest=(4, 2, 2),
-        suites={"5-blocks": [(5, green, 5 - green) for green in range(6)]},
+        suites={
+            "5-blocks": [(5, green, 5 - green) for green in range(6)],
+            **{name: Suite(np.array(points, float), arguments) for name, arguments in otherwise.items()},
+        },
     )
 
 

@@ -15,6 +15,7 @@ from waker_envs.api import Board, ParametricEnv, Theta, Transition, UnknownTaskE
 from waker_envs.checked import check_choice, checked_count, checked_index
 from waker_envs.cleanup.arena import ARENAS, cleanup_theta_space
 from waker_envs.grids.cleanup_exact import Room, Solution, solve
+from waker_envs.grids.cleanup_goals import GOALS, Goals, symmetry
 from waker_envs.grids.pictures import PIXELS, Picture, TileSet, framed
 from waker_envs.grids.pushing import N_ACTIONS, move
 from waker_envs.predictions import certain
@@ -22,6 +23,8 @@ from waker_envs.predictions import certain
 GREEN, BLUE = 1, 2
 """Colours of blocks."""
 _FLOOR, _WALL, _GREEN_GOAL, _BLUE_GOAL = range(4)
+ELSEWHERE: dict[str, dict[str, Any]] = {goals: {"goals": goals} for goals in GOALS[1:]}
+"""Suites of rooms that are mirrored: constructor arguments."""
 
 
 def arena_side(arena: int) -> int:
@@ -65,10 +68,11 @@ class GridCleanUp(ParametricEnv):
 
     ## Tasks and rewards
 
-    `sort`: green blocks to the left, blue to the right. `sort-reversed`: the other way. `push`: all to the right.
-    The reward of a step is 4 × the decrease of Σ|column of block − column of its goal|, in cells, + 0.5 × the fraction
-    of blocks inside their goal after the step (1 when there are none). CleanUp pays 100 a metre, 40 a cell, in
-    episodes of 1000 control steps; with a tenth of the steps, a tenth of 40 keeps the two terms in proportion.
+    `sort`: blocks to the goal of their colour, so green ones to the left. `sort-reversed`: to the other goal. `push`:
+    all to the blue goal. The reward of a step is 4 × the decrease of Σ|column of block − column of its goal|, in
+    cells, + 0.5 × the fraction of blocks inside their goal after the step (1 when there are none). CleanUp pays 100
+    a metre, 40 a cell, in episodes of 1000 control steps; with a tenth of the steps, a tenth of 40 keeps the two
+    terms in proportion.
     `info["completion"]`, shape (3,), is that fraction for each task.
 
     ## Parameters θ
@@ -80,8 +84,12 @@ class GridCleanUp(ParametricEnv):
     | 2 | n_blue  | 0 … arena   | blue blocks                               |
 
     DR: arena uniform, the number of blocks uniform in 0 … arena, the green ones uniform in 0 … that number. `hardest`
-    is (4, 2, 2), `hard` is arena 4 with four blocks of any split. Suite `5-blocks`: arena 5 (as large as arena 4)
-    with five blocks of every split.
+    is (4, 2, 2), `hard` is arena 4 with four blocks of any split.
+
+    Suites: harder is `5-blocks`, arena 5 (as large as arena 4) with five blocks of every split. Different and exactly
+    as hard are `swapped`, all θ with the green goal on the right and the blue one on the left, and `ends`, all θ with
+    the green goal along the upper wall and the blue one along the lower: the same episodes mirrored, of the same
+    optimum.
 
     ## Starting state
 
@@ -101,6 +109,8 @@ class GridCleanUp(ParametricEnv):
         task: the task whose reward `step` returns; None = reward-free.
         obs: "symbolic" or "pixels".
         length: steps of an episode.
+        goals: where the green and the blue goal lie: "sides", left and right; "swapped", right and left; "ends", along
+            the upper and the lower wall, rows then taking the place of columns.
         render_mode: None or "rgb_array".
 
     Raises:
@@ -110,7 +120,7 @@ class GridCleanUp(ParametricEnv):
     tasks: tuple[str, ...] = ("sort", "sort-reversed", "push")
     frame = 7
     """The room is shown in a square of so many cells a side."""
-    theta_space = cleanup_theta_space("size of the arena: 3 + arena cells a side")
+    theta_space = cleanup_theta_space("size of the arena: 3 + arena cells a side", ELSEWHERE)
     observation_weights = {"agent": 3.0, "blocks": 1.0, "cells": 0.1}
 
     PER_CELL = 4.0
@@ -123,9 +133,12 @@ class GridCleanUp(ParametricEnv):
         *,
         obs: Literal["symbolic", "pixels"] = "symbolic",
         length: int = 100,
+        goals: Goals = "sides",
     ) -> None:
         super().__init__(task, render_mode)
         check_choice("obs", obs, ("symbolic", "pixels"))
+        check_choice("goals", goals, GOALS)
+        self.goals = goals
         self.obs_kind, self.length = obs, checked_count("length", length)
         self.action_space = spaces.Discrete(N_ACTIONS)
         if obs == "pixels":
@@ -149,6 +162,7 @@ class GridCleanUp(ParametricEnv):
         for cells, colour in ((start.green, GREEN), (start.blue, BLUE)):
             for cell in cells:
                 self._blocks[cell] = colour
+        self._shown = symmetry(self.goals, self._side, self.frame)
         self._cells = floor_plan(self._side, self.frame)
         self._distances, self._inside = self._standing()
         return self._observation()
@@ -156,7 +170,7 @@ class GridCleanUp(ParametricEnv):
     def advance(self, action: Any) -> Transition:
         chosen = checked_index("the action", action, N_ACTIONS)
         before = self._distances
-        self._agent = move(self.frame, self._side, self._agent, self._blocks, chosen)
+        self._agent = move(self.frame, self._side, self._agent, self._blocks, int(self._shown.actions[chosen]))
         self._t += 1
         self._distances, self._inside = self._standing()
         rewards = self.PER_CELL * (before - self._distances) + self.INSIDE * self._inside
@@ -176,15 +190,17 @@ class GridCleanUp(ParametricEnv):
     def _observation(self) -> Any:
         if self.obs_kind == "pixels":
             return framed(self._picture(PIXELS // self.frame), PIXELS)
+        cells = self._shown.cells
         return {
-            "agent": np.array(divmod(self._agent, self.frame)),
-            "blocks": np.array(self._blocks),
-            "cells": self._cells.copy(),
+            "agent": np.array(divmod(int(cells[self._agent]), self.frame)),
+            "blocks": np.array(self._blocks)[cells],
+            "cells": self._cells[cells],
         }
 
     def _picture(self, tile: int) -> Picture:
-        cells = (self._cells + 4 * np.array(self._blocks)).reshape(self.frame, self.frame)
-        row, column = divmod(self._agent, self.frame)
+        shown = self._shown.cells
+        cells = (self._cells + 4 * np.array(self._blocks))[shown].reshape(self.frame, self.frame)
+        row, column = divmod(int(shown[self._agent]), self.frame)
         return _tiles(tile).compose(cells, (row, column))
 
     def picture(self) -> Picture:
@@ -215,7 +231,9 @@ class GridCleanUp(ParametricEnv):
 
     def optimal_actions(self, theta: ArrayLike, task: str, seed: int) -> NDArray[np.int64]:
         """The actions of the best plan known, shape (length,)."""
-        return np.array(self._solved(theta, task, seed)[1].actions, np.int64)
+        room, found = self._solved(theta, task, seed)
+        becomes = symmetry(self.goals, room.side, self.frame).actions
+        return np.asarray(becomes[np.array(found.actions, np.int64)])
 
     def _solved(self, theta: ArrayLike, task: str, seed: int) -> tuple[Room, Solution]:
         if task not in self.tasks:
@@ -250,20 +268,24 @@ class GridCleanUp(ParametricEnv):
         if self.obs_kind == "pixels":
             return {}
         side = arena_side(int(self._checked(theta)[0]))
+        shown = symmetry(self.goals, side, self.frame)
         row, column = (int(x) for x in observation["agent"])
-        agent, blocks = row * self.frame + column, [int(block) for block in observation["blocks"]]
-        sequence = np.asarray(actions, np.int64)
+        agent, blocks = (
+            int(shown.cells[row * self.frame + column]),
+            np.asarray(observation["blocks"])[shown.cells].tolist(),
+        )
+        sequence = shown.actions[np.asarray(actions, np.int64)]
         agents, boards = np.zeros((len(sequence), 2), np.int64), np.zeros((len(sequence), self.frame**2), np.int64)
         for k, action in enumerate(sequence.tolist()):
             agent = move(self.frame, side, agent, blocks, action)
-            agents[k], boards[k] = divmod(agent, self.frame), blocks
-        cells = np.broadcast_to(floor_plan(side, self.frame), boards.shape)
-        seen = {"agent": agents, "blocks": boards, "cells": cells}
+            agents[k], boards[k] = divmod(int(shown.cells[agent]), self.frame), blocks
+        cells = np.broadcast_to(floor_plan(side, self.frame)[shown.cells], boards.shape)
+        seen = {"agent": agents, "blocks": boards[:, shown.cells], "cells": cells}
         return {name: certain(seen[name], classes) for name, classes in self._classes.items()}
 
 
 class Start(NamedTuple):
-    """Where an episode begins: cells of the agent and of the blocks of each colour, in the frame."""
+    """Where an episode begins: cells of the agent and of each colour's blocks in the frame, goals at the sides."""
 
     frame: int
     side: int
@@ -293,7 +315,7 @@ def start_of(theta: Theta, rng: np.random.Generator, frame: int) -> Start:
 
 @lru_cache(maxsize=8)
 def floor_plan(side: int, frame: int) -> NDArray[np.int64]:
-    """The class of each cell of the frame for a room of this side, shape (frame²,), read-only."""
+    """The class of each cell of the frame for a room of this side, goals at the sides, shape (frame²,), read-only."""
     plan = np.full((frame, frame), _WALL, np.int64)
     plan[:side, :side] = _FLOOR
     plan[:side, 0], plan[:side, side - 1] = _GREEN_GOAL, _BLUE_GOAL

@@ -8,9 +8,10 @@ import numpy as np
 from gymnasium.utils import seeding
 from numpy.typing import ArrayLike, NDArray
 
-from waker_envs.api import FiniteThetaSpace
+from waker_envs.api import FiniteThetaSpace, Suite
 from waker_envs.cleanup.arena import cleanup_theta_space
-from waker_envs.grids.cleanup import BLUE, GREEN, GridCleanUp, arena_side, floor_plan, start_of
+from waker_envs.grids.cleanup import BLUE, ELSEWHERE, GREEN, GridCleanUp, arena_side, floor_plan, start_of
+from waker_envs.grids.cleanup_goals import Goals, symmetry
 from waker_envs.grids.cleanup_table import RoomTable, room_table
 from waker_envs.successors import Successors, certain_moves
 from waker_envs.tabular import Beginning, TabularMDP
@@ -27,9 +28,10 @@ def small_theta_space() -> FiniteThetaSpace:
     small = whole.points[:, 0] < ARENAS
     most = ARENAS - 1
     hard = [(most, green, most - green) for green in range(most + 1)]
-    suites = {
+    suites: dict[str, ArrayLike | Suite] = {
         "3-blocks": [(1, 3, 0), (1, 0, 3)],
         "crowded": [(1, green, 2 - green) for green in range(3)],
+        **{name: Suite(whole.points[small], arguments) for name, arguments in ELSEWHERE.items()},
     }
     return FiniteThetaSpace(
         whole.parameters, whole.points[small], whole.weights[small], hard=hard, hardest=(most, 1, 1), suites=suites
@@ -66,7 +68,7 @@ class GridCleanUpSmall(GridCleanUp):
 
     DR: arena uniform, the number of blocks uniform in 0 … arena, the green ones uniform in 0 … that number. `hardest`
     is (2, 1, 1), `hard` is arena 2 with two blocks of any split. Suites: `3-blocks`, three of one colour in a room of
-    4 × 4; `crowded`, two blocks in a room of 4 × 4.
+    4 × 4; `crowded`, two blocks in a room of 4 × 4; `swapped` and `ends`, GridCleanUp's, with this family's θ.
 
     ## Episode end
 
@@ -114,31 +116,32 @@ class GridCleanUpSmall(GridCleanUp):
         """A room and its table; it begins in the first state."""
         if self.obs_kind == "pixels":
             raise NotImplementedError("a picture has no categories to tell states by")
-        room, states, moves, reward = _episode(self.frame, side, green, blue)
+        room, states, moves, reward = _episode(self.frame, side, green, blue, self.goals)
         return room, TabularMDP(dict(states), moves, reward, 0, self.length)
 
 
 @lru_cache(maxsize=32)
 def _episode(
-    frame: int, side: int, green: int, blue: int
+    frame: int, side: int, green: int, blue: int, goals: Goals
 ) -> tuple[RoomTable, dict[str, NDArray[np.int64]], Successors, NDArray[np.float64]]:
     """The room, and its states, moves and rewards (K, A, S) as a :class:`~waker_envs.tabular.TabularMDP` has them."""
-    room = room_table(side, green, blue)
+    room, shown = room_table(side, green, blue), symmetry(goals, side, frame)
     blocks = np.zeros((len(room.agent), frame**2), np.int64)
     for cells, colour in ((room.green, GREEN), (room.blue, BLUE)):
         np.put_along_axis(blocks, in_frame(cells, side, frame), colour, 1)
     states = {
-        "agent": np.stack(np.divmod(room.agent, side), 1),
-        "blocks": blocks,
-        "cells": np.broadcast_to(floor_plan(side, frame), blocks.shape),
+        "agent": np.stack(np.divmod(shown.cells[in_frame(room.agent, side, frame)], frame), 1),
+        "blocks": blocks[:, shown.cells],
+        "cells": np.broadcast_to(floor_plan(side, frame)[shown.cells], blocks.shape),
     }
+    after = room.after[shown.actions]
     earned = []
     for left in _TO_LEFT:
         distance, inside = room.standing(*left)
         fraction = inside / (green + blue) if green + blue else np.ones(len(distance))
-        moved = GridCleanUp.PER_CELL * (distance - distance[room.after])
-        earned.append(moved + GridCleanUp.INSIDE * fraction[room.after])
-    return room, states, certain_moves(room.after), np.array(earned)
+        moved = GridCleanUp.PER_CELL * (distance - distance[after])
+        earned.append(moved + GridCleanUp.INSIDE * fraction[after])
+    return room, states, certain_moves(after), np.array(earned)
 
 
 def in_frame(cells: NDArray[np.int64], side: int, frame: int) -> NDArray[np.int64]:
