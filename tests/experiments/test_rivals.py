@@ -12,6 +12,7 @@ import yaml
 from experiments import rivals
 from experiments.rivals import FIRST, PRIMARY, SECOND, STUDIES, answers, chosen, first_stage, missing
 from tests.helpers.synthetic import write_run
+from waker.cli.verbs.sweep import plan
 from waker.config.presets import preset
 from waker.config.saved import plain
 from waker.sweep.study import read_cells
@@ -87,6 +88,17 @@ def test_what_is_missing_is_a_study_file(tmp_path: Path) -> None:
     assert all(whole[c.domain, c.sampler, c.seed] == c.arguments for c in cells), "settings are the study's"
     variants = missing(have, "GridKeys", 131, STUDIES[1])
     assert list(variants["samplers"]) == ["dr", "heldout-loss"]
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda study: str(study.stem))
+def test_what_one_arm_lacks_can_be_run(study: Path, tmp_path: Path) -> None:
+    """No setting is left over that the other arms alone use."""
+    text = yaml.safe_load(study.read_text(encoding="utf-8"))
+    for name, own in text["samplers"].items():
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(yaml.safe_dump(text | {"samplers": {name: own}, "seeds": [130]}, sort_keys=False))
+        work, _ = plan(file, tmp_path / "runs", tmp_path / "rows")
+        assert len(work) == len(text["domains"])
 
 
 def test_an_unknown_domain_is_named() -> None:
