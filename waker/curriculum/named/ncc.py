@@ -96,18 +96,19 @@ class Weights(Score):
     def _step(self) -> None:
         s = self.settings
         scores = self._credited.score if s.score == "pvl" else self._returns.learnability()
-        known = ~np.isnan(scores)
-        if not known.any():
+        known = np.flatnonzero(~np.isnan(scores))
+        if not len(known):
             return
-        y = np.where(np.isnan(self._y), 1.0 / np.count_nonzero(known), self._y)[known]
+        scores, y = scores[known], self._y[known]
+        y = np.where(np.isnan(y), 1.0 / len(known), y)
         y /= y.sum()
         self._drawn[known] = y
         rate = s.rate
         if s.adaptive:
-            gradient = scores[known] - s.entropy * (np.log(y) + 1.0)
+            gradient = scores - s.entropy * (np.log(y) + 1.0)
             self._squares += float(gradient @ gradient)
             rate /= self._squares**0.4
-        self._y[known] = ascended(y, scores[known], rate, s.entropy, s.least)
+        self._y[known] = ascended(y, scores, rate, s.entropy, s.least)
 
     def values(self) -> Floats:
         """Shape (M,)."""

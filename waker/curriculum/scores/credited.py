@@ -27,6 +27,7 @@ import numpy as np
 
 from waker.curriculum.api import UNCHANGED, Floats, Ints, Score, State
 from waker.curriculum.evidence import EpisodeEvidence, EpisodeKind, Evidence, needs
+from waker.curriculum.scores.batches import means_of
 from waker.curriculum.scores.error_estimate import credit
 from waker.curriculum.scores.quantities import Quantity
 from waker.curriculum.state import part, with_prefix
@@ -137,18 +138,6 @@ class Credited(Score):
         if self.mode == "heldout":
             self._round = np.array(state["round"], np.float64)
         self.quantity.load_state_dict(part("quantity", state))
-
-
-def means_of(ids: Ints, x: Floats) -> tuple[Ints, Floats]:
-    """The different ids (n,) in ascending order, and the means of their x (n,)."""
-    if not len(ids):
-        return ids, x
-    bits = len(ids).bit_length()
-    keys = np.sort((ids << bits) | np.arange(len(ids)))  # faster than an argsort
-    by_id = keys >> bits
-    first = np.flatnonzero(np.concatenate([[True], by_id[1:] != by_id[:-1]]))
-    sums = np.add.reduceat(x[keys & ((1 << bits) - 1)], first)
-    return by_id[first], sums / np.diff(first, append=len(ids))
 
 
 def check_mode(sampler: str, mode: str, *allowed: Mode) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from waker.curriculum.api import UNCHANGED, Floats, Ints, Score, State, Wanted
+from waker.curriculum.scores.batches import by_theta, positions
 
 _FEW = 16
 """Repeated θ of a batch up to which their samples are taken one by one: the closed form costs as much."""
@@ -39,19 +40,7 @@ def credit(estimate: Floats, theta_id: Ints, error: Floats, decay: float | Float
     n = len(theta_id)
     if n == 0:
         return theta_id, np.zeros(0), np.zeros(0, np.int64)
-    # One sort of (θ, position) keeps the order of a θ's samples, several times as fast as a stable argsort.
-    bits = n.bit_length()
-    position = _positions(1 << bits)[:n]
-    keys = (theta_id << bits) | position
-    keys.sort()
-    by_theta, order = keys >> bits, keys & ((1 << bits) - 1)
-    begins = np.empty(n, np.bool_)  # whether a sample is its θ's first
-    begins[0] = True
-    np.not_equal(by_theta[1:], by_theta[:-1], out=begins[1:])
-    first = begins.nonzero()[0]
-    stop = np.empty_like(first)
-    stop[:-1], stop[-1] = first[1:], n
-    ids, count = by_theta[first], stop - first
+    ids, first, count, order, begins = by_theta(theta_id)
     x, old = error[order], estimate[ids]
     if math.isnan(old.sum()):  # some have no estimate yet: from e_0 = x_1 the first sample leaves e = x_1
         old = np.where(np.isnan(old), x[first], old)
@@ -62,20 +51,14 @@ def credit(estimate: Floats, theta_id: Ints, error: Floats, decay: float | Float
             k = int(first.searchsorted(at, "right")) - 1
             fresh[k] = gamma[k] * fresh[k] + (1.0 - gamma[k]) * x[at]
         return ids, fresh, count
-    later = (stop - 1).repeat(count) - position  # samples of the same θ after this one
+    later = (first + count - 1).repeat(count) - positions(n)  # samples of the same θ after this one
     if isinstance(decay, np.ndarray):
         each: Floats = decay[ids]
         weight, fading, share = each.repeat(count) ** later, each**count, 1.0 - each
     else:
-        powers = _powers(decay, 1 << bits)
+        powers = _powers(decay, 1 << n.bit_length())
         weight, fading, share = powers[later], powers[count], np.asarray(1.0 - decay)
     return ids, fading * old + share * np.add.reduceat(weight * x, first), count
-
-
-@lru_cache(maxsize=4)
-def _positions(n: int) -> Ints:
-    """0 … n − 1; not to be written to."""
-    return np.arange(n)
 
 
 @lru_cache(maxsize=4)

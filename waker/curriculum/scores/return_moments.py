@@ -23,6 +23,7 @@ class ReturnMoments:
         self._first: Floats = np.full(n_theta, np.nan)
         self._moments: Floats = np.full((2, n_theta), np.nan)  # m and σ, the newest
         self._rollouts = 1  # from one start state
+        self._since: list[Ints] = []  # whose sums are not 0; the work of a look is that of the θ it is about
 
     def add(self, ids: Ints, returns: Floats) -> None:
         """Returns (R, S) of start states of the θ ``ids`` (R,)."""
@@ -32,17 +33,18 @@ class ReturnMoments:
         for sums, x in zip(self._sums, (np.ones_like(about), about, about**2), strict=True):
             np.add.at(sums, ids, x.sum(1))
         self._rollouts = returns.shape[1]
+        self._since.append(ids)
 
     def learnability(self) -> Floats:
         """Of all returns since the last look, (M,), of θ without any those of earlier; NaN for θ that never had any."""
-        count = self._sums[0]
-        seen, divisor = count > 0, np.maximum(count, 1.0)
-        about = self._sums[1] / divisor
-        spread = np.sqrt(np.maximum(self._sums[2] / divisor - about**2, 0.0))
-        self._moments[:, seen] = (self._first + about)[seen], spread[seen]
-        self._sums[:], self._first[:] = 0.0, np.nan
-        scores, known = np.full(len(count), np.nan), ~np.isnan(self._moments[0])
-        if known.any():
+        at = np.unique(np.concatenate(self._since)) if self._since else np.zeros(0, np.int64)
+        count, first, squares = self._sums[:, at]
+        about = first / count
+        self._moments[:, at] = self._first[at] + about, np.sqrt(np.maximum(squares / count - about**2, 0.0))
+        self._sums[:, at], self._first[at], self._since = 0.0, np.nan, []
+        known = np.flatnonzero(~np.isnan(self._moments[0]))
+        scores = np.full(self._sums.shape[1], np.nan)
+        if len(known):
             m, sigma = self._moments[:, known]
             scores[known] = generalised_learnability(m, sigma, self._rollouts)
         return scores
@@ -56,3 +58,4 @@ class ReturnMoments:
         """Restore them; other keys are others'."""
         self._sums, self._first = np.array(state["sums"], np.float64), np.array(state["first"], np.float64)
         self._moments, self._rollouts = np.array(state["moments"], np.float64), int(state["rollouts"])
+        self._since = [np.flatnonzero(self._sums[0])]
