@@ -10,6 +10,10 @@ PCA; the window is the last 200 episodes, 32 evenly spaced steps of each; K = 10
 EM iterations from the fit before at every 100th episode; an episode is scored by the fit made *before* it is added, and
 keeps its score until θ is visited again. β .3, ρ .3.
 
+Their reasons: a window of 200 × 32 × 64 numbers is 3 MB of every checkpoint (1,000 episodes of 64 steps would be 33),
+and a laptop's run has some hundred episodes, of which 1,000 would forget none; K and the floor of the variances are the
+re-implementations'.
+
 Drift. A latent state is of the model that made it: the window holds those of up to 200 episodes ago, the fit is up to
 100 episodes old, a score as old as its θ's last visit, so that a θ also looks novel because the model has moved. The
 published rule has a window of pairs as they were met, which bounds this and does not undo it; encoding the window's

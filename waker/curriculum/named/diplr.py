@@ -6,9 +6,9 @@ that it is the nearest, and how it is mixed with staleness or regret, is from me
 
 Ours: samples are [deterministic state; action] of the posterior; the distance is sliced, the mean of W1 over 64 fixed
 random directions, of 32 evenly spaced steps an episode; the memory holds the newest episode of the 128 θ visited last,
-as all pairs are compared; β .3, ρ .3. Latents of different ages are of different models, and lie apart for that, too;
-``state = observation`` compares what was observed, which does not move. The two nearest levels always tie: the lower id
-is ranked first.
+as all pairs are compared (128 × 64 × 32 numbers, 2 MB of every checkpoint); β .3, ρ .3. Latents of different ages are
+of different models, and lie apart for that, too; ``state = observation`` compares what was observed, which does not
+move. The two nearest levels always tie: the lower id is ranked first.
 """
 
 from __future__ import annotations
