@@ -53,6 +53,18 @@ def test_the_copy_learns_where_episodes_end_and_the_model_keeps_its_own_head() -
     assert all(torch.equal(own[name], p) for name, p in adapted.model.state_dict().items())
 
 
+def test_its_loss_is_told_beside_each_task_s() -> None:
+    adapted, batch = adapter(refitting()), tiny_batch(SPEC)
+    torch.manual_seed(5)  # latents are drawn
+    with torch.no_grad():
+        expected = adapted.imagined.continue_loss(adapted.model.observe(batch).state.feature, batch)
+    torch.manual_seed(5)
+    told = adapted.update(batch)["continue_loss"]
+    assert told.shape == (len(adapted.tasks),)
+    assert torch.equal(told, expected.expand_as(told))
+    assert "continue_loss" not in adapter(tiny_config()).update(batch)
+
+
 def test_policies_imagine_with_the_copy() -> None:
     """A copy that says that every episode ends now leaves nothing but the next step's reward to value."""
     config = refitting()

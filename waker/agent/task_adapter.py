@@ -94,9 +94,8 @@ class TaskAdapter:
 
         The first ``train.adapt_heads`` updates are the heads' alone, where they are fitted here.
         """
-        state, reward_loss = self._learn_heads(batch)
+        state, metrics = self._learn_heads(batch)
         self.updates += 1
-        metrics = {"reward_loss": reward_loss} if self.fits_heads else {}
         if self.fits_heads and self.updates <= self.config.train.adapt_heads:
             return metrics
         learned: dict[str, Tensor] = {}
@@ -104,23 +103,23 @@ class TaskAdapter:
             learned = self._learn_policies(state, batch)
         return {**metrics, **learned}
 
-    def _heads_update(self, batch: Mapping[str, Tensor]) -> tuple[State, Tensor]:
-        """One step of the heads; the batch's posterior states (B, T, ...) and the heads' losses (K,)."""
+    def _heads_update(self, batch: Mapping[str, Tensor]) -> tuple[State, dict[str, Tensor]]:
+        """One step of the heads; the batch's posterior states (B, T, ...) and the losses before it, each (K,)."""
         state, grads, reward_loss = self._head_gradients(batch)
         self.heads_optimizer.apply(grads)
-        self._fit_ends(state, batch)
-        return state, reward_loss
+        return state, {"reward_loss": reward_loss, **self._fit_ends(state, batch)}
 
-    def _observed(self, batch: Mapping[str, Tensor]) -> tuple[State, Tensor]:
-        """The batch's posterior states (B, T, ...), for heads that are left as they are, and no loss (K,)."""
+    def _observed(self, batch: Mapping[str, Tensor]) -> tuple[State, dict[str, Tensor]]:
+        """The same for reward heads that are left as they are, of which there is no loss."""
         with self.precision(), torch.no_grad():
             state = self.model.observe(batch).state
-        self._fit_ends(state, batch)
-        return state, state.deter.new_zeros(len(self.tasks))
+        return state, self._fit_ends(state, batch)
 
-    def _fit_ends(self, state: State, batch: Mapping[str, Tensor]) -> None:
-        if self.ends is not None:
-            self.ends.step(state.feature, batch)
+    def _fit_ends(self, state: State, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """One step of the continue head, if it learns; its loss, the same for all tasks, (K,)."""
+        if self.ends is None:
+            return {}
+        return {"continue_loss": self.ends.step(state.feature, batch).repeat(len(self.tasks))}
 
     def _policies_update(self, state: State, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """One step of actors and critics; metrics, each (K,)."""
