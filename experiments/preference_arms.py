@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from waker.preferences.linear import fit_linear
 from waker.preferences.queries import uniform_pairs
 from waker.preferences.table import Answers
 from waker.replay.feed import Feed
+from waker.replay.relabel import load_task
 from waker.storage.run_folder import RunFolder
 from waker.terminal.progress import Progress
 from waker.training.adapt import Adaptation
@@ -34,6 +36,7 @@ from waker.training.asking import answer, ask
 from waker.training.preference_methods import find_method
 
 Floats = NDArray[np.float64]
+FEATURES = Path(__file__).with_name("preference_features.py")
 TEMPERATURES = tuple(float(t) for t in np.geomspace(3.0, 0.003, 13))
 
 
@@ -93,8 +96,8 @@ def planned(bench: Bench) -> Iterator[Cell]:
 
 
 def features(bench: Bench) -> Iterator[Cell]:
-    """Weights of the class of the cell under the agent, planned on; and with a constant of −2."""
-    lab = bench.lab
+    """Weights of the class of the cell under the agent, planned on, and with a constant of −2; and as a policy."""
+    lab, named = bench.lab, load_task(f"{FEATURES}:under_the_agent")
 
     def make(n: int, teacher: str) -> Iterator[Row]:
         pairs = uniform_pairs(lab.segments, n, bench.rng(n, 1))
@@ -103,8 +106,14 @@ def features(bench: Bench) -> Iterator[Cell]:
         for part, found in (("as fitted", weight), ("−2", weight - 2.0)):
             yield {"part": part, "planned": lab.share(found[lab.under])}
 
+    def policy(n: int, teacher: str) -> Iterator[Row]:
+        name = f"features-{teacher.replace(':', '')}-{n}"
+        adapter = bench.train(name, bench.answered(n, teacher), "features", named)
+        yield {"part": "policy", **lab.judged(adapter.policies)}
+
     for n, teacher in ((25, "oracle"), (100, "flip:0.3")):
         yield Cell(teacher, n, lambda n=n, teacher=teacher: make(n, teacher))  # type: ignore[misc]
+        yield Cell(f"{teacher}, policy", n, lambda n=n, teacher=teacher: policy(n, teacher))  # type: ignore[misc]
 
 
 def head(bench: Bench) -> Iterator[Cell]:

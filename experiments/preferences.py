@@ -17,7 +17,7 @@ copies. Each cell tells its processor seconds (column ``cpu_s``).
 Processor seconds of an arm and seed, one thread of a shared machine. Only ``self`` was measured as a cell (53 with 200
 queries); the others are sums of timed parts (an update of a head 0.025, of a head's policy 0.08, of ``cpl`` 0.02, of
 ``rest`` 0.011, of ``self`` 0.033; a grow of ``rest`` 1.0) with 1,150 updates of policies, and 1,250 to 3,000 of a head:
-``rewards`` 100, ``planned`` 700 to 1,500, ``features`` 1, ``head`` 800 to 1,100, ``cpl`` 220, ``rest`` 250, ``self``
+``rewards`` 100, ``planned`` 700 to 1,500, ``features`` 350, ``head`` 800 to 1,100, ``cpl`` 220, ``rest`` 250, ``self``
 160, ``rules`` 1,500 to 2,200, ``curve`` 150 to 300. About an hour and a half for a seed.
 """
 

@@ -24,13 +24,14 @@ from experiments.preference_curves import (
     learned_peak,
     soft_optimum,
 )
+from experiments.preference_features import NAMES, under_the_agent
 from experiments.preference_lab import earned, worth
 from tests.helpers.asked import family
 from waker.errors import UserError
 from waker.preferences.linear import fit_linear
 from waker.preferences.teachers import preferred
 from waker_envs.grids.hazards import GridHazards
-from waker_envs.grids.layouts import HAZARD, TILES
+from waker_envs.grids.layouts import HAZARD, TILES, WALL
 
 
 def rooms() -> Rooms:
@@ -166,7 +167,24 @@ def test_arms_run(finished: Path, tmp_path: Path) -> None:
         shares = rows[[c for c in ("planned", "sampled", "greedy") if c in rows]].stack().dropna()
         assert len(shares) and shares.between(0, 1 + 1e-9).all()
     assert set(pd.read_csv(tmp_path / "small" / "self.csv")["round"]) == {0, 1, 2}
+    by_features = pd.read_csv(tmp_path / "small" / "features.csv")
+    assert by_features[by_features["part"] == "policy"]["sampled"].notna().sum() == 2
     assert not (finished / RUN / "adapted").exists()
+
+
+def test_named_features_are_the_classes_of_the_cell_under_the_agent() -> None:
+    env = GridHazards()
+    size, _, slip = env.theta_space.points.max(0)
+    densest = env.theta_space.points[:, 1].max()
+    observation, _ = env.reset(seed=0, options={"theta": (size - 1, densest, slip)})  # with walls beside it
+    assert len(NAMES) == env.n_classes
+    for name, kind in (("wall", WALL), ("hazard", HAZARD), *zip(("green", "blue", "red"), TILES, strict=True)):
+        cells = np.flatnonzero(env._layout.kinds.ravel() == kind)
+        assert len(cells)
+        at = np.stack(np.divmod(cells, env.frame), 1)[None]  # one segment that stands on each of them
+        found = under_the_agent({"cells": np.tile(observation["cells"], (1, len(cells), 1)), "agent": at})
+        assert set(found) == set(NAMES)
+        assert all(bool(stands.all()) == (key == name) == bool(stands.any()) for key, stands in found.items())
 
 
 def walks(every: Rooms, n: int, length: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
