@@ -21,6 +21,18 @@ LEFT_OUT = ("alp-gmm", "hardest-oracle", "reweighting-oracle")
 """Of a box, or without a score."""
 
 
+def of_all(size: int, rng: np.random.Generator) -> Evidence:
+    """One update about every θ, after which each has a score by what updates tell."""
+    ids, numbers = np.arange(size), ("disagreement", "loss", "transition_loss", "excess")
+    some = ids[:64]
+    return Evidence(
+        step=0, theta_id=ids, rewards=rng.exponential(size=(size, 1)), values=rng.exponential(size=(size, 2)),
+        returns=rng.exponential(size=(size, 1)), gradients=rng.normal(size=(len(some), 2, 1_000)), gradients_id=some,
+        sampled_returns=rng.exponential(size=(size, S)), sampled_returns_id=ids,
+        **{name: rng.exponential(size=size) for name in numbers},
+    )  # fmt: skip
+
+
 def records(size: int, rng: np.random.Generator) -> tuple[list[Evidence], list[EpisodeEvidence]]:
     """Some updates and episodes with every field."""
     updates = []
@@ -60,6 +72,8 @@ def cost(name: str, size: int, updates: int, every: int) -> float:
     made, episodes = records(size, rng)
     wanted = curriculum.needs if isinstance(curriculum, Evident) else NOTHING
     curriculum.observe(np.arange(size), rng.exponential(size=size), 0)
+    if wanted.update:
+        curriculum.learn(of_all(size, rng))
 
     def update(k: int) -> None:
         record, episode = made[k % len(made)], episodes[k // every % len(episodes)]

@@ -37,7 +37,7 @@ from waker.curriculum.scores.credited import Credited
 from waker.curriculum.scores.error_estimate import Magnitude
 from waker.curriculum.scores.gaussians import Gaussians
 from waker.curriculum.scores.quantities import MaxMC, OfAdvantages, OneStepTD, PerStep, per_step, quantity
-from waker.curriculum.scores.simplex import ascended, generalised_learnability, projected
+from waker.curriculum.scores.simplex import ascended, generalised_learnability, projected, slope
 from waker_envs.api import BoxThetaSpace, FiniteThetaSpace, Parameter
 
 NAN = np.nan
@@ -543,11 +543,28 @@ def test_weights_of_ncc_move_within_a_thousand_updates() -> None:
 
 def test_ascent_of_ncc() -> None:
     scores, y = np.array([0.25, 0.16, 0.09, 0]), np.full(4, 0.25)
-    close(ascended(y, scores, 0.5, 0.05, 1e-5), [0.3125, 0.2675, 0.2325, 0.1875])
+    close(ascended(y, slope(y, scores, 0.05), 0.5, 1e-5), [0.3125, 0.2675, 0.2325, 0.1875])
     for _ in range(4_000):
-        y = ascended(y, scores, 0.05, 0.05, 1e-5)
+        y = ascended(y, slope(y, scores, 0.05), 0.05, 1e-5)
     close(y, [0.824539, 0.136295, 0.033610, 0.005556])
     close(projected(np.array([3.0, 0, 0]), 0.1), [0.8, 0.1, 0.1])
+
+
+@pytest.mark.parametrize("least", [0.0, 1e-5, 0.01, 0.02])
+@pytest.mark.parametrize("spread", [1e-4, 0.1, 30.0])
+def test_a_projection_is_the_nearest_point(least: float, spread: float) -> None:
+    """By the conditions of optimality: one shift for all that lie above the least, no smaller one for those on it."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        y = 1 / 50 + spread * rng.normal(size=50)
+        y[:5] = y[5]  # ties
+        found = projected(y, least)
+        assert found.sum() == pytest.approx(1.0, abs=1e-12) and (found >= least - 1e-12).all()
+        above = found > least + 1e-9
+        shifts = (y - found)[above]
+        if above.any():
+            np.testing.assert_allclose(shifts, shifts[0], atol=1e-9 * max(1.0, spread))
+            assert (y[~above] - least <= shifts[0] + 1e-9 * max(1.0, spread)).all()
 
 
 def test_waker_by_the_same_numbers() -> None:

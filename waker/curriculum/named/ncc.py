@@ -37,7 +37,7 @@ from waker.curriculum.scores.credited import Credited
 from waker.curriculum.scores.error_estimate import Magnitude
 from waker.curriculum.scores.quantities import OfAdvantages, given
 from waker.curriculum.scores.return_moments import ReturnMoments
-from waker.curriculum.scores.simplex import ascended
+from waker.curriculum.scores.simplex import ascended, slope
 from waker.curriculum.state import part, with_prefix
 from waker.settings import Count, Positive, Settings
 from waker_envs.api import ThetaSpace
@@ -103,12 +103,11 @@ class Weights(Score):
         y = np.where(np.isnan(y), 1.0 / len(known), y)
         y /= y.sum()
         self._drawn[known] = y
-        rate = s.rate
+        rate, gradient = s.rate, slope(y, scores, s.entropy)
         if s.adaptive:
-            gradient = scores - s.entropy * (np.log(y) + 1.0)
             self._squares += float(gradient @ gradient)
             rate /= self._squares**0.4
-        self._y[known] = ascended(y, scores, rate, s.entropy, s.least)
+        self._y[known] = ascended(y, gradient, rate, s.least)
 
     def values(self) -> Floats:
         """Shape (M,)."""

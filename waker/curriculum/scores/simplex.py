@@ -34,16 +34,30 @@ def generalised_learnability(m: Floats, sigma: Floats, n: int) -> Floats:
 
 
 def projected(y: Floats, least: float) -> Floats:
-    """The nearest point of {y ≥ least, Σ y = 1}, (n,); least is at most 1/n."""
-    least = min(least, 1.0 / len(y))
-    mass, z = 1.0 - len(y) * least, np.sort(y - least)[::-1]
-    sums = np.cumsum(z) - mass
-    k = np.flatnonzero(z - sums / np.arange(1, len(y) + 1) > 0)
-    shift = sums[k[-1]] / (k[-1] + 1) if len(k) else z[0]
-    found = np.maximum(y - least - shift, 0.0) + least
+    """The nearest point of {y ≥ least, Σ y = 1}, (n,); least is at most 1/n.
+
+    What lies above the least is shifted by one number and cut at 0. Whoever is cut by the shift of some is cut by that
+    of fewer, so the rest is asked again until nobody is (Michelot 1986): a few passes, and no sort.
+    """
+    mass, above = 1.0 - len(y) * least, y - least
+    if mass <= 0:
+        return np.full(len(y), 1.0 / len(y))
+    left = above
+    while True:
+        shift = (left.sum() - mass) / len(left)
+        stays = left[left > shift]
+        if len(stays) == len(left):
+            break
+        left = stays
+    found = np.maximum(above - shift, 0.0) + least
     return np.asarray(found / found.sum())
 
 
-def ascended(y: Floats, scores: Floats, rate: float, entropy: float, least: float) -> Floats:
-    """One step from y (n,) on Σ y·s − α·Σ y·log y, projected."""
-    return projected(y + rate * (scores - entropy * (np.log(y) + 1.0)), least)
+def slope(y: Floats, scores: Floats, entropy: float) -> Floats:
+    """The gradient of Σ y·s − α·Σ y·log y, (n,)."""
+    return np.asarray(scores - entropy * (np.log(y) + 1.0))
+
+
+def ascended(y: Floats, gradient: Floats, rate: float, least: float) -> Floats:
+    """One step from y (n,) along a gradient, projected."""
+    return projected(y + rate * gradient, least)
