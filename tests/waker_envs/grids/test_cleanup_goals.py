@@ -114,21 +114,6 @@ def test_predictions_are_what_is_then_seen(goals: Any) -> None:
                 np.testing.assert_array_equal(rows[key][k].argmax(1), observation[key])
 
 
-@pytest.mark.parametrize("goals", OTHERWISE)
-@pytest.mark.parametrize("theta", [[0, 0, 0], [1, 0, 1], [2, 1, 1]], ids=str)
-def test_the_small_rooms_tables_are_what_play_shows(goals: Any, theta: list[int]) -> None:
-    env, rng = GridCleanUpSmall(goals=goals), np.random.default_rng(0)
-    table = env.tabular(theta, 1)
-    observation, _ = env.reset(seed=1, options={"theta": theta})
-    state = table.start
-    for _ in range(table.length):
-        assert all((table.states[key][state] == value).all() for key, value in observation.items())
-        action = int(rng.integers(9))
-        observation, _, _, _, info = env.step(action)
-        np.testing.assert_allclose(info["task_rewards"], table.reward[:, action, state], atol=1e-6)
-        state = int(table.move.after[action, state, 0])
-
-
 @pytest.mark.parametrize("family", [GridCleanUp, GridCleanUpSmall])
 def test_suites_have_all_theta_and_make_these_rooms(family: type[GridCleanUp]) -> None:
     space = family.theta_space

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from waker_envs.grids.cleanup import GridCleanUp
+from waker_envs.grids.cleanup import ELSEWHERE, GridCleanUp
 from waker_envs.grids.cleanup_small import GridCleanUpSmall
 from waker_envs.tabular import optimal_policy
 
 ENV = GridCleanUpSmall()
-EVERY = [*ENV.theta_space.points.tolist(), *(t.tolist() for s in ENV.theta_space.suites.values() for t in s.thetas)]
+SOME = ((0, 0, 0), (1, 0, 1), (2, 1, 1))
+SUITES = (suite for name, suite in ENV.theta_space.suites.items() if name not in ELSEWHERE)
+EVERY = [*ENV.theta_space.points.tolist(), *(theta.tolist() for suite in SUITES for theta in suite.thetas)]
+PLAYED = [(theta, "sides") for theta in EVERY] + [([a, g, b], goals) for goals in ELSEWHERE for a, g, b in SOME]
 
 
 @pytest.mark.parametrize("theta", EVERY, ids=str)
@@ -23,17 +28,17 @@ def test_the_table_s_optimum_is_that_of_the_search(theta: list[float]) -> None:
             assert value == pytest.approx(ENV.optimal_return(theta, task, seed), abs=1e-9)
 
 
-@pytest.mark.parametrize("theta", EVERY, ids=str)
-def test_the_table_is_what_play_shows(theta: list[float]) -> None:
-    rng = np.random.default_rng(0)
+@pytest.mark.parametrize("theta, goals", PLAYED, ids=str)
+def test_the_table_is_what_play_shows(theta: list[float], goals: Any) -> None:
+    rng, env = np.random.default_rng(0), GridCleanUpSmall(goals=goals)
     for seed in range(3):
-        table = ENV.tabular(theta, seed)
-        observation, _ = ENV.reset(seed=seed, options={"theta": theta})
+        table = env.tabular(theta, seed)
+        observation, _ = env.reset(seed=seed, options={"theta": theta})
         state = table.start
         for _ in range(table.length):
             assert all((table.states[key][state] == value).all() for key, value in observation.items())
             action = int(rng.integers(9))
-            observation, _, _, _, info = ENV.step(action)
+            observation, _, _, _, info = env.step(action)
             np.testing.assert_allclose(info["task_rewards"], table.reward[:, action, state], atol=1e-6)
             state = int(table.move.after[action, state, 0])
 
