@@ -56,6 +56,16 @@ def test_two_parameters_make_one_heat_map_of_means() -> None:
     assert image.tolist() == [[0, 0.5, 1], [1.5, 2, 2.5]]
 
 
+def test_values_that_have_no_panel_are_counted() -> None:
+    many, few = (table(a=[0, 1, 2, 3], b=[0, 1, 2, 3], c=list(range(n))) for n in (4, 3))
+    many = pd.concat([many.assign(theta_d=float(d)) for d in range(4)])
+    figure = theta_map(many, ["a", "b", "c", "d"], "value")
+    assert len([axes for axes in figure.axes if axes.images and axes.get_visible()]) == 12
+    told = figure.get_suptitle().replace("\n", " ")
+    assert told == "the first 12 of 16 values of c, d; the tables have all"
+    assert not theta_map(few, ["a", "b", "c"], "value").get_suptitle()
+
+
 def test_groups_and_further_parameters_make_panels() -> None:
     one = table(a=[0, 1], b=[0, 1], c=[3, 4])
     both = pd.concat([one, one.assign(group="waker-m", value=10 + one["value"])])

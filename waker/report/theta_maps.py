@@ -5,6 +5,7 @@ Called by :mod:`waker.report.page`. Rows name θ by their ``theta_<name>`` colum
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 
 import numpy as np
@@ -217,7 +218,7 @@ def _heat_maps(
     rest = [f"theta_{n}" for n in axes.rest]
     xs, ys = np.unique(rows[horizontal]), np.unique(rows[vertical])
     combinations = rows[rest].drop_duplicates().sort_values(rest) if rest else pd.DataFrame(index=[0])
-    combinations = combinations.head(_MOST_PANELS)
+    everything, combinations = len(combinations), combinations.head(_MOST_PANELS)
     groups = list(dict.fromkeys(rows["group"]))
     cells = means(rows, ["group", *rest, vertical, horizontal])
     low, high = float(cells.min()), float(cells.max())
@@ -250,6 +251,10 @@ def _heat_maps(
     _name_axes(panels, text(axes.horizontal), text(axes.vertical), everywhere=placing.size[1] > _SCREEN)
     form = FuncFormatter(lambda value, _: f"{100 * value:.3g} %") if percent else None
     colour_bar(figure, image, shown, label, form)
+    if everything > len(combinations):
+        of = ", ".join(text(name) for name in axes.rest)
+        told = f"the first {len(combinations)} of {everything} values of {of}; the tables have all"
+        figure.suptitle(textwrap.fill(told, int(11 * placing.size[0])), fontsize=8.5)
     return figure
 
 
