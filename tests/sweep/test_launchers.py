@@ -40,6 +40,9 @@ def launcher(request: pytest.FixtureRequest, tmp_path: Path) -> Launcher:
     if request.param == "ray":
         return request.getfixturevalue("on_ray")
     if request.param == "slurm":
+        # submitit cancels local jobs by an interrupt, which they ignore if we do, as what a script starts by `&` does.
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         return Slurm(tmp_path / "queue", minutes=5, cluster="local")
     return Local()
 
