@@ -74,9 +74,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         episodes, held_out = play(EPISODES, seed), play(HELD_OUT, seed + 1)
         for way in asked.ways:
             new = pd.DataFrame([row(episodes, held_out, seed, way, asked.steps)])
-            with_others(path, new, ("seed", "batch", "length", "updates")).to_csv(
-                path, index=False, float_format="%.4g"
-            )
+            rows = with_others(path, new, ("seed", "batch", "length", "updates"))
+            rows.to_csv(path, index=False, float_format="%.6g")
             print(new.to_string(index=False), flush=True)
 
 

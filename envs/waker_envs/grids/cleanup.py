@@ -270,10 +270,8 @@ class GridCleanUp(ParametricEnv):
         side = arena_side(int(self._checked(theta)[0]))
         shown = symmetry(self.goals, side, self.frame)
         row, column = (int(x) for x in observation["agent"])
-        agent, blocks = (
-            int(shown.cells[row * self.frame + column]),
-            np.asarray(observation["blocks"])[shown.cells].tolist(),
-        )
+        agent = int(shown.cells[row * self.frame + column])
+        blocks = np.asarray(observation["blocks"])[shown.cells].tolist()
         sequence = shown.actions[np.asarray(actions, np.int64)]
         agents, boards = np.zeros((len(sequence), 2), np.int64), np.zeros((len(sequence), self.frame**2), np.int64)
         for k, action in enumerate(sequence.tolist()):
