@@ -71,33 +71,6 @@ def test_a_command_that_is_stopped_ends_with_another_code_than_zero(launcher: La
     assert ended(job) != 0
 
 
-def test_a_job_whose_cancellation_was_lost_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    cancelled: list[float] = []
-
-    class Deaf:
-        def done(self) -> bool:
-            return len(cancelled) > 1
-
-        def cancel(self) -> None:
-            cancelled.append(clock[0])
-
-        def result(self) -> int:
-            raise RuntimeError("cancelled")
-
-    clock = [100.0]
-    monkeypatch.setattr(launchers.time, "monotonic", lambda: clock[0])
-    job = launchers._SlurmJob(Deaf())
-    assert job.code() is None
-    job.stop(signal.SIGTERM)
-    for clock[0] in (130.0, 160.0):
-        assert job.code() is None
-    assert cancelled == [100.0]
-    clock[0] = 160.1
-    assert job.code() is None
-    assert cancelled == [100.0, 160.1]
-    assert job.code() == -signal.SIGTERM
-
-
 def test_a_package_that_is_missing_is_named_with_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ray", "submitit"):
         monkeypatch.setitem(sys.modules, name, None)

@@ -11,7 +11,6 @@ import importlib
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -204,20 +203,13 @@ def _asked(minutes: int, memory_gb: int, cpus: int, gpus: int) -> dict[str, Any]
     }
 
 
-CANCEL_AGAIN = 60.0
-"""Seconds after which a job that has not ended is cancelled once more: Slurm itself kills after 30, and a cancellation
-may be lost."""
-
-
 class _SlurmJob:
     def __init__(self, job: Any) -> None:
         self._job = job
-        self._stopped, self._since = 0, 0.0
+        self._stopped = 0
 
     def code(self) -> int | None:
         if not self._job.done():
-            if self._stopped and time.monotonic() - self._since > CANCEL_AGAIN:
-                self.stop(self._stopped)
             return None
         try:
             return int(self._job.result())
@@ -225,7 +217,7 @@ class _SlurmJob:
             return -(self._stopped or signal.SIGKILL)
 
     def stop(self, number: int) -> None:
-        self._stopped, self._since = number, time.monotonic()
+        self._stopped = number
         self._job.cancel()
 
 
