@@ -70,7 +70,7 @@ def test_policies_of_the_exact_model_begin_to_finish_tasks(model: ExactBoards, m
     monkeypatch.setattr(pushes, "EPISODES", 40)
     monkeypatch.setattr(pushes, "STATES", 500)
     torch.manual_seed(0)
-    found = [completions(model, of_policies(model, adapted_in(model, 20, n), False), 5) for n in (0, 40)]
+    found = [completions(model, of_policies(model, adapted_in(model, 20, n), False), 5) for n in (0, 80)]
     (random, count), (done, _) = found
     assert done.shape == (3, len(count))
     assert (done[:, count == 0] == 1.0).all()

@@ -169,7 +169,9 @@ def grid() -> Config:
     ones finish less often (``python -m experiments.boards`` and ``experiments.pushes``, development seed 20). Which of
     ±4 a push earns in `sort` depends on block and action together, of which neither alone tells anything: heads need
     500 to 1,200 updates to find it, and train alone until they have. Seed 172, whose policies learned from heads that
-    had not, chose that number.
+    had not, chose that number. A model knows pushes after 5,000 small updates, which 2,000 large ones of as many steps
+    do not bring (:mod:`experiments.board_updates`). A policy looks a few steps ahead: of a range of values that covers
+    all of an episode, the difference between two actions is a hundredth (``experiments.pushes again``).
     """
     base = laptop()
     return replace(
@@ -192,13 +194,21 @@ def grid() -> Config:
             kl_rep=0.02,
             kl_first=False,
             free_nats=0.0,
+            optimizer=replace(base.model.optimizer, anneal=5_400),
         ),
         behaviour=replace(base.behaviour, actor_units=(8, 128), critic_units=(8, 128)),
         explorer=replace(base.explorer, name="random", units=(16, 16)),
         train=replace(
-            base.train, steps=100_000, train_every=55.0, adapt_batch=24, adapt_heads=1_500, adapt_updates=2_400
+            base.train,
+            steps=100_000,
+            train_every=18.3,
+            batch=16,
+            length=4,
+            adapt_batch=48,
+            adapt_heads=1_500,
+            adapt_updates=2_200,
         ),
-        adapt=AdaptConfig("lookahead", starts=24),
+        adapt=AdaptConfig("lookahead", discount=0.85, starts=12),
         evaluation=replace(base.evaluation, actions="sampled"),
     )
 
