@@ -169,9 +169,9 @@ def grid() -> Config:
     ones finish less often (``python -m experiments.boards`` and ``experiments.pushes``, development seed 20). Which of
     ±4 a push earns in `sort` depends on block and action together, of which neither alone tells anything: heads need
     500 to 1,200 updates to find it, and train alone until they have. Seed 172, whose policies learned from heads that
-    had not, chose that number. A model knows pushes after 5,000 small updates, which 2,000 large ones of as many steps
-    do not bring (:mod:`experiments.board_updates`). A policy looks a few steps ahead: of a range of values that covers
-    all of an episode, the difference between two actions is a hundredth (``experiments.pushes again``).
+    had not, chose that number. A model learns pushes by the number of its updates more than by their size
+    (:mod:`experiments.board_updates`, seed 21). Policies discount much: the further they look, the less of the values'
+    range lies between two actions, and more single blocks are left standing (``experiments.pushes again``, 20 and 21).
     """
     base = laptop()
     return replace(
