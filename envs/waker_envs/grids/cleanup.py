@@ -88,8 +88,8 @@ class GridCleanUp(ParametricEnv):
 
     Suites: harder is `5-blocks`, arena 5 (as large as arena 4) with five blocks of every split. Different and exactly
     as hard are `swapped`, all θ with the green goal on the right and the blue one on the left, and `ends`, all θ with
-    the green goal along the upper wall and the blue one along the lower: the same episodes mirrored, of the same
-    optimum.
+    the green goal along the upper wall and the blue one along the lower: an episode of one θ and seed is the ordinary
+    one mirrored, of the same optimum. An evaluation draws θ evenly there, and other seeds.
 
     ## Starting state
 
