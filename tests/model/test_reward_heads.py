@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tests.helpers.tiny_learner import tiny_batch, tiny_config, tiny_spec
 from waker.config.schema import ModelConfig, OptimizerConfig
+from waker.model.cell_nets import ChangedCells
 from waker.model.features import CellLayout, StepLayout, step_inputs
 from waker.model.optim import Adam
 from waker.model.reward_heads import RewardHeads
@@ -40,9 +41,10 @@ def test_a_step_lies_cell_by_cell() -> None:
         assert torch.equal(cells[..., cell, :], expected)
 
 
+@pytest.mark.parametrize("sees", ["transition", "change"])
 @pytest.mark.parametrize("units", [(4,), (4, 5), (4, 5, 6)])
-def test_heads_of_steps_do_not_care_where_on_the_board_something_happens(units: tuple[int, ...]) -> None:
-    heads = RewardHeads(K, LAYOUT, A, config("transition", head_units=units))
+def test_heads_of_steps_do_not_care_where_on_the_board_something_happens(units: tuple[int, ...], sees: str) -> None:
+    heads = RewardHeads(K, LAYOUT, A, config(sees, head_units=units))
     before, after, order = torch.randn(5, 12, 11), torch.randn(5, 12, 11), torch.randperm(12)
     action = torch.eye(A)[torch.randint(A, (5,))]
     there = heads.earned(LAYOUT.flat(before), action, LAYOUT.flat(after))
@@ -52,7 +54,7 @@ def test_heads_of_steps_do_not_care_where_on_the_board_something_happens(units: 
     assert not torch.allclose(there, apart)
 
 
-@pytest.mark.parametrize("sees", ["state", "transition"])
+@pytest.mark.parametrize("sees", ["state", "transition", "change"])
 @pytest.mark.parametrize("features", [F, LAYOUT], ids=["vector", "board"])
 def test_heads_see_the_step_or_the_state_alone(features: int | CellLayout, sees: str) -> None:
     heads = RewardHeads(K, features, A, config(sees, reward="gaussian"))
@@ -63,6 +65,23 @@ def test_heads_see_the_step_or_the_state_alone(features: int | CellLayout, sees:
     changed = (heads.earned(before + 1.0, action, after), heads.earned(before, action.roll(1, -1), after))
     assert all(torch.equal(earned, other) == (sees == "state") for other in changed)
     assert not torch.equal(earned, heads.earned(before, action, after + 1.0))
+
+
+def test_cells_that_stay_as_they_were_add_nothing_to_what_changed() -> None:
+    net = RewardHeads(K, LAYOUT, A, config("change", head_units=(4, 5))).net
+    assert isinstance(net, ChangedCells)
+    seen: list[Tensor] = []
+    net.sum.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    board, other = torch.randn(2, 3, 12, 11)
+    action = torch.eye(A)[[0, 1, 2]]
+    moved = board.clone()
+    moved[:, 7] = other[:, 7]
+    for before, after in ((board, board), (board, moved), (moved, moved)):
+        net(torch.cat([LAYOUT.flat(before), action, LAYOUT.flat(after)], -1).unsqueeze(0))
+    still, first, second = seen
+    assert not still.any()
+    assert first.any()
+    assert not second.any()
 
 
 def by_hand(heads: RewardHeads, feature: Tensor, batch: dict[str, Tensor]) -> list[Tensor]:
@@ -159,6 +178,33 @@ def marks(n: int) -> tuple[dict[str, Tensor], Tensor]:
     acted[:, 1] = torch.eye(A)[action]
     first = torch.tensor([True, False]).expand(n, 2)
     return {"action": acted, "is_first": first, "task_rewards": paid}, LAYOUT.flat(cells)
+
+
+def two_colours(n: int) -> tuple[dict[str, Tensor], Tensor]:
+    """:func:`marks` of one of two colours: task 0 pays for steps right of the first and for steps left of the second.
+
+    Neither the colour nor the action tells anything by itself.
+    """
+    batch, feature = marks(n)
+    first = torch.randint(2, (n,)).bool()
+    cells = LAYOUT.cells(feature).clone()
+    cells[..., 1] = cells[..., 0] * ~first.view(n, 1, 1)
+    cells[..., 0] *= first.view(n, 1, 1)
+    batch["task_rewards"][:, 1, 0] *= torch.where(first, 1.0, -1.0)
+    return batch, LAYOUT.flat(cells)
+
+
+def test_rewards_of_an_action_on_a_kind_of_thing_are_learned_from_what_changes() -> None:
+    torch.manual_seed(1)
+    heads = RewardHeads(K, LAYOUT, A, config("change", reward="gaussian"))
+    optimizer = Adam(heads.parameters(), OptimizerConfig(lr=1e-2), K)
+    for _ in range(250):
+        batch, feature = two_colours(64)
+        optimizer.apply(optimizer.gradients(heads.loss(feature, batch).sum()))
+    batch, feature = two_colours(500)
+    with torch.no_grad():
+        said = heads.earned(feature[:, 0], batch["action"][:, 1], feature[:, 1])[0]
+    assert (said - batch["task_rewards"][:, 1, 0]).square().mean() < 0.05
 
 
 def test_rewards_of_what_an_action_did_are_learned_from_steps_and_not_from_states() -> None:

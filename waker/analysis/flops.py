@@ -39,7 +39,7 @@ def uncounted(spec: EnvSpec, config: Config) -> str:
         return "pictures"
     if not spec.action.discrete or config.behaviour.gradient == "dynamics":
         return "gradients through the imagined dynamics (continuous actions, or behaviour.gradient dynamics)"
-    if config.model.reward_sees == "transition" or config.model.reward_draws:
+    if config.model.reward_sees != "state" or config.model.reward_draws:
         return "reward heads that see steps, or drawn records"
     if config.explorer.name not in ("plan2explore", "random"):
         return f"the explorer {config.explorer.name}"

@@ -128,9 +128,10 @@ class ModelConfig(Settings, section="model"):
     """Weight of the continue head's loss; 0 = no continue head (environments that never terminate)."""
     reward_gradients: Detail[bool] = False
     """Let reward heads shape the latent state (the reward-free setting does not)."""
-    reward_sees: Literal["state", "transition"] = "state"
+    reward_sees: Literal["state", "transition", "change"] = "state"
     """What reward heads see. `state`: the state arrived in. `transition`: the state before, the action and the state
-    after, for rewards of what an action does (a block that is pushed); an imagined start state then has none."""
+    after, for rewards of what an action does (a block that is pushed); an imagined start state then has none. `change`:
+    the same; with `model.latent cells` the board after, and by itself what changed in each cell."""
     reward_draws: NotNegativeInt = 0
     """Records of a batch that reward heads learn from in an update, drawn so that rare rewards come as often as common
     ones; 0 = all of them, once each. Where a reward is certain, given what heads see, drawing changes no expectation;

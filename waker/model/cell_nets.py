@@ -145,11 +145,38 @@ class SummedSteps(nn.Module):
         return self.sum(self.act(by_cell(found).sum(2)))
 
 
+class ChangedCells(nn.Module):
+    """For a step, two networks whose answers add up: one of the board after it, one of what it changed in each cell.
+
+    A push changes two cells or three of some fifty. Where all cells are summed, the others drown what tells a green
+    block from a blue one; where that tells a reward's sign only together with the action, heads do not find it. Here a
+    cell that stays as it was adds nothing, exactly, and the action scales what is left.
+    """
+
+    def __init__(self, layout: StepLayout, shape: StackShape) -> None:
+        super().__init__()
+        self.layout, self.act, width = layout, ACTIVATIONS[shape.act], shape.units[-1]
+        self.after = SummedCells(layout.board, shape)
+        self.change = nn.Parameter(torch.empty(shape.members, layout.board.channels, width))  # no bias: 0 stays 0
+        glorot_(self.change, layout.board.channels, width)
+        self.gate = StackedLinear(shape.members, layout.actions, width)
+        self.sum = shape._replace(units=(width,)).mlp(width)
+
+    def forward(self, step: Tensor) -> Tensor:
+        """(M, n, F + A + F) or shared (1, n, F + A + F) → (M, n, out)."""
+        cells, action = self.layout.parts(step)
+        before, after = cells.chunk(2, -1)
+        changed = torch.matmul(rearrange(after - before, "m n p c -> m (n p) c"), self.change)
+        found = rearrange(self.act(changed), "m (n p) u -> m n p u", p=cells.shape[2]).sum(2)
+        feature = step[..., -self.layout.board.size * self.layout.board.channels :]
+        return self.after(feature) + self.sum(found * self.gate(action))
+
+
 def summed_network(inputs: Inputs, shape: StackShape) -> nn.Module:
     """For what happens somewhere on a board, wherever that is: rewards, ends of episodes.
 
     See :data:`waker.model.nets.Network`.
     """
     if isinstance(inputs, StepLayout):
-        return SummedSteps(inputs, shape)
+        return (ChangedCells if inputs.change else SummedSteps)(inputs, shape)
     return SummedCells(inputs, shape) if isinstance(inputs, CellLayout) else shape.mlp(inputs)

@@ -58,10 +58,12 @@ class StepLayout(NamedTuple):
     Attributes:
         board: of both features.
         actions: size A of an action.
+        change: whether what changes in a cell is seen by itself.
     """
 
     board: CellLayout
     actions: int
+    change: bool = False
 
     @property
     def channels(self) -> int:
@@ -79,6 +81,6 @@ Inputs = Features | StepLayout
 """What a network of cells, or in their absence an MLP, is given: a latent state, or a step between two."""
 
 
-def step_inputs(features: Features, actions: int) -> int | StepLayout:
+def step_inputs(features: Features, actions: int, change: bool = False) -> int | StepLayout:
     """What a network is given of a step, (..., F + A + F): its size for a vector, its layout for a board."""
-    return StepLayout(features, actions) if isinstance(features, CellLayout) else 2 * features + actions
+    return StepLayout(features, actions, change) if isinstance(features, CellLayout) else 2 * features + actions

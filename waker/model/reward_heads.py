@@ -34,8 +34,9 @@ class RewardHeads(ScalarStack):
     """
 
     def __init__(self, tasks: int, features: Features, action_dim: int, config: ModelConfig) -> None:
-        c, self.of_steps, self.draws = config, config.reward_sees == "transition", config.reward_draws
-        inputs: Inputs = step_inputs(features, action_dim) if self.of_steps else features
+        c, self.of_steps, self.draws = config, config.reward_sees != "state", config.reward_draws
+        change = config.reward_sees == "change"
+        inputs: Inputs = step_inputs(features, action_dim, change) if self.of_steps else features
         build = functools.partial(summed_network, inputs)
         super().__init__(tasks, build, c.head_units, c.act, c.norm, c.reward, c.bins, c.bins_limit, c.zero_heads)
 

@@ -130,7 +130,7 @@ def training(config: Config, spec: EnvSpec) -> list[Need]:
 def _heads(config: Config, spec: EnvSpec) -> int:
     """Numbers of one record in the reward heads: what they see of a step, and their hidden layers."""
     model = config.model
-    seen = 2 * _state(config, spec) + spec.action.dim if model.reward_sees == "transition" else 0
+    seen = 2 * _state(config, spec) + spec.action.dim if model.reward_sees != "state" else 0
     return seen + sum(model.head_units) * len(spec.tasks)
 
 
@@ -197,7 +197,7 @@ def _guess(config: Config, spec: EnvSpec) -> int:
     model, behaviour, explorer = config.model, config.behaviour, config.explorer
     layers = (model.encoder_units, model.decoder_units, model.head_units, model.continue_units)
     width = model.deter + model.hidden + model.stoch * model.classes + sum(map(sum, layers))
-    width += (model.deter + model.stoch * model.classes) * (model.reward_sees == "transition")
+    width += (model.deter + model.stoch * model.classes) * (model.reward_sees != "state")
     width += sum(behaviour.actor_units) + sum(behaviour.critic_units) + sum(explorer.units)
     width += model.bins * (model.reward == "twohot" or behaviour.critic == "twohot")
     width += sum(sum(key.classes) if key.classes else math.prod(key.shape[-1:]) for key in spec.observation)
