@@ -169,10 +169,10 @@ def grid() -> Config:
     ones finish less often (``python -m experiments.boards`` and ``experiments.pushes``, development seed 20). Which of
     ±4 a push earns in `sort` depends on block and action together, of which neither alone tells anything. Heads that
     summed all of the board had not found it at the end of two runs of seven (seeds 172 and 175); from what
-    changes heads find it in 500 (:mod:`experiments.board_heads`). They train alone first. A model learns pushes by the
-    number of its updates more than by their size (:mod:`experiments.board_updates`, seed 21). Policies discount much:
-    the further they look, the less of the values' range lies between two actions, and more single blocks are left
-    standing (``experiments.pushes again``, seeds 20 and 21).
+    changes heads find it in 500 (:mod:`experiments.board_heads`). A model learns pushes by the number of its updates
+    more than by their size (:mod:`experiments.board_updates`, seed 21). Policies discount much: the further they look,
+    the less of the values' range lies between two actions, and more single blocks are left standing
+    (``experiments.pushes again``, seeds 20 and 21).
     """
     base = laptop()
     return replace(
@@ -206,8 +206,8 @@ def grid() -> Config:
             batch=16,
             length=4,
             adapt_batch=48,
-            adapt_heads=1_500,
-            adapt_updates=2_200,
+            adapt_heads=300,
+            adapt_updates=1_000,
         ),
         adapt=AdaptConfig("lookahead", discount=0.85, starts=12),
         evaluation=replace(base.evaluation, actions="sampled"),
