@@ -14,6 +14,7 @@ import torch._inductor.config  # reads CXX at its import, once: tests that name 
 
 from waker.machine import products
 from waker_envs.foreign import Stop
+from waker_envs.grids.cleanup_optima import VARIABLE
 
 torch.set_num_threads(1)
 # It configures logging when it is imported, which closes the streams of handlers that are there, absl's among them. In
@@ -50,6 +51,14 @@ def nothing_waits_for_the_disk() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", _checked)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def optima_are_solved() -> Iterator[None]:
+    """No test reads or writes the user's cache of optima, nor do the processes that tests start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, "")
         yield
 
 

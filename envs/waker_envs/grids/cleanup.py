@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from waker_envs.api import Board, ParametricEnv, Theta, Transition, UnknownTaskError
 from waker_envs.checked import check_choice, checked_count, checked_index
 from waker_envs.cleanup.arena import ARENAS, cleanup_theta_space
-from waker_envs.grids.cleanup_exact import Room, Solution, solve
+from waker_envs.grids.cleanup_exact import Room, Solution
 from waker_envs.grids.cleanup_goals import GOALS, Goals, symmetry
+from waker_envs.grids.cleanup_optima import optimum
 from waker_envs.grids.pictures import PIXELS, Picture, TileSet, framed
 from waker_envs.grids.pushing import N_ACTIONS, move
 from waker_envs.predictions import certain
@@ -213,7 +214,8 @@ class GridCleanUp(ParametricEnv):
         """The best return of the episode that (seed, θ) fixes: of a plan, as nothing here is random.
 
         NaN where the search ended without a proof; :meth:`return_bounds` then says how much is known. It never did with
-        up to four blocks and episodes of 100 steps.
+        up to four blocks and episodes of 100 steps. Kept on disk by
+        :mod:`waker_envs.grids.cleanup_optima`.
 
         Raises:
             ThetaError: θ is neither in the space nor in a suite.
@@ -241,7 +243,7 @@ class GridCleanUp(ParametricEnv):
         rng, _ = seeding.np_random(int(seed))
         room = start_of(self._checked(theta), rng, self.frame).room(task)
         n = len(room.left) + len(room.right)
-        return room, solve(room, self.length, round(n * self.PER_CELL / self.INSIDE))
+        return room, optimum(room, self.length, round(n * self.PER_CELL / self.INSIDE))
 
     def deterministic(self, theta: ArrayLike) -> bool:
         """True: nothing is random once an episode has begun.

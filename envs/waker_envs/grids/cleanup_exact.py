@@ -13,7 +13,7 @@ whole room, one can do with the rest of it. Each block is in C(n−1, 2) of the 
 :mod:`waker_envs.grids.cleanup_costs`, sum to at most C(n−1, 2) times the cost of the whole (additive pattern databases;
 Felner, Korf and Hanan, JAIR 22, 2004). With up to three blocks the bound is the cost itself.
 
-Called by :class:`waker_envs.grids.cleanup.GridCleanUp` alone; tested against dynamic programming over whole spaces.
+Called by :mod:`waker_envs.grids.cleanup_optima` alone; tested against dynamic programming over whole spaces.
 """
 
 from __future__ import annotations
@@ -29,7 +29,12 @@ from waker_envs.grids.cleanup_costs import NEVER, cost_table
 from waker_envs.grids.pushing import N_ACTIONS, STAY, move
 
 LIMIT = 300_000
-"""States a search may expand: a minute. Four blocks need some hundred, five some thousand."""
+"""States a search may expand: 80 to 100 CPU seconds, 0.3 ms a state.
+
+In episodes of 100 steps, four blocks need some hundred and five some hundred to some thousand. Short episodes that end
+before the room is clear need far more: with four blocks in the largest room, one of 10 steps took 1,800 states and
+0.3 s, and one of 20 steps was not proved after 10,000 and 3 s.
+"""
 _TOGETHER = 3
 """Blocks in a table of the bound."""
 _LEFT, _RIGHT = 1, 2
@@ -86,7 +91,6 @@ class Solution(NamedTuple):
     actions: tuple[int, ...]
 
 
-@lru_cache(maxsize=4096)
 def solve(room: Room, steps: int, per_cell: int, limit: int = LIMIT) -> Solution:
     """The cheapest way to spend an episode of ``steps`` steps that starts in ``room``.
 

@@ -156,7 +156,7 @@ def test_no_random_episode_earns_more() -> None:
 def test_where_the_search_is_cut_the_bounds_enclose_the_optimum(monkeypatch: pytest.MonkeyPatch) -> None:
     env, theta = GridCleanUp(), np.array([4.0, 2.0, 2.0])
     best = env.optimal_return(theta, "sort", 3)
-    monkeypatch.setattr("waker_envs.grids.cleanup.solve", lambda *given: solve(*given, limit=20))
+    monkeypatch.setattr("waker_envs.grids.cleanup.optimum", lambda *of: solve(of[0], of[1], of[2], limit=20))
     low, high = env.return_bounds(theta, "sort", 3)
     assert low < high
     assert low <= best <= high
