@@ -2,6 +2,7 @@
 
     python -m experiments.actors exact [--seeds 10 11 12 13 14] [--methods lookahead rollouts]
     python -m experiments.actors learned RUN [RUN …] [--methods own lookahead]
+    python -m experiments.actors table
 
 ``exact`` trains task policies in the true dynamics with true rewards (:mod:`experiments.exact_model`), by the laptop
 preset's settings and each method of ``adapt.method``, and values them by dynamic programming: what they miss of the
@@ -11,6 +12,8 @@ together. ``own`` are the policies that a run has, and ``plan`` beside them is t
 valued exactly (:mod:`waker.evaluation.planned`).
 Writes ``results/actors/exact.csv`` and ``learned.csv``: share of the exact optimum by method, seed, θ and task, and in
 ``learned.csv`` whether the continue head was trained further; rows of other methods, seeds and numbers of updates stay.
+``table`` prints what is made of these files: by method, seed and updates the share in the mean over θ and on the worst
+θ, tasks together, and how much of the optimum a policy misses of what the plan in its model has.
 
 One process of one thread: a minute a seed of the lookahead in the exact model, two a run; five of rollouts.
 """
@@ -208,6 +211,23 @@ def planned(run: Path) -> Iterator[dict[str, Any]]:
             yield {**theta, "task": row["task"], "share": row["return"] / row["optimal_return"]}
 
 
+def table(rows: pd.DataFrame) -> pd.DataFrame:
+    """By policies: share of the optimum in the mean over θ and on the worst θ, tasks together; in per cent.
+
+    Where plans are among the rows, ``actor's part`` is what the plan in the same model has more in the mean.
+    """
+    by = [name for name in IDENTITY if name in rows]
+    theta = [name for name in rows if name.startswith("theta_")]
+    shares_of = 100 * rows.groupby([*by, *theta], sort=False)["share"].mean()
+    found = shares_of.groupby(by, sort=False).agg(**{"mean over θ": "mean", "worst θ": "min"}).reset_index()
+    plans = found[found["method"] == PLAN]
+    if len(plans):
+        runs = ["sampler", "seed"]
+        beside = plans.set_index(runs)["mean over θ"].reindex(pd.MultiIndex.from_frame(found[runs]))
+        found["actor's part"] = (beside.to_numpy() - found["mean over θ"]).where(found["method"] != PLAN)
+    return found.round(1)
+
+
 def tell(rows: Sequence[dict[str, Any]]) -> None:
     """One line about the policies that came last: the mean over θ and the worst θ, tasks together."""
     last = {key: rows[-1][key] for key in ("method", "seed", "updates", "cpu_s")}
@@ -218,14 +238,18 @@ def tell(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    """Write the rows of one part."""
+    """Write the rows of one part, or print the tables of all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("exact", "learned"))
+    parser.add_argument("part", choices=("exact", "learned", "table"))
     parser.add_argument("runs", type=Path, nargs="*", help="run folders, for `learned`")
     parser.add_argument("--seeds", type=int, nargs="+", default=[10, 11, 12, 13, 14])
     parser.add_argument("--methods", nargs="+", choices=("lookahead", "rollouts", OWN), default=["lookahead"])
     parser.add_argument("--updates", type=int, default=None, help="fewer updates in the exact model")
     args = parser.parse_args()
+    if args.part == "table":
+        for name in ("exact", "learned", "learned-before-refit"):
+            print(f"{name}\n{table(pd.read_csv(RESULTS / f'{name}.csv')).to_string(index=False, na_rep='')}\n")
+        return
     if args.part == "exact" and OWN in args.methods:
         parser.error("--methods own: the exact model has no run")
     use_threads("cpu")

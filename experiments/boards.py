@@ -2,6 +2,7 @@
 
     python -m experiments.boards trained [--latents cells vector] [--seconds 150] [--seed 20]
     python -m experiments.boards runs RUN [RUN …]
+    python -m experiments.boards table
 
 ``trained``: the model alone is trained on windows of episodes under domain randomisation and random actions, for so
 many CPU seconds of one thread (the laptop preset's model for ``vector``, the grid preset's for ``cells``). ``runs``:
@@ -17,6 +18,7 @@ places are new:
 
 Writes ``results/boards/rows.csv`` or ``runs.csv``, where rows of other seeds stay: latent, updates (of the model),
 cpu_seconds (``trained`` alone), seed, measure, blocks (their number in the episode), value, n (states measured).
+``table`` prints what the page of results has of these files (:mod:`experiments.board_table`).
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from experiments.board_table import of_models, print_tables, told
+from experiments.board_table import trained as table_of_trained
 from experiments.kept_rows import with_others
 from waker.collection.spec_of import spec_of
 from waker.config.presets import grid, laptop
@@ -161,15 +165,25 @@ def rows(model: WorldModel, heads: RewardHeads, seed: int, identity: dict[str, A
     return found
 
 
+def tables(folder: Path) -> dict[str, pd.DataFrame]:
+    """The tables of the rows in a folder, by what they are of."""
+    runs = of_models(pd.read_csv(folder / "runs.csv")).reset_index().drop(columns="run")
+    alone = table_of_trained(pd.read_csv(folder / "rows.csv"))
+    return {"models trained alone, by number of blocks": alone, "models of runs": told(runs)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("trained", "runs"))
+    parser.add_argument("part", choices=("trained", "runs", "table"))
     parser.add_argument("folders", type=Path, nargs="*", help="run folders, for `runs`")
     parser.add_argument("--latents", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--seconds", type=float, default=150.0)
     parser.add_argument("--seed", type=int, default=20)
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
+    if arguments.part == "table":
+        print_tables(tables(arguments.out))
+        return
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
     parts: list[Any] = arguments.folders if arguments.part == "runs" else arguments.latents

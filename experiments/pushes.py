@@ -3,6 +3,7 @@
     python -m experiments.pushes exact [--seeds 20 21 22] [--updates 400] [--discount 0.85] [--starts 12]
     python -m experiments.pushes learned RUN [RUN …]
     python -m experiments.pushes again RUN [RUN …] [--updates 700] [--discount 0.85] [--starts 12]
+    python -m experiments.pushes table
 
 ``exact`` trains task policies in the true dynamics with true rewards (:mod:`experiments.exact_boards`) by the grid
 preset's lookahead, from states that random actions lead to: what is missing there is the learner's own fault.
@@ -14,7 +15,8 @@ Writes ``results/pushes/exact.csv``, ``learned.csv`` and ``again.csv``: seed, up
 (updates of the reward heads before them, ``learned`` alone), discount and starts (of the lookahead), cpu_s (of
 training, not of ``learned``), actions (mode or sampled), task, blocks (their number in the episode), completion (share
 of blocks in their goal at the episode's end), episodes. Rows of other seeds, numbers of updates, discounts and starts
-stay.
+stay. ``table`` prints what the page of results has of these files, and of the runs' models from
+``results/boards/runs.csv`` (:mod:`experiments.board_table`).
 
 One process of one thread: a minute or two a seed or run, and five to eight of ``again``.
 """
@@ -33,6 +35,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from experiments.board_table import of_policies as table_of_policies
+from experiments.board_table import print_tables, table
+from experiments.board_table import told as rounded
 from experiments.exact_boards import Boards, ExactBoards
 from experiments.kept_rows import with_others
 from waker.agent.task_adapter import TaskAdapter, task_learner
@@ -182,10 +187,19 @@ def told(table: pd.DataFrame) -> pd.DataFrame:
     return wide.assign(all=whole["done"] / whole["episodes"]).round(3)
 
 
+def tables(folder: Path, boards: Path) -> dict[str, pd.DataFrame]:
+    """The tables of the rows in a folder, by what they are of; ``boards``: the rows of the runs' models."""
+    found = {"runs": table(boards, folder / "learned.csv")}
+    for name, part in (("policies in the true dynamics", "exact"), ("policies trained again on runs' models", "again")):
+        if (path := folder / f"{part}.csv").exists():
+            found[name] = rounded(table_of_policies(pd.read_csv(path)).reset_index().drop(columns="run"))
+    return found
+
+
 def main() -> None:
-    """Write the rows of one part."""
+    """Write the rows of one part, or print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("exact", "learned", "again"))
+    parser.add_argument("part", choices=("exact", "learned", "again", "table"))
     parser.add_argument("runs", type=Path, nargs="*", help="run folders, for `learned` and `again`")
     parser.add_argument("--seeds", type=int, nargs="+", default=[20, 21, 22])
     parser.add_argument("--updates", type=int, default=400)
@@ -193,6 +207,9 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=grid().adapt.starts)
     parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
+    if asked.part == "table":
+        print_tables(tables(asked.out, asked.out.with_name("boards") / "runs.csv"))
+        return
     use_threads("cpu")
     keep_freed_memory()
     adapt = replace(grid().adapt, discount=asked.discount, starts=asked.starts)

@@ -1,6 +1,7 @@
 """The studies of study.md and study_keys.md: their numbers from run folders, and their answers from the numbers.
 
     python -m experiments.study collect --main RUNS [--explorer RUNS] [--saved-30k RUNS] [--saved-40k RUNS]
+    python -m experiments.study exact
     python -m experiments.study
     python -m experiments.study --results results/study_keys collect --at 10000 20000 30000 --main RUNS
     python -m experiments.study --results results/study_keys
@@ -9,10 +10,11 @@
 and writes what is committed: ``results/study/<part>-numbers.csv`` with ``-shares.csv`` and ``-notes.csv`` (those of
 ``waker compare --page``, see docs/compare.md), ``<part>-plans.csv``: what the plans of each run's end are worth over
 all episodes of each θ (:mod:`experiments.study_plans`; ``-plans-ends-given.csv`` if they were first valued otherwise),
-and ``checkpoints.csv``: worst model error and worst planned regret of each run at each measurement. Without a verb the
-answers are made again from these files: ``answers.csv``, one row a comparison, and ``figure.png``. ``waker compare
-results/study/main-numbers.csv --quantities planned_worst_regret --page study.html`` makes a page of the primary metric
-as it was sampled.
+and ``checkpoints.csv``: worst model error and worst planned regret of each run at each measurement. In the numbers what
+plans are worth is taken of all episodes; the evaluation's own samples have ``, sampled`` behind their names
+(``exact`` does that part again). Without a verb the answers are made again from these files: ``answers.csv``, one row a
+comparison, and ``figure.png``. ``waker compare results/study/main-numbers.csv --quantities planned_worst_regret --page
+study.html`` makes a page of the primary metric.
 """
 
 from __future__ import annotations
@@ -26,11 +28,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.study_plans import ENDS_GIVEN, SAMPLED, exact_numbers, plans, plans_before
+from experiments.study_plans import exact_numbers, plans, plans_before, sampled_numbers
 from waker.analysis.metrics import spearman, student_interval
 from waker.analysis.numbers_file import read_numbers, write_table
 from waker.analysis.paired import holm, paired_test
-from waker.analysis.plans_compared import SUITE_REGRET
+from waker.analysis.quantities import ENDS_GIVEN, FORMS, SAMPLED, SUITE_REGRET
 from waker.analysis.study import read_study, write_study
 from waker.names import ALL
 
@@ -73,6 +75,7 @@ def collect(part: str, runs: Path, out: Path, at: Sequence[int] = AT) -> None:
     write_study(read_study([runs]), out / f"{part}-numbers.csv")
     if len(found := plans(runs)):  # none where run folders are gone, or the family does not list its rooms
         write_table(out / f"{part}-plans.csv", found.round(6))
+        exact(out, part)
     if part == "main":
         write_table(out / "checkpoints.csv", pd.concat([_checkpoint(runs, step) for step in at]))
 
@@ -224,7 +227,7 @@ def explorers(main: pd.DataFrame, random: pd.DataFrame) -> list[Row]:
 def elsewhere(main: pd.DataFrame) -> list[Row]:
     """Q6: mean planned regret on suites beyond the training distribution."""
     suites = [q for q in dict.fromkeys(main["quantity"]) if q.startswith(SUITE_REGRET)]
-    measured = [q for q in suites if not q.endswith((SAMPLED, ENDS_GIVEN))]
+    measured = [q for q in suites if not q.endswith(FORMS)]
     return family([_with_dr("Q6", main, s, q) for s in ("waker-m", "error-oracle") for q in measured])
 
 
@@ -261,20 +264,29 @@ def data_ratio(ours: pd.Series, budgets: Sequence[tuple[int, pd.Series]], quanti
 
 
 def part_of(folder: Path, part: str) -> pd.DataFrame:
-    """A part's numbers; those of plans over all episodes, where they were valued so."""
-    numbers = read_numbers(folder / f"{part}-numbers.csv")
+    """A part's numbers."""
+    return read_numbers(folder / f"{part}-numbers.csv")
+
+
+def exact(folder: Path, part: str) -> None:
+    """Put what plans are worth over all episodes into a part's file of numbers, and the sampled numbers beside it."""
     if not (path := folder / f"{part}-plans.csv").exists():
-        return numbers
-    names = PRIMARY, BESIDE, SUITE_REGRET
-    found = exact_numbers(numbers, pd.read_csv(path), *names)
+        return
+    numbers = sampled_numbers(part_of(folder, part))
+    found = exact_numbers(numbers, pd.read_csv(path))
     if (before := folder / f"{part}-plans-ends-given.csv").exists():
-        found = pd.concat([found, plans_before(numbers, pd.read_csv(before), *names)], ignore_index=True)
-    return found
+        found = pd.concat([found, plans_before(numbers, pd.read_csv(before))], ignore_index=True)
+    write_table(folder / f"{part}-numbers.csv", found)
+
+
+def parts_in(folder: Path) -> list[str]:
+    """The parts whose numbers are there."""
+    return [part for part in PARTS if (folder / f"{part}-numbers.csv").exists()]
 
 
 def answers(folder: Path) -> pd.DataFrame:
     """All that the files in ``folder`` can answer, with the columns :data:`ANSWERS`."""
-    parts = {part: part_of(folder, part) for part in PARTS if (folder / f"{part}-numbers.csv").exists()}
+    parts = {part: part_of(folder, part) for part in parts_in(folder)}
     main = parts["main"]
     rows = [*robustness(main), *sampled(main), *bound(pd.read_csv(folder / "checkpoints.csv"), main), *elsewhere(main)]
     if (shares := folder / "main-shares.csv").exists():
@@ -302,7 +314,12 @@ def main() -> None:
     for part in PARTS:
         gather.add_argument(f"--{part}", type=Path, help="the runs' folder", required=part == "main")
     gather.add_argument("--at", type=int, nargs="+", default=AT, help="agent steps of the checkpoints")
+    verbs.add_parser("exact", help="exact values of plans into the files of numbers again, from those of plans")
     arguments = parser.parse_args()
+    if arguments.verb == "exact":
+        for part in parts_in(arguments.results):
+            exact(arguments.results, part)
+        return
     if arguments.verb == "collect":
         for part in PARTS:
             if runs := getattr(arguments, part.replace("-", "_")):

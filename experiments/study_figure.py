@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.study import BASELINE, ERROR, PARTS, PRIMARY, at_the_end, part_of, values
+from experiments.study import BASELINE, ERROR, PRIMARY, at_the_end, part_of, parts_in, values
 from waker.report.style import GREY, colours, style
 
 _MODEL = "worst-θ regret of plans in the model"
@@ -22,7 +22,7 @@ def figure(answers: pd.DataFrame, folder: Path) -> Figure:
         answers: of :func:`experiments.study.answers`.
         folder: of the numbers.
     """
-    numbers = {part: part_of(folder, part) for part in PARTS if (folder / f"{part}-numbers.csv").exists()}
+    numbers = {part: part_of(folder, part) for part in parts_in(folder)}
     with style():
         saved = answers[(answers["question"] == "Q7") & (answers["quantity"] == PRIMARY)]
         whole = Figure(figsize=(10.0, 7.2), layout="constrained")

@@ -11,18 +11,23 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 
+from waker.analysis.quantities import ENDS_GIVEN, FORMS, PARTS, SAMPLED, SUITE_REGRET, plain
 from waker.evaluation.plan import planned_episodes
 from waker.evaluation.planned import planned_rows
 from waker.evaluation.records import PLANNED_SAMPLES
 from waker.evaluation.setup import Setup
-from waker.names import DR_SUITE, EXPECTED
+from waker.names import ALL, DR_SUITE, EXPECTED
 from waker.training.loading import load_run
 
 VALUES = ("return", "optimal_return")
+MEAN, SHARE = "planned_mean_regret", "planned_fraction_of_optimum"
+WORST = ("planned_worst_regret", *(f"planned_worst_regret_{part}" for part in PARTS))
+"""The worst regret, and what brackets it."""
+Exact: TypeAlias = dict[tuple[str, int, str, str], float]
 
 
 def plans(runs: Path) -> pd.DataFrame:
@@ -65,45 +70,68 @@ def regrets(rows: pd.DataFrame) -> pd.DataFrame:
     return grouped.agg(worst="max", mean="mean").reset_index()
 
 
-def exact_numbers(numbers: pd.DataFrame, rows: pd.DataFrame, primary: str, beside: str, suite: str) -> pd.DataFrame:
-    """The numbers of a part with exact ones in the place of sampled ones, for all tasks together.
+def exact_values(rows: pd.DataFrame) -> Exact:
+    """The exact values of all runs: (sampler, seed, task, quantity) → value, of every task and of all together.
+
+    Over all tasks the worst regret is that of the worst pair of θ and task, the share of the optimum a mean over tasks.
+    """
+    found: Exact = {}
+    tasks = [*rows.groupby("task", sort=False), (ALL, rows)]
+    for task, of in tasks:
+        for row in regrets(of).to_dict("records"):
+            run = str(row["sampler"]), int(row["seed"]), str(task)
+            if row["suite"] == DR_SUITE:
+                found |= {(*run, name): row["worst"] for name in WORST} | {(*run, MEAN): row["mean"]}
+            else:
+                found[(*run, f"{SUITE_REGRET}{row['suite']}")] = row["mean"]
+    sums = rows[rows["suite"] == DR_SUITE].groupby(["sampler", "seed", "task"])[list(VALUES)].sum()
+    shares = sums["return"] / sums["optimal_return"]
+    for by, of in ((shares, [*shares.index]), (shares.groupby(["sampler", "seed"]).mean(), [])):
+        keys = of or [(*run, ALL) for run in by.index]
+        found |= {(*key, SHARE): value for key, value in zip(keys, by, strict=True)}
+    return found
+
+
+def exact_numbers(numbers: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """The numbers of a part with exact ones in the place of sampled ones.
 
     Args:
         numbers: of ``waker compare``: sampler, seed, task, quantity, value.
         rows: of :func:`plans` of the same runs.
-        primary, beside: names of the worst and the mean regret under domain randomisation.
-        suite: what is before a suite's name in the name of its mean regret.
 
     Returns:
-        The numbers with those quantities replaced; the sampled ones have :data:`SAMPLED` behind their names.
+        The numbers with those quantities replaced; the sampled ones have :data:`SAMPLED` behind their names. What
+        brackets the worst regret is the regret itself: nothing is sampled.
     """
-    found = regrets(rows)
-    exact: dict[tuple[str, int, str], float] = {}
-    for row in found.to_dict("records"):
-        run = str(row["sampler"]), int(row["seed"])
-        if row["suite"] == DR_SUITE:
-            exact |= {(*run, primary): row["worst"], (*run, beside): row["mean"]}
-        else:
-            exact[(*run, f"{suite}{row['suite']}")] = row["mean"]
-    keys = pd.Series(list(zip(numbers["sampler"], numbers["seed"], numbers["quantity"], strict=True)), numbers.index)
-    known = numbers["task"].eq("all") & keys.isin(list(exact))
+    exact = exact_values(rows)
+    keys = _keys(numbers)
+    known = keys.isin(list(exact))
     sampled = numbers[known].assign(quantity=numbers["quantity"] + SAMPLED)
     replaced = numbers.assign(value=numbers["value"].where(~known, keys.map(exact)))
     return pd.concat([replaced, sampled], ignore_index=True)
 
 
-def plans_before(numbers: pd.DataFrame, rows: pd.DataFrame, primary: str, beside: str, suite: str) -> pd.DataFrame:
-    """Rows of :func:`exact_numbers` of plans that were told where episodes end, named so.
+def sampled_numbers(numbers: pd.DataFrame) -> pd.DataFrame:
+    """The numbers as the evaluations had them: what :func:`exact_numbers` and :func:`plans_before` were given."""
+    former_ones = numbers["quantity"].str.endswith(FORMS)
+    sampled = numbers[numbers["quantity"].str.endswith(SAMPLED)]
+    values = dict(zip(_keys(sampled.assign(quantity=sampled["quantity"].map(plain))), sampled["value"], strict=True))
+    found = numbers[~former_ones].reset_index(drop=True)
+    keys = _keys(found)
+    return found.assign(value=found["value"].where(~keys.isin(list(values)), keys.map(values)))
+
+
+def plans_before(numbers: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of :func:`exact_numbers` over all tasks, of plans that were told where episodes end, named so.
 
     Args: as of :func:`exact_numbers`; rows: as of :func:`plans` at the time of the first answers.
     """
-    found = exact_numbers(numbers, rows, primary, beside, suite)
-    sampled = found["quantity"].str.endswith(SAMPLED)
-    known = found["task"].eq("all") & found["quantity"].isin(found["quantity"][sampled].str.removesuffix(SAMPLED))
+    found, exact = exact_numbers(numbers, rows), exact_values(rows)
+    known = found["task"].eq(ALL) & ~found["quantity"].isin(WORST[1:]) & _keys(found).isin(list(exact))
     return found[known].assign(quantity=found["quantity"] + ENDS_GIVEN)
 
 
-SAMPLED = ", sampled"
-"""Behind the name of a quantity that was computed of the evaluation's episodes alone, not of all."""
-ENDS_GIVEN = ", ends given"
-"""Behind the name of a quantity of plans that took each step into a hazard for an end, whatever the model believed."""
+def _keys(numbers: pd.DataFrame) -> pd.Series:
+    """Sampler, seed, task and quantity of each row."""
+    columns = (numbers[name] for name in ("sampler", "seed", "task", "quantity"))
+    return pd.Series(list(zip(*columns, strict=True)), numbers.index, dtype=object)

@@ -29,6 +29,17 @@ def test_what_is_shown_is_told_with_its_side_seeds_and_interval() -> None:
     assert ", worse)" in conclusion(paired_of({"dr": DR, "waker-m": lower}, "mean_return"), "dr")
 
 
+def test_samplers_that_know_no_more_than_they_may_are_named_first_and_of_them_the_largest_difference() -> None:
+    size = {"hardest-oracle": 4.0, "task-plr": 3.5, "waker-r": 1.0, "plr [c2]": 2.0, "sfl-int": 3.0}
+    noise = (0.0, 0.2, -0.1, 0.1, 0.0, -0.2)
+    values = {name: [d - s - x for d, x in zip(DR, noise, strict=True)] for name, s in size.items()}
+    told = conclusion(paired_of({"dr": DR, **values}), "dr")
+    assert "): sfl-int has lower" in told and "; plr [c2] has lower" in told and "3 more differences" in told
+    fewer = {name: values[name] for name in ("hardest-oracle", "task-plr", "waker-r")}
+    told = conclusion(paired_of({"dr": DR, **fewer}), "dr")
+    assert "): waker-r has lower" in told and "; hardest-oracle has lower" in told and "1 more difference;" not in told
+
+
 def test_what_is_not_shown_is_told_with_the_seeds_that_it_would_need() -> None:
     near = [d + x for d, x in zip(DR, (1.0, -0.4, 0.9, -0.2, 0.6, -0.1), strict=True)]
     tests = paired_of({"dr": DR, "waker-m": near})

@@ -13,7 +13,9 @@ from experiments.study import BASELINE, ERROR, PRIMARY, answers
 from experiments.study_figure import figure
 from tests.helpers.rows import numbers
 from tests.helpers.synthetic import write_run
-from waker.analysis.numbers_file import write_table
+from waker.analysis.conclusion import conclusion
+from waker.analysis.numbers_file import read_numbers, write_table
+from waker.analysis.paired import paired_differences, pairs
 from waker.names import ALL, DR_SUITE
 
 SEEDS = range(100, 104)
@@ -66,23 +68,60 @@ def test_each_question_has_its_answer(folder: Path) -> None:
     assert found.loc["Q7", "dr's steps ÷ waker-m's", f"{PRIMARY}, ratio of data"]["value"] == 1.5
 
 
-def test_the_primary_metric_is_that_of_all_episodes_and_former_values_stand_beside_it(folder: Path) -> None:
-    def plans(worst: dict[str, list[float]]) -> pd.DataFrame:
-        rows = [
-            (name, seed, DR_SUITE, 9.0, 9.0 - v) for name in worst for seed, v in zip(SEEDS, worst[name], strict=True)
-        ]
-        return pd.DataFrame(rows, columns=["sampler", "seed", "suite", "optimal_return", "return"])
+def plans(worst: dict[str, list[float]], task: str = "green") -> pd.DataFrame:
+    """Of each run one θ, whose plan misses so much of an optimum of 9."""
+    rows = [
+        (name, seed, DR_SUITE, task, 9.0, 9.0 - v) for name in worst for seed, v in zip(SEEDS, worst[name], strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["sampler", "seed", "suite", "task", "optimal_return", "return"])
 
+
+def test_the_primary_metric_is_that_of_all_episodes_and_former_values_stand_beside_it(folder: Path) -> None:
     zero = {name: [0.0] * 4 for name in (BASELINE, "waker-m", "error-oracle")}
     now, before = zero | {"waker-m": [1.0] * 4}, zero | {"waker-m": [2.0] * 4}
     write_table(folder / "main-plans.csv", plans(now))
     write_table(folder / "main-plans-ends-given.csv", plans(before))
+    study.exact(folder, "main")
     found = answers(folder).set_index(["question", "compared", "quantity"])["value"]
     for suffix, difference in (("", 1.0), (", ends given", 2.0), (", sampled", -2.25)):
         assert found.loc["Q1", "waker-m", PRIMARY + suffix] == pytest.approx(difference)
     # The worst error grows with the seed alone; the regret at the end is that of the sampler alone.
     assert found.loc["Q4", ERROR, "spearman, at 10,000 steps"] == pytest.approx(1.0)
     assert found.loc["Q4", ERROR, "spearman, at 20,000 steps"] == pytest.approx(0.0)
+
+
+def test_exact_values_are_of_every_task_and_done_again_they_are_the_same(folder: Path) -> None:
+    names = (BASELINE, "waker-m", "error-oracle")
+    green, red = ({name: [value] * 4 for name in names} for value in (1.0, 3.0))
+    both = pd.concat([plans(green), plans(red, "red")])
+    of_green = arm({name: [0.5] * 4 for name in names}, PRIMARY).assign(task="green")
+    parts = [arm({name: [v] * 4 for name in names}, f"{PRIMARY}_{part}") for part, v in (("low", 2.0), ("high", 20.0))]
+    share = arm({name: [0.5] * 4 for name in names}, "planned_fraction_of_optimum")
+    written(folder, "main", read_numbers(folder / "main-numbers.csv")[list(of_green)], of_green, *parts, share)
+    write_table(folder / "main-plans.csv", both)
+    study.exact(folder, "main")
+    once = (folder / "main-numbers.csv").read_bytes()
+    study.exact(folder, "main")
+    assert (folder / "main-numbers.csv").read_bytes() == once
+    found = read_numbers(folder / "main-numbers.csv").set_index(["sampler", "seed", "task", "quantity"])["value"]
+    of = found.loc["dr", 100]
+    assert (of[ALL, PRIMARY], of["green", PRIMARY], of[ALL, "planned_mean_regret"]) == (3.0, 1.0, 2.0)
+    assert of[ALL, f"{PRIMARY}_low"] == of[ALL, f"{PRIMARY}_high"] == 3.0
+    assert of[ALL, "planned_fraction_of_optimum"] == pytest.approx((8 / 9 + 6 / 9) / 2)
+    assert (of["green", f"{PRIMARY}, sampled"], of[ALL, f"{PRIMARY}_high, sampled"]) == (0.5, 20.0)
+
+
+@pytest.mark.parametrize(("name", "regret", "difference"), [("study", 15.4, -4.2), ("study_keys", 9.4, -2.6)])
+def test_the_committed_numbers_have_the_headline_under_its_plain_name(
+    name: str, regret: float, difference: float
+) -> None:
+    folder = study.RESULTS.with_name(name)
+    rows = read_numbers(folder / "main-numbers.csv")
+    tests = paired_differences(pairs(rows[rows["task"] == ALL], BASELINE).rows, [PRIMARY]).set_index("sampler")
+    assert study.values(rows, BASELINE, PRIMARY).mean() == pytest.approx(regret, abs=0.05)
+    assert tests["difference"]["waker-m"] == pytest.approx(difference, abs=0.05)
+    told = conclusion(tests.reset_index(), BASELINE)
+    assert "): waker-m has lower worst-θ regret" in told  # before the oracles, whatever their differences
 
 
 def test_numbers_are_collected_from_run_folders(tmp_path: Path) -> None:

@@ -7,17 +7,34 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
 import ray
 
+from waker.cli import main
 from waker.errors import UserError
+from waker.storage.tables import read_rows
 from waker.sweep import launchers
 from waker.sweep.launchers import Job, Launcher, Local, Ray, Slurm
 
 SAYS = [sys.executable, "-c", "import os, sys; print('threads', os.environ['OMP_NUM_THREADS']); sys.exit(5)"]
 WAITS = [sys.executable, "-c", "print('up', flush=True); import time; time.sleep(120)"]
+
+SMALLEST = """
+preset: tiny
+settings:
+  train.steps: 100
+  train.adapt_updates: 0
+  evaluation.episodes: 1
+  evaluation.suite_episodes: 1
+  evaluation.model_episodes: 1
+domains: [GridHazards]
+samplers: [dr]
+seeds: 3
+"""
+"""A study of one run, the smallest."""
 
 
 def ended(job: Job, patience: float = 120.0) -> int:
@@ -69,6 +86,29 @@ def test_a_command_that_is_stopped_ends_with_another_code_than_zero(launcher: La
         time.sleep(0.05)
     job.stop(signal.SIGKILL)
     assert ended(job) != 0
+
+
+@pytest.mark.parametrize("name", ["ray", "slurm"])
+def test_a_sweep_on_a_launcher_trains_and_keeps_the_rows(
+    name: str,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if name == "ray":
+        request.getfixturevalue("on_ray")
+    monkeypatch.setattr("waker.cli.verbs.sweep.Slurm", partial(Slurm, cluster="local"))
+    study, runs = tmp_path / "small.yaml", tmp_path / "runs"
+    study.write_text(SMALLEST)
+    command = ["sweep", str(study), "--runs", str(runs), "--launcher", name, "--jobs", "1", "--minutes", "5"]
+    assert main(command) == 0
+    cell = "gridhazards/dr/plan2explore/seed-3"
+    assert read_rows(runs / "rows" / cell / "evaluation.parquet")["step"].max() >= 100
+    assert list((runs / "slurm").glob("*_submission.sh")) if name == "slurm" else not (runs / "slurm").exists()
+    capsys.readouterr()
+    assert main(command) == 0
+    assert capsys.readouterr().out.startswith("1 runs, 1 of them with rows in")
 
 
 def test_a_package_that_is_missing_is_named_with_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,8 @@ from waker.analysis.paired import ALPHA, WANTED_POWER, Over, detectable
 from waker.analysis.quantities import quantity_of
 from waker.analysis.same_data import ALL_UNCHOSEN, SAME
 from waker.analysis.summary import counted, difference, task_order
+from waker.curriculum.labels import sampler_name
+from waker.curriculum.registry import is_privileged
 from waker.names import printable
 
 MOST_SEEDS = 1000
@@ -52,7 +54,7 @@ def _concluded(tests: pd.DataFrame, baseline: str, over: Over) -> str:
     fewest = int(tests["pairs"].min())
     seeds = f"{most} paired seeds" if fewest == most else f"{fewest} to {most} paired seeds"
     family = f"t tests, Holm over {counted(int(tests['tests'].iloc[0]), 'test')}"
-    shown = tests[tests["p_t_holm"] < ALPHA].sort_values("quantity", key=_places, kind="stable")
+    shown = _in_order(tests[tests["p_t_holm"] < ALPHA], over)
     if len(shown):
         named = [_shown(row, baseline, over, tests) for row in shown.head(_NAMED).to_dict("records")]
         more = len(shown) - len(named)
@@ -62,6 +64,15 @@ def _concluded(tests: pd.DataFrame, baseline: str, over: Over) -> str:
         return f"Shown at 95 % on {seeds} ({family}): {told}{left}."
     told = f"On {seeds} no difference from {printable(baseline)} is shown at 95 % ({family})"
     return f"{told}{_wanting(tests, over)}."
+
+
+def _in_order(shown: pd.DataFrame, over: Over) -> pd.DataFrame:
+    """The quantities of :data:`_PRIMARY` first; of each quantity the largest differences first, but those of samplers
+    that know more than a reward-free run does behind all others."""
+    places, sizes = _places(shown["quantity"]), -shown["difference"].abs()
+    knowing = shown["sampler"].map(sampler_name).map(is_privileged) if over == "sampler" else False
+    order = pd.DataFrame({"place": places, "knowing": knowing, "size": sizes}, index=shown.index)
+    return shown.loc[order.sort_values([*order], kind="stable").index]
 
 
 def _places(quantities: pd.Series) -> pd.Series:

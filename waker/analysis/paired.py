@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaincinv, ndtr, stdtr
 
 from waker.analysis.metrics import Floats, student_interval, student_quantile
-from waker.analysis.quantities import quantity_of
+from waker.analysis.quantities import tested
 from waker.analysis.steps import RUN
 from waker.analysis.summary import quantities
 
@@ -237,7 +237,7 @@ def paired_differences(rows: pd.DataFrame, wanted: Sequence[str] = ()) -> pd.Dat
 
     Args:
         rows: of :class:`Pairs`.
-        wanted: quantities; none = all but those of which neither more nor less is better.
+        wanted: quantities; none = all but those of which neither more nor less is better, and former forms of others.
 
     Returns:
         Columns domain, explorer, sampler, task, quantity, those of :class:`PairedTest`, seeds (those of the pairs),
@@ -245,7 +245,7 @@ def paired_differences(rows: pd.DataFrame, wanted: Sequence[str] = ()) -> pd.Dat
         quantities in the order of the tables.
     """
     found: list[dict[str, Any]] = []
-    tests = [c for c in quantities(rows) if (c in wanted if wanted else quantity_of(c).better != "neither")]
+    tests = [c for c in quantities(rows) if (c in wanted if wanted else tested(c))]
     for (domain, task), family in rows.groupby(["domain", "task"], sort=False):
         compared: list[dict[str, Any]] = []
         for quantity in tests:

@@ -143,6 +143,10 @@ def _mean_error(sample: Sample) -> float:
     return float((sample.sums.sum(1) / sample.counts.sum(1)).mean())
 
 
+FORMS = SAMPLED, ENDS_GIVEN = ", sampled", ", ends given"
+"""Behind the name of a number that a study has in a better form under the plain name: it was computed of the
+evaluation's episodes alone, not of all; or of plans that took each step into a hazard for an end, whatever the model
+believed. Such numbers are shown beside the better ones, and tested where they are asked for."""
 SUITE_REGRET = "planned_regret_"
 """Before the name of a suite beyond DR: the mean regret of plans there."""
 _PERCENT: dict[str, Any] = {"percent": True}
@@ -228,6 +232,14 @@ MEANINGS = {
     "<worst>_split": ("as it", "Chosen on one half of the episodes and scored on the other; optimistic."),
     "<worst>_low": ("as it", "Lower limit of the simultaneous interval over this run's episodes."),
     "<worst>_high": ("as it", "Upper limit of it."),
+    "<quantity>, sampled": (
+        "as it",
+        "In a study's file of numbers: of the evaluation's episodes alone, where the plain name is of all.",
+    ),
+    "<quantity>, ends given": (
+        "as it",
+        "In a study's file of numbers: of plans that were told where episodes end, as first valued.",
+    ),
 }
 """For the glossary: the unit and the meaning of each, by name; what stands for ``{}`` is in angle brackets."""
 _PLACE = {quantity.name: place for place, quantity in enumerate(TABLE)}
@@ -241,8 +253,26 @@ def named(mark: str) -> tuple[str, ...]:
     return tuple(quantity.name for quantity in TABLE if mark in quantity.marks)
 
 
+def former(name: str) -> str:
+    """What of :data:`FORMS` is behind a quantity's name; empty for the quantity itself."""
+    return next((form for form in FORMS if name.endswith(form)), "")
+
+
+def plain(name: str) -> str:
+    """A quantity's name without what of :data:`FORMS` is behind it."""
+    return name.removesuffix(former(name))
+
+
+def tested(name: str) -> bool:
+    """Whether a quantity is tested where none is asked for: one side is better, and there is no better form of it."""
+    return quantity_of(name).better != "neither" and not former(name)
+
+
 def quantity_of(name: str) -> Quantity:
     """The quantity of a name: its own entry, else that of its kind, else one of which nothing is known."""
+    if form := former(name):
+        about = quantity_of(plain(name))
+        return replace(about, name=name, title=f"{about.title}{form}")
     if name in _PLACE:
         return TABLE[_PLACE[name]]
     for kind in TABLE:  # kinds that say how a name begins stand before those that say how it ends
@@ -255,12 +285,14 @@ def place_of(name: str) -> tuple[int, str]:
     """For sorting: the place in the table, and inside a kind by name; unknown ones keep their order behind."""
     if name in _PLACE:
         return _PLACE[name], ""
+    if former(name):
+        return place_of(plain(name))[0], name
     return next(((at, name) for at, kind in enumerate(TABLE) if kind.part_of(name) is not None), (len(TABLE), ""))
 
 
 def shown_order(names: Sequence[str]) -> list[str]:
     """The quantities to show among ``names``, each once, in the order of tables; parts of brackets are not shown."""
-    return sorted((name for name in dict.fromkeys(names) if name not in _HIDDEN), key=place_of)
+    return sorted((name for name in dict.fromkeys(names) if plain(name) not in _HIDDEN), key=place_of)
 
 
 def computed(of: str, task: str, rows: Any) -> list[Number]:

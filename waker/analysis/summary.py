@@ -13,7 +13,7 @@ import pandas as pd
 
 from waker.analysis.leading import leaders
 from waker.analysis.metrics import student_interval
-from waker.analysis.quantities import LIMITS, quantity_of, shown_order
+from waker.analysis.quantities import LIMITS, plain, quantity_of, shown_order
 from waker.analysis.steps import GROUP
 from waker.names import ALL
 
@@ -41,7 +41,7 @@ def summarise(numbers: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFram
     for key, group in numbers.groupby([*GROUP, "task"], sort=False):
         by_quantity = dict(iter(group.groupby("quantity", sort=False)["value"]))
         for quantity, column in by_quantity.items():
-            if quantity in LIMITS:
+            if plain(quantity) in LIMITS:
                 continue
             values = column.to_numpy(float)
             point, low, high = student_interval(values, confidence)

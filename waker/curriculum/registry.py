@@ -40,6 +40,19 @@ def takes_boxes(factory: F) -> F:
     return factory
 
 
+def privileged(factory: F) -> F:
+    """Decorator of a factory whose sampler knows what no reward-free run does: an expert's hard θ, the truth that
+    others estimate, or a task's rewards."""
+    factory.privileged = True  # type: ignore[attr-defined]
+    return factory
+
+
+def is_privileged(name: str) -> bool:
+    """Whether a sampler's factory is :func:`privileged`; of what is not installed here nothing is known: False."""
+    curriculum_names()
+    return bool(getattr(CURRICULA.registered.get(name), "privileged", False))
+
+
 def box_samplers() -> tuple[str, ...]:
     """Every known sampler that runs on a box, sorted; of installed packages those that have been imported."""
     names = (name for name in curriculum_names() if name in CURRICULA.registered)

@@ -25,7 +25,7 @@ from waker.curriculum.config import CurriculumConfig, resolve_decay
 from waker.curriculum.evidence import EpisodeEvidence, needs
 from waker.curriculum.priorities.mixture import Mixture
 from waker.curriculum.priorities.proportional import Proportional
-from waker.curriculum.registry import finite, register_curriculum
+from waker.curriculum.registry import finite, privileged, register_curriculum
 from waker.curriculum.scores.error_estimate import Magnitude
 from waker.settings import Count, Settings
 from waker_envs.api import ThetaSpace
@@ -114,6 +114,7 @@ class BidirectionalProgress(Score):
 
 
 @register_curriculum("bidirectional-lp", BidirectionalSettings)
+@privileged
 def make_bidirectional_lp(
     space: ThetaSpace,
     config: CurriculumConfig,

@@ -15,7 +15,7 @@ from waker.curriculum.composed import ComposedCurriculum
 from waker.curriculum.config import CurriculumConfig, resolve_decay
 from waker.curriculum.named.waker import priority_of
 from waker.curriculum.priorities.mixture import Mixture
-from waker.curriculum.registry import finite, register_curriculum
+from waker.curriculum.registry import finite, privileged, register_curriculum
 from waker.curriculum.scores.error_estimate import Magnitude, Measured
 from waker_envs.api import ThetaSpace
 
@@ -24,6 +24,7 @@ ERRORS = ("one_step_tv", "observation_nll_1")
 
 
 @register_curriculum("error-oracle")
+@privileged
 def make_error_oracle(
     space: ThetaSpace, config: CurriculumConfig, rng: np.random.Generator, samples_per_update: int
 ) -> Curriculum:
@@ -33,6 +34,7 @@ def make_error_oracle(
 
 
 @register_curriculum("regret-oracle")
+@privileged
 def make_regret_oracle(
     space: ThetaSpace, config: CurriculumConfig, rng: np.random.Generator, samples_per_update: int
 ) -> Curriculum:

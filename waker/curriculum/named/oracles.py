@@ -14,7 +14,7 @@ from waker.curriculum.composed import ComposedCurriculum
 from waker.curriculum.config import CurriculumConfig, resolve_decay
 from waker.curriculum.priorities.mixture import Mixture
 from waker.curriculum.priorities.rules import Fixed, each_domain_alike
-from waker.curriculum.registry import register_curriculum, takes_boxes
+from waker.curriculum.registry import privileged, register_curriculum, takes_boxes
 from waker.curriculum.scores.error_estimate import Magnitude
 from waker.errors import UserError
 from waker_envs.api import FiniteThetaSpace, ThetaSpace
@@ -22,6 +22,7 @@ from waker_envs.api import FiniteThetaSpace, ThetaSpace
 
 @register_curriculum("hardest-oracle")
 @takes_boxes
+@privileged
 def make_hardest_oracle(
     space: ThetaSpace, config: CurriculumConfig, rng: np.random.Generator, samples_per_update: int
 ) -> Curriculum:
@@ -37,6 +38,7 @@ def make_hardest_oracle(
 
 @register_curriculum("reweighting-oracle")
 @takes_boxes
+@privileged
 def make_reweighting_oracle(
     space: ThetaSpace, config: CurriculumConfig, rng: np.random.Generator, samples_per_update: int
 ) -> Curriculum:

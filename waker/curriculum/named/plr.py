@@ -25,7 +25,7 @@ from waker.curriculum.api import Curriculum
 from waker.curriculum.boxes.level_replay import box_replay
 from waker.curriculum.config import CurriculumConfig
 from waker.curriculum.level_replay.replay_settings import LevelReplaySettings, level_replay
-from waker.curriculum.registry import register_curriculum, takes_boxes
+from waker.curriculum.registry import privileged, register_curriculum, takes_boxes
 from waker.curriculum.scores import advantages as formulas
 from waker.curriculum.scores.credited import Credited, check_mode
 from waker.curriculum.scores.quantities import OfAdvantages
@@ -75,6 +75,7 @@ class TaskReplaySettings(LevelReplaySettings, section="curriculum.task-plr"):
 
 
 @register_curriculum("task-plr", TaskReplaySettings)
+@privileged
 def make_task_plr(
     space: ThetaSpace,
     config: CurriculumConfig,

@@ -28,7 +28,7 @@ from waker.curriculum.config import CurriculumConfig, resolve_decay
 from waker.curriculum.evidence import EpisodeEvidence, Evidence, needs
 from waker.curriculum.priorities.mixture import Mixture
 from waker.curriculum.priorities.rules import TopK
-from waker.curriculum.registry import finite, register_curriculum
+from waker.curriculum.registry import finite, privileged, register_curriculum
 from waker.curriculum.scores.error_estimate import Magnitude
 from waker.curriculum.scores.quantities import given
 from waker.curriculum.scores.simplex import learnability
@@ -141,7 +141,8 @@ def _make(intrinsic: bool, name: str) -> Any:
             rng=rng,
         )
 
-    return register_curriculum(name, SflIntSettings if intrinsic else SflSettings)(make)
+    register = register_curriculum(name, SflIntSettings if intrinsic else SflSettings)
+    return register(make if intrinsic else privileged(make))
 
 
 make_sfl = _make(False, "sfl")
