@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -43,8 +44,17 @@ def test_a_run_that_fails_stops_nobody_and_is_named_with_its_last_line(tmp_path:
     outcome = Conductor(todo, Local(), 1, told.append).conduct()
     assert outcome.done == ["a", "c"]
     assert outcome.failed == {"b": "exit code 5: it is broken"}
-    assert told[-1].startswith("2 of 3 runs done, 1 failed, 0 running · 100% of the work")
+    assert "b failed (exit code 5: it is broken); the others go on" in told
+    assert told[-1] == "2 of 3 runs done, 1 failed · 67% of the training"
+    assert not any("0 running" in line or "0 training" in line for line in told)
     assert (tmp_path / "rows" / "a" / "config.yaml").read_text() == RECORD
+
+
+def test_the_only_run_that_fails_leaves_no_others(tmp_path: Path) -> None:
+    told: list[str] = []
+    code = "import sys; sys.exit('waker: no such goal')"
+    Conductor([work(tmp_path, "a", code)], Local(), 1, told.append).conduct()
+    assert told == ["a failed (exit code 1: no such goal)", "0 of 1 runs done, 1 failed · 0% of the training"]
 
 
 def test_a_run_that_left_something_out_is_done_and_told(tmp_path: Path) -> None:
@@ -77,7 +87,32 @@ def test_the_forecast_counts_the_updates_that_runs_have_made(tmp_path: Path) -> 
     rows = [json.dumps({"step": i, "updates": i, "filler": "x" * 90}) for i in range(1, 16)] * 100
     (half / "metrics.jsonl").write_text("\n".join(rows) + "\n" + '{"torn')
     conductor = Conductor([work(tmp_path, "a", FINISHES, 30), work(tmp_path, "b", FINISHES, 10)], Local(), 1, print)
-    assert conductor.standing() == "0 of 2 runs done, 0 running · 38% of the work"
+    assert conductor.standing() == "0 of 2 runs done · 38% of the training"
+
+
+def test_a_run_whose_updates_are_made_is_evaluating_and_not_done(tmp_path: Path) -> None:
+    told: list[str] = []
+    made = FINISHES + "\n(p / 'metrics.jsonl').write_text('{\"updates\": 10}\\n'); import time; time.sleep(1)"
+    todo = [work(tmp_path, "a", made), work(tmp_path, "b", WAITS)]
+
+    def tell(line: str) -> None:
+        told.append(line)
+        if "1 evaluating" in line and "left" in line:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    Conductor(todo, Local(), 2, tell).conduct(tell_every=0.05)
+    evaluating = next(line for line in told if "left" in line)
+    assert evaluating.startswith("0 of 2 runs done, 1 training, 1 evaluating · 50% of the training · ")
+    assert evaluating.endswith(" of training left")
+    assert "left" not in told[-1]  # a study that is stopped goes on when somebody says so
+
+
+def test_updates_that_are_not_logged_any_more_are_made(tmp_path: Path) -> None:
+    one = dataclasses.replace(work(tmp_path, "a", FINISHES, 106), every=10)
+    one.run.mkdir()
+    for logged, made in ((90, 90), (100, 106)):
+        (one.run / "metrics.jsonl").write_text(f'{{"updates": {logged}}}\n')
+        assert one.made() == made
 
 
 def test_the_folder_of_a_run_is_given_up_once_its_rows_are_kept(tmp_path: Path) -> None:

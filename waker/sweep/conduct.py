@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -29,6 +29,7 @@ class Work:
         command: what makes it, or goes on with it.
         run, rows, log: its folder, the folder its rows are kept in, and its output.
         updates: how many it makes in all, for the forecast.
+        every: after how many of them it logs how many it has made.
     """
 
     name: str
@@ -37,6 +38,12 @@ class Work:
     rows: Path
     log: Path
     updates: float
+    every: float = 1.0
+
+    def made(self) -> float:
+        """How many of its updates have been made; all, where fewer are left than it logs at a time."""
+        logged = self.updates * share_done(self.run, self.updates)
+        return logged if self.updates - logged >= self.every else self.updates
 
 
 @dataclass
@@ -74,20 +81,20 @@ class Conductor:
         self._all = list(todo)
         self._outcome = Outcome()
         self._began = time.monotonic()
-        self._before = self._share()
+        self._before = sum(self._made().values())
 
     def conduct(self, tell_every: float = 60.0) -> Outcome:
         """Until all runs have ended, or Ctrl-C or SIGTERM has stopped them; a second signal kills them."""
         handlers: dict[int, Any] = {n: signal.signal(n, self._signalled) for n in (signal.SIGINT, signal.SIGTERM)}
         told = self._began
         try:
-            while self._running or (self._waiting and not self._outcome.stopped):
-                while self._waiting and len(self._running) < self._jobs and not self._outcome.stopped:
-                    self._start(self._waiting.popleft())
+            self._fill()
+            while self._running:
                 time.sleep(_LOOK_EVERY)
                 ended = [name for name, (_, job) in self._running.items() if job.code() is not None]
                 for name in ended:
                     self._ended(*self._running.pop(name))
+                self._fill()
                 if ended or time.monotonic() - told >= tell_every:
                     told = time.monotonic()
                     self._tell(self.standing())
@@ -99,24 +106,37 @@ class Conductor:
         return self._outcome
 
     def standing(self) -> str:
-        """``3 of 12 runs done, 1 failed, 2 running · 40 % of the work · 12 min left``."""
-        share = self._share()
+        """``3 of 12 runs done, 1 failed, 1 training, 1 evaluating · 40% of the training · 12 min of training left``."""
+        made = self._made()
+        evaluating = sum(made[name] >= work.updates for name, (work, _) in self._running.items())
+        counts = {
+            "failed": len(self._outcome.failed),
+            "training": len(self._running) - evaluating,
+            "evaluating": evaluating,
+        }
         parts = [f"{len(self._outcome.done)} of {len(self._all)} runs done"]
-        if self._outcome.failed:
-            parts.append(f"{len(self._outcome.failed)} failed")
-        parts.append(f"{len(self._running)} running")
-        line = f"{', '.join(parts)} · {share:.0%} of the work"
-        gained = share - self._before
-        if gained > 0.005 and share < 1.0:
-            line += f" · {_duration((1.0 - share) / gained * (time.monotonic() - self._began))} left"
-        return line
-
-    def _share(self) -> float:
-        """How much of all updates has been made; a run that failed will make no more."""
+        parts += [f"{count} {what}" for what, count in counts.items() if count]
         total = sum(work.updates for work in self._all)
-        ended = {*self._outcome.done, *self._outcome.failed}
-        made = (w.updates * (1.0 if w.name in ended else share_done(w.run, w.updates)) for w in self._all)
-        return sum(made) / max(total, 1.0)
+        line = f"{', '.join(parts)} · {_percent(sum(made.values()) / max(total, 1.0))} of the training"
+        seconds = self._left(made)
+        return line if seconds is None else f"{line} · {_duration(seconds)} of training left"
+
+    def _left(self, made: Mapping[str, float]) -> float | None:
+        """Seconds until all updates are made, at the speed so far; None after a stop, or where nothing tells."""
+        gained = sum(made.values()) - self._before
+        left = sum(work.updates - made[work.name] for work in self._all if work.name not in self._outcome.failed)
+        if self._outcome.stopped or left <= 0 or gained <= 0.005 * sum(work.updates for work in self._all):
+            return None
+        return left / gained * (time.monotonic() - self._began)
+
+    def _made(self) -> dict[str, float]:
+        """How many updates each run has made."""
+        return {w.name: w.updates if w.name in self._outcome.done else w.made() for w in self._all}
+
+    def _fill(self) -> None:
+        """Start what waits, as long as fewer run than may, and nobody has stopped the study."""
+        while self._waiting and len(self._running) < self._jobs and not self._outcome.stopped:
+            self._start(self._waiting.popleft())
 
     def _start(self, work: Work) -> None:
         work.log.parent.mkdir(parents=True, exist_ok=True)
@@ -141,7 +161,8 @@ class Conductor:
 
     def _failed(self, work: Work, why: str) -> None:
         self._outcome.failed[work.name] = why
-        self._tell(f"{work.name} failed ({why}); the others go on")
+        others = self._running or (self._waiting and not self._outcome.stopped)
+        self._tell(f"{work.name} failed ({why})" + ("; the others go on" if others else ""))
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         again, self._outcome.stopped = bool(self._outcome.stopped), self._outcome.stopped or number
@@ -152,12 +173,17 @@ class Conductor:
 
 
 def last_line(log: Path) -> str:
-    """The last line of a run's output that says something, for a message."""
+    """The last line of a run's output that says something, for a message: without the name of the command."""
     try:
         lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
     except OSError:
         return "no output"
-    return next((line[:300] for line in reversed(lines) if line), "no output")
+    return next((line.removeprefix("waker: ")[:300] for line in reversed(lines) if line), "no output")
+
+
+def _percent(share: float) -> str:
+    """Without decimals, and 100 only where nothing is missing."""
+    return f"{min(share, 0.99) if share < 1.0 else 1.0:.0%}"
 
 
 def _duration(seconds: float) -> str:

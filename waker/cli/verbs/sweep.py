@@ -18,6 +18,7 @@ import tyro
 
 from waker.cli.arguments import parse
 from waker.errors import BLEMISHED, UserError
+from waker.names import printable
 from waker.settings import Count, NotNegativeInt
 from waker.storage.files import check_folder
 from waker.storage.run_search import KEPT_ROWS
@@ -145,7 +146,7 @@ def plan(study: Path, runs: Path, rows: Path) -> tuple[list[Work], list[str]]:
         log = runs / "logs" / f"{'-'.join(run.relative_to(runs).parts)}.log"
         learned = max(0, config.train.steps - config.train.prefill) / config.train.train_every
         afterwards = config.train.adapt_updates if config.train.task_policies == "after" else 0
-        todo.append(Work(cell.name, train, run, place, log, learned + afterwards))
+        todo.append(Work(cell.name, train, run, place, log, learned + afterwards, config.train.log_every))
     try:
         refuse_unused(parsed.values())
     except UserError as error:
@@ -197,8 +198,17 @@ def _conduct(args: SweepArgs, runs: Path, todo: list[Work]) -> int:
     if outcome.stopped:
         print("stopped; the same command goes on from there", file=sys.stderr)
         return 128 + outcome.stopped
-    for name, why in outcome.failed.items():
-        print(f"waker: {name}: {why}", file=sys.stderr)
     if outcome.failed:
+        _tell_failed([work for work in todo if work.name in outcome.failed], len(todo))
         return 2
     return BLEMISHED if outcome.blemished else 0
+
+
+def _tell_failed(failed: list[Work], of: int) -> None:
+    """Which runs have failed, where that is told in full, and what to do then."""
+    for work in failed:
+        print(f"waker: {work.name} failed: {printable(str(work.log))}", file=sys.stderr)
+    print(
+        f"waker: {len(failed)} of {of} runs failed; mend what the end of each log says, and give the same command",
+        file=sys.stderr,
+    )
