@@ -7,8 +7,9 @@ import pandas as pd
 
 from tests.helpers.rows import numbers
 from waker.analysis.conclusion import conclusion
+from waker.analysis.improvement import improvements
 from waker.analysis.paired import paired_differences, pairs
-from waker.analysis.same_data import ALL_UNCHOSEN, same_data_notes, without_same
+from waker.analysis.same_data import ALL_UNCHOSEN, nothing_told, same_data_notes, without_same
 
 
 def played(sampler: str, thetas: list[int], seed: int = 0) -> pd.DataFrame:
@@ -68,7 +69,18 @@ def test_samplers_with_the_baseline_s_data_are_not_tested_and_the_headline_says_
     assert set(tests["tests"]) == {1} and set(paired_differences(rows)["tests"]) == {3}
     assert conclusion(tests, "dr", notes=[note, "another"]).endswith(f" {note}.")
     assert len(without_same(rows, "m", {"d": [note]})) == len(rows)  # the baseline has data of its own
-    assert len(without_same(rows, "dr", {"d": [ALL_UNCHOSEN]})) == len(rows)
+
+
+def test_where_all_samplers_have_the_same_data_nothing_is_tested_but_adapted_policies() -> None:
+    values = {"dr": [1.0, 2.0, 3.0], "m": [1.0, 2.5, 3.0], "m (adapted)": [2.0, 2.9, 4.2]}
+    table = numbers({name: {"all": found, "a": found} for name, found in values.items()})
+    rows, better = pairs(table, "dr").rows, improvements(table)
+    for note in (ALL_UNCHOSEN, "all samplers have the same data so far", "dr and m have the same data so far"):
+        assert set(without_same(rows, "dr", {"d": [note]})["sampler"]) == {"m (adapted)"}
+        assert set(without_same(better, "dr", {"d": [note]})["sampler"]) == {"m (adapted)"}
+        assert nothing_told(["another", note]) == f"Nothing can be told of the samplers: {note}."
+    assert set(better["sampler"]) == {"m", "m (adapted)"}
+    assert nothing_told(["another"]) == ""
 
 
 def test_runs_without_an_episode_that_has_ended_have_the_same_data() -> None:

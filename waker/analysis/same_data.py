@@ -13,11 +13,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from waker.curriculum.labels import sampler_name
+from waker.curriculum.labels import is_adapted, sampler_name
 
 NONE_CHOSEN = "no episode was chosen by a curriculum yet"
 SAME = " have the same data so far"
-ALL_UNCHOSEN = f"all samplers{SAME}: {NONE_CHOSEN}"
+_EVERY = "all samplers"
+ALL_UNCHOSEN = f"{_EVERY}{SAME}: {NONE_CHOSEN}"
 _EPISODE = ("theta_id", "episode_seed", "length")
 """Columns that tell what was played, beside those of θ."""
 _RUN = ["sampler", "explorer", "seed"]
@@ -79,18 +80,22 @@ def same_data_notes(episodes: pd.DataFrame, curriculum: pd.DataFrame) -> list[st
     notes = []
     for group in alike(episodes, curriculum):
         every = set(group.samplers) == {sampler for sampler, _, _ in _runs(episodes, curriculum)}
-        named = "all samplers" if every else f"{', '.join(group.samplers[:-1])} and {group.samplers[-1]}"
+        named = _EVERY if every else f"{', '.join(group.samplers[:-1])} and {group.samplers[-1]}"
         notes.append(f"{named}{SAME}{f': {NONE_CHOSEN}' if group.unchosen else ''}")
     return notes
 
 
-def without_same(rows: pd.DataFrame, baseline: str, notes: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """Pairs without the samplers whose data is the baseline's: between them there is nothing to test.
+def nothing_told(notes: Sequence[str]) -> str:
+    """The sentence of conclusion where all that could be tested is of samplers with the same data; else empty."""
+    same = [note for note in notes if SAME in note]
+    return f"Nothing can be told of the samplers: {'; '.join(same)}." if same else ""
 
-    Where no other sampler would be left, all rows stay, and the conclusion tells that nothing can be told.
+
+def without_same(rows: pd.DataFrame, baseline: str, notes: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """Rows of samplers without those whose data is the baseline's: between them there is nothing to test.
 
     Args:
-        rows: of :class:`waker.analysis.paired.Pairs`, over samplers.
+        rows: domain and sampler, of pairs over samplers or of probabilities of improvement.
         baseline: a sampler.
         notes: by domain, with those of :func:`same_data_notes`.
     """
@@ -98,14 +103,15 @@ def without_same(rows: pd.DataFrame, baseline: str, notes: Mapping[str, Sequence
     for domain, part in rows.groupby("domain", sort=False):
         names = set(part["sampler"])
         same = {name for note in notes.get(str(domain), ()) for name in _sharing(note, baseline, names)}
-        if same < names:
-            left_out |= (rows["domain"] == domain).to_numpy() & rows["sampler"].isin(same).to_numpy()
+        left_out |= (rows["domain"] == domain).to_numpy() & rows["sampler"].isin(same).to_numpy()
     return rows[~left_out]
 
 
 def _sharing(note: str, baseline: str, names: set[str]) -> set[str]:
-    """Which of these samplers a note tells to have the baseline's data."""
+    """Which of these samplers a note tells to have the baseline's data; policies adapted later differ in more."""
     told, same, _ = note.partition(SAME)
+    if same and told == _EVERY:
+        return {name for name in names if not is_adapted(name)}
 
     def is_told(name: str) -> bool:
         return re.search(rf"(?:^|, | and ){re.escape(name)}(?=, | and |$)", told) is not None

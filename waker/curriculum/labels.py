@@ -43,6 +43,11 @@ def adapted_label(label: str) -> str:
     return f"{label} (adapted)"
 
 
+def is_adapted(label: str) -> bool:
+    """Whether a label is one of :func:`adapted_label`."""
+    return label.endswith(adapted_label(""))
+
+
 def sampler_name(label: str) -> str:
     """The name in the settings, of a label of :func:`sampler_label`."""
     return _VARIANT.sub("", label)

@@ -30,7 +30,7 @@ from waker.analysis.numbers import Comparison, compare_runs
 from waker.analysis.paired import paired_differences, pairs
 from waker.analysis.quantities import worth
 from waker.analysis.ranking import primary_metric, rank_correlation
-from waker.analysis.same_data import same_data_notes, without_same
+from waker.analysis.same_data import nothing_told, same_data_notes, without_same
 from waker.analysis.source_means import pooled, shared, sources_of
 from waker.analysis.steps import GROUP, Steps, choose_steps, deciding, of_policy
 from waker.analysis.summary import few_seeds, seeds_told, summarise, task_order
@@ -104,7 +104,7 @@ def concluded_of(runs: Sequence[RunData], compared: Comparison, baseline: str = 
     """What the runs of one domain show against the baseline, in a sentence; empty where none is of the baseline."""
     numbers, notes = compared
     rows = without_same(pairs(numbers, baseline).rows, baseline, {run.domain: notes for run in runs})
-    return conclusion(paired_differences(rows), baseline, notes=notes)
+    return conclusion(paired_differences(rows), baseline, notes=notes) or nothing_told(notes)
 
 
 def _nominal(runs: Sequence[RunData], table: str) -> pd.DataFrame:

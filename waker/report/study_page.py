@@ -15,6 +15,7 @@ import pandas as pd
 from waker.analysis.conclusion import conclusion
 from waker.analysis.numbers_file import write_table
 from waker.analysis.paired import Over
+from waker.analysis.same_data import nothing_told
 from waker.analysis.reasons import NONE, NOT_SAVED
 from waker.analysis.steps import RUN
 from waker.analysis.study import Study, notes_of, write_study
@@ -62,7 +63,7 @@ def write_study_page(
     content, concluded = [], []
     for domain in study.domains:
         notes = notes_of(study, paired, domain)
-        told = conclusion(tables.of(domain).paired, baseline, over, notes)
+        told = conclusion(tables.of(domain).paired, baseline, over, notes) or nothing_told(notes)
         concluded.append(told_of(told, domain, study.domains))
         of_domain = study.of(domain)
         shown = Shown(tables.of(domain), baseline, over, notes, rows_of(of_domain.numbers), names)

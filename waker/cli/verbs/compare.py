@@ -168,16 +168,18 @@ def _print(
     from waker.analysis.conclusion import conclusion
     from waker.analysis.improvement import improvements
     from waker.analysis.paired import paired_differences
+    from waker.analysis.same_data import nothing_told
     from waker.analysis.study import notes_of, tested
     from waker.cli.tables import comparison, differences, improvement
 
-    better = improvements(study.numbers, baseline)
+    better = tested(study, improvements(study.numbers, baseline), baseline, over)
     rows = tested(study, paired.rows, baseline, over)
     tests = paired_differences(rows[rows["task"] == ALL], quantities)
     for domain, shown in summary.groupby("domain", sort=False):
         console.print(Text(printable(domain), style="bold"))
         notes = notes_of(study, paired, str(domain))
-        if told := conclusion(tests[tests["domain"] == domain], baseline, over, notes):
+        told = conclusion(tests[tests["domain"] == domain], baseline, over, notes) or nothing_told(notes)
+        if told:
             console.print(told, soft_wrap=True, markup=False, highlight=False)
         for table in comparison(shown, console.width, only):
             console.print(table)
