@@ -8,7 +8,7 @@ blocks of held-out steps are asked for one step ahead, as in :mod:`experiments.b
 move a block whose blocks are all right, and ``resting``, of those that move none.
 
 Writes ``results/boards/updates.csv``: seed, batch, length, updates, cpu_s, moved, resting. Rows of other seeds and ways
-stay. Four to seven CPU minutes a seed and way.
+stay. Three CPU minutes (32x8) to six (16x4) a seed and way.
 """
 
 from __future__ import annotations

@@ -177,15 +177,18 @@ def bound(checkpoints: pd.DataFrame, main: pd.DataFrame) -> Iterator[Row]:
     """Q4: rank correlation of the worst model error with the worst planned regret, seeds resampled.
 
     Over all runs much of it may be that samplers differ in both; ``within samplers`` both are ranks among the runs of
-    one sampler at the last step. Over all checkpoints much is that errors and regrets fall with the steps: each step is
-    given too. Regrets of the last step are the primary metric, those before it of the evaluations' episodes.
+    one sampler at the last step. Regrets of the last step are the primary metric, those before it of the evaluations'
+    sampled episodes (where episodes end by themselves, told where): the two are not pooled, and the last step is also
+    given as sampled.
     """
     last, end = checkpoints["step"].max(), at_the_end(checkpoints, main)
     ranks = end.groupby("sampler")[[ERROR, PRIMARY]].rank()
-    early = checkpoints[checkpoints["step"] < last]
-    parts = {f"at {last:,} steps": end, "all": pd.concat([early, end])}
-    parts |= {"within samplers": end.assign(**dict(ranks.items()))}
-    parts |= {f"at {step:,} steps": rows for step, rows in early.groupby("step")}
+    parts = {f"at {last:,} steps": end, "within samplers": end.assign(**dict(ranks.items()))}
+    for step, rows in checkpoints.groupby("step"):
+        if step < last:
+            parts[f"at {step:,} steps"] = rows
+        elif PRIMARY + SAMPLED in set(main["quantity"]):
+            parts[f"at {step:,} steps{SAMPLED}"] = rows
     for name, rows in parts.items():
         known = rows.dropna(subset=[ERROR, PRIMARY])
         by_seed = [part[[ERROR, PRIMARY]].to_numpy() for _, part in known.groupby("seed")]

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.study import BASELINE, ERROR, PRIMARY, at_the_end, part_of, parts_in, values
+from waker.analysis.quantities import ENDS_GIVEN
 from waker.report.style import GREY, colours, style
 
 _MODEL = "worst-θ regret of plans in the model"
@@ -84,7 +85,8 @@ def _bound(panel: Axes, rows: pd.DataFrame, main: pd.DataFrame, palette: dict[st
         panel.scatter(late[ERROR], late[PRIMARY], s=22, color=palette[str(name)], linewidths=0, label=str(name))
     panel.legend(fontsize=7)
     panel.set(title="Q4: does the largest error tell the largest regret?", ylabel=_MODEL)
-    panel.set_xlabel("worst-θ model error (pale: before the last step, as sampled)")
+    told = "as sampled, ends given" if PRIMARY + ENDS_GIVEN in set(main["quantity"]) else "as sampled"
+    panel.set_xlabel(f"worst-θ model error (pale: before the last step, {told})")
 
 
 def _data(panel: Axes, rows: pd.DataFrame) -> None:

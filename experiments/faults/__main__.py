@@ -10,7 +10,7 @@
 
 Every case is fixed by the seed and its number. Rows are written to ``results/faults/<part>.csv`` as they come, and the
 table to ``results/faults/README.md``; the same command goes on where it was stopped, on the same commit. It ends with
-exit code 1 if there is a fault. About 40 minutes of two cores. ``--case`` runs single cases.
+exit code 1 if there is a fault. Half an hour of two cores. ``--case`` runs single cases.
 """
 
 from __future__ import annotations

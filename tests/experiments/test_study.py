@@ -88,6 +88,10 @@ def test_the_primary_metric_is_that_of_all_episodes_and_former_values_stand_besi
     # The worst error grows with the seed alone; the regret at the end is that of the sampler alone.
     assert found.loc["Q4", ERROR, "spearman, at 10,000 steps"] == pytest.approx(1.0)
     assert found.loc["Q4", ERROR, "spearman, at 20,000 steps"] == pytest.approx(0.0)
+    assert found.loc["Q4", ERROR, "spearman, at 20,000 steps, sampled"] == pytest.approx(1.0)
+    # The two kinds of regret are never pooled, and the figure says which the early ones are.
+    assert "spearman, all" not in found.index.get_level_values(2)
+    assert figure(answers(folder), folder).axes[2].get_xlabel().endswith("as sampled, ends given)")
 
 
 def test_exact_values_are_of_every_task_and_done_again_they_are_the_same(folder: Path) -> None:

@@ -91,8 +91,8 @@ class GridHazards(ParametricEnv):
     `waker/GridHazards-v0`
 
     `waker/GridHazardsWide-v0`: slips 0 and 0.3, and more layouts the larger and the more dangerous the room,
-    `n_layouts=((1, 1, 1), (1, 1, 2), (1, 2, 8))`: some θ need ten times the data of others, so that it matters
-    which environment data comes from.
+    `n_layouts=((1, 1, 1), (1, 1, 2), (1, 2, 8))`: some θ have up to eight times as many as others, so that it
+    matters which environment data comes from.
 
     ## Arguments
 

@@ -54,8 +54,8 @@ class GridKeys(ParametricEnv):
     A room divided into up to three chambers by walls with locked doors. Walking on a key takes it, walking into the
     next door with the key in hand opens it. The green tile is in the first chamber, the blue one in the last. The whole
     room is seen, nothing is random once an episode has begun, and the few dozen states of a room are known as a table,
-    so that regret is exact. With more doors there is more that changes, and there are more layouts: some θ need ten
-    times the data of others.
+    so that regret is exact. With more doors there is more that changes, and there are more layouts: up to six times
+    as many as without.
 
     ## Action space
 
