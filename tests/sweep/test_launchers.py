@@ -105,7 +105,7 @@ def test_a_sweep_on_a_launcher_trains_and_keeps_the_rows(
     assert main(command) == 0
     cell = "gridhazards/dr/plan2explore/seed-3"
     assert read_rows(runs / "rows" / cell / "evaluation.parquet")["step"].max() >= 100
-    assert list((runs / "slurm").glob("*_submission.sh")) if name == "slurm" else not (runs / "slurm").exists()
+    assert any((runs / "slurm").glob("*")) == (name == "slurm")  # where submitit keeps what it hands to its jobs
     capsys.readouterr()
     assert main(command) == 0
     assert capsys.readouterr().out.startswith("1 runs, 1 of them with rows in")
