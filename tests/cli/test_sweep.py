@@ -216,7 +216,14 @@ def test_without_slurm_a_sweep_on_it_is_refused_in_a_line(
     [
         (("tiny", "tinny"), "GridHazards · dr · plan2explore · seed 3: unknown preset 'tinny'"),
         (("waker-m]", "waker-x]"), "unknown sampler 'waker-x'"),
-        (("train.task-policies", "train.tusk-policies"), "unknown option '--train.tusk-policies'"),
+        (
+            ("train.task-policies", "train.tusk-policies"),
+            "unknown setting 'train.tusk-policies'; did you mean 'train.task-policies'?",
+        ),
+        (
+            ("{train.task-policies: after}", "{trian: {steps: 400}}"),
+            "unknown setting 'trian.steps'; did you mean 'train.steps'",
+        ),
         (("[GridHazards]", "[GridHazards, waker/GridHazards-v0]"), "are one run"),
     ],
 )

@@ -120,7 +120,7 @@ def plan(study: Path, runs: Path, rows: Path) -> tuple[list[Work], list[str]]:
     from waker.config.unused import refuse_unused
     from waker.storage.run_folder import run_folder
     from waker.sweep.rows import kept
-    from waker.sweep.study import read_cells
+    from waker.sweep.study import in_a_file, read_cells
 
     parsed: dict[tuple[str, ...], Config] = {}  # but for seeds, which change nothing else
     todo: list[Work] = []
@@ -133,7 +133,7 @@ def plan(study: Path, runs: Path, rows: Path) -> tuple[list[Work], list[str]]:
                 parsed[alike] = parse_settings([*cell.arguments, "--runs", str(runs / cell.variant)], "train").config
             config = replace(parsed[alike], seed=cell.seed)
         except ValueError as error:
-            raise UserError(f"{study}: {cell.name}: {error}") from error
+            raise UserError(f"{study}: {cell.name}: {in_a_file(str(error))}") from error
         run = run_folder(runs / cell.variant, config)
         if run in seen:
             raise UserError(f"{study}: {cell.name} and {seen[run]} are one run: {run}")
