@@ -138,7 +138,7 @@ def pages(study: Path, rows: Path) -> list[tuple[Path, str]]:
 
 
 def plan(study: Path, runs: Path, rows: Path) -> tuple[list[Work], list[str], list[tuple[str, Config]]]:
-    """The runs that are missing, the names of those whose rows are kept, and the first one of each kind that is missing.
+    """The runs that are missing, the names of those whose rows are kept, and of each missing kind the first run.
 
     Runs of a kind differ in their seeds alone.
 
