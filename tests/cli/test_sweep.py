@@ -216,7 +216,14 @@ def test_without_slurm_a_sweep_on_it_is_refused_in_a_line(
     [
         (("tiny", "tinny"), "GridHazards · dr · plan2explore · seed 3: unknown preset 'tinny'"),
         (("waker-m]", "waker-x]"), "unknown sampler 'waker-x'"),
-        (("train.task-policies", "train.tusk-policies"), "unknown option '--train.tusk-policies'"),
+        (
+            ("train.task-policies", "train.tusk-policies"),
+            "unknown setting 'train.tusk-policies'; did you mean 'train.task-policies'?",
+        ),
+        (
+            ("{train.task-policies: after}", "{trian: {steps: 400}}"),
+            "unknown setting 'trian.steps'; did you mean 'train.steps'",
+        ),
         (("[GridHazards]", "[GridHazards, waker/GridHazards-v0]"), "are one run"),
     ],
 )
@@ -227,6 +234,29 @@ def test_a_study_that_cannot_be_run_is_refused_before_anything_starts(
     assert main(["sweep", str(study), "--runs", str(tmp_path / "runs")]) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("train.task-policies: after", "env-kwargs: {gaols: top}"), "GridHazards · dr · plan2explore · seed 3: "),
+        (("[dr, waker-m]", "[dr, bidirectional-lp]"), "reports no info['completion']"),
+    ],
+)
+def test_a_run_that_cannot_be_built_is_refused_by_a_dry_sweep(
+    study: Path, tmp_path: Path, change: tuple[str, str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study.write_text(STUDY.replace(*change))
+    assert main(["sweep", str(study), "--runs", str(tmp_path / "runs"), "--dry"]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_study_whose_runs_learn_nothing_says_so(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study.write_text(STUDY.replace("{train", "{train.prefill: 160, train"))
+    assert main(["sweep", str(study), "--runs", str(tmp_path / "runs"), "--dry"]) == 0
+    assert "nothing will be learned in 160 steps" in capsys.readouterr().err
 
 
 def test_two_sweeps_of_one_folder_do_not_meet(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -88,7 +88,10 @@ def test_a_study_refuses_what_none_of_its_runs_uses(tmp_path: Path, capsys: pyte
     }
     path.write_text(yaml.safe_dump(study))
     assert main(["sweep", str(path), "--dry"]) == 2
-    assert "curriculum.temperature is set for dr, which does not use it" in capsys.readouterr().err
+    assert (
+        "curriculum.temperature is set for dr, and that sampler does not use it beside the other settings: leave it out"
+        in capsys.readouterr().err
+    )
     study |= {"samplers": ["dr", "waker-m"], "settings": {"curriculum.temperature": 2.0}}
     path.write_text(yaml.safe_dump(study))
     assert main(["sweep", str(path), "--dry"]) == 0  # shared, and waker-m uses it

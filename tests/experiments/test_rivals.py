@@ -97,7 +97,7 @@ def test_what_one_arm_lacks_can_be_run(study: Path, tmp_path: Path) -> None:
     for name, own in text["samplers"].items():
         file = tmp_path / f"{name}.yaml"
         file.write_text(yaml.safe_dump(text | {"samplers": {name: own}, "seeds": [130]}, sort_keys=False))
-        work, _ = plan(file, tmp_path / "runs", tmp_path / "rows")
+        work, *_ = plan(file, tmp_path / "runs", tmp_path / "rows")
         assert len(work) == len(text["domains"])
 
 

@@ -73,19 +73,29 @@ def test_a_domain_goes_before_the_study_and_a_variant_before_a_domain(tmp_path: 
         ("[1, 2]", "a study is a mapping"),
         (
             "domains: [GridHazards]\nsamplers: dr\nseeds: 0\n",
-            "samplers are names, or a mapping from names to settings; not 'dr'",
+            "samplers are several: write samplers: [dr]",
         ),
         ("domains: [GridHazards]\nsamplers: [dr, dr]\nseeds: 0\n", "samplers names 'dr' twice"),
         ("domains: [GridHazards]\nsamplers: [dr]\nseeds: many\n", "whole numbers or ranges such as 0-9, not 'many'"),
         ("domains: [GridHazards]\nsamplers: [dr]\nseeds: 5-2\n", "the range of seeds 5-2 is empty"),
         ("domains: [GridHazards]\nsamplers: [dr]\nseeds: [0-3, 2]\n", "seed 2 is named twice"),
         ("domains: {GridHazards: 3}\nsamplers: [dr]\nseeds: 0\n", "domains: GridHazards must be settings"),
-        (SMALL + "settings: {seed: 1}\n", "settings gives seed: that is chosen by seeds"),
+        (SMALL.replace("train.steps: 900", "seed: 1"), "settings gives seed: that is chosen by seeds"),
         (SMALL + "variants: {a/b: }\n", "a variant's name is a folder's"),
         (SMALL + "variants: {..: }\n", "a variant's name is a folder's"),
+        ("domains: GridCleanUp\nsamplers: [dr]\nseeds: 0\n", "domains are several: write domains: [GridCleanUp]"),
+        (SMALL + "explorers: random\n", "explorers are several: write explorers: [random]"),
+        (SMALL + "variants: [small, wide]\n", "variants small and wide have the same settings (none)"),
+        (SMALL + "preset: grid\n", "line 7: 'preset' is given a second time"),
+        (SMALL.replace("steps: 700", "steps: 7, train.steps: 8"), "line 4: 'train.steps' is given a second time"),
+        (SMALL.replace("900", "900, train: {steps: 8}"), "settings gives train.steps twice"),
+        (SMALL.replace("900", "900, curriculum: {sampler: dr}"), "curriculum.sampler: that is chosen by samplers"),
         (SMALL + "variants: {rows: }\n", "a variant cannot be called 'rows'"),
         ("domains: {GridHazards: {curriculum.sampler: dr}}\nsamplers: [dr]\nseeds: 0\n", "chosen by samplers"),
-        (SMALL + "settings: {env_kwargs: {sizes: [3, 4]}}\n", "env_kwargs: sizes must be one value, not [3, 4]"),
+        (
+            SMALL.replace("train.steps: 900", "env_kwargs: {sizes: [3, 4]}"),
+            "env_kwargs: sizes must be one value, not [3, 4]",
+        ),
         ("samplers: [dr\n", "cannot be read"),
     ],
 )
@@ -94,6 +104,19 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, text: str, said: str)
         read_cells(written(tmp_path, text))
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_sections_are_settings_as_dotted_names_are(tmp_path: Path) -> None:
+    sections = "train: {steps: 900, task-policies: after}, curriculum: {plr: {beta: 0.1}}, explorer: {units: [7]}"
+    text = SMALL.replace("train.steps: 900", sections).replace("waker-m", "plr")
+    found = [parse_settings(cell.arguments, "train").config for cell in read_cells(written(tmp_path, text))[:2]]
+    assert [(c.train.steps, c.train.task_policies, c.explorer.units) for c in found] == [(900, "after", (7,))] * 2
+    assert [c.curriculum.settings for c in found] == [{}, {"beta": 0.1}]
+
+
+def test_a_folder_is_no_study_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is a folder, and a study is a file"):
+        read_cells(tmp_path)
 
 
 def test_no_file_is_said(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from waker.storage.files import SaveFailed
 from waker.storage.run_folder import RunFolder, run_folder
 from waker.storage.tables import read_rows, write_rows
 from waker.terminal.signals import Interrupted, StopSignals
-from waker.training.build import _too_short
+from waker.training.build import too_short
 from waker.training.loop import Outcome
 from waker.training.session import Session
 from waker.training.work_due import Every, Ratio
@@ -474,6 +474,6 @@ def test_unfit_checkpoints_are_refused_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("steps", "told"), [(10, True), (79, True), (80, False), (160, False)])
 def test_a_run_that_will_learn_nothing_says_so(steps: int, told: bool) -> None:
     """The tiny preset has a prefill of 64 steps, and an update every 16."""
-    notes = _too_short(preset("tiny").with_(steps=steps))
+    notes = too_short(preset("tiny").with_(steps=steps))
     assert bool(notes) is told
     assert not told or "the first update comes after the prefill of 64 (train.prefill) and 16 more" in notes[0]

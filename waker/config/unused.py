@@ -50,7 +50,7 @@ def told_unused(config: Config, space: ThetaSpace | None = None) -> list[str]:
     """One line for each of a run."""
     sampler = source_name(config.curriculum.sampler)
     return [
-        f"{name} = {value} changes nothing here: sampler {sampler!r} does not use it, as the other settings are"
+        f"{name} = {value} changes nothing here: sampler {sampler!r} does not use it beside the other settings"
         for name, value in unused(config, space).items()
     ]
 
@@ -70,8 +70,6 @@ def refuse_unused(configs: Iterable[Config]) -> None:
             idle.setdefault(name, set()).add(source_name(config.curriculum.sampler))
     for name, samplers in idle.items():
         if name not in used:
-            raise UserError(
-                f"{name} is set for {' and '.join(sorted(samplers))}, which does not use it, as the other settings are"
-                if len(samplers) == 1
-                else f"{name} is set, and none of {', '.join(sorted(samplers))} uses it, as the other settings are"
-            )
+            runs = f"set for {' and '.join(sorted(samplers))}" if len(samplers) == 1 else "set"
+            whose = "that sampler does not use" if len(samplers) == 1 else f"none of {', '.join(sorted(samplers))} uses"
+            raise UserError(f"{name} is {runs}, and {whose} it beside the other settings: leave it out")

@@ -20,6 +20,11 @@ def has_settings(folder: Path) -> bool:
     return (folder / "config.yaml").is_file()
 
 
+def is_kept_rows(folder: Path) -> bool:
+    """Whether a folder without a checkpoint is what a study keeps of a finished run: rows, and no replay."""
+    return (folder / "evaluation.parquet").is_file() and not (folder / "replay").exists()
+
+
 def run_folders(
     given: Iterable[Path], is_run: Callable[[Path], bool] = has_settings, mark: str = "config.yaml"
 ) -> list[Path]:

@@ -37,7 +37,7 @@ def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
     def text(content: Mapping[str, Any]) -> str:
         return _plainest(lambda ascii: yaml.safe_dump(content, sort_keys=False, allow_unicode=not ascii))
 
-    seen = _loaded(text(dict(content)))  # not what is written: a tuple comes back as a list
+    seen = loaded_yaml(text(dict(content)))  # not what is written: a tuple comes back as a list
     write_text(path, text({KEY: _digest(seen), **content}))
 
 
@@ -69,19 +69,62 @@ def read_yaml(path: Path) -> dict[str, Any]:
         Damaged: it is not what was written.
     """
     with reading(path):
-        content = _loaded(path.read_text(encoding="utf-8"))
+        content = loaded_yaml(path.read_text(encoding="utf-8"))
     return _checked(path, content, _EDITED)
 
 
-def _loaded(text: str) -> Any:
+def loaded_yaml(text: str) -> Any:
     """The content of YAML, by libyaml where it is there and can: it takes a tenth of the time.
 
     It knows no names in another encoding; those, and what to say of a fault, are PyYAML's own.
+
+    Raises:
+        yaml.YAMLError: it is none, or a mapping has a key twice.
     """
     try:
-        return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        return yaml.load(text, _FastOnce)
     except (yaml.YAMLError, UnicodeError):
-        return yaml.safe_load(text)
+        return yaml.load(text, _Once)
+
+
+def _refuse_twice(node: yaml.Node | None) -> None:
+    """Refuse a mapping that has a key twice: YAML forbids it, and PyYAML takes the last one in silence."""
+    waiting, seen = [node], set[int]()
+    while waiting:
+        here = waiting.pop()
+        if not isinstance(here, yaml.CollectionNode) or id(here) in seen:
+            continue
+        seen.add(id(here))
+        if not isinstance(here, yaml.MappingNode):
+            waiting += here.value
+            continue
+        waiting += [value for _, value in here.value]
+        keys = set[str]()
+        for key, _ in here.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in keys:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"{key.value!r} is given a second time", key.start_mark
+                    )
+                keys.add(key.value)
+
+
+class _Once(yaml.SafeLoader):
+    """PyYAML's loader that takes each key of a mapping once."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        _refuse_twice(node)
+        return node
+
+
+class _FastOnce(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """The same of libyaml."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        node: yaml.Node | None = super().get_single_node()
+        _refuse_twice(node)
+        return node
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -24,16 +24,19 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+import typing
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from waker.config.schema import Config
 from waker.errors import UserError, unknown
+from waker.settings import Settings, types_of
 from waker.storage.files import reading
+from waker.storage.sealed import loaded_yaml
 from waker_envs.file_source import source_name
 
 _KEYS = ("preset", "settings", "domains", "samplers", "explorers", "seeds", "variants")
@@ -76,13 +79,18 @@ def read_cells(path: Path) -> list[Cell]:
         UserError: a file that is not one; the message says what is wrong and where.
     """
     if not path.is_file():
-        raise UserError(f"no study file {path}")
+        raise UserError(f"{path} is a folder, and a study is a file" if path.is_dir() else f"no study file {path}")
     with reading(path):
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = loaded_yaml(path.read_text(encoding="utf-8"))
     try:
         return _cells(data)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+
+
+def in_a_file(message: str) -> str:
+    """What the command line says of its options, of the settings of a file: ``--train.steps`` is ``train.steps``."""
+    return re.sub(r"(?<![\w-])--(?!help)(?=\w)", "", message).replace("unknown option", "unknown setting")
 
 
 def _cells(data: object) -> list[Cell]:
@@ -99,6 +107,7 @@ def _cells(data: object) -> list[Cell]:
         if data.get(key) in (None, [], {}):
             raise UserError(f"a study needs {key}")
     domains, variants = _named(data, "domains"), _named(data, "variants") or {"": {}}
+    _refuse_alike(variants)
     samplers, explorers = _named(data, "samplers"), _names(data, "explorers") or ["plan2explore"]
     shared = _settings(data.get("settings"), "settings")
     if "preset" in data:
@@ -122,6 +131,17 @@ def _cells(data: object) -> list[Cell]:
     return cells
 
 
+def _refuse_alike(variants: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse two variants of the same settings, whose runs would differ in their names alone."""
+    for one, other in itertools.combinations(variants, 2):
+        if variants[one] == variants[other]:
+            settings = ", ".join(f"{key}: {value}" for key, value in variants[one].items()) or "none"
+            raise UserError(
+                f"variants {one} and {other} have the same settings ({settings}), so their runs would be the same; "
+                "a variant is a name with settings: `variants: {small: , wide: {model.hidden: 256}}`"
+            )
+
+
 def _labelled(sampler: str) -> tuple[str, str]:
     """``plr+low``: the sampler, and the name that its runs have beside it; else none."""
     found = re.fullmatch(r"(.+?)\+([\w.-]+)", sampler)
@@ -141,7 +161,9 @@ def _of(settings: Mapping[str, Any], section: str, part: str, parts: Sequence[st
 def _named(data: Mapping[str, Any], key: str) -> dict[str, dict[str, Any]]:
     """Name → settings; a plain list of names has none."""
     given = data.get(key) or {}
-    if isinstance(given, str) or not isinstance(given, Mapping | Sequence):
+    if isinstance(given, str):
+        raise UserError(f"{key} are several: write {key}: [{given}]")
+    if not isinstance(given, Mapping | Sequence):
         raise UserError(f"{key} are names, or a mapping from names to settings; not {given!r}")
     if not isinstance(given, Mapping):
         given = dict.fromkeys(_names(data, key))
@@ -157,6 +179,8 @@ def _named(data: Mapping[str, Any], key: str) -> dict[str, dict[str, Any]]:
 
 def _names(data: Mapping[str, Any], key: str) -> list[str]:
     given = data.get(key) or []
+    if isinstance(given, str):
+        raise UserError(f"{key} are several: write {key}: [{given}]")
     if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
         raise UserError(f"{key} must be a list of names, not {given!r}")
     if len(set(given)) < len(given):
@@ -169,11 +193,39 @@ def _settings(given: object, where: str) -> dict[str, Any]:
         return {}
     if not isinstance(given, Mapping):
         raise UserError(f"{where} must be settings with their values, not {given!r}")
-    settings = {str(key): value for key, value in given.items()}
+    settings: dict[str, Any] = {}
+    for key, value in _flat(given):
+        if key.replace("-", "_") in (there.replace("-", "_") for there in settings):
+            raise UserError(f"{where} gives {key} twice")
+        settings[key] = value
     for key in settings:
         if (key := key.replace("_", "-")) in _CHOSEN:
             raise UserError(f"{where} gives {key}: that is chosen by {_CHOSEN[key]}")
     return settings
+
+
+def _flat(given: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Settings by dotted names: ``train: {steps: 400}`` as ``train.steps: 400``."""
+    for key, value in given.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and name.replace("-", "_") not in _mappings():
+            yield from _flat(value, f"{name}.")
+        else:
+            yield name, value
+
+
+@cache
+def _mappings(kind: Any = Config, prefix: str = "") -> frozenset[str]:
+    """The settings whose value is a mapping, such as ``env_kwargs``."""
+    found = set[str]()
+    for name, hint in types_of(kind).items():
+        if typing.get_origin(hint) is typing.Annotated:
+            hint = typing.get_args(hint)[0]
+        if isinstance(hint, type) and issubclass(hint, Settings):
+            found |= _mappings(hint, f"{prefix}{name}.")
+        elif typing.get_origin(hint) is dict:
+            found.add(f"{prefix}{name}")
+    return frozenset(found)
 
 
 def _seeds(given: object) -> list[int]:

@@ -92,7 +92,7 @@ def evaluation_pieces(setup: Setup, agent: Agent, folder: Path, note: Callable[[
     return Pieces(folder / FOLDER, subject_of(agent.state_dict(), setup.config, setup.family.spec, acting), note)
 
 
-def _too_short(config: Config) -> list[str]:
+def too_short(config: Config) -> list[str]:
     """A line where no update will be made."""
     train = config.train
     if train.steps - train.prefill >= train.train_every:
@@ -137,7 +137,7 @@ def train_run(config: Config, runs: Path, progress: Progress | None = None) -> t
         check_buildable(config, family)
         rehearse(family, config.evaluation)
     progress = progress or Progress(RunFolder(folder, config).name, config.train.steps)
-    for change in [*recovered, *changes, *told_unused(config, family.space), *_too_short(config)]:
+    for change in [*recovered, *changes, *told_unused(config, family.space), *too_short(config)]:
         progress.note(change)
     sources = held_out_sources(config, family, progress.note)
     before = read_config(folder).train.compile if known else None

@@ -23,6 +23,7 @@ from waker.replay.ring import Replay, record_fields
 from waker.replay.store import ReplayStore
 from waker.storage.checkpoint import Checkpoints
 from waker.storage.run_folder import RunFolder, read_config, read_record
+from waker.storage.run_search import is_kept_rows
 from waker.storage.state_shapes import check_fit
 from waker.terminal.notices import tell_loss
 from waker.training import memory_needs
@@ -92,6 +93,16 @@ class LoadedRun:
         return replay
 
 
+def without_checkpoint(folder: Path) -> str:
+    """What to say of a run folder that has none: its run has not saved yet, or these are rows that a study keeps."""
+    if is_kept_rows(folder):
+        return (
+            "holds kept rows alone: name the run's own folder; where `waker sweep --keep rows` deleted it, the run's "
+            "checkpoint is gone"
+        )
+    return "has no checkpoint yet: run `waker train` first"
+
+
 def load_run(folder: Path, note: Callable[[str], None], device: str | None = None, settle: bool = True) -> LoadedRun:
     """Load the newest whole checkpoint of a run folder; tensors only, no code of the checkpoint's is run.
 
@@ -125,5 +136,5 @@ def load_run(folder: Path, note: Callable[[str], None], device: str | None = Non
 
     state = Checkpoints(folder / "checkpoints", config.train.keep).newest(use, note)
     if state is None:
-        raise UserError(f"{folder} has no checkpoint yet: run `waker train` first")
+        raise UserError(f"{folder} {without_checkpoint(folder)}")
     return LoadedRun(RunFolder(folder, config), family, agent, state)

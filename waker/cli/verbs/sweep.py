@@ -8,7 +8,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,7 +72,8 @@ def command(argv: list[str]) -> int:
     rows = args.rows if args.rows is not None else runs / KEPT_ROWS
     check_folder("--runs", runs)
     check_folder("--rows", rows)
-    todo, there = plan(args.study, runs, rows)
+    todo, there, kinds = plan(args.study, runs, rows)
+    check_runs(args.study, kinds)
     print(f"{len(todo) + len(there)} runs, {len(there)} of them with rows in {rows}", flush=True)
     check_gpus(args, todo)
     if args.dry:
@@ -86,6 +87,33 @@ def command(argv: list[str]) -> int:
         for folder, page in pages(args.study, rows):
             print(f"next: waker compare {shlex.quote(str(folder))} --page {shlex.quote(page)}", flush=True)
     return code
+
+
+def check_runs(study: Path, kinds: Sequence[tuple[str, Config]]) -> None:
+    """Build what each kind of run needs once, without files, and tell of those in which nothing would be learned.
+
+    Raises:
+        UserError: an environment that cannot be made, or a sampler that does not go with it.
+    """
+    if not kinds:
+        return
+    from waker.collection.family import Family
+    from waker.sweep.study import in_a_file
+    from waker.training.build import check_buildable, too_short
+
+    families: dict[str, Family] = {}
+    told: dict[str, None] = {}
+    for name, config in kinds:
+        which = repr((config.env, config.env_kwargs, config.longest_episode))
+        try:
+            if which not in families:
+                families[which] = Family.of(config)
+            check_buildable(config, families[which])
+        except ValueError as error:
+            raise UserError(f"{study}: {name}: {in_a_file(str(error))}") from error
+        told |= dict.fromkeys(too_short(config))
+    for line in told:
+        print(f"{study}: {line}", file=sys.stderr)
 
 
 def check_gpus(args: SweepArgs, todo: list[Work]) -> None:
@@ -109,8 +137,10 @@ def pages(study: Path, rows: Path) -> list[tuple[Path, str]]:
     return [(rows / variant, f"study-{variant}.html" if variant else "study.html") for variant in variants]
 
 
-def plan(study: Path, runs: Path, rows: Path) -> tuple[list[Work], list[str]]:
-    """The runs that are missing, and the names of those whose rows are kept.
+def plan(study: Path, runs: Path, rows: Path) -> tuple[list[Work], list[str], list[tuple[str, Config]]]:
+    """The runs that are missing, the names of those whose rows are kept, and of each missing kind the first run.
+
+    Runs of a kind differ in their seeds alone.
 
     Raises:
         UserError: a study file, or a setting in it, that is not right; rows that are of other settings.
@@ -120,11 +150,12 @@ def plan(study: Path, runs: Path, rows: Path) -> tuple[list[Work], list[str]]:
     from waker.config.unused import refuse_unused
     from waker.storage.run_folder import run_folder
     from waker.sweep.rows import kept
-    from waker.sweep.study import read_cells
+    from waker.sweep.study import in_a_file, read_cells
 
     parsed: dict[tuple[str, ...], Config] = {}  # but for seeds, which change nothing else
     todo: list[Work] = []
     there: list[str] = []
+    kinds: dict[tuple[str, ...], tuple[str, Config]] = {}
     seen: dict[Path, str] = {}
     for cell in read_cells(study):
         alike = (cell.variant, cell.domain, cell.sampler, cell.explorer)
@@ -133,7 +164,7 @@ def plan(study: Path, runs: Path, rows: Path) -> tuple[list[Work], list[str]]:
                 parsed[alike] = parse_settings([*cell.arguments, "--runs", str(runs / cell.variant)], "train").config
             config = replace(parsed[alike], seed=cell.seed)
         except ValueError as error:
-            raise UserError(f"{study}: {cell.name}: {error}") from error
+            raise UserError(f"{study}: {cell.name}: {in_a_file(str(error))}") from error
         run = run_folder(runs / cell.variant, config)
         if run in seen:
             raise UserError(f"{study}: {cell.name} and {seen[run]} are one run: {run}")
@@ -147,11 +178,12 @@ def plan(study: Path, runs: Path, rows: Path) -> tuple[list[Work], list[str]]:
         learned = max(0, config.train.steps - config.train.prefill) / config.train.train_every
         afterwards = config.train.adapt_updates if config.train.task_policies == "after" else 0
         todo.append(Work(cell.name, train, run, place, log, learned + afterwards, config.train.log_every))
+        kinds.setdefault(alike, (cell.name, config))
     try:
         refuse_unused(parsed.values())
     except UserError as error:
         raise UserError(f"{study}: {error}") from error
-    return todo, there
+    return todo, there, list(kinds.values())
 
 
 @contextmanager
