@@ -111,7 +111,7 @@ def notes_of(study: Study, paired: Pairs, domain: str) -> list[str]:
 
 
 def tested(study: Study, rows: pd.DataFrame, baseline: str, over: Over) -> pd.DataFrame:
-    """The pairs, or probabilities of improvement, that there is something to tell of: see :func:`waker.analysis.same_data.without_same`."""
+    """The pairs, or probabilities of improvement, without :func:`waker.analysis.same_data.without_same`'s."""
     notes = {str(domain): list(part["note"]) for domain, part in study.notes.groupby("domain", sort=False)}
     return without_same(rows, baseline, notes) if over == "sampler" else rows
 
