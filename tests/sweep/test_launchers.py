@@ -114,9 +114,9 @@ def test_a_sweep_on_a_launcher_trains_and_keeps_the_rows(
 def test_a_package_that_is_missing_is_named_with_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ray", "submitit"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(UserError, match=r"needs ray: pip install 'waker\[ray\]'"):
+    with pytest.raises(UserError, match=r"needs ray: in the clone of waker, pip install -e '\.\[ray\]'"):
         Ray()
-    with pytest.raises(UserError, match=r"needs submitit: pip install 'waker\[slurm\]'"):
+    with pytest.raises(UserError, match=r"needs submitit: in the clone of waker, pip install -e '\.\[slurm\]'"):
         Slurm(Path("nowhere"))
 
 

@@ -15,13 +15,6 @@ from waker.analysis.steps import RUN, At, Steps, choose_steps, deciding
 from waker.names import ALL
 
 
-def compared_errors(
-    evaluation: pd.DataFrame, model_error: pd.DataFrame, episodes: pd.DataFrame, at: At = "common"
-) -> pd.DataFrame:
-    """The model errors at the steps at which :func:`waker.analysis.numbers.compare_runs` compares these runs."""
-    return compared_steps(evaluation, model_error, episodes, at).cut(model_error, "model_error")
-
-
 def compared_steps(
     evaluation: pd.DataFrame, model_error: pd.DataFrame, episodes: pd.DataFrame, at: At = "common"
 ) -> Steps:

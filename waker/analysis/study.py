@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from waker.analysis.coverage import coverage_notes
 from waker.analysis.data import RunData, by_domain, load_runs, settings_of, stack, theta_sets
 from waker.analysis.errors_compared import compared_steps, error_numbers
 from waker.analysis.numbers import Comparison, compare_runs
@@ -110,7 +111,7 @@ def notes_of(study: Study, paired: Pairs, domain: str) -> list[str]:
 
 
 def tested(study: Study, rows: pd.DataFrame, baseline: str, over: Over) -> pd.DataFrame:
-    """The pairs, or probabilities of improvement, that there is something to tell of: see :func:`waker.analysis.same_data.without_same`."""
+    """The pairs, or probabilities of improvement, without :func:`waker.analysis.same_data.without_same`'s."""
     notes = {str(domain): list(part["note"]) for domain, part in study.notes.groupby("domain", sort=False)}
     return without_same(rows, baseline, notes) if over == "sampler" else rows
 
@@ -228,7 +229,9 @@ def _compared(runs: Sequence[RunData], at: At) -> tuple[Comparison, Steps]:
     measured = [run for run in runs if (run.domain, run.sampler, run.explorer, run.seed) in steps.at] or runs
     curriculum = steps.cut(stack(runs, "curriculum"), "curriculum")
     same = same_data_notes(steps.cut(episodes, "episodes"), curriculum)
-    return compared._replace(numbers=numbers, notes=(*same, *compared.notes, *told, *differing(measured))), steps
+    lacking = coverage_notes(runs, evaluation, errors, steps)
+    notes = (*same, *compared.notes, *lacking, *told, *differing(measured))
+    return compared._replace(numbers=numbers, notes=notes), steps
 
 
 def paths_of(folders: Sequence[Path]) -> dict[Path, str]:

@@ -12,6 +12,7 @@ from functools import partial
 import pandas as pd
 
 from waker.analysis.conclusion import conclusion
+from waker.analysis.coverage import coverage_notes
 from waker.analysis.data import (
     RunData,
     ends_of,
@@ -24,7 +25,7 @@ from waker.analysis.data import (
     theta_names,
     theta_sets,
 )
-from waker.analysis.errors_compared import compared_errors, error_numbers
+from waker.analysis.errors_compared import compared_steps, error_numbers
 from waker.analysis.marks import at_marks, learner_steps
 from waker.analysis.numbers import Comparison, compare_runs
 from waker.analysis.paired import paired_differences, pairs
@@ -95,9 +96,12 @@ def compared_of(runs: Sequence[RunData]) -> Comparison:
     """The numbers of one domain's runs, and what to tell of them."""
     evaluation, errors, episodes = stack(runs, "evaluation"), _errors(runs), stack(runs, "episodes")
     numbers, notes = compare_runs(evaluation, errors, episodes, theta_sets(runs))
-    more = error_numbers(stack(runs, "curriculum"), compared_errors(evaluation, errors, episodes))
+    steps = compared_steps(evaluation, errors, episodes)
+    more = error_numbers(stack(runs, "curriculum"), steps.cut(errors, "model_error"))
+    lacking = coverage_notes(runs, evaluation, errors, steps)
     same = same_data_notes(_final(runs, "episodes"), _final(runs, "curriculum"))
-    return Comparison(pd.concat([numbers, more], ignore_index=True) if len(more) else numbers, (*same, *notes))
+    joined = pd.concat([numbers, more], ignore_index=True) if len(more) else numbers
+    return Comparison(joined, (*same, *notes, *lacking))
 
 
 def concluded_of(runs: Sequence[RunData], compared: Comparison, baseline: str = "dr") -> str:

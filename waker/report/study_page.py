@@ -15,8 +15,8 @@ import pandas as pd
 from waker.analysis.conclusion import conclusion
 from waker.analysis.numbers_file import write_table
 from waker.analysis.paired import Over
-from waker.analysis.same_data import nothing_told
 from waker.analysis.reasons import NONE, NOT_SAVED
+from waker.analysis.same_data import nothing_told
 from waker.analysis.steps import RUN
 from waker.analysis.study import Study, notes_of, write_study
 from waker.errors import UserError

@@ -2,7 +2,7 @@
 
 A launcher is given a command and a file for its output, and hands back a :class:`Job`. The command is ``waker train``,
 which goes on where it was stopped; so a job that was lost is simply given again. Ray and submitit are optional packages
-(``pip install 'waker[ray]'``, ``'waker[slurm]'``), imported only where they are asked for.
+(in a clone ``pip install -e '.[ray]'``, ``'.[slurm]'``), imported only where they are asked for.
 """
 
 from __future__ import annotations
@@ -225,4 +225,4 @@ def _needed(package: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(package)
     except ImportError:
-        raise UserError(f"the launcher needs {package}: pip install 'waker[{extra}]'") from None
+        raise UserError(f"the launcher needs {package}: in the clone of waker, pip install -e '.[{extra}]'") from None
