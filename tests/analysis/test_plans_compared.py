@@ -110,6 +110,21 @@ def test_plans_on_other_suites_have_their_own_regret() -> None:
     assert quantity_of("planned_regret_far_share").better == "less"
 
 
+def test_policies_on_other_suites_have_a_regret_beside_their_return() -> None:
+    """Of the episodes with an optimum; where none has one there is no such number."""
+    elsewhere = pd.DataFrame(rows(run(), "learned", {0.0: [8.0], 5.0: [3.0]}, suite="far_share"))
+    found = compare_runs(pd.DataFrame(PLAYED + elsewhere.to_dict("records")), EMPTY, EMPTY)
+    assert value(found, "return_far_share") == pytest.approx((8 + 3) / 2)
+    assert value(found, "regret_far_share") == pytest.approx((2 + 7) / 2)
+    order = quantities(summarise(found.numbers))
+    assert order.index("regret_far_share") == order.index("return_far_share") + 1
+    about = quantity_of("regret_far_share")
+    assert (about.title, about.better) == ("mean regret on far_share", "less")
+    blind = elsewhere.assign(optimal_return=np.nan)
+    found = compare_runs(pd.DataFrame(PLAYED + blind.to_dict("records")), EMPTY, EMPTY)
+    assert "regret_far_share" not in set(found.numbers["quantity"])
+
+
 def test_a_run_without_policies_is_compared_by_its_plans() -> None:
     measured = [r for step in (20, 40) for r in rows(run(step=step), "planned", {0.0: [step / 10, step / 10]})]
     found = compare_runs(pd.DataFrame(measured), EMPTY, EMPTY)

@@ -18,6 +18,7 @@ from waker.analysis.best_known import with_best_known
 from waker.analysis.plans_compared import over_all_episodes, plan_numbers
 from waker.analysis.quantities import (
     BRACKETED,
+    LEARNED_SUITE_REGRET,
     LIMITS,
     PARTS,
     Number,
@@ -29,6 +30,7 @@ from waker.analysis.quantities import (
     worth,
 )
 from waker.analysis.ranking import primary_metric
+from waker.analysis.regret import mean_regret
 from waker.analysis.source_means import known, source_weights
 from waker.analysis.steps import RUN, At, choose_steps, deciding, of_policy
 from waker.analysis.worst import Sample, arrange
@@ -257,6 +259,8 @@ def _of_tasks(played: pd.DataFrame) -> list[Number]:
         dr = rows[rows["suite"] == DR_SUITE]
         for suite, others in rows[rows["suite"] != DR_SUITE].groupby("suite", sort=False):
             numbers.append((task, f"return_{suite}", others["worth"].mean()))
+            if others["optimal_return"].notna().any():
+                numbers.append((task, f"{LEARNED_SUITE_REGRET}{suite}", mean_regret(others)))
         if len(dr):
             numbers += computed("episodes", str(task), dr)
     return numbers

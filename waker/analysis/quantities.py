@@ -147,6 +147,8 @@ FORMS = SAMPLED, ENDS_GIVEN = ", sampled", ", ends given"
 """Behind the name of a number that a study has in a better form under the plain name: it was computed of the
 evaluation's episodes alone, not of all; or of plans that took each step into a hazard for an end, whatever the model
 believed. Such numbers are shown beside the better ones, and tested where they are asked for."""
+LEARNED_SUITE_REGRET = "regret_"
+"""Before the name of a suite beyond DR: the mean regret of policies there."""
 SUITE_REGRET = "planned_regret_"
 """Before the name of a suite beyond DR: the mean regret of plans there."""
 _PERCENT: dict[str, Any] = {"percent": True}
@@ -162,6 +164,7 @@ TABLE = (
     Quantity("cvar_0.1", "CVaR 0.1 over episodes", "more", "episodes", _cvar, _ALL),
     Quantity("cvar_0.1_theta", "CVaR 0.1 over θ", "more", "episodes", _cvar_over_theta, ("headline",), **_BRACKET),
     Quantity("return_{}", "return on {}"),
+    Quantity(f"{LEARNED_SUITE_REGRET}{{}}", "mean regret on {}", "less"),
     Quantity("fraction_of_optimum", "share of optimum", "more", "episodes", _of_optimum, _SCALED, **_PERCENT),
     Quantity("mean_regret", "mean regret", "less", "episodes", _mean_regret),
     Quantity("worst_regret", "worst-θ regret", "less", "episodes", _worst_regret, (*_ALL, "pairs"), **_BRACKET),
@@ -194,6 +197,10 @@ MEANINGS = {
     "cvar_0.1": ("reward", "Mean of the worst tenth of single episodes: hard θ and bad luck together."),
     "cvar_0.1_theta": ("reward", "Mean of the worst tenth of θ by their expected return."),
     "return_<suite>": ("reward", "Mean over the episodes of a suite beyond domain randomisation."),
+    "regret_<suite>": (
+        "reward",
+        "Mean of optimal return − return over the same episodes: returns of suites differ in what could be earned.",
+    ),
     "fraction_of_optimum": ("share", "Sum of returns by the sum of optimal returns."),
     "mean_regret": ("reward", "Mean of optimal return − return."),
     "worst_regret": ("reward", "Regret of the worst θ; over all tasks, of the worst pair of θ and task."),

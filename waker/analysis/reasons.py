@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from waker.analysis.quantities import SUITE_REGRET, quantity_of
+from waker.analysis.quantities import LEARNED_SUITE_REGRET, SUITE_REGRET, quantity_of
 from waker.analysis.steps import GROUP
 from waker.curriculum.labels import adapted_label
 from waker.names import ALL
@@ -66,10 +66,11 @@ def _never(quantity: str, own: set[str], sampler: str) -> str:
     about, planned = quantity_of(quantity), any(name.startswith("planned_") for name in own)
     if about.of == "plans" or quantity.startswith(SUITE_REGRET):
         return NO_OPTIMUM if planned else NOT_PLANNED
-    if about.of == "episodes" or quantity.startswith("return_"):
+    if about.of == "episodes" or quantity.startswith(("return_", LEARNED_SUITE_REGRET)):
         if "mean_return" not in own:
             return UNTRAINED
-        return NO_OPTIMUM if quantity in _REGRETS else f"{NOT_MEASURED} in these episodes"
+        regret = quantity in _REGRETS or quantity.startswith(LEARNED_SUITE_REGRET)
+        return NO_OPTIMUM if regret else f"{NOT_MEASURED} in these episodes"
     if quantity in ("actor_regret", "actor_share"):
         return UNTRAINED if "mean_return" not in own else NOT_PLANNED if not planned else NO_OPTIMUM
     if sampler.endswith(_ADAPTED):
