@@ -79,8 +79,8 @@ def find(name: str, within: str | None = None) -> tuple[Entry, ...]:
     """The entries that explain a written name: exact ones if there are any, else those whose pattern fits.
 
     Args:
-        name: such as ``credit``, ``worst-θ regret`` (as a table has it), ``actor_loss/green``, ``return_fresh`` or ``evaluation/mean_return/green``, which is
-            explained with its quantity.
+        name: such as ``credit``, ``worst-θ regret`` (as a table has it), ``actor_loss/green``, ``return_fresh`` or
+            ``evaluation/mean_return/green``, which is explained with its quantity.
         within: a section; None = all.
     """
     known = entries() if within is None else section(within)
