@@ -92,3 +92,17 @@ def test_entries_are_sentences_of_known_sections() -> None:
     assert {entry.section for entry in entries} == set(glossary.SECTIONS)
     for entry in entries:
         assert entry.meaning.endswith("."), entry
+
+
+def test_a_quantity_is_found_by_what_tables_call_it() -> None:
+    by_title = {
+        "CVaR 0.1 over θ": "cvar_0.1_theta",
+        "share of optimum": "fraction_of_optimum",
+        "worst-θ regret, plan in the model": "planned_worst_regret",
+        "return on fresh": "return_<suite>",
+        "mean regret on fresh": "regret_<suite>",
+        "mean regret on fresh, plan in the model": "planned_regret_<suite>",
+    }
+    for title, name in by_title.items():
+        assert name in [entry.name for entry in glossary.find(title)]
+    assert [entry.name for entry in glossary.find("CVaR 0.1 over θ")] == ["cvar_0.1_theta"]

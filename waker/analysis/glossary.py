@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import yaml
 
-from waker.analysis.quantities import MEANINGS
+from waker.analysis.quantities import MEANINGS, shown_as
 from waker.errors import unknown
 
 SECTIONS = ("metrics", "run", "episodes", "curriculum", "evaluation", "model_error", "quantities", "tables", "audit")
@@ -33,17 +33,22 @@ class Entry(NamedTuple):
         name: as it is written, with parts in angle brackets.
         unit: empty where there is none.
         meaning: a sentence or two, in Markdown.
+        shown: how tables and figures call it; empty where that is its name.
     """
 
     section: str
     name: str
     unit: str
     meaning: str
+    shown: str = ""
 
     def fits(self, name: str) -> bool:
         """Whether a written name is this one, with something in place of the parts in brackets."""
-        parts = re.split(r"<\w+>", self.name)
-        return re.fullmatch("(.+)".join(map(re.escape, parts)), name, re.S) is not None
+        return any(_fits(pattern, name) for pattern in (self.name, self.shown) if pattern)
+
+
+def _fits(pattern: str, name: str) -> bool:
+    return re.fullmatch("(.+)".join(map(re.escape, re.split(r"<\w+>", pattern))), name, re.S) is not None
 
 
 @cache
@@ -55,7 +60,7 @@ def entries() -> tuple[Entry, ...]:
         for section, names in yaml.safe_load(text).items()
         for name, entry in names.items()
     ]
-    found += [Entry("quantities", name, *unit_and_meaning) for name, unit_and_meaning in MEANINGS.items()]
+    found += [Entry("quantities", name, *told, shown_as(name)) for name, told in MEANINGS.items()]
     return tuple(sorted(found, key=lambda entry: SECTIONS.index(entry.section)))
 
 
@@ -74,12 +79,12 @@ def find(name: str, within: str | None = None) -> tuple[Entry, ...]:
     """The entries that explain a written name: exact ones if there are any, else those whose pattern fits.
 
     Args:
-        name: such as ``credit``, ``actor_loss/green``, ``return_fresh`` or ``evaluation/mean_return/green``, which is
-            explained with its quantity.
+        name: such as ``credit``, ``worst-θ regret`` (as a table has it), ``actor_loss/green``, ``return_fresh`` or
+            ``evaluation/mean_return/green``, which is explained with its quantity.
         within: a section; None = all.
     """
     known = entries() if within is None else section(within)
-    exact = tuple(entry for entry in known if entry.name == name)
+    exact = tuple(entry for entry in known if name in (entry.name, entry.shown))
     # `actor_loss` of `actor_loss/<policy>`: a family without its member, which a pattern such as `<key>_loss` fits too.
     exact = exact or tuple(entry for entry in known if re.fullmatch(rf"{re.escape(name)}/<\w+>", entry.name))
     found = exact or tuple(entry for entry in known if entry.fits(name))

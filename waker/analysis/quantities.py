@@ -10,6 +10,7 @@ the episodes of this one run.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -286,6 +287,13 @@ def quantity_of(name: str) -> Quantity:
         if (part := kind.part_of(name)) is not None:
             return replace(kind, name=name, title=kind.title.format(printable(part)))
     return Quantity(name, printable(name.replace("_", " ")), "unknown")
+
+
+def shown_as(name: str) -> str:
+    """How tables call what :data:`MEANINGS` has by this name, in angle brackets what stands for ``{}``; else empty."""
+    plain = re.sub(r"<\w+>", "{}", name)
+    title = next((quantity.title for quantity in TABLE if quantity.name == plain), "")
+    return "" if title.startswith("…") else title.replace("{}", "".join(re.findall(r"<\w+>", name)))
 
 
 def place_of(name: str) -> tuple[int, str]:

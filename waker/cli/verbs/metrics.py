@@ -38,7 +38,8 @@ def explained(names: Sequence[str]) -> tuple[list[str], UserError | None]:
 
     def line(entry: Entry, where: str = "") -> str:
         unit = f" [{entry.unit}]" if entry.unit else ""
-        return f"{where}{entry.name}{unit}: {entry.meaning}"
+        shown = f" (in tables: {entry.shown})" if entry.shown not in ("", entry.name) else ""
+        return f"{where}{entry.name}{unit}{shown}: {entry.meaning}"
 
     paragraphs, missing = list[str](), None
     for name in names or SECTIONS:
@@ -47,5 +48,9 @@ def explained(names: Sequence[str]) -> tuple[list[str], UserError | None]:
         elif found := find(name):
             paragraphs.append("\n".join(line(entry, f"{entry.section} · ") for entry in found))
         else:
-            missing = missing or unknown("metric", name, [*SECTIONS, *dict.fromkeys(entry.name for entry in entries())])
+            missing = missing or unknown(
+                "metric",
+                name,
+                [*SECTIONS, *dict.fromkeys(n for entry in entries() for n in (entry.name, entry.shown) if n)],
+            )
     return paragraphs, missing
