@@ -222,7 +222,7 @@ def _mappings(kind: Any = Config, prefix: str = "") -> frozenset[str]:
         if typing.get_origin(hint) is typing.Annotated:
             hint = typing.get_args(hint)[0]
         if isinstance(hint, type) and issubclass(hint, Settings):
-            found |= _mappings(hint, f"{prefix}{name}.")
+            found |= _mappings(typing.cast(Any, hint), f"{prefix}{name}.")
         elif typing.get_origin(hint) is dict:
             found.add(f"{prefix}{name}")
     return frozenset(found)
