@@ -22,7 +22,7 @@ def has_settings(folder: Path) -> bool:
 
 def is_kept_rows(folder: Path) -> bool:
     """Whether a folder without a checkpoint is what a study keeps of a finished run: rows, and no replay."""
-    return (folder / "evaluation.parquet").is_file() and not (folder / "replay").exists()
+    return any(folder.glob("*.parquet")) and not (folder / "replay").exists()
 
 
 def run_folders(

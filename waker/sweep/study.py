@@ -221,9 +221,8 @@ def _mappings(kind: Any = Config, prefix: str = "") -> frozenset[str]:
     for name, hint in types_of(kind).items():
         if typing.get_origin(hint) is typing.Annotated:
             hint = typing.get_args(hint)[0]
-        section: Any = hint
         if isinstance(hint, type) and issubclass(hint, Settings):
-            found |= _mappings(section, f"{prefix}{name}.")
+            found |= _mappings(typing.cast(Any, hint), f"{prefix}{name}.")
         elif typing.get_origin(hint) is dict:
             found.add(f"{prefix}{name}")
     return frozenset(found)
