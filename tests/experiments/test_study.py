@@ -107,7 +107,11 @@ def test_exact_values_are_of_every_task_and_done_again_they_are_the_same(folder:
     once = (folder / "main-numbers.csv").read_bytes()
     study.exact(folder, "main")
     assert (folder / "main-numbers.csv").read_bytes() == once
-    found = read_numbers(folder / "main-numbers.csv").set_index(["sampler", "seed", "task", "quantity"])["value"]
+    found = (
+        read_numbers(folder / "main-numbers.csv")
+        .set_index(["sampler", "seed", "task", "quantity"])["value"]
+        .sort_index()
+    )
     of = found.loc["dr", 100]
     assert (of[ALL, PRIMARY], of["green", PRIMARY], of[ALL, "planned_mean_regret"]) == (3.0, 1.0, 2.0)
     assert of[ALL, f"{PRIMARY}_low"] == of[ALL, f"{PRIMARY}_high"] == 3.0
