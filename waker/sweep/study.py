@@ -14,6 +14,7 @@
     variants:                       # optional: name → settings; every run once for each
       small:
       wide: {model.hidden: 256}
+    without: {Combined: [hardest-oracle]}   # optional: domain → samplers that it has no runs of
 
 A run's settings are those of the study, then of its domain, its sampler, its variant; ``preset`` may stand among them.
 A setting of one sampler's or explorer's own (``curriculum.plr.beta``) is left out of the runs of the others.
@@ -25,7 +26,7 @@ from __future__ import annotations
 import itertools
 import re
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -39,7 +40,7 @@ from waker.storage.files import reading
 from waker.storage.sealed import loaded_yaml
 from waker_envs.file_source import source_name
 
-_KEYS = ("preset", "settings", "domains", "samplers", "explorers", "seeds", "variants")
+_KEYS = ("preset", "settings", "domains", "samplers", "explorers", "seeds", "variants", "without")
 _NEEDED = ("domains", "samplers", "seeds")
 _CHOSEN = {"env": "domains", "sampler": "samplers", "curriculum.sampler": "samplers", "seed": "seeds", "runs": "--runs"}
 _CHOSEN |= {"explorer": "explorers", "explorer.name": "explorers"}
@@ -109,6 +110,7 @@ def _cells(data: object) -> list[Cell]:
     domains, variants = _named(data, "domains"), _named(data, "variants") or {"": {}}
     _refuse_alike(variants)
     samplers, explorers = _named(data, "samplers"), _names(data, "explorers") or ["plan2explore"]
+    without = _without(data.get("without"), domains, samplers)
     shared = _settings(data.get("settings"), "settings")
     if "preset" in data:
         shared = {"preset": data["preset"], **shared}
@@ -116,6 +118,8 @@ def _cells(data: object) -> list[Cell]:
     for seed, variant, domain, explorer, sampler in itertools.product(
         _seeds(data["seeds"]), variants, domains, explorers, samplers
     ):
+        if sampler in without.get(domain, ()):
+            continue
         settings = {**shared, **domains[domain], **samplers[sampler], **variants[variant]}
         name, label = _labelled(sampler)
         settings = _of(settings, "curriculum", name, [_labelled(other)[0] for other in samplers])
@@ -129,6 +133,23 @@ def _cells(data: object) -> list[Cell]:
         chosen |= {"name": label} if label else {}
         cells.append(Cell(variant, domain, sampler, explorer, seed, tuple(_words({**settings, **chosen}))))
     return cells
+
+
+def _without(given: object, domains: Iterable[str], samplers: Iterable[str]) -> dict[str, list[str]]:
+    """Domain → samplers that it has no runs of, such as an oracle of knowledge that nobody has of it."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise UserError(f"without is a mapping from domains to lists of samplers, not {given!r}")
+    found = {}
+    for domain in given:
+        if domain not in domains:
+            raise unknown("domain", str(domain), domains)
+        found[domain] = _names(given, domain)
+        for sampler in found[domain]:
+            if sampler not in samplers:
+                raise unknown("sampler", sampler, samplers)
+    return found
 
 
 def _refuse_alike(variants: Mapping[str, Mapping[str, Any]]) -> None:
