@@ -168,7 +168,7 @@ def grid() -> Config:
     Reward heads see steps: those of states never told a push's reward. Actions are drawn in evaluations: the likeliest
     ones finish less often (``python -m experiments.boards`` and ``experiments.pushes``, development seed 20). Which of
     ±4 a push earns in `sort` depends on block and action together, of which neither alone tells anything. Heads that
-    summed all of the board had not found it at the end of two runs of seven (seeds 172 and 175); from what
+    summed all of the board had not found it at the end of two runs of eleven (seeds 172 and 175); from what
     changes heads find it in 500 (:mod:`experiments.board_heads`). A model learns pushes by the number of its updates
     more than by their size (:mod:`experiments.board_updates`, seed 21). Policies discount much: the further they look,
     the less of the values' range lies between two actions, and more single blocks are left standing
